@@ -1,0 +1,4 @@
+/** Compiles both packages to `dist`. */
+import { build } from "./run.ts"
+
+build()

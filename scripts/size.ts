@@ -1,0 +1,32 @@
+/** Size budget: what an import adds to somebody's bundle, minified and gzipped, with what it needs of Effect. */
+import { gzipSync } from "node:zlib"
+import { build } from "esbuild"
+import { root } from "./run.ts"
+
+const budgets: Record<string, number> = {
+  "@stacksapi/core/StacksClient": 55_000
+}
+
+const sizeOf = async (entry: string): Promise<number> => {
+  const { outputFiles } = await build({
+    stdin: { contents: `export * from "${entry}"`, resolveDir: `${root}/test` },
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2023",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    write: false,
+    logLevel: "error"
+  })
+  return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents, { level: 9 }).length, 0)
+}
+
+for (const [entry, budget] of Object.entries(budgets)) {
+  const size = await sizeOf(entry)
+  console.log(`${entry}: ${(size / 1000).toFixed(1)} kB of ${budget / 1000} kB`)
+  if (size > budget) {
+    console.error(`${entry} is over its budget`)
+    process.exitCode = 1
+  }
+}

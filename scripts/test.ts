@@ -1,0 +1,122 @@
+/**
+ * The whole test: every step in turn, to the end even when one fails, then one line `N passed, M failed`. It counts the
+ * tests and type tests; a step that fails without a failing test, crashes or hangs counts as one failure more.
+ */
+import { spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { stripVTControlCharacters } from "node:util"
+import { root } from "./run.ts"
+
+interface Count {
+  readonly passed: number
+  readonly failed: number
+}
+
+interface Step {
+  readonly script: string
+  readonly args?: ReadonlyArray<string>
+  /** Reads how many tests the step ran. A step without it runs no tests. */
+  readonly count?: (output: string) => Count
+}
+
+const temporary = mkdtempSync(join(tmpdir(), "stacksapi-test-"))
+process.on("exit", () => rmSync(temporary, { recursive: true, force: true }))
+
+const vitestReport = join(temporary, "vitest.json")
+
+const vitestCount = (): Count => {
+  const report = JSON.parse(readFileSync(vitestReport, "utf8"))
+  return { passed: report.numPassedTests, failed: report.numFailedTests }
+}
+
+const tstycheCount = (output: string): Count => {
+  const line = /^Tests:.*$/m.exec(output)?.[0] ?? ""
+  const read = (what: string) => Number(new RegExp(`(\\d+) ${what}`).exec(line)?.[1] ?? 0)
+  return { passed: read("passed"), failed: read("failed") }
+}
+
+const steps: ReadonlyArray<Step> = [
+  { script: "format:check" },
+  { script: "lint" },
+  { script: "check" },
+  {
+    script: "test:unit",
+    args: ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
+    count: vitestCount
+  },
+  { script: "test:types", count: tstycheCount },
+  { script: "unused" },
+  { script: "build" },
+  { script: "pack:check" },
+  { script: "size" },
+  { script: "smoke" }
+]
+
+const timeoutSeconds = 300
+
+/** Runs a root script in a process group of its own, so that a hanging step ends with all it started. */
+const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; readonly output: string }> =>
+  new Promise((resolve) => {
+    const child = spawn(process.execPath, ["--run", script, "--", ...args], {
+      cwd: root,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let output = ""
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text
+      })
+    }
+    const kill = () => {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL")
+    }
+    const timer = setTimeout(() => {
+      output += `\nStopped after ${timeoutSeconds} s\n`
+      kill()
+    }, timeoutSeconds * 1000)
+    const end = (ok: boolean) => {
+      clearTimeout(timer)
+      resolve({ ok, output: stripVTControlCharacters(output) })
+    }
+    child.on("error", (error) => {
+      output += error
+      end(false)
+    })
+    child.on("close", (code) => end(code === 0))
+  })
+
+const countOf = (step: Step, output: string): Count => {
+  if (step.count === undefined) return { passed: 0, failed: 0 }
+  try {
+    return step.count(output)
+  } catch {
+    return { passed: 0, failed: 0 }
+  }
+}
+
+let passed = 0
+let failed = 0
+
+for (const step of steps) {
+  const start = performance.now()
+  const { ok, output } = await execute(step)
+  const count = countOf(step, output)
+  const ranNothing = step.count !== undefined && count.passed + count.failed === 0
+  const stepFailed = !ok || ranNothing || count.failed > 0
+  passed += count.passed
+  failed += stepFailed ? Math.max(1, count.failed) : 0
+
+  const tests = step.count === undefined ? "" : ` (${count.passed} passed, ${count.failed} failed)`
+  const seconds = ((performance.now() - start) / 1000).toFixed(1)
+  console.log(`${stepFailed ? "FAIL" : "ok  "} ${step.script}${tests} ${seconds} s`)
+  if (stepFailed) {
+    console.log(output)
+    if (ranNothing) console.log("No test ran.")
+  }
+}
+
+console.log(`${passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1
