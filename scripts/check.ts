@@ -1,22 +1,23 @@
 /** Type check of everything: TypeScript's own errors, then Effect's diagnostics (a warning is an error). */
-import { spawnSync } from "node:child_process"
-import { join } from "node:path"
-import { packages, root, run } from "./run.ts"
+import { join, relative } from "node:path"
+import { capture, packages, root } from "./run.ts"
 
 const projects = [...packages.map(({ path }) => path), root].map((path) => join(path, "tsconfig.json"))
 
 for (const project of projects) {
-  run("tsc", ["--project", project])
-  const { status, stdout, stderr } = spawnSync(
-    join(root, "node_modules", ".bin", "effect-tsgo"),
-    ["diagnostics", "--project", project, "--strict", "--severity", "error,warning", "--format", "text"],
-    { cwd: root, encoding: "utf8" }
-  )
-  console.log(`${project.slice(root.length + 1)}: ${stdout.trim()}${stderr}`)
+  const types = capture("tsc", ["--project", project])
+  const effect = capture("effect-tsgo", [
+    "diagnostics",
+    ...["--project", project, "--severity", "error,warning", "--format", "text", "--strict"]
+  ])
   // Without its plugin in the tsconfig the tool checks no file and is content.
-  const [, checked, total] = /Checked (\d+) files out of (\d+) files/.exec(stdout) ?? []
-  if (status !== 0 || checked === undefined || checked === "0" || checked !== total) {
-    console.error(`Failed: Effect's diagnostics of ${project.slice(root.length + 1)}`)
-    process.exit(1)
+  const [, checked, total] = /Checked (\d+) files out of (\d+) files/.exec(effect.output) ?? []
+  const complete = checked !== undefined && checked !== "0" && checked === total
+
+  const ok = types.ok && effect.ok && complete
+  console.log(`${ok ? "ok  " : "FAIL"} ${relative(root, project)}: ${checked ?? 0} files`)
+  if (!ok) {
+    console.log(types.output + effect.output)
+    process.exitCode = 1
   }
 }

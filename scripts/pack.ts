@@ -1,7 +1,9 @@
-/** Packs both packages and checks the tarballs: publint for their manifests, attw for their types. */
-import { pack, run } from "./run.ts"
+/** Packs both packages and checks the tarballs: publint for their manifests, attw for the types of every module. */
+import { pack, packages, run } from "./run.ts"
 
-for (const tarball of pack()) {
+pack()
+for (const { modules, tarball } of packages) {
   run("publint", ["run", tarball, "--strict"])
-  run("attw", [tarball, "--profile", "esm-only"])
+  // attw leaves out what is exported by a pattern, unless it is named.
+  run("attw", [tarball, "--profile", "esm-only", "--format", "table-flipped", "--entrypoints", ".", ...modules])
 }

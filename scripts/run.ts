@@ -1,15 +1,23 @@
 /** What the scripts here share: where things are, and how to run a command. */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
-import { delimiter, join, resolve } from "node:path"
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
+import { basename, delimiter, dirname, join, resolve } from "node:path"
 
 export const root = resolve(import.meta.dirname, "..")
 
-export const packages = ["core", "node"].map((directory) => ({
-  directory,
-  path: join(root, "packages", directory),
-  name: `@stacksapi/${directory}`
-}))
+export const packages = ["core", "node"].map((directory) => {
+  const path = join(root, "packages", directory)
+  return {
+    directory,
+    path,
+    name: `@stacksapi/${directory}`,
+    tarball: join(root, ".packed", `${directory}.tgz`),
+    /** The modules that users import by name, next to the package's root. */
+    modules: readdirSync(join(path, "src"))
+      .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+      .map((file) => basename(file, ".ts"))
+  }
+})
 
 // The tools of the workspace come first, so that a script works without pnpm around it as well.
 const env = {
@@ -27,24 +35,26 @@ export const run = (command: string, args: ReadonlyArray<string>, cwd = root): v
   }
 }
 
+/** Runs a command and keeps its output. */
+export const capture = (command: string, args: ReadonlyArray<string>) => {
+  const { error, status, stdout, stderr } = spawnSync(command, args, { cwd: root, env, encoding: "utf8" })
+  if (error) throw error
+  return { ok: status === 0, output: stdout + stderr }
+}
+
 /** Compiles both packages from nothing, so that no output of a deleted module is left. */
 export const build = (): void => {
   for (const { path } of packages) rmSync(join(path, "dist"), { recursive: true, force: true })
   run("tsc", ["-b", ...packages.map(({ path }) => join(path, "tsconfig.build.json"))])
 }
 
-/** Builds both packages and packs them as they would be published; returns the tarballs' paths. */
-export const pack = (): ReadonlyArray<string> => {
+/** Builds both packages and packs them as they would be published. */
+export const pack = (): void => {
   build()
-  const directory = join(root, ".packed")
-  rmSync(directory, { recursive: true, force: true })
-  mkdirSync(directory)
-  return packages.map(({ directory: name, path }) => {
-    const tarball = join(directory, `${name}.tgz`)
+  for (const { path, tarball } of packages) {
+    rmSync(tarball, { force: true })
+    mkdirSync(dirname(tarball), { recursive: true })
     run("npx", ["-y", "pnpm@12", "pack", "--out", tarball], path)
     if (!existsSync(tarball)) throw new Error(`pnpm pack wrote no ${tarball}`)
-    return tarball
-  })
+  }
 }
-
-export const readJson = (path: string) => JSON.parse(readFileSync(path, "utf8"))

@@ -1,58 +1,41 @@
 /**
- * Packs both packages, installs the tarballs with npm into an empty project next to Effect, and there checks the types
- * of a small program and runs it: what a user does first. The program is `test/packaging/consumer.ts`.
+ * What a user does first: packs both packages, installs the tarballs with npm into an empty project next to Effect, checks
+ * the types of a small program there and runs it. The program is `test/packaging/consumer.ts`.
  */
-import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { basename, join } from "node:path"
-import { pack, packages, readJson, root, run } from "./run.ts"
-
-/** Every public module, by the name users import it under. */
-const modules = packages.flatMap(({ name, path }) => [
-  name,
-  ...readdirSync(join(path, "src"))
-    .filter((file) => file.endsWith(".ts") && file !== "index.ts")
-    .map((file) => `${name}/${basename(file, ".ts")}`)
-])
+import { join } from "node:path"
+import { pack, packages, root, run } from "./run.ts"
 
 const project = mkdtempSync(join(tmpdir(), "stacksapi-smoke-"))
 process.on("exit", () => rmSync(project, { recursive: true, force: true }))
 
 const write = (file: string, content: string) => writeFileSync(join(project, file), content)
 
-const [core, node] = pack()
-const effect = readJson(join(root, "node_modules/effect/package.json")).version
+pack()
+
+const effect = JSON.parse(readFileSync(join(root, "node_modules/effect/package.json"), "utf8")).version
+const tarballs = Object.fromEntries(packages.map(({ name, tarball }) => [name, `file:${tarball}`]))
+write("package.json", JSON.stringify({ private: true, type: "module", dependencies: { ...tarballs, effect } }))
+
+// The types have to hold without `skipLibCheck` too: some users never set it.
+const compilerOptions = {
+  ...{ module: "nodenext", target: "es2023", lib: ["es2023", "dom", "dom.iterable"], strict: true },
+  ...{ exactOptionalPropertyTypes: true, allowImportingTsExtensions: true, noEmit: true, types: [] }
+}
+write("tsconfig.json", JSON.stringify({ compilerOptions, files: ["modules.ts", "consumer.ts"] }))
+
+// Every public module can be imported, and nothing internal.
+const names = packages.flatMap(({ name, modules }) => [name, ...modules.map((module) => `${name}/${module}`)])
+write("modules.ts", `${names.map((name) => `import "${name}"`).join("\n")}\n`)
 write(
-  "package.json",
-  JSON.stringify({
-    private: true,
-    type: "module",
-    dependencies: { "@stacksapi/core": `file:${core}`, "@stacksapi/node": `file:${node}`, effect }
-  })
+  "internal.mjs",
+  `const open = await import("@stacksapi/core/internal/any").then(() => true, (e) => e.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED")
+   if (open) throw new Error("internal modules can be imported")`
 )
-write(
-  "tsconfig.json",
-  JSON.stringify({
-    compilerOptions: {
-      module: "nodenext",
-      target: "es2023",
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      noEmit: true,
-      allowImportingTsExtensions: true,
-      types: []
-    }
-  })
-)
-write("modules.ts", `${modules.map((name) => `await import("${name}")\n`).join("")}export {}\n`)
 copyFileSync(join(root, "test/packaging/consumer.ts"), join(project, "consumer.ts"))
 
-// npm must not take the settings that pnpm hands to its scripts for its own.
-for (const key of Object.keys(process.env)) {
-  if (/^(pnpm|npm_(package|lifecycle|command))/i.test(key)) delete process.env[key]
-}
 run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], project)
 run("tsc", ["--project", project])
-run("node", ["modules.ts"], project)
-run("node", ["consumer.ts"], project)
-console.log(`${modules.length} modules imported from the packed tarballs`)
+for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
+console.log(`${names.length} modules imported from the packed tarballs`)
