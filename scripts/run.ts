@@ -12,9 +12,9 @@ export const packages = ["core", "node"].map((directory) => {
     path,
     name: `@stacksapi/${directory}`,
     tarball: join(root, ".packed", `${directory}.tgz`),
-    /** The modules that users import by name, next to the package's root. */
+    /** The modules that users import by name, next to the package's root; not `bin`, which runs when it is imported. */
     modules: readdirSync(join(path, "src"))
-      .filter((file) => file.endsWith(".ts") && file !== "index.ts")
+      .filter((file) => /^([A-Z].*|testing)\.ts$/.test(file))
       .map((file) => basename(file, ".ts"))
   }
 })

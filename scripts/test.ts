@@ -56,6 +56,14 @@ const steps: ReadonlyArray<Step> = [
 
 const timeoutSeconds = 300
 
+let stop = () => {}
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.on(signal, () => {
+    stop()
+    process.exit(1)
+  })
+}
+
 /** Runs a root script in a process group of its own, so that a hanging step ends with all it started. */
 const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; readonly output: string }> =>
   new Promise((resolve) => {
@@ -70,17 +78,22 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
         output += text
       })
     }
-    const kill = () => {
-      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL")
-    }
-    const timer = setTimeout(() => {
-      output += `\nStopped after ${timeoutSeconds} s\n`
-      kill()
-    }, timeoutSeconds * 1000)
     const end = (ok: boolean) => {
       clearTimeout(timer)
       resolve({ ok, output: stripVTControlCharacters(output) })
     }
+    stop = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL")
+      } catch {
+        // It has ended by itself.
+      }
+    }
+    const timer = setTimeout(() => {
+      output += `\nStopped after ${timeoutSeconds} s\n`
+      stop()
+      end(false)
+    }, timeoutSeconds * 1000)
     child.on("error", (error) => {
       output += error
       end(false)
