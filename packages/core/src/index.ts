@@ -1,0 +1,9 @@
+/**
+ * @since 0.1.0
+ */
+export * as RateLimit from "./RateLimit.ts"
+export * as RetryPolicy from "./RetryPolicy.ts"
+export * as StacksApi from "./StacksApi.ts"
+export * as StacksClient from "./StacksClient.ts"
+export * as StacksError from "./StacksError.ts"
+export * as StacksSchema from "./StacksSchema.ts"

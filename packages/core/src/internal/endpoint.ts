@@ -1,0 +1,110 @@
+/**
+ * An endpoint of the declaration, made ready to be called: how a request becomes a URL and a body, and how a body becomes a
+ * value. Everything that can be computed once is computed here.
+ */
+import * as Context from "effect/Context"
+import * as HttpApi from "effect/http-api/HttpApi"
+import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { type Endpoint, type Request, Sensitive, StacksApi, type Success } from "../StacksApi.ts"
+import { makeDecoder, withoutServices } from "./decoder.ts"
+
+/** What to send. */
+export interface EncodedRequest {
+  /** Path and query, relative to the base URL, starting with a slash. */
+  readonly path: string
+  readonly body: string | undefined
+}
+
+export interface CompiledEndpoint<Request = never, Success = unknown> {
+  readonly name: Endpoint
+  readonly method: string
+  /** The path as declared, with its parameters' names. */
+  readonly pathTemplate: string
+  readonly encode: (request: Request) => Result.Result<EncodedRequest, Schema.SchemaError>
+  /** What the body of a success becomes: a constant where the body is not looked at. */
+  readonly success:
+    | { readonly _tag: "Constant"; readonly value: Success }
+    | { readonly _tag: "Json"; readonly decode: (json: unknown) => Result.Result<Success, Schema.SchemaError> }
+  /** Whether responses hold secrets. */
+  readonly isSensitive: boolean
+}
+
+type Encode = (request: unknown) => Result.Result<unknown, Schema.SchemaError>
+
+const encoder = (schema: Schema.Top | undefined): Encode | undefined =>
+  schema === undefined ? undefined : Schema.encodeUnknownResult(withoutServices(schema))
+
+/** One path segment. The service's router does not take a raw dot. */
+const encodeSegment = (text: string) => encodeURIComponent(text).replaceAll(".", "%2E")
+
+/** Turns `/stacks/:stackKey/jobs` into a function of the parameters. */
+const compilePath = (template: string) => {
+  const parts = template.split("/").map((part) => (part.startsWith(":") ? { param: part.slice(1) } : { text: part }))
+  return (params: Readonly<Record<string, string>>) => {
+    let path = ""
+    for (const part of parts) {
+      const segment = "text" in part ? part.text : encodeSegment(params[part.param] ?? "")
+      path = path === "" && segment === "" ? "" : `${path}/${segment}`
+    }
+    return path
+  }
+}
+
+const queryString = (query: Readonly<Record<string, string>>) => {
+  let text = ""
+  for (const [name, value] of Object.entries(query)) {
+    text += `${text === "" ? "?" : "&"}${encodeURIComponent(name)}=${encodeURIComponent(value)}`
+  }
+  return text
+}
+
+const compile = (endpoint: HttpApiEndpoint.Top): CompiledEndpoint<unknown> => {
+  const [success] = endpoint.success
+  const payload = endpoint.payload.values().next().value?.schemas[0]
+  const encodeParams = encoder(endpoint.params)
+  const encodeQuery = encoder(endpoint.query)
+  const encodePayload = encoder(payload)
+  const toPath = compilePath(endpoint.path)
+  return {
+    name: endpoint.identifier as Endpoint,
+    method: endpoint.method,
+    pathTemplate: endpoint.path,
+    isSensitive: Context.get(endpoint.annotations, Sensitive),
+    encode: (request) => {
+      const params = encodeParams === undefined ? Result.succeed({}) : encodeParams(request)
+      if (Result.isFailure(params)) return Result.fail(params.failure)
+      let path = toPath(params.success as Readonly<Record<string, string>>)
+      if (encodeQuery !== undefined) {
+        const query = encodeQuery(request)
+        if (Result.isFailure(query)) return Result.fail(query.failure)
+        path += queryString(query.success as Readonly<Record<string, string>>)
+      }
+      if (encodePayload === undefined) return Result.succeed({ path, body: undefined })
+      const body = encodePayload(request)
+      return Result.isFailure(body)
+        ? Result.fail(body.failure)
+        : Result.succeed({ path, body: JSON.stringify(body.success) })
+    },
+    success:
+      success === undefined || success.ast._tag === "Void"
+        ? { _tag: "Constant", value: undefined }
+        : { _tag: "Json", decode: makeDecoder(success) }
+  }
+}
+
+type Endpoints = { readonly [E in Endpoint]: CompiledEndpoint<Request<E>, Success<E>> }
+
+/** Every endpoint of the declaration. */
+export const endpoints: Endpoints = (() => {
+  const compiled: Record<string, CompiledEndpoint<unknown>> = {}
+  HttpApi.reflect(StacksApi, {
+    onGroup() {},
+    onEndpoint({ endpoint }) {
+      compiled[endpoint.identifier] = compile(endpoint)
+    }
+  })
+  // Reflection forgets the types that the declaration has.
+  return compiled as Endpoints
+})()

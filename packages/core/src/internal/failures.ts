@@ -1,0 +1,183 @@
+/** From what a response or a broken connection is, to the typed failure for it. */
+import * as Duration from "effect/Duration"
+import type * as Headers from "effect/http/Headers"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type { Operation } from "../StacksApi.ts"
+import * as StacksError from "../StacksError.ts"
+import * as ResponseHeaders from "./responseHeaders.ts"
+
+export interface RequestInfo {
+  readonly operation: Operation
+  readonly method: string
+  readonly url: string
+}
+
+// -----------------------------------------------------------------------------
+// Responses
+// -----------------------------------------------------------------------------
+
+const phrases: Readonly<Record<number, string>> = {
+  300: "Multiple Choices",
+  301: "Moved Permanently",
+  302: "Found",
+  303: "See Other",
+  304: "Not Modified",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  409: "Conflict",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  423: "Locked",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout"
+}
+
+const maxMessageLength = 1000
+
+export const parseJson = (text: string): Result.Result<unknown, unknown> =>
+  Result.try(() => JSON.parse(text) as unknown)
+
+const numberIn = (body: unknown, key: string): number | undefined =>
+  Predicate.hasProperty(body, key) && Predicate.isNumber(body[key]) ? body[key] : undefined
+
+const textIn = (body: unknown, key: string): string | undefined =>
+  Predicate.hasProperty(body, key) && Predicate.isString(body[key]) && body[key].trim() !== "" ? body[key] : undefined
+
+/** The failure for a response outside 2xx: its status decides, its body only adds words. */
+export const errorResponse = (
+  request: RequestInfo,
+  response: { readonly status: number; readonly headers: Headers.Headers; readonly rawBody: string },
+  nowMillis: number
+): StacksError.StacksError => {
+  const { headers, rawBody, status } = response
+  const body = Result.getOrUndefined(parseJson(rawBody))
+  const message = (textIn(body, "message") ?? phrases[status] ?? "Unknown status").slice(0, maxMessageLength)
+  const props = { ...request, status, headers, rawBody }
+  const retryAfter = ResponseHeaders.retryAfter(headers, nowMillis)
+  switch (status) {
+    case 400:
+      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.BadRequest({ message }) })
+    case 401:
+      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Unauthorized({ message }) })
+    case 403:
+      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Forbidden({ message }) })
+    case 404:
+      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.NotFound({ message }) })
+    case 422:
+      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Unprocessable({ message }) })
+    case 429: {
+      const reason = new StacksError.RateLimited({
+        message,
+        retryAfter:
+          retryAfter ??
+          ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
+          ResponseHeaders.rateLimitStatus(headers).reset,
+        scope: textIn(body, "scope") ?? headers["ratelimit-scope"],
+        limit: numberIn(body, "limit"),
+        current: numberIn(body, "current")
+      })
+      return new StacksError.ErrorResponse({ ...props, reason })
+    }
+    default:
+      return status >= 500
+        ? new StacksError.ErrorResponse({ ...props, reason: new StacksError.ServerError({ message, retryAfter }) })
+        : new StacksError.ErrorResponse({ ...props, reason: new StacksError.UnexpectedStatus({ message }) })
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Transport
+// -----------------------------------------------------------------------------
+
+/** Codes of failures before there was a connection that could have carried the request. */
+const notConnected = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EAI_FAIL",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EADDRNOTAVAIL",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+])
+
+/** The first error code in a chain of causes; clients wrap the socket's error in their own. */
+const codeOf = (cause: unknown, depth = 0): string | undefined => {
+  if (depth > 4 || !Predicate.isObject(cause)) return undefined
+  if (Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code)) {
+    if (Predicate.hasProperty(cause, "cause")) {
+      const inner = codeOf(cause.cause, depth + 1)
+      if (inner !== undefined && notConnected.has(inner)) return inner
+    }
+    return cause.code
+  }
+  if (Predicate.hasProperty(cause, "cause")) return codeOf(cause.cause, depth + 1)
+  if (Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors)) return codeOf(cause.errors[0], depth + 1)
+  return undefined
+}
+
+const described = (text: string, code: string | undefined) => (code === undefined ? text : `${text} (${code})`)
+
+/** The failure for a request that got no response. */
+export const notSent = (
+  request: RequestInfo,
+  error: HttpClientError.HttpClientError
+): StacksError.TransportError | StacksError.InvalidRequest => {
+  const { reason } = error
+  if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
+    return new StacksError.InvalidRequest({
+      ...request,
+      issue: `The base URL does not give a valid URL: set baseUrl to something like https://agent.buildkite.com/v3/`
+    })
+  }
+  const code = codeOf(reason.cause)
+  const isConnected = code === undefined || !notConnected.has(code)
+  return new StacksError.TransportError({
+    ...request,
+    kind: isConnected ? "Reset" : "NotConnected",
+    mayHaveBeenProcessed: isConnected,
+    description: isConnected
+      ? described("the connection broke before a response came", code)
+      : described("no connection could be made", code),
+    cause: reason.cause
+  })
+}
+
+/** The failure for a success whose body broke off. */
+export const cutShort = (request: RequestInfo, error: HttpClientError.HttpClientError): StacksError.TransportError =>
+  new StacksError.TransportError({
+    ...request,
+    kind: "CutShort",
+    mayHaveBeenProcessed: true,
+    description: described("the connection broke within the response", codeOf(error.reason.cause)),
+    cause: error.reason.cause
+  })
+
+/** The failure for an attempt that took too long. */
+export const timedOut = (request: RequestInfo, timeout: Duration.Duration): StacksError.TransportError =>
+  new StacksError.TransportError({
+    ...request,
+    kind: "Timeout",
+    mayHaveBeenProcessed: true,
+    description: `no complete response within ${Duration.format(timeout)}`
+  })
