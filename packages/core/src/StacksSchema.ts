@@ -16,7 +16,9 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
+import { Direct, giveUp, WireKeys } from "./internal/decoder.ts"
 import { cropBytes, cropCharacters } from "./internal/text.ts"
+import { decodeTime } from "./internal/time.ts"
 
 // -----------------------------------------------------------------------------
 // Constants
@@ -80,6 +82,20 @@ const isPathSegment = Schema.makeFilter<string>(
   { expected: `a non-empty text other than "." and ".."` }
 )
 
+/** Gives keys their names on the wire. */
+const wireKeys =
+  <
+    S extends Schema.Constraint & { readonly fields: Schema.Struct.Fields },
+    const M extends { readonly [K in keyof S["fields"]]?: string }
+  >(
+    keys: M
+  ) =>
+  (self: S) =>
+    Schema.encodeKeys<S, M>(keys)(self).pipe(Schema.annotate({ [WireKeys]: keys }))
+
+/** An instant, as ISO 8601 on the wire. */
+const Time = Schema.DateTimeUtcFromString.pipe(Schema.annotate({ [Direct]: decodeTime }))
+
 /** A text that can stand as one segment of a URL's path. */
 const PathSegment = Schema.String.check(isPathSegment)
 
@@ -104,7 +120,10 @@ const StringOrNull = Schema.NullOr(Schema.String).pipe(
   Schema.decodeTo(
     Schema.String,
     SchemaTransformation.transform<string, string | null>({ decode: (text) => text ?? "", encode: (text) => text })
-  )
+  ),
+  Schema.annotate({
+    [Direct]: (input: unknown) => (input === null ? "" : Predicate.isString(input) ? input : giveUp)
+  })
 )
 
 /** A field that may be left out or undefined, and is then left out of the JSON (it would be null otherwise). */
@@ -196,10 +215,10 @@ export const RegisteredStack = Schema.Struct({
   key: Schema.String,
   type: AnyStackType,
   metadata: Schema.Record(Schema.String, StringOrNull),
-  lastConnectedOn: Schema.NullOr(Schema.DateTimeUtcFromString),
+  lastConnectedOn: Schema.NullOr(Time),
   state: StackState
 }).pipe(
-  Schema.encodeKeys({
+  wireKeys({
     organizationUuid: "organization_uuid",
     clusterQueueKey: "cluster_queue_key",
     lastConnectedOn: "last_connected_on"
@@ -230,7 +249,7 @@ export const RegisterStackPayload = Schema.Struct({
       encode: SchemaGetter.withDefault(Effect.succeed({}))
     })
   )
-}).pipe(Schema.encodeKeys({ queueKey: "queue_key" }))
+}).pipe(wireKeys({ queueKey: "queue_key" }))
 
 /**
  * The path parameter that names a stack.
@@ -307,13 +326,13 @@ export const ScheduledJob = Schema.Struct({
   id: Schema.String,
   priority: Schema.Int,
   agentQueryRules: Schema.Array(Schema.String),
-  scheduledAt: Schema.DateTimeUtcFromString,
-  runnableAt: Schema.optional(Schema.NullOr(Schema.DateTimeUtcFromString)),
+  scheduledAt: Time,
+  runnableAt: Schema.optional(Schema.NullOr(Time)),
   pipeline: Schema.Struct({ slug: NullableString, uuid: NullableString }),
   build: Schema.Struct({ uuid: NullableString, number: Schema.NullOr(Schema.Int), branch: NullableString }),
   step: Schema.Struct({ key: NullableString })
 }).pipe(
-  Schema.encodeKeys({
+  wireKeys({
     agentQueryRules: "agent_query_rules",
     scheduledAt: "scheduled_at",
     runnableAt: "runnable_at"
@@ -376,7 +395,7 @@ export type ClusterQueue = typeof ClusterQueue.Type
 export const PageInfo = Schema.Struct({
   hasNextPage: Schema.Boolean,
   endCursor: NullableString
-}).pipe(Schema.encodeKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
+}).pipe(wireKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
 
 /**
  * Where a page stands in the list.
@@ -396,7 +415,7 @@ export const ScheduledJobsPage = Schema.Struct({
   jobs: Schema.Array(ScheduledJob),
   clusterQueue: ClusterQueue,
   pageInfo: PageInfo
-}).pipe(Schema.encodeKeys({ clusterQueue: "cluster_queue", pageInfo: "page_info" }))
+}).pipe(wireKeys({ clusterQueue: "cluster_queue", pageInfo: "page_info" }))
 
 /**
  * One page of scheduled jobs.
@@ -421,7 +440,7 @@ export const ListScheduledJobsQuery = Schema.Struct({
   clusterQueueKey: Schema.NonEmptyString,
   pageSize: omittable(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: MaxBatchSize }))),
   startCursor: omittable(Schema.NonEmptyString)
-}).pipe(Schema.encodeKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
+}).pipe(wireKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
 
 /**
  * The body of `batchReserveJobs`. The expiry is rounded up to whole seconds, at most one hour; the service's default is
@@ -433,7 +452,7 @@ export const ListScheduledJobsQuery = Schema.Struct({
 export const BatchReserveJobsPayload = Schema.Struct({
   jobUuids: jobUuids.check(Schema.isMinLength(1)),
   reservationExpiry: omittable(LifetimeSeconds)
-}).pipe(Schema.encodeKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
+}).pipe(wireKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
 
 /**
  * Which jobs were reserved and which could not be. Neither is a failure.
@@ -444,7 +463,7 @@ export const BatchReserveJobsPayload = Schema.Struct({
 export const BatchReserveJobsResult = Schema.Struct({
   reserved: Schema.Array(Schema.String),
   notReserved: Schema.Array(Schema.String)
-}).pipe(Schema.encodeKeys({ notReserved: "not_reserved" }))
+}).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**
  * Which jobs were reserved and which could not be.
@@ -488,7 +507,7 @@ export type JobDetails = typeof JobDetails.Type
  * @since 0.1.0
  * @category jobs
  */
-export const GetJobStatesPayload = Schema.Struct({ jobUuids }).pipe(Schema.encodeKeys({ jobUuids: "job_uuids" }))
+export const GetJobStatesPayload = Schema.Struct({ jobUuids }).pipe(wireKeys({ jobUuids: "job_uuids" }))
 
 /**
  * The states of jobs by id. Ids that the service does not know are missing.
@@ -557,7 +576,7 @@ export const FinishJobPayload = Schema.Struct({
   exitStatus: omittable(Schema.Int),
   detail: FinishDetail,
   signalReason: omittable(SignalReason)
-}).pipe(Schema.encodeKeys({ exitStatus: "exit_status", signalReason: "signal_reason" }))
+}).pipe(wireKeys({ exitStatus: "exit_status", signalReason: "signal_reason" }))
 
 // -----------------------------------------------------------------------------
 // Notifications
@@ -591,8 +610,8 @@ const NotificationDetail = Schema.String.pipe(
 export const StackNotification = Schema.Struct({
   jobUuid: PathSegment,
   detail: NotificationDetail,
-  timestamp: omittable(Schema.DateTimeUtcFromString)
-}).pipe(Schema.encodeKeys({ jobUuid: "job_uuid" }))
+  timestamp: omittable(Time)
+}).pipe(wireKeys({ jobUuid: "job_uuid" }))
 
 /**
  * One notification about a job.
@@ -645,7 +664,7 @@ export type CreateStackNotificationsResult = typeof CreateStackNotificationsResu
 export const IssueJobAcquisitionTokensPayload = Schema.Struct({
   jobUuids: jobUuids.check(Schema.isMinLength(1)),
   tokenLifetime: omittable(LifetimeSeconds)
-}).pipe(Schema.encodeKeys({ jobUuids: "job_uuids", tokenLifetime: "token_lifetime_seconds" }))
+}).pipe(wireKeys({ jobUuids: "job_uuids", tokenLifetime: "token_lifetime_seconds" }))
 
 /**
  * A token that lets one agent register and acquire one reserved job. It ends with the reservation. Never log or store it.
@@ -656,8 +675,8 @@ export const IssueJobAcquisitionTokensPayload = Schema.Struct({
 export const JobAcquisitionToken = Schema.Struct({
   jobUuid: Schema.String,
   token: Schema.RedactedFromValue(Schema.String),
-  expiresAt: Schema.DateTimeUtcFromString
-}).pipe(Schema.encodeKeys({ jobUuid: "job_uuid", token: "job_acquisition_token", expiresAt: "expires_at" }))
+  expiresAt: Time
+}).pipe(wireKeys({ jobUuid: "job_uuid", token: "job_acquisition_token", expiresAt: "expires_at" }))
 
 /**
  * A token that lets one agent register and acquire one reserved job.
@@ -680,7 +699,7 @@ export interface JobAcquisitionToken {
 export const IssueJobAcquisitionTokensResult = Schema.Struct({
   tokens: Schema.Array(JobAcquisitionToken),
   notIssued: arrayOrAbsent(Schema.String)
-}).pipe(Schema.encodeKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
+}).pipe(wireKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
 
 /**
  * The tokens that were issued, and the jobs that got none.
