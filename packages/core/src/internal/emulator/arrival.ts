@@ -1,0 +1,47 @@
+/** What can be told of a request before it is routed: faults, authentication and limits need it. */
+import * as Context from "effect/Context"
+import * as FindMyWay from "effect/http/FindMyWay"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import { type Endpoint, Limit } from "../../StacksApi.ts"
+import { parseJson } from "./requestLog.ts"
+import { Api } from "./routes.ts"
+
+export interface Arrival {
+  readonly request: HttpServerRequest
+  /** The body. */
+  readonly text: string
+  /** What it asks for; undefined for an unknown path. */
+  readonly endpoint: Endpoint | undefined
+  /** The key of the stack under which it is counted. */
+  readonly stackKey: string
+  readonly limit: Limit["Service"]
+}
+
+export const make = (request: HttpServerRequest, text: string): Arrival => {
+  const found = directory.find(request.method, request.url)
+  const endpoint = found?.handler.endpoint
+  const stackKey = endpoint === "registerStack" ? keyInBody(text) : found?.params["stackKey"]
+  return { request, text, endpoint, stackKey: stackKey ?? "", limit: found?.handler.limit ?? defaultLimit }
+}
+
+const defaultLimit: Limit["Service"] = { scope: "default", limit: 10 }
+
+const directory = FindMyWay.make<{ readonly endpoint: Endpoint; readonly limit: Limit["Service"] }>()
+for (const endpoint of Object.values(Api.groups.stacks.endpoints)) {
+  directory.on(endpoint.method, endpoint.path, {
+    endpoint: endpoint.identifier,
+    limit: Context.getOrElse(endpoint.annotations, Limit, () => defaultLimit)
+  })
+}
+
+/** The key of a stack that registers: it is not in the path. */
+const keyInBody = (text: string): string | undefined => {
+  const body = Option.getOrUndefined(parseJson(text))
+  return Predicate.hasProperty(body, "key") && Predicate.isString(body.key) ? body.key : undefined
+}
+
+export const isAuthenticated = ({ request }: Arrival, token: Redacted.Redacted): boolean =>
+  request.headers["authorization"]?.match(/^token +(\S+) *$/i)?.[1] === Redacted.value(token)

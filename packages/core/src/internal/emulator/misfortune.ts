@@ -1,0 +1,71 @@
+/** What a fault does to a request. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Predicate from "effect/Predicate"
+import type { Limit } from "../../StacksApi.ts"
+import { BrokenConnection } from "./brokenConnection.ts"
+import { Fault } from "./faults.ts"
+import * as RateLimits from "./rateLimits.ts"
+
+/** Answers in the fault's way; `process` lets the service act on the request and gives its answer. */
+export const suffer = <E, R>(
+  fault: Fault,
+  limit: Limit["Service"],
+  process: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, E | BrokenConnection, R> =>
+  Fault.$match(fault, {
+    Status: (fault) => Effect.succeed(statusResponse(fault, limit)),
+    Html: ({ status = 502 }) =>
+      Effect.succeed(HttpServerResponse.text(proxyPage(status), { status, contentType: "text/html" })),
+    Malformed: ({ body = '{"unfinished": ', status = 200 }) =>
+      Effect.as(process, HttpServerResponse.text(body, { status, contentType: "application/json" })),
+    Reset: () => breakConnection(),
+    Stall: ({ duration }) => (duration === undefined ? Effect.never : Effect.delay(process, duration)),
+    Truncate: () => Effect.flatMap(process, (response) => breakConnection(firstHalf(response))),
+    LostResponse: () => Effect.flatMap(process, () => breakConnection()),
+    SlowDown: ({ retryAfter }) =>
+      Effect.map(process, HttpServerResponse.setHeader("retry-after", toSeconds(retryAfter)))
+  })
+
+const breakConnection = (sent?: BrokenConnection["sent"]) => Effect.fail(new BrokenConnection({ sent }))
+
+/** Nothing of a response without a body: it would be complete without its second half. */
+const firstHalf = (response: HttpServerResponse.HttpServerResponse): BrokenConnection["sent"] => {
+  if (response.body._tag !== "Uint8Array" || response.body.contentLength < 2) return undefined
+  const bytes = response.body.body
+  return { response, body: bytes.subarray(0, bytes.length >>> 1) }
+}
+
+const statusResponse = (fault: Extract<Fault, { readonly _tag: "Status" }>, limit: Limit["Service"]) => {
+  const { body, headers, retryAfter, status } = fault
+  const response =
+    body === undefined
+      ? defaultResponse(status, limit)
+      : Predicate.isString(body)
+        ? HttpServerResponse.text(body, { status })
+        : HttpServerResponse.jsonUnsafe(body, { status })
+  return HttpServerResponse.setHeaders(response, {
+    ...RateLimits.headers(RateLimits.untouched(limit)),
+    ...(retryAfter !== undefined && { "retry-after": toSeconds(retryAfter) }),
+    ...headers
+  })
+}
+
+const defaultResponse = (status: number, limit: Limit["Service"]): HttpServerResponse.HttpServerResponse => {
+  if (status === 204) return HttpServerResponse.empty({ status })
+  const message = `An emulated fault: status ${status}`
+  const details = status === 429 ? { scope: limit.scope, limit: limit.limit, current: limit.limit, reset: 1 } : {}
+  return HttpServerResponse.jsonUnsafe({ message, ...details }, { status })
+}
+
+/** What a proxy says when it can't reach the service. */
+const proxyPage = (status: number): string => `<!DOCTYPE html>
+<html>
+<head><title>${status}</title></head>
+<body><center><h1>${status}</h1></center><hr><center>proxy</center></body>
+</html>
+`
+
+const toSeconds = (duration: Duration.Input): string =>
+  String(Math.ceil(Duration.toSeconds(Duration.fromInputUnsafe(duration))))

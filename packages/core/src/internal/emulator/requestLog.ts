@@ -1,0 +1,85 @@
+/** What arrived, newest last, in bounded memory. */
+import * as DateTime from "effect/DateTime"
+import * as Headers from "effect/http/Headers"
+import type { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Endpoint } from "../../StacksApi.ts"
+import type { Fault } from "./faults.ts"
+
+/** The log forgets the oldest requests beyond this many requests, or this many characters of bodies. */
+const maxEntries = 10_000
+const maxCharacters = 64 * 1024 * 1024
+
+/** A request that arrived at the emulator. */
+export interface LoggedRequest {
+  /** The endpoint; undefined for an unknown path. */
+  readonly operation: Endpoint | undefined
+  readonly method: string
+  /** The path as it came, percent-encoded, without the query. */
+  readonly path: string
+  readonly query: Readonly<Record<string, string>>
+  /** The headers, their names in lower case, without `authorization`. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The JSON of the body; the text where it is no JSON, undefined where there is none. */
+  readonly body: unknown
+  /** When it arrived. */
+  readonly time: DateTime.Utc
+  /** The status that was answered; undefined where none was, or not yet. */
+  readonly status: number | undefined
+  /** The fault that it met. */
+  readonly fault: Fault["_tag"] | undefined
+}
+
+/** A request in the log, kept as it came until somebody reads the log. */
+export interface Entry {
+  readonly operation: Endpoint | undefined
+  readonly request: HttpServerRequest
+  readonly text: string
+  readonly time: number
+  status: number | undefined
+  fault: Fault["_tag"] | undefined
+}
+
+export class RequestLog {
+  #entries: Array<Entry> = []
+  #start = 0
+  #characters = 0
+
+  add(entry: Entry): Entry {
+    this.#entries.push(entry)
+    this.#characters += entry.text.length
+    while (this.#entries.length - this.#start > maxEntries || this.#characters > maxCharacters) {
+      this.#characters -= this.#entries[this.#start++]?.text.length ?? 0
+    }
+    if (this.#start > maxEntries) {
+      this.#entries = this.#entries.slice(this.#start)
+      this.#start = 0
+    }
+    return entry
+  }
+
+  get requests(): Array<LoggedRequest> {
+    return this.#entries.slice(this.#start).map(toLoggedRequest)
+  }
+}
+
+const toLoggedRequest = ({ fault, operation, request, status, text, time }: Entry): LoggedRequest => {
+  const [path = "", query] = request.url.split("?", 2)
+  return {
+    operation,
+    method: request.method,
+    path,
+    query: Object.fromEntries(new URLSearchParams(query)),
+    headers: { ...Headers.remove(request.headers, "authorization") },
+    body: text === "" ? undefined : Option.getOrElse(parseJson(text), () => text),
+    time: DateTime.makeUnsafe(time),
+    status,
+    fault
+  }
+}
+
+/** The value of a JSON text, if it is one. */
+export const parseJson: (text: string) => Option.Option<unknown> = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Unknown)
+)

@@ -1,0 +1,119 @@
+/** The endpoints of the declared API, answered from the state. */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import { StacksApi } from "../../StacksApi.ts"
+import * as StacksSchema from "../../StacksSchema.ts"
+import * as Jobs from "./jobs.ts"
+import * as Notifications from "./notifications.ts"
+import * as Refusal from "./refusal.ts"
+import * as Stacks from "./stacks.ts"
+import { findQueue, type Stack, type State, settle } from "./state.ts"
+
+/** The path under which the emulator serves the API, as Buildkite does. */
+export const basePath = "/v3"
+
+/** The declared API under its base path. */
+export const Api = StacksApi.prefix(basePath)
+
+/** How long reservations and acquisition tokens live unless the request says otherwise. */
+const defaultLifetime = Duration.minutes(15)
+
+const encodeRegistered = HttpServerResponse.schemaJson(StacksSchema.RegisteredStack)
+
+export const layer = (state: State) => {
+  /** Answers at one point in time, on the state as it is then. */
+  const now = <A>(handle: (now: number) => Result.Result<A, Refusal.Refusal>) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      settle(state, now)
+      return Result.getOrElse(handle(now), Refusal.toResponse)
+    })
+
+  /** The same, for a stack that is registered. */
+  const onStack = <A>(stackKey: string, handle: (stack: Stack, now: number) => Result.Result<A, Refusal.Refusal>) =>
+    now((now) => Result.flatMap(Stacks.find(state, stackKey), (stack) => handle(stack, now)))
+
+  return HttpApiBuilder.group(Api, "stacks", (handlers) =>
+    handlers
+      .handle("registerStack", ({ payload }) =>
+        Effect.flatMap(
+          now((now) =>
+            Result.map(Stacks.register(state, payload, now), ({ isNew, stack }) => ({
+              status: isNew ? 201 : 200,
+              body: Stacks.describe(state, stack, now)
+            }))
+          ),
+          (answer) =>
+            HttpServerResponse.isHttpServerResponse(answer)
+              ? Effect.succeed(answer)
+              : Effect.orDie(encodeRegistered(answer.body, { status: answer.status }))
+        )
+      )
+      .handle("deregisterStack", ({ params }) =>
+        onStack(params.stackKey, (stack) => {
+          state.stacks.delete(stack.key)
+          return Result.void
+        })
+      )
+      .handle("listScheduledJobs", ({ params, query }) =>
+        onStack(params.stackKey, (stack, now) => {
+          const queue = findQueue(state, query.clusterQueueKey)
+          if (queue === undefined)
+            return Refusal.refuse(404, `No cluster queue found with key ${query.clusterQueueKey}`)
+          const page = Jobs.list(queue, query)
+          if (Result.isSuccess(page)) stack.polledAt = now
+          return page
+        })
+      )
+      .handle("batchReserveJobs", ({ params, payload }) =>
+        onStack(params.stackKey, (stack, now) => {
+          const until = now + Duration.toMillis(payload.reservationExpiry ?? defaultLifetime)
+          return Result.succeed(Jobs.reserveAll(state, stack, payload.jobUuids, until))
+        })
+      )
+      .handle("getJob", ({ params }) =>
+        onStack(params.stackKey, () =>
+          Result.map(Jobs.find(state, params.jobUuid), (job) => ({
+            id: job.listed.id,
+            env: job.env,
+            command: job.command
+          }))
+        )
+      )
+      .handle("getJobStates", ({ params, payload }) =>
+        onStack(params.stackKey, () => {
+          const known = payload.jobUuids.flatMap((id) => state.jobs.get(id) ?? [])
+          return Result.succeed({ states: Object.fromEntries(known.map((job) => [job.listed.id, job.state])) })
+        })
+      )
+      .handle("finishJob", ({ params, payload }) =>
+        onStack(params.stackKey, (stack, now) =>
+          Result.flatMap(Jobs.find(state, params.jobUuid), (job) => Jobs.finish(state, stack, job, payload, now))
+        )
+      )
+      .handle("createStackNotifications", ({ params, payload }) =>
+        onStack(params.stackKey, (stack, now) =>
+          Result.succeed(Notifications.create(state, stack, payload.notifications, now))
+        )
+      )
+      .handle("issueJobAcquisitionTokens", ({ params, payload }) =>
+        onStack(params.stackKey, (stack, now) => {
+          const expiresAt = now + Duration.toMillis(payload.tokenLifetime ?? defaultLifetime)
+          const { issued, notIssued } = Jobs.issueTokens(state, stack, payload.jobUuids, expiresAt)
+          return Result.succeed({
+            tokens: issued.map(({ jobUuid, token }) => ({
+              jobUuid,
+              token: Redacted.make(token),
+              expiresAt: DateTime.makeUnsafe(expiresAt)
+            })),
+            notIssued
+          })
+        })
+      )
+  )
+}

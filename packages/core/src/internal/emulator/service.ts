@@ -1,0 +1,97 @@
+/** The way of a request: it is logged, may meet a fault, is authenticated, counted, decoded and answered. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiError from "effect/http-api/HttpApiError"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Arrival from "./arrival.ts"
+import type { FaultPlan } from "./faults.ts"
+import { suffer } from "./misfortune.ts"
+import * as RateLimits from "./rateLimits.ts"
+import * as Refusal from "./refusal.ts"
+import { parseJson, type RequestLog } from "./requestLog.ts"
+import * as Routes from "./routes.ts"
+import type { State } from "./state.ts"
+
+export interface ServiceOptions {
+  readonly state: State
+  readonly token: Redacted.Redacted
+  readonly limiter: RateLimits.RateLimiter
+  readonly faults: FaultPlan
+  readonly log: RequestLog
+}
+
+/** The service as one effect that answers the current request. */
+export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, token }: ServiceOptions) {
+  const app = yield* HttpRouter.toHttpEffect(
+    HttpApiBuilder.layer(Routes.Api).pipe(Layer.provide([Routes.layer(state), HttpServer.layerServices]))
+  )
+
+  const process = Effect.fnUntraced(function* (arrival: Arrival.Arrival) {
+    const { limit, request, stackKey, text } = arrival
+    const answer = (response: HttpServerResponse.HttpServerResponse, admission = RateLimits.untouched(limit)) =>
+      HttpServerResponse.setHeaders(response, RateLimits.headers(admission))
+
+    if (!Arrival.isAuthenticated(arrival, token)) return answer(Refusal.toResponse(unauthorized))
+    if (arrival.endpoint === undefined) return answer(Refusal.toResponse(unknownPath(request)))
+    const admission = limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
+    if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
+    const response = yield* Effect.scoped(app).pipe(
+      Effect.catchCause((cause) => explainFailure(cause, text)),
+      Effect.provideService(HttpServerRequest.HttpServerRequest, withJsonType(request))
+    )
+    return answer(response, admission)
+  })
+
+  return Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const text = yield* request.text
+    const time = yield* Clock.currentTimeMillis
+    const arrival = Arrival.make(request, text)
+    const fault = faults.next(arrival.endpoint)
+    const entry = log.add({ operation: arrival.endpoint, request, text, time, status: undefined, fault: fault?._tag })
+    const response = yield* fault === undefined ? process(arrival) : suffer(fault, arrival.limit, process(arrival))
+    entry.status = response.status
+    return response
+  })
+})
+
+const unauthorized: Refusal.Refusal = {
+  status: 401,
+  message: "Authentication required. Please supply a valid cluster token: Authorization: Token <token>"
+}
+
+const unknownPath = (request: HttpServerRequest.HttpServerRequest): Refusal.Refusal => ({
+  status: 404,
+  message: `Not found: ${request.method} ${request.url.split("?", 1)[0]}`
+})
+
+/** Every body is read as JSON, whatever its sender calls it. */
+const withJsonType = (request: HttpServerRequest.HttpServerRequest) =>
+  request.headers["content-type"] === "application/json"
+    ? request
+    : request.modify({ headers: Headers.set(request.headers, "content-type", "application/json") })
+
+/** What does not decode is a bad parameter, a body that is no JSON, or a body that breaks the rules. */
+const explainFailure = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, text: string) {
+  if (Cause.hasInterrupts(cause)) return yield* Effect.interrupt
+  const defect = Option.getOrUndefined(Result.getSuccess(Cause.findDefect(cause)))
+  if (!HttpApiError.HttpApiSchemaError.is(defect) || defect.kind === "Body") {
+    yield* Effect.logError("The emulator failed to answer", cause)
+    return Refusal.toResponse({ status: 500, message: "Internal server error" })
+  }
+  const message = defect.cause.message.replaceAll(/\s+/g, " ")
+  if (defect.kind !== "Payload") return Refusal.toResponse({ status: 400, message })
+  return text !== "" && Option.isNone(parseJson(text))
+    ? Refusal.toResponse({ status: 400, message: "The body is not valid JSON" })
+    : Refusal.toResponse({ status: 422, message })
+})

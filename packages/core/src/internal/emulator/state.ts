@@ -1,0 +1,161 @@
+/** What the emulated service remembers, and how reservations lapse. */
+import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import * as StacksSchema from "../../StacksSchema.ts"
+import * as Dice from "./dice.ts"
+import { Timeline } from "./timeline.ts"
+
+export interface StateOptions {
+  readonly queues: ReadonlyArray<string> | undefined
+  readonly maxStacks: number | undefined
+  readonly seed: number
+}
+
+export interface State {
+  readonly dice: Dice.Dice
+  readonly organizationUuid: string
+  readonly pipelineUuid: string
+  readonly buildUuid: string
+  readonly maxStacks: number
+  /** Whether a queue comes to exist by being named. */
+  readonly openQueues: boolean
+  readonly queues: Map<string, Queue>
+  readonly stacks: Map<string, Stack>
+  readonly jobs: Map<string, Job>
+  /** The reserved jobs, in the order in which their reservations lapse. */
+  readonly reservations: Timeline<Job>
+  readonly tokens: Map<string, AcquisitionToken>
+  readonly notifications: Array<Notification>
+}
+
+export interface Queue {
+  readonly key: string
+  readonly id: string
+  paused: boolean
+  /** The jobs that are listed: the scheduled ones, oldest first. */
+  readonly scheduled: Timeline<Job>
+}
+
+export interface Stack {
+  readonly id: string
+  readonly key: string
+  type: string
+  queueKey: string
+  metadata: Readonly<Record<string, string>>
+  readonly registeredAt: number
+  polledAt: number | undefined
+}
+
+export interface Job {
+  readonly sequence: number
+  readonly queue: Queue
+  readonly queueKey: string
+  readonly scheduledAt: number
+  /** The job as lists show it. */
+  readonly listed: ScheduledJob
+  readonly env: Readonly<Record<string, string>>
+  readonly command: string
+  state: JobState
+  /** The key of the stack that reserved it; kept once an agent has it. */
+  reservedBy: string | undefined
+  /** When the reservation lapses, in milliseconds; meaningful while it is reserved. */
+  reservedUntil: number
+  /** The acquisition tokens that end with the reservation. */
+  readonly tokens: Set<string>
+  exitStatus: number | undefined
+  detail: string | undefined
+  signalReason: string | undefined
+  startedAt: number | undefined
+  finishedAt: number | undefined
+  notifications: number
+}
+
+export interface AcquisitionToken {
+  readonly job: Job
+  readonly expiresAt: number
+}
+
+export interface Notification {
+  readonly jobUuid: string
+  readonly stackKey: string
+  readonly detail: string
+  readonly timestamp: number
+  readonly receivedAt: number
+}
+
+export const make = (options: StateOptions): State => {
+  const dice = Dice.make(options.seed)
+  const state: State = {
+    dice,
+    organizationUuid: dice.uuid(),
+    pipelineUuid: dice.uuid(),
+    buildUuid: dice.uuid(),
+    maxStacks: options.maxStacks ?? Number.POSITIVE_INFINITY,
+    openQueues: options.queues === undefined,
+    queues: new Map(),
+    stacks: new Map(),
+    jobs: new Map(),
+    reservations: new Timeline((job) => job.reservedUntil),
+    tokens: new Map(),
+    notifications: []
+  }
+  for (const key of options.queues ?? []) openQueue(state, key)
+  return state
+}
+
+// -----------------------------------------------------------------------------
+// Queues
+// -----------------------------------------------------------------------------
+
+/** The queue of a key; undefined where only the named queues exist and this is none of them. */
+export const findQueue = (state: State, key: string): Queue | undefined =>
+  state.queues.get(canonicalKey(key)) ?? (state.openQueues ? openQueue(state, key) : undefined)
+
+const openQueue = (state: State, key: string): Queue => {
+  const queue: Queue = {
+    key: canonicalKey(key),
+    id: state.dice.uuid(),
+    paused: false,
+    scheduled: new Timeline((job) => job.scheduledAt)
+  }
+  state.queues.set(queue.key, queue)
+  return queue
+}
+
+/** The default queue has two spellings. */
+const canonicalKey = (key: string): string => (key === "__default__" ? StacksSchema.DefaultQueue : key)
+
+// -----------------------------------------------------------------------------
+// Reservations
+// -----------------------------------------------------------------------------
+
+/** Puts the jobs back into the list whose reservations have lapsed. Done before anything looks at the jobs. */
+export const settle = (state: State, now: number): void => {
+  for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
+    endReservation(state, job)
+    job.state = "scheduled"
+    job.reservedBy = undefined
+    job.queue.scheduled.add(job)
+    job = state.reservations.first
+  }
+}
+
+export const reserve = (state: State, job: Job, stackKey: string, until: number): void => {
+  if (job.state === "reserved") state.reservations.remove(job)
+  else job.queue.scheduled.remove(job)
+  job.state = "reserved"
+  job.reservedBy = stackKey
+  job.reservedUntil = until
+  state.reservations.add(job)
+}
+
+const endReservation = (state: State, job: Job): void => {
+  state.reservations.remove(job)
+  for (const token of job.tokens) state.tokens.delete(token)
+  job.tokens.clear()
+}
+
+/** Takes a job that waits, scheduled or reserved, out of the service's hands: an agent has it, or it is over. */
+export const release = (state: State, job: Job): void => {
+  if (job.state === "reserved") endReservation(state, job)
+  else if (job.state === "scheduled") job.queue.scheduled.remove(job)
+}

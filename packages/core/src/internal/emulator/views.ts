@@ -1,0 +1,57 @@
+/** What the emulator shows of its state: copies that do not change. */
+import * as DateTime from "effect/DateTime"
+import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import type * as State from "./state.ts"
+
+/** A job, whatever became of it. */
+export interface JobView extends ScheduledJob {
+  readonly queueKey: string
+  readonly command: string
+  readonly env: Readonly<Record<string, string>>
+  readonly state: JobState
+  /** The key of the stack that has reserved it, or had when an agent took it or it ended. */
+  readonly reservedBy: string | undefined
+  /** When the reservation lapses, while it is reserved. */
+  readonly reservedUntil: DateTime.Utc | undefined
+  readonly startedAt: DateTime.Utc | undefined
+  /** When it ended, finished or canceled. */
+  readonly finishedAt: DateTime.Utc | undefined
+  readonly exitStatus: number | undefined
+  /** What the stack said when it finished the job. */
+  readonly detail: string | undefined
+  readonly signalReason: string | undefined
+}
+
+/** A notification that was stored. */
+export interface NotificationView {
+  readonly jobUuid: string
+  readonly stackKey: string
+  readonly detail: string
+  /** When it happened: what the stack said, or when it arrived. */
+  readonly timestamp: DateTime.Utc
+  readonly receivedAt: DateTime.Utc
+}
+
+export const job = (job: State.Job): JobView => ({
+  ...job.listed,
+  queueKey: job.queueKey,
+  command: job.command,
+  env: job.env,
+  state: job.state,
+  reservedBy: job.reservedBy,
+  reservedUntil: job.state === "reserved" ? DateTime.makeUnsafe(job.reservedUntil) : undefined,
+  startedAt: time(job.startedAt),
+  finishedAt: time(job.finishedAt),
+  exitStatus: job.exitStatus,
+  detail: job.detail,
+  signalReason: job.signalReason
+})
+
+export const notification = ({ receivedAt, timestamp, ...rest }: State.Notification): NotificationView => ({
+  ...rest,
+  timestamp: DateTime.makeUnsafe(timestamp),
+  receivedAt: DateTime.makeUnsafe(receivedAt)
+})
+
+const time = (millis: number | undefined): DateTime.Utc | undefined =>
+  millis === undefined ? undefined : DateTime.makeUnsafe(millis)

@@ -1,0 +1,6 @@
+/**
+ * Tools for testing programs that use the Stacks API.
+ *
+ * @since 0.1.0
+ */
+export * as StacksEmulator from "./StacksEmulator.ts"
