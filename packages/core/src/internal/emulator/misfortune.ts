@@ -1,6 +1,7 @@
 /** What a fault does to a request. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Predicate from "effect/Predicate"
 import type { Limit } from "../../StacksApi.ts"
@@ -19,7 +20,12 @@ export const suffer = <E, R>(
     Html: ({ status = 502 }) =>
       Effect.succeed(HttpServerResponse.text(proxyPage(status), { status, contentType: "text/html" })),
     Malformed: ({ body = '{"unfinished": ', status = 200 }) =>
-      Effect.as(process, HttpServerResponse.text(body, { status, contentType: "application/json" })),
+      Effect.map(process, (response) =>
+        HttpServerResponse.setStatus(
+          HttpServerResponse.setBody(response, HttpBody.text(body, "application/json")),
+          status
+        )
+      ),
     Reset: () => breakConnection(),
     Stall: ({ duration }) => (duration === undefined ? Effect.never : Effect.delay(process, duration)),
     Truncate: () => Effect.flatMap(process, (response) => breakConnection(firstHalf(response))),

@@ -1,7 +1,6 @@
 /** What arrived, newest last, in bounded memory. */
 import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"
-import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
@@ -33,8 +32,10 @@ export interface LoggedRequest {
 
 /** A request in the log, kept as it came until somebody reads the log. */
 export interface Entry {
-  readonly operation: Endpoint | undefined
-  readonly request: HttpServerRequest
+  readonly endpoint: Endpoint | undefined
+  readonly method: string
+  readonly url: string
+  readonly headers: Headers.Headers
   readonly text: string
   readonly time: number
   status: number | undefined
@@ -64,14 +65,14 @@ export class RequestLog {
   }
 }
 
-const toLoggedRequest = ({ fault, operation, request, status, text, time }: Entry): LoggedRequest => {
-  const [path = "", query] = request.url.split("?", 2)
+const toLoggedRequest = ({ endpoint, fault, headers, method, status, text, time, url }: Entry): LoggedRequest => {
+  const [path = "", query] = url.split("?", 2)
   return {
-    operation,
-    method: request.method,
+    operation: endpoint,
+    method,
     path,
     query: Object.fromEntries(new URLSearchParams(query)),
-    headers: { ...Headers.remove(request.headers, "authorization") },
+    headers: { ...Headers.remove(headers, "authorization") },
     body: text === "" ? undefined : Option.getOrElse(parseJson(text), () => text),
     time: DateTime.makeUnsafe(time),
     status,

@@ -26,6 +26,9 @@ const defaultLifetime = Duration.minutes(15)
 
 const encodeRegistered = HttpServerResponse.schemaJson(StacksSchema.RegisteredStack)
 
+/** An empty 200 whose length is told: servers would send it in chunks otherwise. */
+const emptyBody = HttpServerResponse.empty({ status: 200, headers: { "content-length": "0" } })
+
 export const layer = (state: State) => {
   /** Answers at one point in time, on the state as it is then. */
   const now = <A>(handle: (now: number) => Result.Result<A, Refusal.Refusal>) =>
@@ -93,7 +96,9 @@ export const layer = (state: State) => {
       )
       .handle("finishJob", ({ params, payload }) =>
         onStack(params.stackKey, (stack, now) =>
-          Result.flatMap(Jobs.find(state, params.jobUuid), (job) => Jobs.finish(state, stack, job, payload, now))
+          Result.flatMap(Jobs.find(state, params.jobUuid), (job) =>
+            Result.map(Jobs.finish(state, stack, job, payload, now), () => emptyBody)
+          )
         )
       )
       .handle("createStackNotifications", ({ params, payload }) =>

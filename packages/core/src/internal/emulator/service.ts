@@ -47,18 +47,21 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
     const response = yield* Effect.scoped(app).pipe(
       Effect.catchCause((cause) => explainFailure(cause, text)),
-      Effect.provideService(HttpServerRequest.HttpServerRequest, withJsonType(request))
+      Effect.provideService(HttpServerRequest.HttpServerRequest, request)
     )
     return answer(response, admission)
   })
 
   return Effect.gen(function* () {
-    const request = yield* HttpServerRequest.HttpServerRequest
+    const original = yield* HttpServerRequest.HttpServerRequest
+    const request = withJsonType(original)
     const text = yield* request.text
     const time = yield* Clock.currentTimeMillis
     const arrival = Arrival.make(request, text)
-    const fault = faults.next(arrival.endpoint)
-    const entry = log.add({ operation: arrival.endpoint, request, text, time, status: undefined, fault: fault?._tag })
+    const { endpoint } = arrival
+    const fault = faults.next(endpoint)
+    const { headers, method, url } = original
+    const entry = log.add({ endpoint, method, url, headers, text, time, status: undefined, fault: fault?._tag })
     const response = yield* fault === undefined ? process(arrival) : suffer(fault, arrival.limit, process(arrival))
     entry.status = response.status
     return response
@@ -75,7 +78,7 @@ const unknownPath = (request: HttpServerRequest.HttpServerRequest): Refusal.Refu
   message: `Not found: ${request.method} ${request.url.split("?", 1)[0]}`
 })
 
-/** Every body is read as JSON, whatever its sender calls it. */
+/** Every body is read as JSON, whatever its sender calls it. To be done before the body is read: it can be read once. */
 const withJsonType = (request: HttpServerRequest.HttpServerRequest) =>
   request.headers["content-type"] === "application/json"
     ? request

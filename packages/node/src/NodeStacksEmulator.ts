@@ -1,0 +1,161 @@
+/**
+ * The emulator of the Stacks API over real HTTP, for clients in other processes and other languages.
+ *
+ * @since 0.1.0
+ */
+
+import * as Http from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+
+/**
+ * How the emulator is set up and where it listens.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options extends StacksEmulator.Options {
+  /** The address to listen on. Default `127.0.0.1`: only this machine reaches it. */
+  readonly host?: string | undefined
+  /** The port to listen on. Default 0: a free one, which `baseUrl` then tells. */
+  readonly port?: number | undefined
+  /** Whether it enforces the documented rate limits. Default true. */
+  readonly rateLimits?: boolean | undefined
+}
+
+/**
+ * The emulator can't listen where it was told to: the port is in use, or the address is not this machine's.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly host: string
+  readonly port: number
+  /** Node's code, for example `EADDRINUSE`. */
+  readonly code: string | undefined
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const reason = this.code === "EADDRINUSE" ? "the port is in use" : (this.code ?? String(this.cause))
+    return `Can't listen on ${this.host}:${this.port}: ${reason}`
+  }
+}
+
+/**
+ * Makes an emulated service and serves it over HTTP until the scope closes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
+  Effect.fnUntraced(function* ({ host = "127.0.0.1", port = 0, rateLimits = true, ...options }: Options = {}) {
+    const emulator = yield* StacksEmulator.make({ ...options, rateLimits })
+    const handler = yield* NodeHttpServer.makeHandler(answer(emulator), { scope: yield* Effect.scope })
+    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
+    return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
+  })
+
+/**
+ * The emulator over HTTP under the base path `/v3`, and the `StacksEmulator` behind it, whose `baseUrl` tells where it
+ * listens.
+ *
+ * **Details**
+ *
+ * Unless told otherwise it listens on a free port of `127.0.0.1`, enforces the rate limits and accepts the token
+ * `bkct_emulator`. Faults break real connections. Closing the scope cuts open connections and requests off.
+ *
+ * **Example** (An emulator for another program)
+ *
+ * ```ts
+ * import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+ * import * as NodeStacksEmulator from "@stacksapi/node/NodeStacksEmulator"
+ * import * as Console from "effect/Console"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const emulator = yield* StacksEmulator.StacksEmulator
+ *   yield* emulator.addJobs([{ queueKey: "linux", command: "make test" }])
+ *   yield* Console.log(`BUILDKITE_AGENT_ENDPOINT=${emulator.baseUrl}`)
+ *   return yield* Effect.never
+ * }).pipe(Effect.provide(NodeStacksEmulator.layer({ port: 4567 })))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, ListenError> =>
+  Layer.effect(StacksEmulator.StacksEmulator, make(options))
+
+// -----------------------------------------------------------------------------
+// Requests
+// -----------------------------------------------------------------------------
+
+/** Answers, or breaks the connection; either may be interrupted, as when the client goes away or the scope closes. */
+const answer = (emulator: StacksEmulator.Service) =>
+  emulator.httpEffect.pipe(
+    Effect.catchTag("BrokenConnection", ({ sent }) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => breakConnection(request, sent))
+    ),
+    Effect.interruptible
+  )
+
+/** Breaks the connection. Its end interrupts the request: there is no response to give. */
+const breakConnection = (
+  request: HttpServerRequest.HttpServerRequest,
+  sent: StacksEmulator.BrokenConnection["sent"]
+): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    const response = NodeHttpServerRequest.toServerResponse(request)
+    const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
+    if (sent === undefined || !(response instanceof Http.ServerResponse)) {
+      socket.resetAndDestroy()
+    } else {
+      response.writeHead(sent.response.status, sent.response.headers)
+      response.write(sent.body, () => socket.destroy())
+    }
+    return Effect.never
+  })
+
+// -----------------------------------------------------------------------------
+// The server
+// -----------------------------------------------------------------------------
+
+/** Long enough that no idle connection ends while a client is about to use it again. */
+const keepAliveMillis = 60_000
+
+const listen = (handler: Http.RequestListener, host: string, port: number): Effect.Effect<Http.Server, ListenError> =>
+  Effect.callback((resume) => {
+    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis }, handler)
+    const onError = (cause: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
+    server.once("error", onError)
+    server.listen(port, host, () => {
+      server.off("error", onError)
+      resume(Effect.succeed(server))
+    })
+  })
+
+/** Ends without waiting for clients: those that keep a connection open, or wait for an answer that never comes. */
+const close = (server: Http.Server): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    server.close(() => resume(Effect.void))
+    server.closeAllConnections()
+  })
+
+/** Where clients on this machine reach the server. */
+const authority = (server: Http.Server): string => {
+  const bound = server.address()
+  if (bound === null || Predicate.isString(bound)) return "localhost"
+  const { address, family, port } = bound
+  if (address === "0.0.0.0") return `127.0.0.1:${port}`
+  if (address === "::") return `[::1]:${port}`
+  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`
+}
