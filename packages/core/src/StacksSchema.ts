@@ -9,6 +9,7 @@
 import type * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
@@ -94,7 +95,10 @@ const wireKeys =
     Schema.encodeKeys<S, M>(keys)(self).pipe(Schema.annotate({ [WireKeys]: keys }))
 
 /** An instant, as ISO 8601 on the wire. */
-const Time = Schema.DateTimeUtcFromString.pipe(Schema.annotate({ [Direct]: decodeTime }))
+const Time = Schema.DateTimeUtcFromString.pipe(
+  Schema.annotateEncoded({ format: "date-time" }),
+  Schema.annotate({ [Direct]: decodeTime })
+)
 
 /** A text that can stand as one segment of a URL's path. */
 const PathSegment = Schema.String.check(isPathSegment)
@@ -185,7 +189,7 @@ export const StackState: Schema.Codec<StackState, string> = Schema.String
  * @category stacks
  */
 export const StackKey = Schema.String.check(
-  Schema.isPattern(/^[A-Za-z0-9_-]{1,80}$/, { expected: "a stack key of 1 to 80 letters, digits, _ and -" })
+  Schema.isPattern(/^[A-Za-z0-9_-]{1,80}$/u, { expected: "a stack key of 1 to 80 letters, digits, _ and -" })
 )
 
 /**
@@ -406,7 +410,7 @@ export const PageInfo = Schema.Struct({
 export type PageInfo = typeof PageInfo.Type
 
 /**
- * One page of scheduled jobs, oldest `scheduledAt` first.
+ * One page of scheduled jobs, the oldest first.
  *
  * @since 0.1.0
  * @category jobs
@@ -552,7 +556,9 @@ export const SignalReason: Schema.Codec<SignalReason, string> = Schema.NonEmptyS
 /** The text of `finishJob`: cropped when it is sent, held to its limit when it is received. */
 const FinishDetail = Schema.String.check(
   Schema.makeFilter<string>((detail) => utf8.encode(detail).byteLength <= MaxFinishDetailBytes, {
-    expected: "a detail of at most 4096 bytes"
+    expected: "a detail of at most 4096 bytes",
+    // As near as JSON Schema gets: it counts characters.
+    toJsonSchema: () => [{ minLength: 1, maxLength: MaxFinishDetailBytes }, true]
   })
 ).pipe(
   Schema.decodeTo(
@@ -586,7 +592,11 @@ export const FinishJobPayload = Schema.Struct({
  * The text of a notification: cropped when it is sent. When it is received any text passes, because the service judges each
  * notification of a batch on its own: a bad one must not spoil the reading of the others.
  */
-const NotificationDetail = Schema.String.pipe(
+const NotificationDetail = Schema.String.check(
+  Schema.makeFilter<string>(constTrue, {
+    toJsonSchema: () => ({ minLength: 1, maxLength: MaxNotificationDetailLength })
+  })
+).pipe(
   Schema.decodeTo(
     Schema.String,
     SchemaTransformation.transformEffect({
