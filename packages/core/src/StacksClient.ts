@@ -38,7 +38,7 @@ export const DefaultBaseUrl = "https://agent.buildkite.com/v3/"
 // -----------------------------------------------------------------------------
 
 /**
- * `{ key, type, queueKey, metadata? }`
+ * What `registerStack` takes: `{ key, type, queueKey, metadata? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -46,7 +46,7 @@ export const DefaultBaseUrl = "https://agent.buildkite.com/v3/"
 export type RegisterStackRequest = Request<"registerStack">
 
 /**
- * `{ stackKey }`
+ * What `deregisterStack` takes: `{ stackKey }`.
  *
  * @since 0.1.0
  * @category requests
@@ -54,7 +54,7 @@ export type RegisterStackRequest = Request<"registerStack">
 export type DeregisterStackRequest = Request<"deregisterStack">
 
 /**
- * `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`
+ * What `listScheduledJobs` takes: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -62,7 +62,7 @@ export type DeregisterStackRequest = Request<"deregisterStack">
 export type ListScheduledJobsRequest = Request<"listScheduledJobs">
 
 /**
- * `{ stackKey, jobUuids, reservationExpiry? }`
+ * What `batchReserveJobs` takes: `{ stackKey, jobUuids, reservationExpiry? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -70,7 +70,7 @@ export type ListScheduledJobsRequest = Request<"listScheduledJobs">
 export type BatchReserveJobsRequest = Request<"batchReserveJobs">
 
 /**
- * `{ stackKey, jobUuid }`
+ * What `getJob` takes: `{ stackKey, jobUuid }`.
  *
  * @since 0.1.0
  * @category requests
@@ -78,7 +78,7 @@ export type BatchReserveJobsRequest = Request<"batchReserveJobs">
 export type GetJobRequest = Request<"getJob">
 
 /**
- * `{ stackKey, jobUuids }`
+ * What `getJobStates` takes: `{ stackKey, jobUuids }`.
  *
  * @since 0.1.0
  * @category requests
@@ -86,7 +86,7 @@ export type GetJobRequest = Request<"getJob">
 export type GetJobStatesRequest = Request<"getJobStates">
 
 /**
- * `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`
+ * What `finishJob` takes: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -94,7 +94,7 @@ export type GetJobStatesRequest = Request<"getJobStates">
 export type FinishJobRequest = Request<"finishJob">
 
 /**
- * `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`
+ * What `failJob` takes: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -102,7 +102,7 @@ export type FinishJobRequest = Request<"finishJob">
 export type FailJobRequest = Request<"finishJob">
 
 /**
- * `{ stackKey, notifications: [{ jobUuid, detail, timestamp? }] }`
+ * What `createStackNotifications` takes: `{ stackKey, notifications: [{ jobUuid, detail, timestamp? }] }`.
  *
  * @since 0.1.0
  * @category requests
@@ -110,7 +110,7 @@ export type FailJobRequest = Request<"finishJob">
 export type CreateStackNotificationsRequest = Request<"createStackNotifications">
 
 /**
- * `{ stackKey, jobUuid, detail, timestamp? }`
+ * What `createStackNotification` takes: `{ stackKey, jobUuid, detail, timestamp? }`.
  *
  * @since 0.1.0
  * @category requests
@@ -120,7 +120,7 @@ export type CreateStackNotificationRequest = Types.Simplify<
 >
 
 /**
- * `{ stackKey, jobUuids, tokenLifetime? }`
+ * What `issueJobAcquisitionTokens` takes: `{ stackKey, jobUuids, tokenLifetime? }`.
  *
  * @since 0.1.0
  * @category requests
