@@ -1,0 +1,75 @@
+/** A redirect to somewhere else does not take the token along, whichever HttpClient the client is made of. */
+import { NodeHttpClient } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { FetchHttpClient, HttpClient } from "effect/http"
+import * as RawServer from "../support/rawServer.ts"
+import { answers, calls, jobUuid } from "../support/samples.ts"
+
+const token = "bkct_do-not-forward"
+
+const followRedirects = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.map(HttpClient.HttpClient, HttpClient.followRedirects(5))
+)
+const manualFetch = FetchHttpClient.layer.pipe(
+  Layer.provide(Layer.succeed(FetchHttpClient.RequestInit, { redirect: "manual" }))
+)
+
+const httpClients = {
+  undici: { layer: NodeHttpClient.layerUndici, follows: false },
+  "undici with followRedirects": {
+    layer: Layer.provide(followRedirects, NodeHttpClient.layerUndici),
+    follows: true
+  },
+  fetch: { layer: FetchHttpClient.layer, follows: true },
+  "fetch without redirects": { layer: manualFetch, follows: false },
+  "fetch with followRedirects": { layer: Layer.provide(followRedirects, manualFetch), follows: true }
+} as const
+
+const kinds = Object.keys(httpClients) as ReadonlyArray<keyof typeof httpClients>
+const statuses = [301, 302, 303, 307, 308] as const
+
+/** The service, which redirects everything to another origin, and that other origin, which answers. */
+const setUp = Effect.fnUntraced(function* (kind: keyof typeof httpClients, status: number) {
+  const elsewhere = yield* RawServer.make(RawServer.always({ body: JSON.stringify(answers.getJob.body) }))
+  const service = yield* RawServer.make((socket, request) => {
+    socket.write(RawServer.response({ status, headers: { location: elsewhere.origin + request.target } }))
+  })
+  const context = yield* StacksClient.layer({ token: Redacted.make(token), baseUrl: service.baseUrl }).pipe(
+    Layer.provide([httpClients[kind].layer, RetryPolicy.layerNone]),
+    Layer.build
+  )
+  return { elsewhere, service, client: Context.get(context, StacksClient.StacksClient) }
+})
+
+describe.each(kinds)("%s", (kind) => {
+  it.effect.each(statuses)("a %s to another origin", (status) =>
+    Effect.gen(function* () {
+      const { client, elsewhere, service } = yield* setUp(kind, status)
+      const outcome = yield* Effect.result(client.getJob({ stackKey: "my-stack", jobUuid }))
+      yield* Effect.ignore(calls.finishJob(client))
+
+      assert.strictEqual(service.requests.length, 2)
+      for (const request of service.requests) {
+        assert.strictEqual(RawServer.header(request, "authorization"), `Token ${token}`)
+      }
+      assert.notInclude(JSON.stringify(elsewhere.requests), token)
+
+      if (httpClients[kind].follows) {
+        assert.isAtLeast(elsewhere.requests.length, 1)
+        assert.strictEqual(outcome._tag, "Success")
+      } else {
+        assert.strictEqual(elsewhere.requests.length, 0)
+        assert(outcome._tag === "Failure")
+        const error: StacksError.StacksError = outcome.failure
+        assert(error._tag === "ErrorResponse")
+        assert.strictEqual(error.reason._tag, "UnexpectedStatus")
+        assert.strictEqual(error.status, status)
+        assert.isFalse(error.isRetryable)
+        assert.strictEqual(error.headers["location"], `${elsewhere.baseUrl}stacks/my-stack/jobs/${jobUuid}`)
+      }
+    })
+  )
+})
