@@ -345,6 +345,27 @@ export class NotificationRejected extends Data.TaggedError("NotificationRejected
   }
 }
 
+/**
+ * The service says that another page of scheduled jobs follows, but its cursor leads nowhere: there is none, or it was used
+ * before. Fatal: going on would read the same pages for ever. What was read until then is valid.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CursorStalled extends Data.TaggedError("CursorStalled")<{
+  /** The cursor that came with the last page. */
+  readonly cursor: string | null
+}> {
+  readonly operation = "listScheduledJobs"
+  readonly isRetryable = false
+
+  override get message(): string {
+    return this.cursor === null || this.cursor === ""
+      ? `${this.operation}: another page follows, but there is no cursor to ask for it`
+      : `${this.operation}: the cursor "${this.cursor}" was used before, it does not advance`
+  }
+}
+
 // -----------------------------------------------------------------------------
 // The union and its halves
 // -----------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 /**
  * @since 0.1.0
  */
+export * as AgentQueryRules from "./AgentQueryRules.ts"
 export * as RateLimit from "./RateLimit.ts"
 export * as RetryPolicy from "./RetryPolicy.ts"
+export * as ScheduledJobs from "./ScheduledJobs.ts"
 export * as StacksApi from "./StacksApi.ts"
 export * as StacksClient from "./StacksClient.ts"
 export * as StacksError from "./StacksError.ts"

@@ -1,0 +1,329 @@
+/**
+ * A queue's scheduled jobs as streams: one pass over all pages, or polling without end.
+ *
+ * **Example** (Counting the jobs of each pipeline)
+ *
+ * ```ts
+ * import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
+ * import * as Stream from "effect/Stream"
+ *
+ * // However many jobs there are, at most two pages of them are held in memory.
+ * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "default" }).pipe(
+ *   Stream.runFold(
+ *     () => new Map<string | null, number>(),
+ *     (counts, { pipeline: { slug } }) => counts.set(slug, (counts.get(slug) ?? 0) + 1)
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import * as AgentQueryRules from "./AgentQueryRules.ts"
+import { CursorTrail } from "./internal/cursorTrail.ts"
+import { retryAfter } from "./internal/responseHeaders.ts"
+import { Sightings } from "./internal/sightings.ts"
+import * as RetryPolicy from "./RetryPolicy.ts"
+import * as StacksClient from "./StacksClient.ts"
+import * as StacksError from "./StacksError.ts"
+import { MaxBatchSize, type ScheduledJob, type ScheduledJobsPage } from "./StacksSchema.ts"
+
+// -----------------------------------------------------------------------------
+// One pass
+// -----------------------------------------------------------------------------
+
+/**
+ * Which queue to read: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`. Pages are as large as the service allows,
+ * 1000 jobs, unless `pageSize` says less.
+ *
+ * @since 0.1.0
+ * @category requests
+ */
+export type PagesRequest = StacksClient.ListScheduledJobsRequest
+
+/**
+ * The pages of a queue, one after the other.
+ *
+ * **Details**
+ *
+ * With each page the next one is asked for, so that it travels while this one is worked on. No more is read ahead: at most two
+ * pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
+ *
+ * Each request is retried as the `RetryPolicy` in force says; a failure comes after the page before it. Where another page
+ * follows but the cursor to it is missing or was used before, the stream fails with `CursorStalled`, after the page with that
+ * cursor.
+ *
+ * **Gotchas**
+ *
+ * Not a snapshot: jobs come and go while the pages are read, and one may come up behind the cursor. The last page is no proof
+ * that all were seen.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const pages = (
+  request: PagesRequest
+): Stream.Stream<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
+  Stream.scoped(
+    Stream.fromPull(
+      Effect.map(Effect.all([StacksClient.StacksClient, Effect.scope]), ([client, scope]) => {
+        const list = (startCursor: string | undefined) =>
+          client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize })
+        const trail = new CursorTrail(request.startCursor)
+        let next: Effect.Effect<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled | Cause.Done> =
+          list(request.startCursor)
+        return Effect.gen(function* () {
+          const page = yield* next
+          const { endCursor, hasNextPage } = page.pageInfo
+          if (!hasNextPage) {
+            next = Cause.done()
+          } else if (trail.advancesTo(endCursor)) {
+            next = Fiber.join(yield* Effect.forkIn(list(endCursor), scope, { startImmediately: true }))
+          } else {
+            next = Effect.fail(new StacksError.CursorStalled({ cursor: endCursor }))
+          }
+          return Arr.of(page)
+        })
+      })
+    )
+  )
+
+/**
+ * The jobs of a queue, oldest first: one pass over all of its {@link pages}, in constant memory.
+ *
+ * **Details**
+ *
+ * A job that moved from one page to the next while they were read comes only once. Farther back is not remembered, because
+ * that would take memory for all of the queue's jobs.
+ *
+ * All jobs that are listed come, also those that must not start yet: while the queue is paused, before their `runnableAt`, or
+ * meant for other stacks by their rules. {@link watch} leaves those out.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const stream = (
+  request: PagesRequest
+): Stream.Stream<ScheduledJob, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
+  Stream.mapAccum(
+    pages(request),
+    (): ReadonlySet<string> => new Set(),
+    (previous, { jobs }) => [new Set(jobs.map((job) => job.id)), jobs.filter((job) => !previous.has(job.id))]
+  )
+
+// -----------------------------------------------------------------------------
+// Polling
+// -----------------------------------------------------------------------------
+
+/**
+ * Which queue to poll, and how.
+ *
+ * @since 0.1.0
+ * @category requests
+ */
+export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
+  /** From the start of one poll to the start of the next. Default and minimum 1 second. */
+  readonly interval?: Duration.Input | undefined
+  /** How many pages a poll reads at most. Default 2. */
+  readonly maxPages?: number | undefined
+  /** What the stack's agents are tagged with: only jobs whose rules these meet may start. Default: all jobs. */
+  readonly tags?: AgentQueryRules.Tags | undefined
+}
+
+/**
+ * What one look at the first pages of a queue showed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Poll {
+  /** When it began. */
+  readonly startedAt: DateTime.Utc
+  /**
+   * The listed jobs that may start now: dispatch is not paused, `runnableAt` has come, and the tags meet the rules. The same
+   * jobs come with every poll until they are reserved.
+   */
+  readonly jobs: ReadonlyArray<ScheduledJob>
+  /** All jobs that were listed, each once. */
+  readonly listed: ReadonlyArray<ScheduledJob>
+  /** Whether the queue's dispatch is paused; undefined where no page could be read. */
+  readonly dispatchPaused: boolean | undefined
+  /** Whether the last page was read: no job was left behind the pages. */
+  readonly isComplete: boolean
+  /** What the poll was cut short by; the jobs are those of the pages before. */
+  readonly failure: StacksError.RetryableError | undefined
+  /** How long, from the end of this poll, the next one is held back. */
+  readonly nextPollIn: Duration.Duration
+}
+
+/** Never faster than this, as the reference stack. */
+const minInterval = 1000
+const maxBackoff = 30_000
+/** Without polls the service takes a queue for disconnected after 5 to 6 minutes. */
+const maxRetryAfter = Duration.minutes(5)
+
+/**
+ * Looks at the first pages of a queue again and again: what {@link watch} is made of, for those who need to know of pauses and
+ * failures too, and of all jobs that may start.
+ *
+ * **Details**
+ *
+ * Polls begin `interval` after one another, and never overlap: one that takes longer is followed by the next at once. They are
+ * made as the stream is consumed, so a consumer that is busy is not polled for.
+ *
+ * A poll that fails with a retryable failure is an element too, after a warning in the log; list calls are not retried
+ * otherwise, whatever the `RetryPolicy` in force. After the first, second, third … failure in a row the next poll waits at
+ * least 1, 2, 4 … 30 seconds. Where the service sends `Retry-After`, with a failure or a success, the poll ends there and the
+ * next one waits for so long instead, at most 5 minutes. Fatal failures end the stream, `CursorStalled` among them.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const polls = (
+  request: WatchRequest
+): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> => {
+  const interval = Math.max(minInterval, Duration.toMillis(Duration.fromInputUnsafe(request.interval ?? minInterval)))
+  const isForUs = request.tags === undefined ? () => true : AgentQueryRules.matcher(request.tags)
+  return Stream.unfold(
+    { startAt: Number.NEGATIVE_INFINITY, failures: 0 },
+    Effect.fnUntraced(function* ({ failures, startAt }) {
+      const clock = yield* Clock.Clock
+      const waited = startAt - monotonicMillis(clock)
+      if (waited > 0) yield* Effect.sleep(Math.ceil(waited))
+
+      const startedAt = yield* DateTime.now
+      const start = monotonicMillis(clock)
+      const reading = yield* readTop(request)
+      const end = monotonicMillis(clock)
+      const failed = reading.failure === undefined ? 0 : failures + 1
+      const holdBack =
+        reading.retryAfter !== undefined
+          ? Duration.toMillis(Duration.min(reading.retryAfter, maxRetryAfter))
+          : failed === 0
+            ? 0
+            : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
+      const nextAt = Math.max(start + interval, end + holdBack)
+      const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
+      if (reading.failure !== undefined) {
+        yield* Effect.logWarning(
+          `The scheduled jobs could not be listed; next try in ${Duration.format(nextPollIn)}`
+        ).pipe(
+          Effect.annotateLogs({
+            stack_key: request.stackKey,
+            queue_key: request.clusterQueueKey,
+            error: reading.failure.message
+          })
+        )
+      }
+
+      const now = clock.currentTimeMillisUnsafe()
+      const poll: Poll = {
+        startedAt,
+        jobs: reading.dispatchPaused
+          ? []
+          : reading.listed.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules)),
+        listed: reading.listed,
+        dispatchPaused: reading.dispatchPaused,
+        isComplete: reading.isComplete,
+        failure: reading.failure,
+        nextPollIn
+      }
+      return [poll, { startAt: nextAt, failures: failed }]
+    })
+  )
+}
+
+const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+
+const isRunnable = ({ runnableAt }: ScheduledJob, now: number): boolean =>
+  runnableAt === undefined || runnableAt === null || DateTime.toEpochMillis(runnableAt) <= now
+
+/** What the pages of one poll have to say, as far as they could be read. */
+interface Reading {
+  readonly listed: ReadonlyArray<ScheduledJob>
+  readonly dispatchPaused: boolean | undefined
+  readonly isComplete: boolean
+  readonly failure: StacksError.RetryableError | undefined
+  readonly retryAfter: Duration.Duration | undefined
+}
+
+const readTop = Effect.fnUntraced(function* ({
+  clusterQueueKey,
+  maxPages = 2,
+  pageSize = MaxBatchSize,
+  stackKey
+}: WatchRequest): Effect.fn.Return<
+  Reading,
+  StacksError.FatalError | StacksError.CursorStalled,
+  StacksClient.StacksClient
+> {
+  const client = yield* StacksClient.StacksClient
+  const trail = new CursorTrail(undefined)
+  const listed = new Map<string, ScheduledJob>()
+  let dispatchPaused: boolean | undefined
+  let startCursor: string | undefined
+  const reading = (rest: Partial<Pick<Reading, "isComplete" | "failure" | "retryAfter">>): Reading => ({
+    listed: Array.from(listed.values()),
+    dispatchPaused,
+    isComplete: rest.isComplete ?? false,
+    failure: rest.failure,
+    retryAfter: rest.retryAfter
+  })
+
+  for (let page = 1; ; page++) {
+    const result = yield* client.listScheduledJobs({ stackKey, clusterQueueKey, pageSize, startCursor }).pipe(
+      RetryPolicy.withPolicy(RetryPolicy.none),
+      StacksClient.withResponse,
+      Effect.catchIf(StacksError.isRetryable, (failure) => Effect.succeed(failure))
+    )
+    if (StacksError.isRetryable(result)) {
+      return reading({
+        failure: result,
+        retryAfter: result._tag === "ErrorResponse" ? result.retryAfter : undefined
+      })
+    }
+    const { headers, value } = result
+    for (const job of value.jobs) listed.set(job.id, job)
+    dispatchPaused = dispatchPaused === true || value.clusterQueue.dispatchPaused
+    const { endCursor, hasNextPage } = value.pageInfo
+    const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
+    if (!hasNextPage) return reading({ isComplete: true, retryAfter: asked })
+    if (!(page < maxPages) || asked !== undefined) return reading({ retryAfter: asked })
+    if (!trail.advancesTo(endCursor)) return yield* new StacksError.CursorStalled({ cursor: endCursor })
+    startCursor = endCursor
+  }
+})
+
+/**
+ * The jobs of a queue as they may start, without end: each one once for as long as it stays listed.
+ *
+ * **Details**
+ *
+ * Polls the first pages of the queue, as {@link polls} does: never faster than once a second, obeying `Retry-After`, and
+ * surviving retryable failures. Fatal failures end the stream.
+ *
+ * A job comes with the first poll in which it may start. While the queue is paused there are none; they come when it resumes.
+ * One with a `runnableAt` comes with the first poll after that time. One whose rules the `tags` don't meet does not come.
+ *
+ * A job that is not listed any more, because it was reserved, started or canceled, comes again if it is listed again, as when
+ * its reservation lapses. That a poll does not reach a job behind the pages is no sign that it is gone. Up to ten times as
+ * many jobs are remembered as a poll can list; only when more are pushed behind the pages may a job come twice.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const watch = (
+  request: WatchRequest
+): Stream.Stream<ScheduledJob, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
+  Stream.mapAccum(
+    polls(request),
+    () => new Sightings(10 * Math.max(1, request.maxPages ?? 2) * (request.pageSize ?? MaxBatchSize)),
+    (sightings, poll) => [sightings, sightings.handOut(poll)]
+  )

@@ -1,0 +1,670 @@
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, ScheduledJobs, StacksClient, StacksError } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { DateTime, Duration, Effect, Fiber, Layer, Logger, Stream } from "effect"
+import type { HttpServerResponse } from "effect/http"
+import { TestClock } from "effect/testing"
+import { scheduledJob } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+import { addJobs } from "./emulated.ts"
+
+const request = { stackKey: "s", clusterQueueKey: "q" }
+
+/** The emulator, with the stack `s` registered for the queue `q`. */
+const emulated = Layer.effectDiscard(
+  Effect.flatMap(StacksClient.StacksClient, (client) =>
+    client.registerStack({ key: "s", type: "custom", queueKey: "q" })
+  )
+).pipe(Layer.provideMerge(StacksEmulator.layerClient), Layer.provideMerge(StacksEmulator.layer()))
+
+const { Fault } = StacksEmulator
+
+/** The requests for pages that arrived. */
+const listed = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  return (yield* emulator.requests).filter((request) => request.operation === "listScheduledJobs")
+})
+
+/** When the pages were asked for, in milliseconds. */
+const listedAt = Effect.map(listed, (requests) => requests.map(({ time }) => DateTime.toEpochMillis(time)))
+
+const emulator = <A>(f: (emulator: StacksEmulator.Service) => Effect.Effect<A>) =>
+  Effect.flatMap(StacksEmulator.StacksEmulator, f)
+
+const numbered = (count: number) => Array.from({ length: count }, (_, index) => `j${index}`)
+
+const at = (millis: number) => DateTime.makeUnsafe(millis)
+
+/** A client whose service answers each list request with the page of a script. */
+const scripted = (
+  pageFor: (after: string | null, index: number) => Effect.Effect<unknown> | unknown,
+  options?: { readonly onAbort?: () => void }
+) => {
+  const service = Scripted.make((sent, index) => {
+    const answer = pageFor(new URL(sent.url).searchParams.get("after"), index)
+    const respond = (body: unknown) => Scripted.json(200, body)(sent, index) as HttpServerResponse.HttpServerResponse
+    return Effect.isEffect(answer)
+      ? Effect.map(answer as Effect.Effect<unknown>, respond).pipe(
+          Effect.onInterrupt(() => Effect.sync(() => options?.onAbort?.()))
+        )
+      : respond(answer)
+  })
+  return { service, layer: Layer.effect(StacksClient.StacksClient, Scripted.client(service)) }
+}
+
+const page = (ids: ReadonlyArray<string>, endCursor: string | null = null, hasNextPage = endCursor !== null) => ({
+  jobs: ids.map((id) => ({ ...scheduledJob, id, runnable_at: null })),
+  cluster_queue: { id: null, dispatch_paused: false },
+  page_info: { has_next_page: hasNextPage, end_cursor: endCursor }
+})
+
+describe("ScheduledJobs.pages", () => {
+  it.effect("reads page after page, as large as the service allows", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(2500))
+      const sizes = yield* ScheduledJobs.pages(request).pipe(
+        Stream.map((page) => page.jobs.length),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(sizes, [1000, 1000, 500])
+      const [first, ...rest] = yield* listed
+      assert.deepStrictEqual(first?.query, { queue_key: "q", limit: "1000" })
+      assert.isTrue(rest.every(({ query }) => query["after"] !== undefined))
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("starts and ends where it is told, with pages of the size asked for", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(10))
+      const [first] = yield* ScheduledJobs.pages({ ...request, pageSize: 4 }).pipe(Stream.take(1), Stream.runCollect)
+      const startCursor = first?.pageInfo.endCursor ?? ""
+      const ids = yield* ScheduledJobs.pages({ ...request, pageSize: 4, startCursor }).pipe(
+        Stream.map((page) => page.jobs.map((job) => job.id)),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual(ids, [
+        ["j4", "j5", "j6", "j7"],
+        ["j8", "j9"]
+      ])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("gives one empty page for an empty queue", () =>
+    Effect.gen(function* () {
+      const pages = yield* Stream.runCollect(ScheduledJobs.pages(request))
+      assert.deepStrictEqual(
+        pages.map((page) => page.jobs),
+        [[]]
+      )
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("asks for the next page with each page, and for no more", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(10))
+      const requestsAtPage: Array<number> = []
+      yield* ScheduledJobs.pages({ ...request, pageSize: 2 }).pipe(
+        Stream.runForEach(() =>
+          Effect.gen(function* () {
+            // However long the work on a page takes.
+            yield* Effect.sleep("1 minute")
+            requestsAtPage.push((yield* listed).length)
+          })
+        ),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(requestsAtPage, [2, 3, 4, 5, 5])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("lets a page travel while the one before it is worked on", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(8))
+      yield* emulator(({ setFaults }) => setFaults([Fault.Stall({ duration: "1 second" })]))
+      const fiber = yield* ScheduledJobs.pages({ ...request, pageSize: 2 }).pipe(
+        Stream.runForEach(() => Effect.sleep("1 second")),
+        Effect.forkChild
+      )
+      // Four pages that take a second each to come and to be worked on: 8 seconds one by one.
+      yield* TestClock.adjust("5 seconds")
+      assert.isDefined(fiber.pollUnsafe())
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("asks for nothing before it is run", () =>
+    Effect.gen(function* () {
+      const pages = ScheduledJobs.pages(request)
+      assert.lengthOf(yield* listed, 0)
+      yield* Stream.runDrain(pages)
+      yield* Stream.runDrain(pages)
+      assert.lengthOf(yield* listed, 2)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("aborts the request under way when it is interrupted", () =>
+    Effect.gen(function* () {
+      let aborted = 0
+      const { layer, service } = scripted((after) => (after === null ? page(["a"], "c1") : Effect.never), {
+        onAbort: () => aborted++
+      })
+      const seen: Array<number> = []
+      const fiber = yield* ScheduledJobs.pages(request).pipe(
+        Stream.runForEach((page) => Effect.sync(() => seen.push(page.jobs.length))),
+        Effect.provide(layer),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual([seen, service.requests.length, aborted], [[1], 2, 0])
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(aborted, 1)
+    })
+  )
+
+  it.effect("aborts the request under way when the stream ends early", () =>
+    Effect.gen(function* () {
+      let aborted = 0
+      const { layer } = scripted((after) => (after === null ? page(["a"], "c1") : Effect.never), {
+        onAbort: () => aborted++
+      })
+      yield* ScheduledJobs.pages(request).pipe(Stream.take(1), Stream.runDrain, Effect.provide(layer))
+      assert.strictEqual(aborted, 1)
+    })
+  )
+
+  it.effect("gives a page's failure after the pages before it", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(4))
+      yield* emulator(({ setFaults }) => setFaults([Fault.Status({ status: 401, skip: 1 })]))
+      const seen: Array<string> = []
+      const error = yield* ScheduledJobs.pages({ ...request, pageSize: 2 }).pipe(
+        Stream.runForEach((page) => Effect.sync(() => seen.push(...page.jobs.map((job) => job.id)))),
+        Effect.flip
+      )
+      assert.deepStrictEqual(seen, ["j0", "j1"])
+      assert.strictEqual(error._tag, "ErrorResponse")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("retries as the policy in force says", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(4))
+      yield* emulator(({ setFaults }) => setFaults([Fault.Status({ status: 503, skip: 1, times: 1 })]))
+      const fiber = yield* ScheduledJobs.pages({ ...request, pageSize: 2 }).pipe(Stream.runCount, Effect.forkChild)
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), 2)
+      yield* emulator(({ setFaults }) => setFaults([Fault.Status({ status: 503, skip: 1, times: 1 })]))
+      const error = yield* ScheduledJobs.pages({ ...request, pageSize: 2 }).pipe(
+        Stream.runCount,
+        RetryPolicy.withPolicy(RetryPolicy.none),
+        Effect.flip
+      )
+      assert.strictEqual(error._tag, "ErrorResponse")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  describe("ends in CursorStalled, after the page, where the cursor", () => {
+    const stalled = Effect.fnUntraced(function* (
+      endCursorAfter: (after: string | null, index: number) => string | null,
+      startCursor?: string
+    ) {
+      const { layer, service } = scripted((after, index) => page([`j${index}`], endCursorAfter(after, index), true))
+      const seen: Array<string> = []
+      const error = yield* ScheduledJobs.pages({ ...request, startCursor }).pipe(
+        Stream.runForEach((page) => Effect.sync(() => seen.push(...page.jobs.map((job) => job.id)))),
+        Effect.flip,
+        Effect.provide(layer)
+      )
+      assert.instanceOf(error, StacksError.CursorStalled)
+      assert.strictEqual(error.operation, "listScheduledJobs")
+      assert.isFalse(error.isRetryable)
+      assert.deepStrictEqual(seen, numbered(service.requests.length))
+      return { cursor: error.cursor, pages: seen.length }
+    })
+
+    it.effect("is missing", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* stalled(() => null), { cursor: null, pages: 1 })
+      })
+    )
+
+    it.effect("is empty", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* stalled(() => ""), { cursor: "", pages: 1 })
+      })
+    )
+
+    it.effect("is the one that was asked with", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* stalled(() => "c"), { cursor: "c", pages: 2 })
+        assert.deepStrictEqual(yield* stalled(() => "c", "c"), { cursor: "c", pages: 1 })
+        assert.deepStrictEqual(yield* stalled((_, index) => `c${Math.min(index, 20)}`), { cursor: "c20", pages: 22 })
+      })
+    )
+
+    it.effect("leads back to where it came from", () =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* stalled((after) => (after === "a" ? "b" : "a"))).pages, 3)
+        // 50 pages, then 7 in a circle: noticed within a few rounds.
+        const long = yield* stalled((_, index) => (index < 50 ? `c${index}` : `circle${index % 7}`))
+        assert.isBelow(long.pages, 80)
+      })
+    )
+  })
+})
+
+describe("ScheduledJobs.stream", () => {
+  it.effect("gives every job once, the oldest first", () =>
+    Effect.gen(function* () {
+      yield* addJobs(
+        { id: "new", scheduledAt: at(3000) },
+        { id: "old", scheduledAt: at(1000) },
+        { id: "middle", scheduledAt: at(2000) }
+      )
+      const jobs = yield* Stream.runCollect(ScheduledJobs.stream({ ...request, pageSize: 1 }))
+      assert.deepStrictEqual(
+        jobs.map((job) => job.id),
+        ["old", "middle", "new"]
+      )
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("streams 100,000 jobs, never more than one page ahead", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(100_000))
+      const ids = new Set<string>()
+      let consumedPages = 0
+      let mostHeld = 0
+      yield* ScheduledJobs.stream(request).pipe(
+        Stream.runForEachArray((jobs) =>
+          Effect.gen(function* () {
+            for (const { id } of jobs) ids.add(id)
+            yield* Effect.yieldNow
+            mostHeld = Math.max(mostHeld, (yield* listed).length - consumedPages)
+            consumedPages++
+          })
+        )
+      )
+      assert.strictEqual(ids.size, 100_000)
+      assert.strictEqual(consumedPages, 100)
+      assert.strictEqual(mostHeld, 2)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("leaves out jobs that moved from one page to the next", () =>
+    Effect.gen(function* () {
+      const pages = [page(["a", "b"], "1"), page(["b", "c"], "2"), page(["d"])]
+      const jobs = yield* ScheduledJobs.stream(request).pipe(
+        Stream.runCollect,
+        Effect.provide(scripted((_, index) => pages[index]).layer)
+      )
+      assert.deepStrictEqual(
+        jobs.map((job) => job.id),
+        ["a", "b", "c", "d"]
+      )
+    })
+  )
+
+  it.effect("gives jobs that must not start, too", () =>
+    Effect.gen(function* () {
+      yield* addJobs({ id: "later", runnableAt: at(3_600_000) }, { id: "other", agentQueryRules: ["os=mac"] })
+      yield* emulator(({ pauseQueue }) => pauseQueue("q", true))
+      assert.strictEqual(yield* Stream.runCount(ScheduledJobs.stream(request)), 2)
+    }).pipe(Effect.provide(emulated))
+  )
+})
+
+/** Runs a watch in the background, and gives the ids that it has emitted since they were last asked for. */
+const watching = Effect.fnUntraced(function* (options: Partial<ScheduledJobs.WatchRequest> = {}) {
+  const ids: Array<string> = []
+  const fiber = yield* ScheduledJobs.watch({ ...request, ...options }).pipe(
+    Stream.runForEach((job) => Effect.sync(() => ids.push(job.id))),
+    Effect.forkScoped
+  )
+  const next = (time: Duration.Input) => Effect.map(TestClock.adjust(time), () => ids.splice(0))
+  return { fiber, next }
+})
+
+describe("ScheduledJobs.watch", () => {
+  it.effect("gives each job once while it stays listed", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a", "b")
+      const { next } = yield* watching()
+      assert.deepStrictEqual(yield* next(0), ["a", "b"])
+      yield* addJobs("c")
+      assert.deepStrictEqual(yield* next("1 second"), ["c"])
+      assert.deepStrictEqual(yield* next("1 minute"), [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("gives a job again that was gone and comes back", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a", "b")
+      const { next } = yield* watching()
+      yield* next(0)
+      const client = yield* StacksClient.StacksClient
+      yield* client.batchReserveJobs({ stackKey: "s", jobUuids: ["a"], reservationExpiry: "10 seconds" })
+      assert.deepStrictEqual(yield* next("9 seconds"), [])
+      assert.deepStrictEqual(yield* next("3 seconds"), ["a"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("does not take a job for gone that older ones pushed behind the pages", () =>
+    Effect.gen(function* () {
+      yield* addJobs({ id: "a", scheduledAt: at(10_000) }, { id: "b", scheduledAt: at(11_000) })
+      const { next } = yield* watching({ pageSize: 1, maxPages: 2 })
+      assert.deepStrictEqual(yield* next(0), ["a", "b"])
+      yield* addJobs({ id: "older", scheduledAt: at(5000) })
+      assert.deepStrictEqual(yield* next("1 second"), ["older"])
+      yield* emulator(({ cancelJob }) => cancelJob("older"))
+      assert.deepStrictEqual(yield* next("10 seconds"), [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("takes a job for gone that is missing before the last one that was read", () =>
+    Effect.gen(function* () {
+      yield* addJobs(
+        { id: "a", scheduledAt: at(1000) },
+        { id: "b", scheduledAt: at(2000) },
+        { id: "c", scheduledAt: at(3000) },
+        { id: "d", scheduledAt: at(4000) }
+      )
+      const { next } = yield* watching({ pageSize: 2, maxPages: 1 })
+      assert.deepStrictEqual(yield* next(0), ["a", "b"])
+      const client = yield* StacksClient.StacksClient
+      yield* client.batchReserveJobs({ stackKey: "s", jobUuids: ["a"], reservationExpiry: "5 seconds" })
+      assert.deepStrictEqual(yield* next("2 seconds"), ["c"])
+      assert.deepStrictEqual(yield* next("5 seconds"), ["a"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("remembers no more than ten times what a poll can list", () =>
+    Effect.gen(function* () {
+      const { next } = yield* watching({ pageSize: 1, maxPages: 1 })
+      // Each job pushes the ones before it behind the page.
+      for (let index = 0; index < 12; index++) {
+        yield* addJobs({ id: `j${index}`, scheduledAt: at(100_000 - index * 1000) })
+        assert.deepStrictEqual(yield* next(index === 0 ? 0 : "1 second"), [`j${index}`])
+      }
+      for (let index = 11; index > 1; index--) {
+        yield* emulator(({ cancelJob }) => cancelJob(`j${index}`))
+        assert.deepStrictEqual(yield* next("1 second"), index === 2 ? ["j1"] : [])
+      }
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("reads the first two pages only, unless told otherwise", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(10))
+      const { next } = yield* watching({ pageSize: 3 })
+      assert.deepStrictEqual(yield* next(0), numbered(6))
+      assert.lengthOf(yield* listed, 2)
+      const all = yield* watching({ pageSize: 3, maxPages: 10 })
+      assert.deepStrictEqual(yield* all.next(0), numbered(10))
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("gives nothing while the queue is paused, and what was held back when it resumes", () =>
+    Effect.gen(function* () {
+      yield* addJobs("before")
+      const { next } = yield* watching()
+      assert.deepStrictEqual(yield* next(0), ["before"])
+      yield* emulator(({ pauseQueue }) => pauseQueue("q", true))
+      yield* addJobs("during")
+      assert.deepStrictEqual(yield* next("1 minute"), [])
+      yield* emulator(({ pauseQueue }) => pauseQueue("q", false))
+      assert.deepStrictEqual(yield* next("1 second"), ["during"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("gives a job with the first poll after its runnableAt", () =>
+    Effect.gen(function* () {
+      yield* addJobs({ id: "later", runnableAt: at(4500) }, { id: "past", runnableAt: at(0) })
+      const { next } = yield* watching()
+      assert.deepStrictEqual(yield* next(0), ["past"])
+      assert.deepStrictEqual(yield* next("4 seconds"), [])
+      assert.deepStrictEqual(yield* next("1 second"), ["later"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("leaves out jobs whose rules the tags don't meet", () =>
+    Effect.gen(function* () {
+      yield* addJobs(
+        { id: "linux", agentQueryRules: ["queue=q", "os=linux"] },
+        { id: "mac", agentQueryRules: ["queue=q", "os=mac"] },
+        { id: "any", agentQueryRules: ["queue=q"] }
+      )
+      const { next } = yield* watching({ tags: ["os=linux"] })
+      assert.deepStrictEqual(yield* next("5 seconds"), ["linux", "any"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("gives what is on the pages before one that fails", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(4))
+      yield* emulator(({ setFaults }) => setFaults([Fault.Reset({ skip: 1, times: 1 })]))
+      const { next } = yield* watching({ pageSize: 2 })
+      assert.deepStrictEqual(yield* next(0), ["j0", "j1"])
+      assert.deepStrictEqual(yield* next("1 second"), ["j2", "j3"])
+    }).pipe(Effect.provide([emulated, Logger.layer([])]))
+  )
+})
+
+describe("the time between polls", () => {
+  it.effect("is a second, from start to start", () =>
+    Effect.gen(function* () {
+      yield* emulator(({ setFaults }) => setFaults([Fault.Stall({ duration: "700 millis" })]))
+      yield* watching()
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(yield* listedAt, [0, 1000, 2000, 3000])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("is what was asked for, but never less than a second", () =>
+    Effect.gen(function* () {
+      const slow = yield* watching({ interval: "5 seconds" })
+      yield* TestClock.adjust("12 seconds")
+      yield* Fiber.interrupt(slow.fiber)
+      assert.deepStrictEqual(yield* listedAt, [0, 5000, 10_000])
+      for (const interval of [0, "200 millis", "999 millis", -1] as const) {
+        const before = (yield* listed).length
+        const { fiber } = yield* watching({ interval })
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual((yield* listed).length - before, 3)
+      }
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("is the poll's own where it takes longer: polls never overlap", () =>
+    Effect.gen(function* () {
+      yield* emulator(({ setFaults }) => setFaults([Fault.Stall({ duration: "2500 millis" })]))
+      yield* watching()
+      yield* TestClock.adjust("6 seconds")
+      assert.deepStrictEqual(yield* listedAt, [0, 2500, 5000])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("is what Retry-After asks for, also with a success", () =>
+    Effect.gen(function* () {
+      yield* emulator(({ setFaults }) =>
+        setFaults([
+          Fault.SlowDown({ retryAfter: "7 seconds", times: 1 }),
+          Fault.Status({ status: 429, retryAfter: "9 seconds", times: 1 }),
+          Fault.Status({ status: 503, retryAfter: "3 seconds", times: 1 })
+        ])
+      )
+      yield* watching()
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(yield* listedAt, [0, 7000, 16_000, 19_000, 20_000])
+    }).pipe(Effect.provide([emulated, Logger.layer([])]))
+  )
+
+  it.effect("is five minutes at most, because the queue would count as disconnected", () =>
+    Effect.gen(function* () {
+      yield* emulator(({ setFaults }) => setFaults([Fault.SlowDown({ retryAfter: "1 day", times: 1 })]))
+      yield* watching()
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual(yield* listedAt, [0, 300_000])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("leaves out the second page when the first one asks to slow down", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(4))
+      yield* emulator(({ setFaults }) => setFaults([Fault.SlowDown({ retryAfter: "5 seconds", times: 1 })]))
+      const { next } = yield* watching({ pageSize: 2 })
+      assert.deepStrictEqual(yield* next("4 seconds"), ["j0", "j1"])
+      assert.deepStrictEqual(yield* listedAt, [0])
+      assert.deepStrictEqual(yield* next("1 second"), ["j2", "j3"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("grows with failures in a row, up to 30 seconds, and a success ends that", () =>
+    Effect.gen(function* () {
+      yield* emulator(({ setFaults }) => setFaults([Fault.Status({ status: 500, times: 7 })]))
+      yield* watching()
+      yield* TestClock.adjust("92 seconds")
+      const times = yield* listedAt
+      assert.deepStrictEqual(
+        times.slice(1).map((time, index) => (time - (times[index] ?? 0)) / 1000),
+        [1, 2, 4, 8, 16, 30, 30, 1]
+      )
+    }).pipe(Effect.provide([emulated, Logger.layer([])]))
+  )
+})
+
+describe("a watch", () => {
+  it.effect("survives every retryable failure, with one request each and a warning, whatever the policy", () =>
+    Effect.gen(function* () {
+      const warnings: Array<unknown> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push(message)
+      })
+      yield* addJobs("a")
+      yield* emulator(({ setFaults }) =>
+        setFaults([
+          Fault.Status({ status: 503, times: 1 }),
+          Fault.Html({ times: 1 }),
+          Fault.Reset({ times: 1 }),
+          Fault.Truncate({ times: 1 })
+        ])
+      )
+      const { next } = yield* watching().pipe(
+        RetryPolicy.withPolicy(RetryPolicy.standard),
+        Effect.provide(Logger.layer([logger]))
+      )
+      assert.deepStrictEqual(yield* next("14 seconds"), [])
+      assert.lengthOf(yield* listed, 4)
+      assert.lengthOf(warnings, 4)
+      assert.deepStrictEqual(yield* next("1 second"), ["a"])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("ends with a fatal failure", () =>
+    Effect.gen(function* () {
+      const { fiber, next } = yield* watching()
+      yield* next("3 seconds")
+      yield* emulator(({ forgetStack }) => forgetStack("s"))
+      yield* next("1 second")
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert.strictEqual(error._tag === "ErrorResponse" && error.reason._tag, "NotFound")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("ends with a request that is not valid", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Stream.runDrain(ScheduledJobs.watch({ ...request, pageSize: 1001 })))
+      assert.strictEqual(error._tag, "InvalidRequest")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("ends with a cursor that does not advance, but does not mind one that it need not follow", () =>
+    Effect.gen(function* () {
+      const { layer } = scripted(() => page(["a"], null, true))
+      const error = yield* Effect.flip(Stream.runDrain(ScheduledJobs.watch(request))).pipe(Effect.provide(layer))
+      assert.instanceOf(error, StacksError.CursorStalled)
+      const [job] = yield* ScheduledJobs.watch({ ...request, maxPages: 1 }).pipe(
+        Stream.take(1),
+        Stream.runCollect,
+        Effect.provide(layer)
+      )
+      assert.strictEqual(job?.id, "a")
+    })
+  )
+
+  it.effect("aborts the poll under way when it is interrupted", () =>
+    Effect.gen(function* () {
+      let aborted = 0
+      const { layer } = scripted(() => Effect.never, { onAbort: () => aborted++ })
+      const { fiber } = yield* watching().pipe(Effect.provide(layer))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(aborted, 1)
+    })
+  )
+})
+
+describe("ScheduledJobs.polls", () => {
+  it.effect("tells of all jobs that may start, each time, and of all that are listed", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a", { id: "later", runnableAt: at(60_000) }, { id: "mac", agentQueryRules: ["os=mac"] })
+      const fiber = yield* ScheduledJobs.polls({ ...request, tags: { os: "linux" } }).pipe(
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      for (const [index, poll] of (yield* Fiber.join(fiber)).entries()) {
+        assert.strictEqual(DateTime.toEpochMillis(poll.startedAt), index * 1000)
+        assert.deepStrictEqual(
+          poll.jobs.map((job) => job.id),
+          ["a"]
+        )
+        assert.lengthOf(poll.listed, 3)
+        assert.isFalse(poll.dispatchPaused)
+        assert.isTrue(poll.isComplete)
+        assert.isUndefined(poll.failure)
+        assert.strictEqual(Duration.toMillis(poll.nextPollIn), 1000)
+      }
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("tells of a pause, of jobs left behind the pages, and of failures", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a", "b", "c")
+      yield* emulator(({ pauseQueue, setFaults }) =>
+        Effect.andThen(
+          pauseQueue("q", true),
+          setFaults([Fault.Status({ status: 503, retryAfter: "4 seconds", skip: 2 })])
+        )
+      )
+      const fiber = yield* ScheduledJobs.polls({ ...request, pageSize: 1 }).pipe(
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      const [first, second] = yield* Fiber.join(fiber)
+      assert.deepInclude(first, { jobs: [], dispatchPaused: true, isComplete: false, failure: undefined })
+      assert.deepStrictEqual(
+        first?.listed.map((job) => job.id),
+        ["a", "b"]
+      )
+      assert.deepInclude(second, { jobs: [], listed: [], dispatchPaused: undefined, isComplete: false })
+      assert.strictEqual(second?.failure?._tag, "ErrorResponse")
+      assert.strictEqual(second && Duration.toSeconds(second.nextPollIn), 4)
+    }).pipe(Effect.provide([emulated, Logger.layer([])]))
+  )
+
+  it.effect("polls only as it is consumed", () =>
+    Effect.gen(function* () {
+      yield* ScheduledJobs.polls(request).pipe(
+        Stream.runForEach(() => Effect.sleep("10 seconds")),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("25 seconds")
+      assert.deepStrictEqual(yield* listedAt, [0, 10_000, 20_000])
+    }).pipe(Effect.provide(emulated))
+  )
+})
