@@ -1,7 +1,7 @@
 /** A job's life: listed, reserved, started by an agent or finished by its stack. */
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
-import { isAgentOwned, MaxFinishDetailBytes, type ScheduledJobsPage } from "../../StacksSchema.ts"
+import { isAgentOwned, type ScheduledJobsPage } from "../../StacksSchema.ts"
 import { type Refusal, refuse } from "./refusal.ts"
 import { type Job, type Queue, release, reserve, type Stack, type State } from "./state.ts"
 import type { Position } from "./timeline.ts"
@@ -91,10 +91,6 @@ export const finish = (
   { detail, exitStatus = -1, signalReason }: FinishOptions,
   now: number
 ): Result.Result<void, Refusal> => {
-  const bytes = new TextEncoder().encode(detail).length
-  if (bytes > MaxFinishDetailBytes) {
-    return refuse(422, `detail is ${bytes} bytes long, which exceeds its limit of ${MaxFinishDetailBytes}`)
-  }
   if (isAgentOwned(job.state)) return refuse(422, `The job is ${job.state}: an agent owns it`)
   if (job.state !== "scheduled" && job.state !== "reserved") return refuse(422, `The job is already ${job.state}`)
   if (job.state === "reserved" && job.reservedBy !== stack.key) {

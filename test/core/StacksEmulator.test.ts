@@ -1,0 +1,367 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as StacksClient from "@stacksapi/core/StacksClient"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Layer, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { addJobs, answer, emulated, list, register, send, status } from "./emulated.ts"
+
+describe("authentication", () => {
+  it.effect("asks for the cluster token, as `Token`", () =>
+    Effect.gen(function* () {
+      for (const authorization of [undefined, "Token wrong", "Bearer bkct_emulator", "bkct_emulator", "Token "]) {
+        const refused = yield* send("POST", "stacks/s/deregister", { headers: { authorization } })
+        assert.strictEqual(refused.status, 401)
+        assert.property(refused.body, "message")
+      }
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister"), 404)
+      assert.strictEqual(
+        yield* status("POST", "stacks/s/deregister", { headers: { authorization: "token  bkct_emulator" } }),
+        404
+      )
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("accepts the token that it was given, and no other", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister"), 401)
+      const headers = { authorization: "Token bkct_mine" }
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister", { headers }), 404)
+    }).pipe(Effect.provide(emulated({ token: Redacted.make("bkct_mine") })))
+  )
+})
+
+describe("registering a stack", () => {
+  it.effect("answers 201 for a new stack, and 200 with the same id for a known one", () =>
+    Effect.gen(function* () {
+      const body = { key: "s", type: "custom", queue_key: "q", metadata: { region: "eu" } }
+      const first = yield* answer("POST", "stacks/register", { body })
+      const again = yield* answer("POST", "stacks/register", { body })
+      assert.strictEqual(first.status, 201)
+      assert.deepStrictEqual(again, { status: 200, body: first.body })
+      const { id, organization_uuid, ...rest } = first.body as Record<string, unknown>
+      assert.match(String(id), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      assert.isString(organization_uuid)
+      assert.deepStrictEqual(rest, {
+        cluster_queue_key: "q",
+        key: "s",
+        type: "custom",
+        metadata: { region: "eu" },
+        last_connected_on: null,
+        state: "connected"
+      })
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("moves a stack that registers with another queue", () =>
+    Effect.gen(function* () {
+      yield* register("s", "q")
+      const moved = yield* register("s", "other")
+      assert.strictEqual(moved.status, 200)
+      assert.propertyVal(moved.body, "cluster_queue_key", "other")
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("tells by its last poll whether a stack is connected", () =>
+    Effect.gen(function* () {
+      const stackState = Effect.map(register(), ({ body }) => (body as { state: string }).state)
+      assert.strictEqual(yield* stackState, "connected")
+      yield* TestClock.adjust("6 minutes")
+      assert.strictEqual(yield* stackState, "disconnected")
+      yield* list()
+      const polled = yield* register()
+      assert.propertyVal(polled.body, "state", "connected")
+      assert.propertyVal(polled.body, "last_connected_on", "1970-01-01T00:06:00.000Z")
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* stackState, "connected")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* stackState, "disconnected")
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("refuses keys, types and metadata that break the rules with 422", () =>
+    Effect.gen(function* () {
+      const valid = { key: "s", type: "custom", queue_key: "q", metadata: {} }
+      const invalid = [
+        { ...valid, key: "" },
+        { ...valid, key: "a b" },
+        { ...valid, key: "a.b" },
+        { ...valid, key: "k".repeat(81) },
+        { ...valid, type: "other" },
+        { ...valid, queue_key: "" },
+        { ...valid, metadata: { nested: {} } },
+        { ...valid, metadata: { k: "v".repeat(257) } },
+        { ...valid, metadata: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`k${i}`, "v"])) },
+        { key: "s", type: "custom", queue_key: "q" },
+        { type: "custom", queue_key: "q", metadata: {} },
+        []
+      ]
+      for (const body of invalid) {
+        const refused = yield* send("POST", "stacks/register", { body })
+        assert.strictEqual(refused.status, 422, JSON.stringify(body))
+      }
+      const named = yield* send("POST", "stacks/register", { body: { ...valid, key: "a b" } })
+      assert.deepStrictEqual(named.body, {
+        message: 'Expected a stack key of 1 to 80 letters, digits, _ and - at ["key"]'
+      })
+      assert.strictEqual(yield* status("POST", "stacks/register", { body: { ...valid, key: "k".repeat(80) } }), 201)
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("refuses a new stack above the organization's limit with 403", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* register("a")).status, 201)
+      assert.strictEqual((yield* register("b")).status, 201)
+      assert.strictEqual((yield* register("c")).status, 403)
+      assert.strictEqual((yield* register("b")).status, 200)
+      yield* send("POST", "stacks/a/deregister")
+      assert.strictEqual((yield* register("c")).status, 201)
+    }).pipe(Effect.provide(emulated({ maxStacks: 2 })))
+  )
+})
+
+describe("leaving", () => {
+  it.effect("answers 204 with no body, and 404 from then on", () =>
+    Effect.gen(function* () {
+      yield* register()
+      assert.deepStrictEqual(yield* answer("POST", "stacks/s/deregister"), { status: 204, body: undefined })
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister"), 404)
+      assert.strictEqual(yield* status("GET", "stacks/s/scheduled-jobs?queue_key=q"), 404)
+      assert.strictEqual((yield* register()).status, 201)
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("lets a stack lapse: every request answers 404 until it registers again", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs("j")
+      yield* register()
+      yield* emulator.forgetStack("s")
+      assert.deepStrictEqual(yield* emulator.stacks, [])
+      const body = { job_uuids: ["j"] }
+      const detail = "text"
+      assert.deepStrictEqual(
+        [
+          yield* status("POST", "stacks/s/deregister"),
+          yield* status("GET", "stacks/s/scheduled-jobs?queue_key=q"),
+          yield* status("PUT", "stacks/s/scheduled-jobs/batch-reserve", { body }),
+          yield* status("GET", "stacks/s/jobs/j"),
+          yield* status("POST", "stacks/s/jobs/get-states", { body }),
+          yield* status("POST", "stacks/s/jobs/j/finish", { body: { detail } }),
+          yield* status("POST", "stacks/s/notifications", { body: { notifications: [{ job_uuid: "j", detail }] } }),
+          yield* status("POST", "stacks/s/job-acquisition-tokens", { body })
+        ],
+        Array.from({ length: 8 }, () => 404)
+      )
+      assert.strictEqual((yield* register()).status, 201)
+    }).pipe(Effect.provide(emulated()))
+  )
+})
+
+describe("queues", () => {
+  it.effect("exist on first use, unless they are given", () =>
+    Effect.gen(function* () {
+      yield* register("s", "anything")
+      assert.deepStrictEqual((yield* list({ queue_key: "never-seen" })).ids, [])
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("answer 404 where others are given", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      assert.strictEqual((yield* register("s", "linux")).status, 201)
+      assert.strictEqual((yield* register("s", "windows")).status, 404)
+      assert.strictEqual(yield* status("GET", "stacks/s/scheduled-jobs?queue_key=windows"), 404)
+      const added = yield* Effect.exit(emulator.addJobs([{ queueKey: "windows" }]))
+      assert.include(String(added), "there is no queue windows")
+    }).pipe(Effect.provide(emulated({ queues: ["linux"] })))
+  )
+
+  it.effect("know two spellings of the default queue", () =>
+    Effect.gen(function* () {
+      yield* register("s", "_default")
+      yield* addJobs({ id: "a", queueKey: "_default" }, { id: "b", queueKey: "__default__" })
+      assert.deepStrictEqual((yield* list({ queue_key: "_default" })).ids, ["a", "b"])
+      assert.deepStrictEqual((yield* list({ queue_key: "__default__" })).ids, ["a", "b"])
+    }).pipe(Effect.provide(emulated({ queues: ["_default"] })))
+  )
+})
+
+describe("requests that make no sense", () => {
+  it.effect("answer 404 for unknown paths and methods, with a message", () =>
+    Effect.gen(function* () {
+      for (const [method, path] of [
+        ["GET", "nothing"],
+        ["GET", "stacks/register"],
+        ["DELETE", "stacks/s/jobs/j"],
+        ["POST", "stacks/s/jobs/j/fail"],
+        ["GET", "stacks/s/jobs/%ZZ"]
+      ] as const) {
+        assert.deepStrictEqual(yield* answer(method, path), {
+          status: 404,
+          body: { message: `Not found: ${method} /v3/${path}` }
+        })
+      }
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("answer 400 for a body that is not JSON, and 422 for one that breaks the schema", () =>
+    Effect.gen(function* () {
+      yield* register()
+      yield* addJobs("j")
+      assert.deepStrictEqual(yield* answer("POST", "stacks/s/jobs/j/finish", { body: '{"detail": "' }), {
+        status: 400,
+        body: { message: "The body is not valid JSON" }
+      })
+      assert.deepStrictEqual(yield* answer("POST", "stacks/s/jobs/j/finish", { body: { detail: 1 } }), {
+        status: 422,
+        body: { message: 'Expected string at ["detail"]' }
+      })
+      assert.strictEqual(yield* status("POST", "stacks/s/jobs/j/finish"), 422)
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("answer 400 for a bad query", () =>
+    Effect.gen(function* () {
+      yield* register()
+      for (const query of ["", "queue_key=", "queue_key=q&limit=0", "queue_key=q&limit=1001", "queue_key=q&limit=x"]) {
+        const refused = yield* send("GET", `stacks/s/scheduled-jobs?${query}`)
+        assert.strictEqual(refused.status, 400, query)
+        assert.property(refused.body, "message")
+      }
+    }).pipe(Effect.provide(emulated()))
+  )
+})
+
+describe("lenience", () => {
+  it.effect("decodes path parameters, and takes any content type for JSON", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a.b/c d", "j")
+      yield* register()
+      const found = yield* send("GET", "stacks/%73/jobs/a%2Eb%2Fc%20d")
+      assert.deepStrictEqual(found.body, { id: "a.b/c d", env: {}, command: "" })
+      for (const type of ["application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/plain"]) {
+        const headers = { "content-type": type }
+        const body = JSON.stringify({ job_uuids: ["j"] })
+        assert.strictEqual(yield* status("POST", "stacks/s/jobs/get-states", { body, headers }), 200)
+      }
+      const headers = { "content-type": "application/json" }
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister", { headers }), 204)
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("ignores fields and parameters that it does not know", () =>
+    Effect.gen(function* () {
+      yield* register()
+      assert.strictEqual(yield* status("GET", "stacks/s/scheduled-jobs?queue_key=q&colour=red"), 200)
+      assert.strictEqual(
+        yield* status("POST", "stacks/s/jobs/get-states", { body: { job_uuids: [], colour: "red" } }),
+        200
+      )
+    }).pipe(Effect.provide(emulated()))
+  )
+})
+
+describe("the log of requests", () => {
+  it.effect("keeps what arrived, without the token", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* TestClock.adjust("3 seconds")
+      yield* register()
+      yield* send("GET", "stacks/s/scheduled-jobs?queue_key=a%20b", { headers: { "x-extra": "1" } })
+      yield* send("GET", "stacks/s/jobs/a%2Eb")
+      yield* send("POST", "nowhere", { body: "no JSON" })
+      const requests = yield* emulator.requests
+      assert.deepStrictEqual(
+        requests.map(({ body, method, operation, path, status }) => ({ operation, method, path, body, status })),
+        [
+          {
+            operation: "registerStack",
+            method: "POST",
+            path: "/v3/stacks/register",
+            body: { key: "s", type: "custom", queue_key: "q", metadata: {} },
+            status: 201
+          },
+          {
+            operation: "listScheduledJobs",
+            method: "GET",
+            path: "/v3/stacks/s/scheduled-jobs",
+            body: undefined,
+            status: 200
+          },
+          { operation: "getJob", method: "GET", path: "/v3/stacks/s/jobs/a%2Eb", body: undefined, status: 404 },
+          { operation: undefined, method: "POST", path: "/v3/nowhere", body: "no JSON", status: 404 }
+        ]
+      )
+      assert.deepStrictEqual(requests[1]?.query, { queue_key: "a b" })
+      assert.propertyVal(requests[1]?.headers, "x-extra", "1")
+      assert.strictEqual(requests[1]?.time.epochMilliseconds, 3000)
+      assert.notInclude(JSON.stringify(requests), "bkct_emulator")
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("keeps the last 10,000", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* Effect.forEach(Array.from({ length: 10_010 }), (_, i) => send("GET", `n${i}`), { discard: true })
+      const requests = yield* emulator.requests
+      assert.strictEqual(requests.length, 10_000)
+      assert.strictEqual(requests[0]?.path, "/v3/n10")
+      assert.strictEqual(requests.at(-1)?.path, "/v3/n10009")
+    }).pipe(Effect.provide(emulated()))
+  )
+})
+
+describe("runs", () => {
+  const ids = (seed?: number) =>
+    Effect.gen(function* () {
+      const jobs = yield* addJobs({}, {})
+      const { body } = yield* register()
+      return { jobs: jobs.map((job) => job.id), body }
+    }).pipe(Effect.provide(emulated({ seed })))
+
+  it.effect("are the same with the same seed", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* ids(), yield* ids())
+      assert.notDeepEqual(yield* ids(1), yield* ids(2))
+    })
+  )
+})
+
+describe("layerClient", () => {
+  const client = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
+
+  it.effect("is a client of the emulator", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const client = yield* StacksClient.StacksClient
+      const [job] = yield* emulator.addJobs([{ queueKey: "q", command: "make", env: { A: "1" } }])
+      assert.isDefined(job)
+      const stack = yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })
+      const { jobs } = yield* client.listScheduledJobs({ stackKey: "s", clusterQueueKey: "q" })
+      assert.deepStrictEqual(
+        jobs.map(({ id }) => id),
+        [job.id]
+      )
+      const jobUuids = [job.id, "unknown"]
+      assert.deepStrictEqual(yield* client.batchReserveJobs({ stackKey: "s", jobUuids }), {
+        reserved: [job.id],
+        notReserved: ["unknown"]
+      })
+      assert.deepStrictEqual(yield* client.getJob({ stackKey: "s", jobUuid: job.id }), {
+        id: job.id,
+        env: { A: "1" },
+        command: "make"
+      })
+      const issued = yield* client.issueJobAcquisitionTokens({ stackKey: "s", jobUuids })
+      assert.strictEqual((yield* emulator.acquireJob(issued.tokens[0]?.token ?? "")).state, "running")
+      assert.deepStrictEqual(yield* client.getJobStates({ stackKey: "s", jobUuids }), {
+        states: { [job.id]: "running" }
+      })
+      const error = yield* Effect.flip(client.finishJob({ stackKey: "s", jobUuid: job.id, detail: "no" }))
+      assert.propertyVal(error, "status", 422)
+      yield* client.deregisterStack({ stackKey: "s" })
+      assert.deepStrictEqual(yield* emulator.stacks, [])
+      assert.strictEqual(stack.clusterQueueKey, "q")
+    }).pipe(Effect.provide(client))
+  )
+})
