@@ -198,10 +198,11 @@ export const StackKey = Schema.String.check(
  * @since 0.1.0
  * @category stacks
  */
-export const StackMetadata = Schema.Record(
-  Schema.String.check(Schema.isMaxCodePoints(64)),
-  Schema.String.check(Schema.isMaxCodePoints(256))
-).check(Schema.isMaxProperties(100))
+export const StackMetadata = Schema.Record(Schema.String, Schema.String.check(Schema.isMaxCodePoints(256))).check(
+  Schema.isMaxProperties(100),
+  // Not as the record's own key: that would drop what doesn't fit instead of refusing it.
+  Schema.isPropertyNames(Schema.String.check(Schema.isMaxCodePoints(64)))
+)
 
 /** A type that the service answers: it may know more of them than we do. */
 const AnyStackType: Schema.Codec<StackType | (string & {}), string> = Schema.String
