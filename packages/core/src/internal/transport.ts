@@ -199,4 +199,4 @@ const findBrokenSetup = (token: string, baseUrl: string, userAgent: string): str
     : "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
 }
 
-const withoutCredentials = (url: string): string => url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, "$1")
+const withoutCredentials = (url: string): string => url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, "$1")
