@@ -1,0 +1,194 @@
+/** How a client is set up. */
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, StacksClient, StacksSchema } from "@stacksapi/core"
+import { NodeStacksClient } from "@stacksapi/node"
+import { ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
+import { answers, calls, jobUuid, operations } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+
+const getsJob = () => Scripted.make(Scripted.json(200, answers.getJob.body))
+
+const environment = (env: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
+
+describe("layerConfig", () => {
+  /** The request of a client that is set up from these variables. */
+  const requestWith = Effect.fnUntraced(function* (env: Record<string, string>) {
+    const service = getsJob()
+    const context = yield* StacksClient.layerConfig.pipe(Layer.provide([service.layer, environment(env)]), Layer.build)
+    yield* calls.getJob(Context.get(context, StacksClient.StacksClient))
+    const [request] = service.requests
+    assert(request !== undefined)
+    return request
+  })
+
+  it.effect("takes the token from BUILDKITE_CLUSTER_TOKEN", () =>
+    Effect.gen(function* () {
+      const request = yield* requestWith({ BUILDKITE_CLUSTER_TOKEN: "bkct_a", BUILDKITE_AGENT_TOKEN: "b" })
+      assert.strictEqual(request.headers["authorization"], "Token bkct_a")
+      assert.strictEqual(request.url, `https://agent.buildkite.com/v3/stacks/my-stack/jobs/${jobUuid}`)
+    })
+  )
+
+  it.effect("else from BUILDKITE_AGENT_TOKEN", () =>
+    Effect.gen(function* () {
+      const request = yield* requestWith({ BUILDKITE_AGENT_TOKEN: "bkct_b" })
+      assert.strictEqual(request.headers["authorization"], "Token bkct_b")
+    })
+  )
+
+  it.effect("takes the base URL from BUILDKITE_AGENT_ENDPOINT, path and all", () =>
+    Effect.gen(function* () {
+      const request = yield* requestWith({
+        BUILDKITE_CLUSTER_TOKEN: "bkct_a",
+        BUILDKITE_AGENT_ENDPOINT: "https://edge.example.com/buildkite/v3"
+      })
+      assert.strictEqual(request.url, `https://edge.example.com/buildkite/v3/stacks/my-stack/jobs/${jobUuid}`)
+    })
+  )
+
+  it.effect("without a token names the variable to set", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(requestWith({}))
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(String(error), "BUILDKITE_CLUSTER_TOKEN")
+    })
+  )
+
+  it.effect("with an endpoint that is no URL fails", () =>
+    Effect.gen(function* () {
+      const env = { BUILDKITE_CLUSTER_TOKEN: "bkct_a", BUILDKITE_AGENT_ENDPOINT: "nonsense" }
+      const error = yield* Effect.flip(requestWith(env))
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.notInclude(String(error), "bkct_a")
+    })
+  )
+
+  it.effect("layerConfigWith adds the other options", () =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const context = yield* StacksClient.layerConfigWith({ userAgentPrefix: "mine/1" }).pipe(
+        Layer.provide([service.layer, environment({ BUILDKITE_CLUSTER_TOKEN: "bkct_a" })]),
+        Layer.build
+      )
+      yield* calls.getJob(Context.get(context, StacksClient.StacksClient))
+      assert.match(service.requests[0]?.headers["user-agent"] ?? "", /^mine\/1 stacksapi-effect\//)
+    })
+  )
+
+  it.effect("on Node too", () =>
+    Effect.gen(function* () {
+      const layer = Layer.provide(NodeStacksClient.layerConfig, environment({}))
+      const error = yield* Effect.flip(Layer.build(layer))
+      assert.include(String(error), "BUILDKITE_CLUSTER_TOKEN")
+    })
+  )
+})
+
+describe("layer", () => {
+  it.effect("talks to Buildkite unless told otherwise", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(StacksClient.DefaultBaseUrl, "https://agent.buildkite.com/v3/")
+      assert.strictEqual(StacksSchema.DefaultQueue, "_default")
+      const service = getsJob()
+      const client = yield* Scripted.client(service, { baseUrl: undefined })
+      yield* calls.getJob(client)
+      assert.strictEqual(service.requests[0]?.url, `https://agent.buildkite.com/v3/stacks/my-stack/jobs/${jobUuid}`)
+    })
+  )
+
+  it.effect.each([
+    "",
+    "nonsense",
+    "/v3",
+    "//stacks.test/v3",
+    "http://",
+    "http://[::bad/v3",
+    "http://stacks.test:99999/v3",
+    "localhost:8080/v3",
+    "ftp://stacks.test/v3",
+    "file:///etc/passwd"
+  ])("refuses calls when the base URL is %j, and sends nothing", (baseUrl) =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const client = yield* Scripted.client(service, { baseUrl })
+      for (const operation of operations) {
+        const error = yield* Effect.flip(calls[operation](client))
+        assert(error._tag === "InvalidRequest")
+        assert.strictEqual(error.operation, operation)
+        assert.match(error.issue, /base URL/)
+      }
+      assert.strictEqual(service.requests.length, 0)
+    })
+  )
+
+  it.effect.each(["", " \n", "bkct_ä", "bkct_a\u0000b", "bkct_a\nx-evil: 1", "bkct_€"])(
+    "refuses calls when the token is %j: no header can carry it",
+    (token) =>
+      Effect.gen(function* () {
+        const service = getsJob()
+        const client = yield* Scripted.client(service, { token: Redacted.make(token) })
+        const error = yield* Effect.flip(calls.getJob(client))
+        assert(error._tag === "InvalidRequest")
+        assert.match(error.issue, /token/)
+        if (token.trim() !== "") assert.notInclude(String(error), token)
+        assert.strictEqual(service.requests.length, 0)
+      })
+  )
+
+  it.effect("takes the line break off a token that was read from a file", () =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const client = yield* Scripted.client(service, { token: Redacted.make("bkct_file\n") })
+      yield* calls.getJob(client)
+      assert.strictEqual(service.requests[0]?.headers["authorization"], "Token bkct_file")
+    })
+  )
+
+  it.effect("refuses calls when the user agent's prefix can't be sent", () =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const client = yield* Scripted.client(service, { userAgentPrefix: "mine\r\nx-evil: 1" })
+      const error = yield* Effect.flip(calls.getJob(client))
+      assert.strictEqual(error._tag, "InvalidRequest")
+      assert.strictEqual(service.requests.length, 0)
+    })
+  )
+
+  it.effect("shows no credentials of the base URL in errors", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.json(404, { message: "no such stack" }))
+      for (const baseUrl of ["https://me:s3cret@stacks.test/v3", "https://me:p@s3cret@stacks.test/v3"]) {
+        const client = yield* Scripted.client(service, { baseUrl })
+        const notFound = yield* Effect.flip(calls.getJob(client))
+        const invalid = yield* Effect.flip(client.getJob({ stackKey: "", jobUuid }))
+        for (const error of [notFound, invalid]) {
+          assert.notInclude(`${error} ${JSON.stringify(error)}`, "s3cret")
+          assert.include(JSON.stringify(error), "https://stacks.test/v3/")
+        }
+      }
+    })
+  )
+
+  it.effect("makes clients that many calls share", () =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const client = yield* Scripted.client(service)
+      const call = calls.getJob(client)
+      yield* Effect.all(
+        Array.from({ length: 50 }, () => call),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(service.requests.length, 50)
+    })
+  )
+
+  it.effect("makes calls that can be run again", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.inTurn(Scripted.empty(500), Scripted.json(200, answers.getJob.body)))
+      const client = yield* Scripted.client(service)
+      const call = calls.getJob(client).pipe(RetryPolicy.withPolicy(RetryPolicy.none))
+      assert.strictEqual((yield* Effect.result(call))._tag, "Failure")
+      assert.strictEqual((yield* Effect.result(call))._tag, "Success")
+    })
+  )
+})
