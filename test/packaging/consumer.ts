@@ -1,7 +1,7 @@
 /** The program that `scripts/smoke.ts` runs against the packed tarballs, as a user of them would. */
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 
 const program = Effect.gen(function* () {
   const client = yield* StacksClient.StacksClient
@@ -9,4 +9,4 @@ const program = Effect.gen(function* () {
   yield* Effect.log(`registered ${stack.key}`)
 })
 
-await Effect.runPromise(Effect.provide(program, StacksEmulator.layerClient))
+await Effect.runPromise(Effect.provide(program, Layer.provide(StacksEmulator.layerClient, StacksEmulator.layer())))

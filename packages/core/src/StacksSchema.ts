@@ -319,6 +319,27 @@ export const isAgentOwned = (state: JobState): boolean => agentOwnedStates.has(s
 const agentOwnedStates: ReadonlySet<JobState> = new Set(["accepted", "assigned", "running", "canceling", "timing_out"])
 
 /**
+ * Whether no job leaves this state any more: `finished`, `canceled`, `expired`, `skipped`, `timed_out`, `broken`,
+ * `blocked_failed`, `unblocked_failed`, `waiting_failed`.
+ *
+ * @since 0.1.0
+ * @category jobs
+ */
+export const isFinal = (state: JobState): boolean => finalStates.has(state)
+
+const finalStates: ReadonlySet<JobState> = new Set([
+  "finished",
+  "canceled",
+  "expired",
+  "skipped",
+  "timed_out",
+  "broken",
+  "blocked_failed",
+  "unblocked_failed",
+  "waiting_failed"
+])
+
+/**
  * A job that waits to be taken by a stack.
  *
  * The nested objects are always present, and any value in them may be null. `runnableAt` in the future: not to be started

@@ -2,7 +2,10 @@
  * @since 0.1.0
  */
 export * as AgentQueryRules from "./AgentQueryRules.ts"
+export * as JobStates from "./JobStates.ts"
+export * as Notifications from "./Notifications.ts"
 export * as RateLimit from "./RateLimit.ts"
+export * as Reservations from "./Reservations.ts"
 export * as RetryPolicy from "./RetryPolicy.ts"
 export * as ScheduledJobs from "./ScheduledJobs.ts"
 export * as StacksApi from "./StacksApi.ts"

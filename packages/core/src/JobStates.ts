@@ -1,0 +1,149 @@
+/**
+ * The states of jobs, looked up together: single lookups that are made at the same time travel as one request, and everybody
+ * who watches jobs of one stack shares one poll.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { make as makePoll, type StatePoll, tell, type Watcher } from "./internal/statePoll.ts"
+import * as StacksClient from "./StacksClient.ts"
+import type { StacksError } from "./StacksError.ts"
+import { type JobState, MaxBatchSize } from "./StacksSchema.ts"
+
+/**
+ * How often the states of watched jobs are asked for: 5 seconds unless set otherwise, never faster than 1 second.
+ *
+ * **Gotchas**
+ *
+ * Watchers of one stack share a poll; it takes the interval of the watcher who came first.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export const PollInterval: Context.Reference<Duration.Input> = Context.Reference(
+  "@stacksapi/core/JobStates/PollInterval",
+  { defaultValue: (): Duration.Input => "5 seconds" }
+)
+
+/**
+ * The state of a job; undefined for an id that the service does not know. States that are newer than this library are passed
+ * through as they are.
+ *
+ * **Details**
+ *
+ * Lookups that are made together (in fibers that run at the same time) travel as one request for at most 1000 jobs; more
+ * make more requests. 10,000 lookups cost 10 requests.
+ *
+ * **Example** (Many lookups, one request)
+ *
+ * ```ts
+ * import * as JobStates from "@stacksapi/core/JobStates"
+ * import * as Effect from "effect/Effect"
+ *
+ * const states = (jobUuids: ReadonlyArray<string>) =>
+ *   Effect.forEach(jobUuids, (jobUuid) => JobStates.get("my-stack", jobUuid), { concurrency: "unbounded" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category lookups
+ */
+export const get = (
+  stackKey: string,
+  jobUuid: string
+): Effect.Effect<JobState | undefined, StacksError, StacksClient.StacksClient> =>
+  Effect.flatMap(StacksClient.StacksClient, (client) => lookUp(client, stackKey, jobUuid))
+
+/**
+ * The state of a job, and every change of it: first the current state (undefined for an unknown id), then the state whenever
+ * a poll finds another one. Ends after a state that no job leaves, such as `finished` or `canceled`.
+ *
+ * **Details**
+ *
+ * One poll serves all watchers of a stack, in requests of at most 1000 jobs, every {@link PollInterval}; it runs only while
+ * somebody watches. Retryable failures are survived: the next poll is the retry. A fatal failure fails the streams.
+ *
+ * @since 0.1.0
+ * @category streams
+ */
+export const watch = (
+  stackKey: string,
+  jobUuid: string
+): Stream.Stream<JobState | undefined, StacksError, StacksClient.StacksClient> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const client = yield* StacksClient.StacksClient
+      const interval = yield* PollInterval
+      return Stream.callback<JobState | undefined, StacksError>((changes) =>
+        Effect.gen(function* () {
+          const watcher: Watcher = { jobUuid, changes, told: null }
+          yield* sharedBy(client).pollOf(stackKey).join(watcher, interval)
+          // Where this answer is missed, the poll brings it.
+          const state = yield* Effect.result(lookUp(client, stackKey, jobUuid))
+          if (Result.isSuccess(state)) tell(watcher, state.success)
+          else if (!state.failure.isRetryable) return yield* state.failure
+        })
+      )
+    })
+  )
+
+// -----------------------------------------------------------------------------
+// What the callers of one client share
+// -----------------------------------------------------------------------------
+
+class GetState extends Request.Class<
+  { readonly stackKey: string; readonly jobUuid: string },
+  JobState | undefined,
+  StacksError
+> {}
+
+const lookUp = (client: StacksClient.Service, stackKey: string, jobUuid: string) =>
+  Effect.request(new GetState({ stackKey, jobUuid }), sharedBy(client).resolver)
+
+interface Shared {
+  readonly resolver: RequestResolver.RequestResolver<GetState>
+  readonly pollOf: (stackKey: string) => StatePoll
+}
+
+/** Batches and polls belong to the client that makes their requests, and go with it. */
+const shared = new WeakMap<StacksClient.Service, Shared>()
+
+const sharedBy = (client: StacksClient.Service): Shared => {
+  const existing = shared.get(client)
+  if (existing !== undefined) return existing
+  const polls = new Map<string, StatePoll>()
+  const made: Shared = {
+    resolver: makeResolver(client),
+    pollOf: (stackKey) => {
+      let poll = polls.get(stackKey)
+      if (poll === undefined) {
+        poll = makePoll(client, stackKey)
+        polls.set(stackKey, poll)
+      }
+      return poll
+    }
+  }
+  shared.set(client, made)
+  return made
+}
+
+const makeResolver = (client: StacksClient.Service): RequestResolver.RequestResolver<GetState> =>
+  RequestResolver.makeGrouped<GetState, string>({
+    key: ({ request }) => request.stackKey,
+    resolver: (entries, stackKey) =>
+      Effect.map(
+        client.getJobStates({
+          stackKey,
+          jobUuids: Array.from(new Set(entries.map(({ request }) => request.jobUuid)))
+        }),
+        ({ states }) => {
+          for (const entry of entries) entry.completeUnsafe(Exit.succeed(states[entry.request.jobUuid]))
+        }
+      )
+  }).pipe(RequestResolver.batchN(MaxBatchSize))

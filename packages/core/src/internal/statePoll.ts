@@ -1,0 +1,89 @@
+/** One poll of job states for everybody who watches jobs of one stack. It runs only while somebody does. */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as RetryPolicy from "../RetryPolicy.ts"
+import type * as StacksClient from "../StacksClient.ts"
+import type { StacksError } from "../StacksError.ts"
+import { isFinal, type JobState, MaxBatchSize } from "../StacksSchema.ts"
+
+/** Somebody who watches one job. */
+export interface Watcher {
+  readonly jobUuid: string
+  readonly changes: Queue.Queue<JobState | undefined, StacksError | Cause.Done>
+  /** What it was told last; null before the first answer, which undefined (an unknown id) is too. */
+  told: JobState | undefined | null
+}
+
+/** Tells a watcher a state, if that is news; a final state is the last one. */
+export const tell = (watcher: Watcher, state: JobState | undefined): void => {
+  if (watcher.told === state) return
+  watcher.told = state
+  Queue.offerUnsafe(watcher.changes, state)
+  if (state !== undefined && isFinal(state)) Queue.endUnsafe(watcher.changes)
+}
+
+export interface StatePoll {
+  /** Tells a watcher every change, as long as the scope is open. */
+  readonly join: (watcher: Watcher, interval: Duration.Input) => Effect.Effect<void, never, Scope.Scope>
+}
+
+export const make = (client: StacksClient.Service, stackKey: string): StatePoll => {
+  const watchers = new Set<Watcher>()
+  let polling: Fiber.Fiber<void> | undefined
+
+  const ask = (jobUuids: ReadonlyArray<string>): Effect.Effect<Readonly<Record<string, JobState>>, StacksError> =>
+    Effect.map(client.getJobStates({ stackKey, jobUuids }), ({ states }) => states)
+
+  const pollOnce = Effect.suspend(() => {
+    const asked = Array.from(watchers)
+    const jobUuids = Arr.dedupe(asked.map(({ jobUuid }) => jobUuid))
+    return Effect.map(
+      Effect.forEach(Arr.chunksOf(jobUuids, MaxBatchSize), ask, { concurrency: 5 }),
+      (answers): void => {
+        const states: Readonly<Record<string, JobState>> = Object.assign({}, ...answers)
+        for (const watcher of asked) tell(watcher, states[watcher.jobUuid])
+      }
+    )
+  }).pipe(
+    // The next poll is the retry.
+    RetryPolicy.withPolicy(RetryPolicy.none),
+    Effect.catch((error) =>
+      error.isRetryable
+        ? Effect.logDebug("The states of watched jobs could not be asked for; asking again at the next poll", error)
+        : Effect.sync(() => {
+            for (const watcher of watchers) Queue.failCauseUnsafe(watcher.changes, Cause.fail(error))
+          })
+    )
+  )
+
+  return {
+    join: (watcher, interval) =>
+      Effect.acquireRelease(
+        Effect.contextWith((context: Context.Context<never>) =>
+          Effect.sync(() => {
+            watchers.add(watcher)
+            // It outlives the watcher who came first, hence a fiber of its own; the last one who leaves ends it.
+            polling ??= pollOnce.pipe(
+              Effect.delay(Duration.max(Duration.fromInputUnsafe(interval), Duration.seconds(1))),
+              Effect.forever,
+              Effect.runForkWith(context)
+            )
+          })
+        ),
+        () =>
+          Effect.suspend(() => {
+            watchers.delete(watcher)
+            const idle = watchers.size === 0 ? polling : undefined
+            if (idle === undefined) return Effect.void
+            polling = undefined
+            return Fiber.interrupt(idle)
+          })
+      )
+  }
+}

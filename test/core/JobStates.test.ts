@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import { JobStates, StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Fiber, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
+
+const layer = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
+
+const stackKey = "s"
+
+/** A registered stack and `count` jobs; gives the jobs' ids. */
+const jobs = Effect.fnUntraced(function* (count: number) {
+  const client = yield* StacksClient.StacksClient
+  const emulator = yield* StacksEmulator.StacksEmulator
+  yield* client.registerStack({ key: stackKey, type: "custom", queueKey: "q" })
+  const added = yield* emulator.addJobs(Array.from({ length: count }, () => ({ queueKey: "q" })))
+  return added.map(({ id }) => id)
+})
+
+const stateRequests = Effect.gen(function* () {
+  const { requests } = yield* StacksEmulator.StacksEmulator
+  return (yield* requests).filter(({ operation }) => operation === "getJobStates")
+})
+
+describe("JobStates.get", () => {
+  it.effect("asks for 2500 jobs at once in three requests", () =>
+    Effect.gen(function* () {
+      const ids = yield* jobs(2500)
+      const states = yield* Effect.forEach(ids, (id) => JobStates.get(stackKey, id), { concurrency: "unbounded" })
+      assert.deepStrictEqual(new Set(states), new Set(["scheduled"]))
+      assert.lengthOf(yield* stateRequests, 3)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("asks once for a job that many ask for", () =>
+    Effect.gen(function* () {
+      const [id = ""] = yield* jobs(1)
+      yield* Effect.all(
+        Array.from({ length: 50 }, () => JobStates.get(stackKey, id)),
+        { concurrency: "unbounded" }
+      )
+      const [request, ...more] = yield* stateRequests
+      assert.deepStrictEqual(request?.body, { job_uuids: [id] })
+      assert.isEmpty(more)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("gives undefined for an id that the service does not know", () =>
+    Effect.gen(function* () {
+      yield* jobs(1)
+      assert.isUndefined(yield* JobStates.get(stackKey, "nobody"))
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("fails everybody who asked together, with the same typed failure", () =>
+    Effect.gen(function* () {
+      const lookups = yield* Effect.all(
+        ["a", "b"].map((id) => Effect.flip(JobStates.get("not-registered", id))),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        lookups.map((error) => (error._tag === "ErrorResponse" ? error.reason._tag : error._tag)),
+        ["NotFound", "NotFound"]
+      )
+    }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("JobStates.watch", () => {
+  it.effect("tells the current state, then every change, and ends when the job is finished", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* jobs(1)
+      const seen = yield* JobStates.watch(stackKey, id).pipe(Stream.runCollect, Effect.forkChild)
+      yield* TestClock.adjust("12 seconds")
+      yield* emulator.acquireJob(id)
+      yield* TestClock.adjust("5 seconds")
+      yield* emulator.completeJob(id)
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(seen), ["scheduled", "running", "finished"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("polls once for all watchers, and only while somebody watches", () =>
+    Effect.gen(function* () {
+      const ids = yield* jobs(1500)
+      const watching = yield* Effect.forEach(ids, (id) => Stream.runDrain(JobStates.watch(stackKey, id)), {
+        concurrency: "unbounded"
+      }).pipe(Effect.forkChild)
+      yield* TestClock.adjust("1 second")
+      const first = (yield* stateRequests).length
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* stateRequests).length, first + 4)
+
+      yield* Fiber.interrupt(watching)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* stateRequests).length, first + 4)
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("survives an outage, and tells what it missed", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* jobs(1)
+      const seen = yield* JobStates.watch(stackKey, id).pipe(Stream.take(2), Stream.runCollect, Effect.forkChild)
+      yield* TestClock.adjust("1 second")
+      yield* emulator.setFaults([StacksEmulator.Fault.Status({ status: 503 })])
+      yield* emulator.acquireJob(id)
+      yield* TestClock.adjust("1 minute")
+      yield* emulator.setFaults([])
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(seen), ["scheduled", "running"])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("fails when the stack is gone", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* jobs(1)
+      const watching = yield* JobStates.watch(stackKey, id).pipe(Stream.runDrain, Effect.flip, Effect.forkChild)
+      yield* TestClock.adjust("1 second")
+      yield* emulator.forgetStack(stackKey)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* Fiber.join(watching))._tag, "ErrorResponse")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("polls at the interval that is set", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* jobs(1)
+      const seen = yield* JobStates.watch(stackKey, id).pipe(Stream.take(2), Stream.runCollect, Effect.forkChild)
+      yield* TestClock.adjust("1 millis")
+      yield* emulator.acquireJob(id)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(seen), ["scheduled", "running"])
+    }).pipe(Effect.provideService(JobStates.PollInterval, "2 seconds"), Effect.provide(layer))
+  )
+})
