@@ -1,0 +1,296 @@
+/** What becomes of the answers. */
+import { assert, describe, it } from "@effect/vitest"
+import type { StacksClient, StacksError } from "@stacksapi/core"
+import { StacksSchema } from "@stacksapi/core"
+import { DateTime, Effect, Redacted } from "effect"
+import { answers, calls, jobUuid, page, scheduledJob } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+
+const utc = (text: string) => DateTime.makeUnsafe(text)
+
+const answered = <A>(
+  body: unknown,
+  call: (client: StacksClient.Service) => Effect.Effect<A, StacksError.StacksError>,
+  status = 200
+) => Effect.flatMap(Scripted.client(Scripted.make(Scripted.json(status, body))), call)
+
+const list = (body: unknown) =>
+  answered(body, (client) => client.listScheduledJobs({ stackKey: "s", clusterQueueKey: "q" }))
+
+const listJob = (job: unknown) => Effect.map(list({ ...page, jobs: [job] }), ({ jobs: [first] }) => first)
+
+describe("registerStack", () => {
+  it.effect("gives the stack, new or updated", () =>
+    Effect.gen(function* () {
+      for (const status of [200, 201]) {
+        const stack = yield* answered(
+          answers.registerStack.body,
+          (client) => client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" }),
+          status
+        )
+        assert.deepStrictEqual(stack, {
+          id: "0193b1a6-6a2c-4f4e-9d1a-0000000000aa",
+          organizationUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000bb",
+          clusterQueueKey: "default",
+          key: "my-stack",
+          type: "custom",
+          metadata: { zone: "a" },
+          lastConnectedOn: utc("2026-10-01T12:00:00Z"),
+          state: "connected"
+        })
+      }
+    })
+  )
+
+  it.effect("of a stack that never connected, in a state and of a type that nobody knew", () =>
+    Effect.gen(function* () {
+      const stack = yield* answered(
+        {
+          ...Object(answers.registerStack.body),
+          last_connected_on: null,
+          state: "hibernating",
+          type: "mainframe",
+          metadata: {}
+        },
+        (client) => client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" })
+      )
+      assert.isNull(stack.lastConnectedOn)
+      assert.strictEqual(stack.state, "hibernating")
+      assert.strictEqual(stack.type, "mainframe")
+    })
+  )
+})
+
+describe("listScheduledJobs", () => {
+  it.effect("gives a page", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* list(page), {
+        jobs: [
+          {
+            id: jobUuid,
+            priority: -3,
+            agentQueryRules: ["queue=default", "os=linux"],
+            scheduledAt: utc("2026-10-01T12:34:56.789Z"),
+            runnableAt: utc("2026-10-01T12:40:00.000Z"),
+            pipeline: { slug: "web", uuid: "0193b1a6-6a2c-4f4e-9d1a-00000000000a" },
+            build: { uuid: "0193b1a6-6a2c-4f4e-9d1a-00000000000b", number: 42, branch: "main" },
+            step: { key: "test" }
+          }
+        ],
+        clusterQueue: { id: "0193b1a6-6a2c-4f4e-9d1a-00000000000c", dispatchPaused: false },
+        pageInfo: { hasNextPage: true, endCursor: "MQ==" }
+      })
+    })
+  )
+
+  it.effect("the last page has no cursor", () =>
+    Effect.gen(function* () {
+      const last = yield* list({ ...page, jobs: [], page_info: { has_next_page: false, end_cursor: null } })
+      assert.deepStrictEqual(last.pageInfo, { hasNextPage: false, endCursor: null })
+      assert.deepStrictEqual(last.jobs, [])
+    })
+  )
+
+  it.effect.each([
+    [{ dispatch_paused: true }, true],
+    [{ dispatch_paused: false }, false],
+    [{ dispatch_paused: null }, false],
+    [{ paused: true }, true],
+    [{ paused: false }, false],
+    [{ dispatch_paused: true, paused: false }, true],
+    [{ dispatch_paused: false, paused: true }, false],
+    [{ dispatch_paused: null, paused: true }, true],
+    [{}, false]
+  ] as const)("a queue with %j is paused: %s", ([flags, expected]) =>
+    Effect.gen(function* () {
+      const { clusterQueue } = yield* list({ ...page, cluster_queue: { id: "q", ...flags } })
+      assert.deepStrictEqual(clusterQueue, { id: "q", dispatchPaused: expected })
+    })
+  )
+
+  it.effect("any value of the nested objects may be null", () =>
+    Effect.gen(function* () {
+      const job = yield* listJob({
+        ...scheduledJob,
+        pipeline: { slug: null, uuid: null },
+        build: { uuid: null, number: null, branch: null },
+        step: { key: null }
+      })
+      assert.deepStrictEqual(job?.pipeline, { slug: null, uuid: null })
+      assert.deepStrictEqual(job?.build, { uuid: null, number: null, branch: null })
+      assert.deepStrictEqual(job?.step, { key: null })
+      const queue = (yield* list({ ...page, cluster_queue: { id: null, dispatch_paused: true } })).clusterQueue
+      assert.deepStrictEqual(queue, { id: null, dispatchPaused: true })
+    })
+  )
+
+  it.effect("a job may be runnable at a time, at null, or nothing is said", () =>
+    Effect.gen(function* () {
+      const { runnable_at: _, ...without } = scheduledJob
+      assert.deepStrictEqual((yield* listJob(scheduledJob))?.runnableAt, utc("2026-10-01T12:40:00Z"))
+      assert.isNull((yield* listJob({ ...without, runnable_at: null }))?.runnableAt)
+      const unsaid = yield* listJob(without)
+      assert(unsaid !== undefined)
+      assert.notProperty(unsaid, "runnableAt")
+    })
+  )
+
+  it.effect.each([
+    ["2026-10-01T12:34:56Z", "2026-10-01T12:34:56.000Z"],
+    ["2026-10-01T12:34:56.7Z", "2026-10-01T12:34:56.700Z"],
+    ["2026-10-01T12:34:56.789123Z", "2026-10-01T12:34:56.789Z"],
+    ["2026-10-01T14:34:56+02:00", "2026-10-01T12:34:56.000Z"],
+    ["2028-02-29T00:00:00.000Z", "2028-02-29T00:00:00.000Z"],
+    ["2026-12-31T23:59:59.999Z", "2026-12-31T23:59:59.999Z"],
+    ["1999-01-31T00:00:00Z", "1999-01-31T00:00:00.000Z"]
+  ] as const)("reads the time %s", ([text, expected]) =>
+    Effect.gen(function* () {
+      const job = yield* listJob({ ...scheduledJob, scheduled_at: text })
+      assert(job !== undefined)
+      assert.strictEqual(DateTime.formatIso(job.scheduledAt), expected)
+    })
+  )
+
+  it.effect("unknown fields are ignored, at every depth", () =>
+    Effect.gen(function* () {
+      const more = { future: { deep: [1, null] } }
+      const grown = yield* list({
+        ...more,
+        jobs: [
+          {
+            ...more,
+            ...scheduledJob,
+            pipeline: { ...more, ...scheduledJob.pipeline },
+            build: { ...more, ...scheduledJob.build },
+            step: { ...more, ...scheduledJob.step }
+          }
+        ],
+        cluster_queue: { ...more, ...page.cluster_queue },
+        page_info: { ...more, ...page.page_info }
+      })
+      assert.deepStrictEqual(grown, yield* list(page))
+    })
+  )
+})
+
+describe("jobs", () => {
+  it.effect("getJob gives environment and command", () =>
+    Effect.gen(function* () {
+      const job = yield* answered(answers.getJob.body, (client) => client.getJob({ stackKey: "s", jobUuid }))
+      assert.deepStrictEqual(job, { id: jobUuid, env: { CI: "true" }, command: "make test" })
+    })
+  )
+
+  it.effect("getJob reads null as the empty text", () =>
+    Effect.gen(function* () {
+      const job = yield* answered({ id: "j", env: { A: null, B: "" }, command: null }, (client) =>
+        client.getJob({ stackKey: "s", jobUuid })
+      )
+      assert.deepStrictEqual(job, { id: "j", env: { A: "", B: "" }, command: "" })
+    })
+  )
+
+  it.effect("a job's variables may have any name, and change nothing else", () =>
+    Effect.gen(function* () {
+      const body = '{"id":"j","env":{"__proto__":"x","constructor":"y","toString":"z","1":"one"},"command":"c"}'
+      const client = yield* Scripted.client(Scripted.make(Scripted.text(200, body)))
+      const { env } = yield* client.getJob({ stackKey: "s", jobUuid })
+      assert.strictEqual(env["constructor"], "y")
+      assert.strictEqual(env["toString"], "z")
+      assert.strictEqual(env["1"], "one")
+      assert.strictEqual(Object.getPrototypeOf(env), Object.prototype)
+      assert.strictEqual(Object.getOwnPropertyDescriptor(env, "__proto__")?.value, "x")
+    })
+  )
+
+  it.effect("getJobStates gives states, known and unknown; ids without one are missing", () =>
+    Effect.gen(function* () {
+      const { states } = yield* answered({ states: { a: "running", b: "levitating" } }, (client) =>
+        client.getJobStates({ stackKey: "s", jobUuids: ["a", "b", "c"] })
+      )
+      assert.deepStrictEqual(states, { a: "running", b: "levitating" })
+    })
+  )
+
+  it("an agent owns a job in these states", () => {
+    const states = ["accepted", "assigned", "running", "canceling", "timing_out"]
+    const others = ["scheduled", "reserved", "finished", "canceled", "levitating", ""]
+    assert.isTrue(states.every(StacksSchema.isAgentOwned))
+    assert.isFalse(others.some(StacksSchema.isAgentOwned))
+  })
+
+  it.effect("batchReserveJobs gives what was reserved and what was not", () =>
+    Effect.gen(function* () {
+      const result = yield* answered({ reserved: [], not_reserved: ["a", "b"] }, (client) =>
+        client.batchReserveJobs({ stackKey: "s", jobUuids: ["a", "b"] })
+      )
+      assert.deepStrictEqual(result, { reserved: [], notReserved: ["a", "b"] })
+    })
+  )
+})
+
+describe("notifications and tokens", () => {
+  it.effect("createStackNotifications gives the errors with their positions", () =>
+    Effect.gen(function* () {
+      const errors = [
+        { error: "detail is required", indexes: [0, 2] },
+        { error: "job stack notification count exceeded", indexes: [1] }
+      ]
+      const call = (client: StacksClient.Service) =>
+        client.createStackNotifications({ stackKey: "s", notifications: [{ jobUuid, detail: "d" }] })
+      assert.deepStrictEqual(yield* answered({ errors }, call), { errors })
+      assert.deepStrictEqual(yield* answered({}, call), { errors: [] })
+    })
+  )
+
+  it.effect("issueJobAcquisitionTokens keeps the tokens redacted", () =>
+    Effect.gen(function* () {
+      const result = yield* answered(
+        {
+          job_acquisition_tokens: [
+            { job_uuid: "a", job_acquisition_token: "bkjat_1", expires_at: "2026-10-01T12:49:56.789Z" }
+          ],
+          not_issued: ["b"]
+        },
+        (client) => client.issueJobAcquisitionTokens({ stackKey: "s", jobUuids: ["a", "b"] }),
+        201
+      )
+      const [token] = result.tokens
+      assert(token !== undefined)
+      assert.strictEqual(token.jobUuid, "a")
+      assert.strictEqual(Redacted.value(token.token), "bkjat_1")
+      assert.deepStrictEqual(token.expiresAt, utc("2026-10-01T12:49:56.789Z"))
+      assert.deepStrictEqual(result.notIssued, ["b"])
+      assert.notInclude(JSON.stringify(result) + String(token.token), "bkjat_1")
+    })
+  )
+
+  it.effect("not_issued may be missing", () =>
+    Effect.gen(function* () {
+      const result = yield* answered({ job_acquisition_tokens: [] }, (client) =>
+        client.issueJobAcquisitionTokens({ stackKey: "s", jobUuids: ["a"] })
+      )
+      assert.deepStrictEqual(result, { tokens: [], notIssued: [] })
+    })
+  )
+})
+
+describe("without a result", () => {
+  const bodies: ReadonlyArray<readonly [string, Scripted.Answer]> = [
+    ["200 and nothing", Scripted.empty(200)],
+    ["204", Scripted.empty(204)],
+    ["200 and JSON", Scripted.json(200, { ok: true })],
+    ["201 and HTML", Scripted.text(201, "<html>", { "content-type": "text/html" })],
+    ["202 and broken JSON", Scripted.text(202, '{"')],
+    ["299 and megabytes", Scripted.text(299, "x".repeat(3_000_000))]
+  ]
+
+  it.effect.each(bodies)("any 2xx is a success: %s", ([, answer]) =>
+    Effect.gen(function* () {
+      const client = yield* Scripted.client(Scripted.make(answer))
+      for (const operation of ["finishJob", "failJob", "deregisterStack"] as const) {
+        assert.isUndefined(yield* calls[operation](client))
+      }
+    })
+  )
+})
