@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 
 /**
  * How the emulator is set up and where it listens.
@@ -58,7 +58,9 @@ export class ListenError extends Data.TaggedError("ListenError")<{
 export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
   Effect.fnUntraced(function* ({ host = "127.0.0.1", port = 0, rateLimits = true, ...options }: Options = {}) {
     const emulator = yield* StacksEmulator.make({ ...options, rateLimits })
-    const handler = yield* NodeHttpServer.makeHandler(answer(emulator), { scope: yield* Effect.scope })
+    // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
+    const requests = yield* Scope.fork(yield* Effect.scope)
+    const handler = yield* NodeHttpServer.makeHandler(answer(emulator), { scope: requests })
     const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
     return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
   })
