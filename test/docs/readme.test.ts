@@ -1,0 +1,84 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { StacksApi } from "@stacksapi/core"
+import { Context } from "effect"
+import { HttpApi } from "effect/http-api"
+import { pages, root } from "./snippets.ts"
+
+const readme = readFileSync(join(root, "README.md"), "utf8")
+
+/** The rows of the table that starts with these headings. */
+const table = (...headings: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
+  const [, rows = ""] = readme.split(`| ${headings.join(" | ")} |\n|${"---|".repeat(headings.length)}\n`)
+  return rows
+    .slice(0, rows.indexOf("\n\n"))
+    .split("\n")
+    .map((row) => row.slice(2, -2).split(" | "))
+}
+
+/** What the Go client's documentation lists: constants, variables, types, their constants, functions, options, methods. */
+const goNames = `
+  DefaultBaseURL DefaultQueue DefaultRetrierOptions
+  BatchReserveJobsRequest BatchReserveJobsResponse Build Client ClientOpt ClusterQueue CreateStackNotificationRequest
+  ErrorResponse FailJobRequest GetJobRequest GetJobResponse GetJobStatesRequest GetJobStatesResponse
+  ListScheduledJobsRequest ListScheduledJobsResponse PageInfo Pipeline RegisterStackRequest RegisterStackResponse
+  RequestOption ScheduledJob StackAPIRequest StackState StackType Step
+  StackStateConnected StackStateDisconnected StackStateLost StackTypeKubernetes StackTypeElastic StackTypeCustom
+  NewClient LogHTTPPayloads PrependToUserAgent WithBaseURL WithHTTPClient WithLogger WithRetrierOptions
+  WithNoRetry WithRetrier
+  BatchReserveJobs CreateStackNotification DeregisterStack FailJob GetJob GetJobStates ListScheduledJobs RegisterStack
+  Error IsRetryableStatus
+`
+  .trim()
+  .split(/\s+/)
+
+describe("the README", () => {
+  it("has a row for every endpoint, with its path and its limit", () => {
+    const rows = new Map(table("method", "request", "success", "limit").map((row) => [row[0], row]))
+    HttpApi.reflect(StacksApi.StacksApi, {
+      onGroup() {},
+      onEndpoint({ endpoint }) {
+        const row = rows.get(`\`${endpoint.identifier}\``)
+        assert.strictEqual(row?.[1], `\`${endpoint.method} ${endpoint.path.slice(1)}\``)
+        const { limit } = Context.getUnsafe(endpoint.annotations, StacksApi.Limit)
+        if (row?.[3] !== "not documented") assert.strictEqual(row?.[3]?.replace(", assumed", ""), String(limit))
+      }
+    })
+    assert.strictEqual(rows.size, 11)
+  })
+
+  it("has a row for every name of the Go client", () => {
+    const named = new Set(table("Go", "here").flatMap(([go = ""]) => go.match(/\w+/g) ?? []))
+    assert.deepStrictEqual(
+      goNames.filter((name) => !named.has(name)),
+      []
+    )
+  })
+})
+
+/** The public modules, by name. */
+const modules = new Map(
+  ["core", "node"]
+    .map((name) => join(root, "packages", name, "src"))
+    .flatMap((folder) => readdirSync(folder).map((file) => [file.replace(".ts", ""), join(folder, file)] as const))
+)
+
+describe.each(pages)("%s", (page) => {
+  const text = readFileSync(join(root, page), "utf8")
+
+  it("names only what the modules export", () => {
+    for (const [, module = "", name = ""] of text.matchAll(/\b([A-Z]\w+)\.(\w+)/g)) {
+      const path = modules.get(module)
+      if (path === undefined) continue
+      const declaration = new RegExp(`^export (const|class|type|interface|function) ${name}\\b|^  ${name}$`, "m")
+      assert.match(readFileSync(path, "utf8"), declaration, `${module}.${name}`)
+    }
+  })
+
+  it("links to files that exist", () => {
+    for (const [, link = ""] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      if (!/^https?:/.test(link)) assert.isTrue(existsSync(join(root, dirname(page), link)), link)
+    }
+  })
+})
