@@ -246,7 +246,7 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   const faults = Faults.makePlan(Dice.make(seed))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
-  const httpEffect = yield* HttpService.make({ state, token, limiter, faults, log })
+  const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log })
 
   /** Does something to the state as it is now; a `Result.fail` is a mistake of the caller's, hence a defect. */
   const now = <A>(act: (now: number) => Result.Result<A, string>): Effect.Effect<A> =>

@@ -5,7 +5,7 @@ import type { Operation } from "../../StacksApi.ts"
 import { endpointOf } from "../../StacksApi.ts"
 import type { Dice } from "./dice.ts"
 
-export interface FaultSelection {
+interface FaultSelection {
   /** The operations it happens to; every request, also one to an unknown path, where it is left out. */
   readonly operations?: ReadonlyArray<Operation> | undefined
   /** How many matching requests pass before it happens for the first time. Default 0. */

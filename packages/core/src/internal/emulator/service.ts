@@ -30,7 +30,7 @@ export interface ServiceOptions {
   readonly log: RequestLog
 }
 
-/** The service as one effect that answers the current request. */
+/** The service as one effect, which answers the current request. */
 export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, token }: ServiceOptions) {
   const app = yield* HttpRouter.toHttpEffect(
     HttpApiBuilder.layer(Routes.Api).pipe(Layer.provide([Routes.layer(state), HttpServer.layerServices]))
@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     return answer(response, admission)
   })
 
-  return Effect.gen(function* () {
+  const httpEffect = Effect.gen(function* () {
     const original = yield* HttpServerRequest.HttpServerRequest
     const request = withJsonType(original)
     const text = yield* request.text
@@ -66,6 +66,8 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     entry.status = response.status
     return response
   })
+
+  return { httpEffect }
 })
 
 const unauthorized: Refusal.Refusal = {

@@ -69,7 +69,7 @@ export interface Job {
   notifications: number
 }
 
-export interface AcquisitionToken {
+interface AcquisitionToken {
   readonly job: Job
   readonly expiresAt: number
 }
