@@ -89,6 +89,7 @@ describe("registering a stack", () => {
         { ...valid, type: "other" },
         { ...valid, queue_key: "" },
         { ...valid, metadata: { nested: {} } },
+        { ...valid, metadata: { ["k".repeat(65)]: "v" } },
         { ...valid, metadata: { k: "v".repeat(257) } },
         { ...valid, metadata: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`k${i}`, "v"])) },
         { key: "s", type: "custom", queue_key: "q" },
