@@ -1,0 +1,69 @@
+/** What is measured, how often, and who takes part; the first contender is the baseline. */
+import type { Contender } from "./contender.ts"
+import { concurrency } from "./contender.ts"
+import { countJob, job, pageCount, pageSize } from "./fixtures.ts"
+
+export interface Benchmark {
+  readonly title: string
+  /** What one unit of the work is, and how many of them a contender does while it is measured. */
+  readonly unit: string
+  readonly units: number
+  /** How often a contender's `run` does its work: to warm up, and measured. */
+  readonly warmup: number
+  readonly times: number
+  /** What a contender must have counted for each time. */
+  readonly counted: number
+  readonly contenders: Readonly<Record<string, () => Promise<Contender>>>
+}
+
+export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>> => {
+  const scale = isQuick ? 4 : 1
+  const calls = 20_000 / scale
+  const decodings = 400 / scale
+  const jobs = pageCount * pageSize
+  return {
+    getJob: {
+      title: `getJob: ${format(calls)} calls, ${concurrency} at a time, a job of ${format(job.length)} bytes`,
+      unit: "call",
+      units: calls,
+      warmup: 6000,
+      times: calls,
+      counted: countJob(JSON.parse(job)),
+      contenders: {
+        "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).getJob,
+        "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).getJob,
+        "effect HttpClient + response.json": async () => (await import("./contenders/httpClient.ts")).getJob,
+        stacksapi: async () => (await import("./contenders/stacksClient.ts")).getJob,
+        "stacksapi, with a tracer": async () => (await import("./contenders/stacksClient.ts")).getJobTraced
+      }
+    },
+    list: {
+      title: `list: ${format(jobs)} jobs, ${format(pageSize)} a page, page by page`,
+      unit: "page",
+      units: pageCount,
+      warmup: 1,
+      times: 1,
+      counted: jobs,
+      contenders: {
+        "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).list,
+        "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).list,
+        "stacksapi, listScheduledJobs": async () => (await import("./contenders/stacksClient.ts")).list,
+        "stacksapi, ScheduledJobs.stream": async () => (await import("./contenders/stacksClient.ts")).stream
+      }
+    },
+    decode: {
+      title: `decode: a page of ${format(pageSize)} jobs, ${format(decodings)} times, no network`,
+      unit: "page",
+      units: decodings,
+      warmup: 200,
+      times: decodings,
+      counted: pageSize,
+      contenders: {
+        "JSON.parse": async () => (await import("./contenders/decoding.ts")).parse,
+        "JSON.parse + stacksapi's decoder": async () => (await import("./contenders/decoding.ts")).parseAndDecode
+      }
+    }
+  }
+}
+
+const format = (count: number) => count.toLocaleString("en-US")

@@ -1,0 +1,28 @@
+/** Reading one page's text, without any network. */
+import * as Result from "effect/Result"
+import { endpoints } from "../../packages/core/src/internal/endpoint.ts"
+import type { Contender, WirePage } from "../contender.ts"
+import { page } from "../fixtures.ts"
+
+const text = page(0)
+
+const contender =
+  (countJobs: (text: string) => number): Contender =>
+  async () => ({
+    run: async (times) => {
+      let jobs = 0
+      for (let time = 0; time < times; time++) jobs += countJobs(text)
+      return jobs
+    },
+    close: async () => {}
+  })
+
+export const parse: Contender = contender((text) => {
+  const page: WirePage = JSON.parse(text)
+  return page.jobs.length
+})
+
+const { success } = endpoints.listScheduledJobs
+const decode = success._tag === "Json" ? success.decode : () => Result.succeed(success.value)
+
+export const parseAndDecode: Contender = contender((text) => Result.getOrThrow(decode(JSON.parse(text))).jobs.length)

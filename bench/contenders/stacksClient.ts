@@ -1,0 +1,63 @@
+/** This client, as its users get it: `NodeStacksClient.layer`, every default. */
+import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
+import * as StacksClient from "@stacksapi/core/StacksClient"
+import * as NodeStacksClient from "@stacksapi/node/NodeStacksClient"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import type { Contender, Workload } from "../contender.ts"
+import { countJob, jobUuid, pageSize, queueKey, stackKey, token } from "../fixtures.ts"
+import { sumEffects } from "../sumEffects.ts"
+
+const workload = (
+  baseUrl: string,
+  run: (times: number) => Effect.Effect<number, unknown, StacksClient.StacksClient>
+): Workload => {
+  const runtime = ManagedRuntime.make(NodeStacksClient.layer({ token: Redacted.make(token), baseUrl: `${baseUrl}/v3` }))
+  return { run: (times) => runtime.runPromise(run(times)), close: () => runtime.dispose() }
+}
+
+const getJobs = (times: number) =>
+  Effect.flatMap(StacksClient.StacksClient, (client) =>
+    sumEffects(times, (index) => Effect.map(client.getJob({ stackKey, jobUuid: jobUuid(index) }), countJob))
+  )
+
+export const getJob: Contender = async (baseUrl) => workload(baseUrl, getJobs)
+
+/** Makes Effect's own spans, and exports none. */
+const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
+
+export const getJobTraced: Contender = async (baseUrl) =>
+  workload(baseUrl, (times) => Effect.withTracer(getJobs(times), tracer))
+
+export const list: Contender = async (baseUrl) =>
+  workload(
+    baseUrl,
+    Effect.fnUntraced(function* (times) {
+      const client = yield* StacksClient.StacksClient
+      let jobs = 0
+      for (let time = 0; time < times; time++) {
+        let startCursor: string | undefined
+        do {
+          const page = yield* client.listScheduledJobs({ stackKey, clusterQueueKey: queueKey, pageSize, startCursor })
+          jobs += page.jobs.length
+          startCursor = page.pageInfo.hasNextPage ? (page.pageInfo.endCursor ?? undefined) : undefined
+        } while (startCursor !== undefined)
+      }
+      return jobs
+    })
+  )
+
+export const stream: Contender = async (baseUrl) =>
+  workload(
+    baseUrl,
+    Effect.fnUntraced(function* (times) {
+      let jobs = 0
+      for (let time = 0; time < times; time++) {
+        jobs += yield* Stream.runCount(ScheduledJobs.stream({ stackKey, clusterQueueKey: queueKey }))
+      }
+      return jobs
+    })
+  )

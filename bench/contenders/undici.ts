@@ -1,0 +1,26 @@
+/** The baseline: undici, and nothing else. */
+import { Pool } from "undici"
+import { type Contender, countListed, sumConcurrently } from "../contender.ts"
+import { countJob } from "../fixtures.ts"
+import { headers, jobPath, pagePath } from "../wire.ts"
+
+const makeGet = (baseUrl: string) => {
+  const pool = new Pool(baseUrl)
+  const get = async (path: string) => {
+    const { body, statusCode } = await pool.request({ method: "GET", path, headers })
+    const text = await body.text()
+    if (statusCode !== 200) throw new Error(`status ${statusCode}`)
+    return JSON.parse(text)
+  }
+  return { get, close: () => pool.destroy() }
+}
+
+export const getJob: Contender = async (baseUrl) => {
+  const { close, get } = makeGet(baseUrl)
+  return { run: (times) => sumConcurrently(times, async (index) => countJob(await get(jobPath(index)))), close }
+}
+
+export const list: Contender = async (baseUrl) => {
+  const { close, get } = makeGet(baseUrl)
+  return { run: (times) => countListed(times, (startCursor) => get(pagePath(startCursor))), close }
+}

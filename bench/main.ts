@@ -1,0 +1,96 @@
+/** Measures this client beside what could be used in its place: `node bench/main.ts --help`. */
+import { type ChildProcess, fork, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import { availableParallelism, loadavg } from "node:os"
+import { fileURLToPath } from "node:url"
+import { parseArgs } from "node:util"
+import { benchmarks } from "./benchmarks.ts"
+import type { Measurement } from "./measure.ts"
+import { summarize, table } from "./report.ts"
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: "string" },
+    quick: { type: "boolean", default: false },
+    only: { type: "string" },
+    json: { type: "boolean", default: false },
+    "cpu-prof": { type: "string" },
+    help: { type: "boolean", default: false }
+  }
+})
+
+const all = benchmarks(options.quick)
+
+if (options.help) {
+  console.log(`node bench/main.ts
+  --rounds N       how often everybody is measured (default 5, with --quick 2)
+  --quick          fewer rounds, less work in each
+  --only NAME      one of ${Object.keys(all).join(", ")}
+  --json           the figures for a machine
+  --cpu-prof DIR   keeps a CPU profile of every contender; it slows them down`)
+  process.exit()
+}
+
+const rounds = Number(options.rounds ?? (options.quick ? 2 : 5))
+const chosen = Object.entries(all).filter(([name]) => options.only === undefined || name === options.only)
+if (!(rounds >= 1) || chosen.length === 0) throw new Error("nothing to measure: see --help")
+
+const pinner = "taskset"
+
+/** Whether processes can be kept to one core each: the server to core 0, the contender to core 1. */
+const isPinned = availableParallelism() > 1 && spawnSync(pinner, ["-c", "1", "true"]).status === 0
+
+const start = (file: string, core: number, args: ReadonlyArray<string>, execArgv: ReadonlyArray<string>) => {
+  const path = fileURLToPath(new URL(file, import.meta.url))
+  const settings = { stdio: ["ignore", "inherit", "inherit", "ipc"] as Array<"ignore" | "inherit" | "ipc"> }
+  return isPinned
+    ? fork(path, args, {
+        ...settings,
+        execPath: pinner,
+        execArgv: ["-c", String(core), process.execPath, ...execArgv]
+      })
+    : fork(path, args, { ...settings, execArgv: [...execArgv] })
+}
+
+/** The first message of a process; fails where it ends without one. */
+const messageOf = async <A>(child: ChildProcess): Promise<A> => {
+  const ended = once(child, "exit").then(() => Promise.reject(new Error(`${child.spawnargs.join(" ")} failed`)))
+  const [message] = await Promise.race([once(child, "message"), ended])
+  ended.catch(() => {})
+  return message as A
+}
+
+const server = start("./server.ts", 0, [], [])
+const baseUrl = `http://127.0.0.1:${await messageOf<number>(server)}`
+const profiling = options["cpu-prof"] === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", options["cpu-prof"]]
+
+const measure = async (benchmark: string, contender: string): Promise<Measurement> => {
+  const args = [benchmark, contender, baseUrl, options.quick ? "quick" : "full"]
+  const child = start("./measure.ts", 1, args, ["--expose-gc", ...profiling])
+  const ended = once(child, "exit")
+  const measurement = await messageOf<Measurement>(child)
+  await ended
+  return measurement
+}
+
+const pinning = isPinned ? "server on core 0, contender on core 1" : "processes not pinned to cores"
+if (!options.json) {
+  console.log(`Node ${process.version}, ${rounds} rounds, ${pinning}; load before: ${loadavg()[0]?.toFixed(1)}.`)
+  console.log("CPU is user + system time of the contender's process after its warm-up. Ratios are to the first line,")
+  console.log("measured in the same round: the smallest, then the median.\n")
+}
+
+const results = []
+for (const [name, benchmark] of chosen) {
+  const measured: Array<Array<Measurement>> = []
+  for (let round = 0; round < rounds; round++) {
+    const measurements = []
+    for (const contender of Object.keys(benchmark.contenders)) measurements.push(await measure(name, contender))
+    measured.push(measurements)
+  }
+  const rows = summarize(benchmark, measured)
+  results.push({ name, title: benchmark.title, rows, rounds: measured })
+  if (!options.json) console.log(`${table(benchmark, rows)}\n`)
+}
+if (options.json) console.log(JSON.stringify({ node: process.version, isPinned, benchmarks: results }, undefined, 2))
+server.disconnect()

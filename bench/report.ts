@@ -1,0 +1,61 @@
+import type { Benchmark } from "./benchmarks.ts"
+import type { Measurement } from "./measure.ts"
+
+/** A contender's figures over all rounds; a ratio is to the baseline of the same round. */
+export interface Row {
+  readonly contender: string
+  readonly cpuRatio: Spread
+  readonly wallRatio: Spread
+  /** Microseconds for one unit. */
+  readonly cpuMicros: Spread
+  readonly wallMicros: Spread
+}
+
+export interface Spread {
+  readonly min: number
+  readonly median: number
+}
+
+const spread = (values: ReadonlyArray<number>): Spread => {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (index: number) => sorted[index] ?? Number.NaN
+  return { min: at(0), median: (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2 }
+}
+
+/** A round has one measurement for each contender, the baseline's first. */
+export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyArray<Measurement>>): Array<Row> =>
+  Object.keys(benchmark.contenders).map((contender, index) => {
+    const over = (f: (own: Measurement, baseline: Measurement) => number) =>
+      spread(
+        rounds.flatMap((round) => {
+          const own = round[index]
+          const [baseline] = round
+          return own === undefined || baseline === undefined ? [] : [f(own, baseline)]
+        })
+      )
+    return {
+      contender,
+      cpuRatio: over((own, baseline) => own.cpu / baseline.cpu),
+      wallRatio: over((own, baseline) => own.wall / baseline.wall),
+      cpuMicros: over((own) => own.cpu / benchmark.units),
+      wallMicros: over((own) => own.wall / benchmark.units)
+    }
+  })
+
+export const table = ({ title, unit }: Benchmark, rows: ReadonlyArray<Row>): string => {
+  const cells = [
+    ["", "CPU ×", "median", "wall ×", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
+    ...rows.map(({ contender, cpuMicros, cpuRatio, wallMicros, wallRatio }) => [
+      contender,
+      ...[cpuRatio.min, cpuRatio.median, wallRatio.min, wallRatio.median].map((ratio) => ratio.toFixed(2)),
+      ...[cpuMicros.median, wallMicros.median].map((micros) => micros.toFixed(micros < 100 ? 1 : 0))
+    ])
+  ]
+  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? []
+  const lines = cells.map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  ")
+  )
+  return [title, ...lines.map((line) => `  ${line}`)].join("\n")
+}

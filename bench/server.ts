@@ -1,0 +1,57 @@
+/**
+ * A server that costs almost nothing: it looks at the path, and writes bytes that were made before the first request.
+ * It takes GET requests over HTTP/1.1 with keep-alive, and nothing else.
+ */
+import { createServer } from "node:net"
+import { job, page, pageAfter, pageCount } from "./fixtures.ts"
+
+const responseWith = (scope: string, limit: number, body: string): Buffer =>
+  Buffer.from(
+    [
+      "HTTP/1.1 200 OK",
+      "Content-Type: application/json; charset=utf-8",
+      `RateLimit-Scope: ${scope}`,
+      `RateLimit-Limit: ${limit}`,
+      `RateLimit-Remaining: ${limit - 1}`,
+      "RateLimit-Reset: 1",
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      "",
+      body
+    ].join("\r\n")
+  )
+
+const jobResponse = responseWith("show-job", 1000, job)
+const pageResponses = Array.from({ length: pageCount }, (_, number) =>
+  responseWith("list-scheduled-jobs", 10, page(number))
+)
+const notFound = Buffer.from("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+const respond = (head: string): Buffer => {
+  const target = head.slice(head.indexOf(" ") + 1, head.indexOf(" HTTP/1.1"))
+  if (target.includes("/jobs/")) return jobResponse
+  if (!target.includes("/scheduled-jobs?")) return notFound
+  const [, cursor] = /[?&]after=([^&]*)/.exec(target) ?? []
+  return pageResponses[cursor === undefined ? 0 : pageAfter(cursor)] ?? notFound
+}
+
+const headEnd = "\r\n\r\n"
+
+const server = createServer({ noDelay: true }, (socket) => {
+  let received = ""
+  socket.setEncoding("latin1")
+  socket.on("data", (chunk: string) => {
+    received += chunk
+    for (let end = received.indexOf(headEnd); end !== -1; end = received.indexOf(headEnd)) {
+      socket.write(respond(received.slice(0, end)))
+      received = received.slice(end + headEnd.length)
+    }
+  })
+  // A contender that leaves resets its connections.
+  socket.on("error", () => {})
+})
+
+server.listen(0, "127.0.0.1", () => {
+  const address = server.address()
+  if (address !== null && typeof address === "object") process.send?.(address.port)
+})
+process.on("disconnect", () => process.exit())
