@@ -1,0 +1,238 @@
+/** A job is finished at most once, whatever happens to the connection. */
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Fiber, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { answers, jobUuid } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+
+const { Fault } = StacksEmulator
+
+const stackKey = "my-stack"
+const finish = { stackKey, jobUuid: "job-1", exitStatus: 3, detail: "done by hand" }
+
+/** A registered stack with one reserved job. */
+const ready = Effect.gen(function* () {
+  const client = yield* StacksClient.StacksClient
+  const emulator = yield* StacksEmulator.StacksEmulator
+  yield* emulator.addJobs([{ queueKey: "default", id: "job-1" }])
+  yield* client.registerStack({ key: stackKey, type: "custom", queueKey: "default" })
+  yield* client.batchReserveJobs({ stackKey, jobUuids: ["job-1"] })
+  return { client, emulator }
+})
+
+const emulated = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
+
+/** Runs to the end, however long its delays are. */
+const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkChild(effect)
+    yield* TestClock.adjust("1 hour")
+    return yield* Fiber.join(fiber)
+  })
+
+/** How often the two endpoints were called, and what became of the job. */
+const seen = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  const requests = yield* emulator.requests
+  return {
+    sent: requests.filter(({ operation }) => operation === "finishJob").length,
+    lookups: requests.filter(({ operation }) => operation === "getJobStates").length,
+    job: (yield* emulator.jobs)[0]
+  }
+})
+
+/** A service whose finish answers in turn, then with success, and which says these states in turn, then "reserved". */
+const scriptedStates = (finishes: ReadonlyArray<Scripted.Answer>, states: ReadonlyArray<string>) => {
+  let finished = 0
+  let looked = 0
+  return Scripted.make((request, index) =>
+    request.url.endsWith("/finish")
+      ? (finishes[finished++] ?? Scripted.empty(200))(request, index)
+      : Scripted.json(200, { states: { [jobUuid]: states[looked++] ?? "reserved" } })(request, index)
+  )
+}
+
+const endpointsOf = (service: Scripted.Scripted) => service.requests.map(({ url }) => url.split("/").at(-1))
+
+const only = { operations: ["finishJob"], times: 1 } as const
+
+describe("the service acted, and its answer was lost", () => {
+  it.effect("on a lost response the caller gets success, and the job was finished once", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.LostResponse(only)])
+      assert.isUndefined(yield* patiently(client.finishJob(finish)))
+      const { job, lookups, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(lookups, 1)
+      assert.strictEqual(job?.state, "finished")
+      assert.strictEqual(job?.exitStatus, 3)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("so for failJob", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.LostResponse(only)])
+      yield* patiently(client.failJob({ stackKey, jobUuid: "job-1", detail: "no image" }))
+      const { job, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(job?.exitStatus, -1)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("on a timeout", () =>
+    Effect.gen(function* () {
+      const service = scriptedStates([Scripted.silence], ["finished"])
+      const client = yield* Scripted.client(service)
+      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states"])
+    })
+  )
+
+  it.effect("on a 502 from a proxy", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.Malformed({ ...only, status: 502, body: "<html>Bad gateway</html>" })])
+      yield* patiently(client.finishJob(finish))
+      const { job, lookups, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(lookups, 1)
+      assert.strictEqual(job?.state, "finished")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("and the lookup of the state fails for a while: nothing is sent blindly", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([
+        Fault.LostResponse(only),
+        Fault.Reset({ operations: ["getJobStates"], times: 1 }),
+        Fault.Status({ status: 500, operations: ["getJobStates"], times: 1 })
+      ])
+      yield* patiently(client.finishJob(finish))
+      const { job, lookups, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(lookups, 3)
+      assert.strictEqual(job?.state, "finished")
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("and the state can't be found out at all: the first failure stands, and nothing was sent again", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.LostResponse(only), Fault.Status({ status: 503, operations: ["getJobStates"] })])
+      const error = yield* Effect.flip(patiently(client.finishJob(finish)))
+      assert(error._tag === "TransportError")
+      assert.strictEqual(error.operation, "finishJob")
+      const { lookups, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(lookups, 4)
+    }).pipe(Effect.provide(emulated))
+  )
+})
+
+describe("the service did not act", () => {
+  it.effect.each([
+    ["a reset", Fault.Reset(only)],
+    ["a 500", Fault.Status({ ...only, status: 500 })],
+    ["an HTML 502", Fault.Html(only)],
+    ["a stall without end", Fault.Stall(only)]
+  ] as const)("after %s it is sent again, once the state says so", ([, fault]) =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([fault])
+      yield* patiently(client.finishJob(finish))
+      const { job, lookups, sent } = yield* seen
+      assert.strictEqual(sent, 2)
+      assert.strictEqual(lookups, 1)
+      assert.strictEqual(job?.state, "finished")
+      assert.strictEqual(job?.exitStatus, 3)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("a 429 is no question: it is sent again without a lookup", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.Status({ ...only, status: 429 })])
+      yield* patiently(client.finishJob(finish))
+      const { lookups, sent } = yield* seen
+      assert.strictEqual(sent, 2)
+      assert.strictEqual(lookups, 0)
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("a refused connection is no question", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.inTurn(Scripted.broken("ECONNREFUSED"), Scripted.empty(200)))
+      const client = yield* Scripted.client(service)
+      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      assert.strictEqual(service.requests.length, 2)
+      assert.isTrue(service.requests.every(({ url }) => url.endsWith("/finish")))
+    })
+  )
+
+  it.effect("a refusal is final", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.json(422, { message: "already finished" }))
+      const client = yield* Scripted.client(service)
+      const error = yield* Effect.flip(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      assert.strictEqual(error._tag, "ErrorResponse")
+      assert.strictEqual(service.requests.length, 1)
+    })
+  )
+})
+
+describe("a refusal after an open question", () => {
+  const refusal = Scripted.json(422, { message: "The job is already finished" })
+
+  it.effect("is success where the job is finished after all", () =>
+    Effect.gen(function* () {
+      // The first request was still on its way when the state was asked for.
+      const service = scriptedStates([Scripted.broken(), refusal], ["reserved", "finished"])
+      const client = yield* Scripted.client(service)
+      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states", "finish", "get-states"])
+    })
+  )
+
+  it.effect("is that refusal where the job ended in another way", () =>
+    Effect.gen(function* () {
+      const service = scriptedStates([Scripted.broken(), refusal], ["canceled", "canceled"])
+      const client = yield* Scripted.client(service)
+      const error = yield* Effect.flip(patiently(client.finishJob({ stackKey, jobUuid, detail: "d" })))
+      assert(error._tag === "ErrorResponse")
+      assert.strictEqual(error.status, 422)
+    })
+  )
+})
+
+describe("a caller who wants no retries", () => {
+  it.effect("gets the failure at once, and decides", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.LostResponse(only)])
+      const error: StacksError.StacksError = yield* Effect.flip(
+        client.finishJob(finish).pipe(RetryPolicy.withPolicy(RetryPolicy.none))
+      )
+      assert(error._tag === "TransportError")
+      assert.isTrue(error.mayHaveBeenProcessed)
+      const { lookups, sent } = yield* seen
+      assert.strictEqual(sent, 1)
+      assert.strictEqual(lookups, 0)
+    }).pipe(Effect.provide(emulated))
+  )
+})
+
+describe("other requests", () => {
+  it.effect("are simply sent again: they are safe to repeat", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.inTurn(Scripted.broken(), Scripted.json(201, answers.registerStack.body)))
+      const client = yield* Scripted.client(service)
+      yield* patiently(client.registerStack({ key: stackKey, type: "custom", queueKey: "default" }))
+      assert.strictEqual(service.requests.length, 2)
+    })
+  )
+})
