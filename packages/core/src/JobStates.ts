@@ -4,18 +4,17 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Request from "effect/Request"
-import * as RequestResolver from "effect/RequestResolver"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { make as makePoll, type StatePoll, tell, type Watcher } from "./internal/statePoll.ts"
+import { lookUp, pollOf } from "./internal/sharedStates.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
-import { type JobState, MaxBatchSize } from "./StacksSchema.ts"
+import { isFinal, type JobState } from "./StacksSchema.ts"
 
 /**
  * How often the states of watched jobs are asked for: 5 seconds unless set otherwise, never faster than 1 second.
@@ -82,68 +81,20 @@ export const watch = (
       const interval = yield* PollInterval
       return Stream.callback<JobState | undefined, StacksError>((changes) =>
         Effect.gen(function* () {
-          const watcher: Watcher = { jobUuid, changes, told: null }
-          yield* sharedBy(client).pollOf(stackKey).join(watcher, interval)
+          let told: { readonly state: JobState | undefined } | undefined
+          const onState = (state: JobState | undefined) => {
+            if (told !== undefined && told.state === state) return
+            told = { state }
+            Queue.offerUnsafe(changes, state)
+            if (state !== undefined && isFinal(state)) Queue.endUnsafe(changes)
+          }
+          const onFatal = (error: StacksError) => Queue.failCauseUnsafe(changes, Cause.fail(error))
+          yield* pollOf(client, stackKey).join({ jobUuid, onState, onFatal }, interval)
           // Where this answer is missed, the poll brings it.
-          const state = yield* Effect.result(lookUp(client, stackKey, jobUuid))
-          if (Result.isSuccess(state)) tell(watcher, state.success)
-          else if (!state.failure.isRetryable) return yield* state.failure
+          const first = yield* Effect.result(lookUp(client, stackKey, jobUuid))
+          if (Result.isSuccess(first)) onState(first.success)
+          else if (!first.failure.isRetryable) return yield* first.failure
         })
       )
     })
   )
-
-// -----------------------------------------------------------------------------
-// What the callers of one client share
-// -----------------------------------------------------------------------------
-
-class GetState extends Request.Class<
-  { readonly stackKey: string; readonly jobUuid: string },
-  JobState | undefined,
-  StacksError
-> {}
-
-const lookUp = (client: StacksClient.Service, stackKey: string, jobUuid: string) =>
-  Effect.request(new GetState({ stackKey, jobUuid }), sharedBy(client).resolver)
-
-interface Shared {
-  readonly resolver: RequestResolver.RequestResolver<GetState>
-  readonly pollOf: (stackKey: string) => StatePoll
-}
-
-/** Batches and polls belong to the client that makes their requests, and go with it. */
-const shared = new WeakMap<StacksClient.Service, Shared>()
-
-const sharedBy = (client: StacksClient.Service): Shared => {
-  const existing = shared.get(client)
-  if (existing !== undefined) return existing
-  const polls = new Map<string, StatePoll>()
-  const made: Shared = {
-    resolver: makeResolver(client),
-    pollOf: (stackKey) => {
-      let poll = polls.get(stackKey)
-      if (poll === undefined) {
-        poll = makePoll(client, stackKey)
-        polls.set(stackKey, poll)
-      }
-      return poll
-    }
-  }
-  shared.set(client, made)
-  return made
-}
-
-const makeResolver = (client: StacksClient.Service): RequestResolver.RequestResolver<GetState> =>
-  RequestResolver.makeGrouped<GetState, string>({
-    key: ({ request }) => request.stackKey,
-    resolver: (entries, stackKey) =>
-      Effect.map(
-        client.getJobStates({
-          stackKey,
-          jobUuids: Array.from(new Set(entries.map(({ request }) => request.jobUuid)))
-        }),
-        ({ states }) => {
-          for (const entry of entries) entry.completeUnsafe(Exit.succeed(states[entry.request.jobUuid]))
-        }
-      )
-  }).pipe(RequestResolver.batchN(MaxBatchSize))

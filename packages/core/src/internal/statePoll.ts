@@ -1,37 +1,30 @@
 /** One poll of job states for everybody who watches jobs of one stack. It runs only while somebody does. */
 import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import type * as StacksClient from "../StacksClient.ts"
-import type { StacksError } from "../StacksError.ts"
-import { isFinal, type JobState, MaxBatchSize } from "../StacksSchema.ts"
+import type { FatalError, StacksError } from "../StacksError.ts"
+import { type JobState, MaxBatchSize } from "../StacksSchema.ts"
 
-/** Somebody who watches one job. */
+/** Somebody who watches one job. Both functions are called by the poll and must return at once. */
 export interface Watcher {
   readonly jobUuid: string
-  readonly changes: Queue.Queue<JobState | undefined, StacksError | Cause.Done>
-  /** What it was told last; null before the first answer, which undefined (an unknown id) is too. */
-  told: JobState | undefined | null
-}
-
-/** Tells a watcher a state, if that is news; a final state is the last one. */
-export const tell = (watcher: Watcher, state: JobState | undefined): void => {
-  if (watcher.told === state) return
-  watcher.told = state
-  Queue.offerUnsafe(watcher.changes, state)
-  if (state !== undefined && isFinal(state)) Queue.endUnsafe(watcher.changes)
+  /** Called with every answer, news or not; undefined for an id that the service does not know. */
+  readonly onState: (state: JobState | undefined) => void
+  /** Called when a poll failed for good; the poll goes on all the same. */
+  readonly onFatal: (error: FatalError) => void
 }
 
 export interface StatePoll {
-  /** Tells a watcher every change, as long as the scope is open. */
+  /** Tells a watcher every answer, as long as the scope is open. */
   readonly join: (watcher: Watcher, interval: Duration.Input) => Effect.Effect<void, never, Scope.Scope>
 }
+
+const minInterval = Duration.seconds(1)
 
 export const make = (client: StacksClient.Service, stackKey: string): StatePoll => {
   const watchers = new Set<Watcher>()
@@ -47,7 +40,7 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
       Effect.forEach(Arr.chunksOf(jobUuids, MaxBatchSize), ask, { concurrency: 5 }),
       (answers): void => {
         const states: Readonly<Record<string, JobState>> = Object.assign({}, ...answers)
-        for (const watcher of asked) tell(watcher, states[watcher.jobUuid])
+        for (const watcher of asked) watcher.onState(states[watcher.jobUuid])
       }
     )
   }).pipe(
@@ -57,7 +50,7 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
       error.isRetryable
         ? Effect.logDebug("The states of watched jobs could not be asked for; asking again at the next poll", error)
         : Effect.sync(() => {
-            for (const watcher of watchers) Queue.failCauseUnsafe(watcher.changes, Cause.fail(error))
+            for (const watcher of watchers) watcher.onFatal(error)
           })
     )
   )
@@ -70,7 +63,7 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
             watchers.add(watcher)
             // It outlives the watcher who came first, hence a fiber of its own; the last one who leaves ends it.
             polling ??= pollOnce.pipe(
-              Effect.delay(Duration.max(Duration.fromInputUnsafe(interval), Duration.seconds(1))),
+              Effect.delay(Duration.max(Duration.fromInputUnsafe(interval), minInterval)),
               Effect.forever,
               Effect.runForkWith(context)
             )
