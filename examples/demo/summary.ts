@@ -1,0 +1,134 @@
+/** What people read at the end. */
+import { styleText } from "node:util"
+import type { EndpointMeasurements, Measurements } from "./measure.ts"
+import type { Report } from "./run.ts"
+
+export interface Run {
+  readonly report: Report
+  readonly measurements: Measurements
+  readonly seconds: number
+  readonly end: "complete" | "interrupted" | "failed"
+}
+
+const paint = (format: Parameters<typeof styleText>[0], text: string) =>
+  styleText(format, text, { stream: process.stdout })
+
+export const summarize = (run: Run): string =>
+  [[headline(run)], outcomes(run.report), requests(run.measurements), waiting(run.measurements), problems(run.report)]
+    .filter((section) => section.length > 0)
+    .map((section) => section.join("\n"))
+    .join("\n\n")
+
+const headline = ({ end, report, seconds }: Run): string => {
+  const text = `${report.finished.size} of ${report.reserved.size} reserved jobs finished in ${seconds.toFixed(1)} s`
+  switch (end) {
+    case "complete":
+      return paint(["bold", "green"], text)
+    case "interrupted":
+      return paint(["bold", "yellow"], `Interrupted: ${text}`)
+    case "failed":
+      return paint(["bold", "red"], `Failed: ${text}`)
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Jobs
+// -----------------------------------------------------------------------------
+
+const barWidth = 40
+
+const outcomes = ({ confirmed, finished, leftForLater, notReserved, notifications, reserved, tokens }: Report) => {
+  if (reserved.size === 0 && notReserved === 0 && leftForLater === 0) return []
+  const counts = new Map<string, number>()
+  for (const { title } of finished.values()) counts.set(title, (counts.get(title) ?? 0) + 1)
+  const open = reserved.size - finished.size
+  const rows = Array.from(counts).sort(([, a], [, b]) => b - a)
+  const most = rows[0]?.[1] ?? 1
+  const row = (title: string, count: number, color: Parameters<typeof styleText>[0]) =>
+    `  ${title.padEnd(14)}${String(count).padStart(6)}  ${paint(color, "█".repeat(Math.max(1, Math.round((count / most) * barWidth))))}`
+  return [
+    paint("bold", "Jobs"),
+    ...rows.map(([title, count]) => row(title, count, title === "passed" ? "green" : "red")),
+    ...(open > 0
+      ? [row("not finished", open, "yellow"), "  Those are offered again when their reservations lapse"]
+      : []),
+    `  They got ${tokens} acquisition tokens and ${notifications} notifications`,
+    ...(confirmed > 0 ? [`  The service calls ${confirmed} of them finished`] : []),
+    ...(notReserved > 0 ? [`  ${notReserved} were reserved by others first`] : []),
+    ...(leftForLater > 0 ? [`  ${leftForLater} were left in the queue: they may not start yet`] : [])
+  ]
+}
+
+// -----------------------------------------------------------------------------
+// Requests
+// -----------------------------------------------------------------------------
+
+const columns = ["requests", "retries", "p50", "p90", "p99", "max"] as const
+
+const requests = ({ endpoints }: Measurements): ReadonlyArray<string> => {
+  const all = Array.from(endpoints.values())
+  const total = {
+    latencies: all.flatMap(({ latencies }) => latencies),
+    retries: all.reduce((sum, { retries }) => sum + retries, 0)
+  }
+  return [
+    paint("bold", row("Requests", columns)),
+    ...Array.from(endpoints, ([endpoint, measured]) => row(`  ${endpoint}`, cells(measured))),
+    row("  all", cells(total))
+  ]
+}
+
+const row = (title: string, values: ReadonlyArray<string>) =>
+  `${title.padEnd(28)}${values.map((value) => value.padStart(9)).join("")}`
+
+const cells = ({ latencies, retries }: Pick<EndpointMeasurements, "latencies" | "retries">) => {
+  const sorted = latencies.toSorted((a, b) => a - b)
+  return [
+    String(sorted.length),
+    String(retries),
+    ...[0.5, 0.9, 0.99, 1].map((share) => {
+      const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]
+      return value === undefined ? "" : duration(value)
+    })
+  ]
+}
+
+const duration = (millis: number): string =>
+  millis < 10
+    ? `${millis.toFixed(1)} ms`
+    : millis < 1000
+      ? `${millis.toFixed(0)} ms`
+      : `${(millis / 1000).toFixed(2)} s`
+
+// -----------------------------------------------------------------------------
+// Waiting and trouble
+// -----------------------------------------------------------------------------
+
+const waiting = ({ endpoints, trouble }: Measurements): ReadonlyArray<string> => {
+  const waits = Array.from(endpoints).filter(([, { waits }]) => waits.length > 0)
+  const met = Array.from(trouble).sort(([, a], [, b]) => b - a)
+  const times = met.reduce((sum, [, count]) => sum + count, 0)
+  return [
+    paint("bold", "Waits for the rate limits"),
+    ...(waits.length === 0
+      ? ["  none"]
+      : waits.map(
+          ([endpoint, { waits }]) =>
+            `  ${endpoint.padEnd(26)}${String(waits.length).padStart(9)}   at most ${duration(waits.reduce((a, b) => Math.max(a, b)))}`
+        )),
+    "",
+    paint("bold", "Requests that met trouble"),
+    times === 0 ? "  none" : `  ${times}: ${met.map(([kind, count]) => `${count} × ${kind}`).join(", ")}`
+  ]
+}
+
+const shownProblems = 10
+
+const problems = ({ problems }: Report): ReadonlyArray<string> =>
+  problems.length === 0
+    ? []
+    : [
+        paint(["bold", "red"], "Problems"),
+        ...problems.slice(0, shownProblems).map((problem) => `  ${problem}`),
+        ...(problems.length > shownProblems ? [`  and ${problems.length - shownProblems} more`] : [])
+      ]
