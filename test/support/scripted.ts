@@ -93,7 +93,7 @@ export const token = "bkct_test"
 
 /** A client of the scripted service. */
 export const client = (
-  scripted: Scripted,
+  scripted: Pick<Scripted, "layer">,
   options: Partial<StacksClient.Options> = {}
 ): Effect.Effect<StacksClient.Service, never, Scope.Scope> =>
   StacksClient.layer({ token: Redacted.make(token), baseUrl, ...options }).pipe(
