@@ -1,12 +1,12 @@
 /** Measures this client beside what could be used in its place: `node bench/main.ts --help`. */
 import { type ChildProcess, fork, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { availableParallelism, loadavg } from "node:os"
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { benchmarks } from "./benchmarks.ts"
-import type { Measurement } from "./measure.ts"
-import { summarize, table } from "./report.ts"
+import type { Measurement, Task } from "./measure.ts"
+import { disturbance, summarize, table } from "./report.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -37,20 +37,22 @@ if (!(rounds >= 1) || chosen.length === 0) throw new Error("nothing to measure: 
 
 const pinner = "taskset"
 
-/** Whether processes can be kept to one core each: the server to core 0, the contender to core 1. */
-const isPinned = availableParallelism() > 1 && spawnSync(pinner, ["-c", "1", "true"]).status === 0
+/** The cores that the server and the contenders are kept to, where there are two and a tool for that. */
+const cores = availableParallelism() > 1 && spawnSync(pinner, ["-c", "1", "true"]).status === 0 ? ([0, 1] as const) : []
+const [serverCore, contenderCore] = cores
 
-const start = (file: string, core: number, args: ReadonlyArray<string>, execArgv: ReadonlyArray<string>) => {
-  const path = fileURLToPath(new URL(file, import.meta.url))
-  const settings = { stdio: ["ignore", "inherit", "inherit", "ipc"] as Array<"ignore" | "inherit" | "ipc"> }
-  return isPinned
-    ? fork(path, args, {
-        ...settings,
-        execPath: pinner,
-        execArgv: ["-c", String(core), process.execPath, ...execArgv]
-      })
-    : fork(path, args, { ...settings, execArgv: [...execArgv] })
-}
+const start = (
+  file: string,
+  core: number | undefined,
+  args: ReadonlyArray<string> = [],
+  execArgv: ReadonlyArray<string> = []
+): ChildProcess =>
+  fork(fileURLToPath(new URL(file, import.meta.url)), args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    ...(core === undefined
+      ? { execArgv: [...execArgv] }
+      : { execPath: pinner, execArgv: ["-c", String(core), process.execPath, ...execArgv] })
+  })
 
 /** The first message of a process; fails where it ends without one. */
 const messageOf = async <A>(child: ChildProcess): Promise<A> => {
@@ -60,22 +62,25 @@ const messageOf = async <A>(child: ChildProcess): Promise<A> => {
   return message as A
 }
 
-const server = start("./server.ts", 0, [], [])
+const server = start("./server.ts", serverCore)
 const baseUrl = `http://127.0.0.1:${await messageOf<number>(server)}`
 const profiling = options["cpu-prof"] === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", options["cpu-prof"]]
 
 const measure = async (benchmark: string, contender: string): Promise<Measurement> => {
-  const args = [benchmark, contender, baseUrl, options.quick ? "quick" : "full"]
-  const child = start("./measure.ts", 1, args, ["--expose-gc", ...profiling])
+  const task: Task = { benchmark, contender, baseUrl, isQuick: options.quick, core: contenderCore }
+  const child = start("./measure.ts", contenderCore, [JSON.stringify(task)], ["--expose-gc", ...profiling])
   const ended = once(child, "exit")
   const measurement = await messageOf<Measurement>(child)
   await ended
   return measurement
 }
 
-const pinning = isPinned ? "server on core 0, contender on core 1" : "processes not pinned to cores"
+const pinning =
+  contenderCore === undefined
+    ? "processes not kept to cores"
+    : `server on core ${serverCore}, contender on core ${contenderCore}`
 if (!options.json) {
-  console.log(`Node ${process.version}, ${rounds} rounds, ${pinning}; load before: ${loadavg()[0]?.toFixed(1)}.`)
+  console.log(`Node ${process.version}, ${rounds} rounds, ${pinning}.`)
   console.log("CPU is user + system time of the contender's process after its warm-up. Ratios are to the first line,")
   console.log("measured in the same round: the smallest, then the median.\n")
 }
@@ -90,7 +95,14 @@ for (const [name, benchmark] of chosen) {
   }
   const rows = summarize(benchmark, measured)
   results.push({ name, title: benchmark.title, rows, rounds: measured })
-  if (!options.json) console.log(`${table(benchmark, rows)}\n`)
+  if (options.json) continue
+  console.log(table(benchmark, rows))
+  const disturbed = disturbance(measured)
+  if (disturbed > 0.05) {
+    console.log(`  Disturbed: others had the contender's core for up to ${Math.round(disturbed * 100)} % of the time.`)
+  }
+  console.log()
 }
-if (options.json) console.log(JSON.stringify({ node: process.version, isPinned, benchmarks: results }, undefined, 2))
+if (options.json)
+  console.log(JSON.stringify({ node: process.version, serverCore, contenderCore, benchmarks: results }, undefined, 2))
 server.disconnect()

@@ -1,4 +1,5 @@
 /** One contender in a process of its own: warms up, measures, checks what was counted, and sends the figures. */
+import { cpus } from "node:os"
 import { benchmarks } from "./benchmarks.ts"
 
 /** What a process used for the measured work, in microseconds. */
@@ -6,30 +7,51 @@ export interface Measurement {
   /** User and system time of all threads. */
   readonly cpu: number
   readonly wall: number
+  /** What other processes used of this one's core meanwhile; 0 where it has no core of its own. */
+  readonly disturbed: number
 }
 
-const [benchmarkName = "", contenderName = "", baseUrl = "", quick] = process.argv.slice(2)
-const benchmark = benchmarks(quick === "quick")[benchmarkName]
-const load = benchmark?.contenders[contenderName]
-if (benchmark === undefined || load === undefined) throw new Error(`no ${contenderName} in ${benchmarkName}`)
+/** What `main.ts` has to tell this process. */
+export interface Task {
+  readonly benchmark: string
+  readonly contender: string
+  readonly baseUrl: string
+  readonly isQuick: boolean
+  /** The core that this process is kept to. */
+  readonly core: number | undefined
+}
 
-const { close, run } = await (await load())(baseUrl)
+const task: Task = JSON.parse(process.argv[2] ?? "{}")
+const benchmark = benchmarks(task.isQuick)[task.benchmark]
+const load = benchmark?.contenders[task.contender]
+if (benchmark === undefined || load === undefined) throw new Error(`no ${task.contender} in ${task.benchmark}`)
+
+const { close, run } = await (await load())(task.baseUrl)
 
 const runChecked = async (times: number) => {
   const counted = await run(times)
   if (counted !== times * benchmark.counted) {
-    throw new Error(`${contenderName} counted ${counted} in place of ${times * benchmark.counted}`)
+    throw new Error(`${task.contender} counted ${counted} in place of ${times * benchmark.counted}`)
   }
+}
+
+/** The time that a core was at work for anybody, in microseconds. */
+const busyMicros = (core: number): number => {
+  const times = cpus()[core]?.times
+  return times === undefined ? 0 : (times.user + times.nice + times.sys + times.irq) * 1000
 }
 
 await runChecked(benchmark.warmup)
 globalThis.gc?.()
 
 const start = process.hrtime.bigint()
+const busyBefore = task.core === undefined ? 0 : busyMicros(task.core)
 const before = process.cpuUsage()
 await runChecked(benchmark.times)
 const { system, user } = process.cpuUsage(before)
+const busy = task.core === undefined ? 0 : busyMicros(task.core) - busyBefore
 const wall = Number(process.hrtime.bigint() - start) / 1000
 
-process.send?.({ cpu: user + system, wall } satisfies Measurement)
+const cpu = user + system
+process.send?.({ cpu, wall, disturbed: Math.max(0, busy - cpu) } satisfies Measurement)
 await close()

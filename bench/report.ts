@@ -42,9 +42,13 @@ export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyAr
     }
   })
 
+/** The share of the measured time in which somebody else had the contender's core, at its worst. */
+export const disturbance = (rounds: ReadonlyArray<ReadonlyArray<Measurement>>): number =>
+  Math.max(...rounds.flat().map(({ disturbed, wall }) => disturbed / wall))
+
 export const table = ({ title, unit }: Benchmark, rows: ReadonlyArray<Row>): string => {
   const cells = [
-    ["", "CPU ×", "median", "wall ×", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
+    ["", "CPU × min", "median", "wall × min", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
     ...rows.map(({ contender, cpuMicros, cpuRatio, wallMicros, wallRatio }) => [
       contender,
       ...[cpuRatio.min, cpuRatio.median, wallRatio.min, wallRatio.median].map((ratio) => ratio.toFixed(2)),
