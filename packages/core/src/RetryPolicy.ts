@@ -134,7 +134,7 @@ export const maxAttempts: {
 )
 
 /**
- * No new attempt when more than `duration` has passed since the first failure.
+ * No new attempt later than `duration` after the first failure: a wait that would end after that is not begun.
  *
  * @since 0.1.0
  * @category combinators
@@ -142,11 +142,23 @@ export const maxAttempts: {
 export const maxElapsed: {
   (duration: Duration.Input): (self: Policy) => Policy
   (self: Policy, duration: Duration.Input): Policy
-} = dual(
-  2,
-  (self: Policy, duration: Duration.Input): Policy =>
-    mapSchedule(self, (schedule) => Schedule.upTo(schedule, { duration }))
-)
+} = dual(2, (self: Policy, duration: Duration.Input): Policy => {
+  const maxMillis = Duration.toMillis(Duration.fromInputUnsafe(duration))
+  return mapSchedule(self, (schedule) =>
+    Schedule.fromStep(
+      Effect.map(Schedule.toStep(schedule), (step) => {
+        let firstFailureAt: number | undefined
+        return (now: number, input: StacksError) => {
+          firstFailureAt ??= now
+          const elapsed = now - firstFailureAt
+          return Effect.flatMap(step(now, input), (next) =>
+            elapsed + Duration.toMillis(next[1]) <= maxMillis ? Effect.succeed(next) : Cause.done(next[0])
+          )
+        }
+      })
+    )
+  )
+})
 
 /**
  * Waits as long as the service asks for (`Retry-After`, or the reset of a 429) instead of the computed delay, and never
