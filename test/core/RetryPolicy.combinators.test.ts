@@ -1,0 +1,262 @@
+/** Policies of one's own. */
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, type StacksError } from "@stacksapi/core"
+import { Duration, Effect, Layer, Schedule } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { TestClock } from "effect/testing"
+import { patiently } from "../support/patience.ts"
+import { answers, calls } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+
+/** When the attempts of one call were sent, in seconds since the first, while all of them fail with a 500. */
+const attemptTimes = Effect.fnUntraced(function* (
+  policy: RetryPolicy.Policy,
+  answer: Scripted.Answer = Scripted.empty(500)
+) {
+  const service = Scripted.make(answer)
+  const client = yield* Scripted.client(service)
+  yield* patiently(Effect.exit(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy))))
+  const start = service.requests[0]?.at ?? 0
+  return service.requests.map(({ at }) => (at - start) / 1000)
+})
+
+const everySecond = RetryPolicy.make(Schedule.spaced("1 second"))
+
+describe("make", () => {
+  it.effect("each recurrence of the schedule is one more attempt", () =>
+    Effect.gen(function* () {
+      for (const recurrences of [0, 1, 2, 7]) {
+        const times = yield* attemptTimes(RetryPolicy.make(Schedule.recurs(recurrences)))
+        assert.strictEqual(times.length, recurrences + 1)
+      }
+    })
+  )
+
+  it.effect("waits as the schedule says", () =>
+    Effect.gen(function* () {
+      const doubling = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 4 }))
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.make(doubling)), [0, 1, 3, 7, 15])
+    })
+  )
+
+  it.effect("gives the schedule the failures to look at", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const schedule = Schedule.identity<StacksError.StacksError>().pipe(
+        Schedule.tap(({ input }) => Effect.sync(() => void seen.push(input._tag))),
+        Schedule.while(({ input }) => input._tag === "TransportError")
+      )
+      yield* attemptTimes(
+        RetryPolicy.make(schedule),
+        Scripted.inTurn(Scripted.broken(), Scripted.broken(), Scripted.empty(500), Scripted.broken())
+      )
+      assert.deepStrictEqual(seen, ["TransportError", "TransportError", "ErrorResponse"])
+    })
+  )
+
+  it.effect("takes no notice of Retry-After by itself", () =>
+    Effect.gen(function* () {
+      const times = yield* attemptTimes(
+        RetryPolicy.maxAttempts(everySecond, 3),
+        Scripted.empty(429, { "Retry-After": "60" })
+      )
+      assert.deepStrictEqual(times, [0, 1, 2])
+    })
+  )
+})
+
+describe("maxAttempts", () => {
+  it.effect("counts the first attempt", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* attemptTimes(everySecond.pipe(RetryPolicy.maxAttempts(1))), [0])
+      assert.deepStrictEqual(yield* attemptTimes(everySecond.pipe(RetryPolicy.maxAttempts(4))), [0, 1, 2, 3])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, 2)), [0, 1])
+    })
+  )
+
+  it.effect("makes at least one attempt", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, 0)), [0])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, -3)), [0])
+    })
+  )
+
+  it.effect("only ever lowers the number", () =>
+    Effect.gen(function* () {
+      const few = everySecond.pipe(RetryPolicy.maxAttempts(2))
+      assert.strictEqual((yield* attemptTimes(few.pipe(RetryPolicy.maxAttempts(9)))).length, 2)
+      assert.strictEqual((yield* attemptTimes(RetryPolicy.standard.pipe(RetryPolicy.maxAttempts(3)))).length, 3)
+    })
+  )
+})
+
+describe("maxElapsed", () => {
+  it.effect("starts no attempt after the time is up", () =>
+    Effect.gen(function* () {
+      const times = yield* attemptTimes(everySecond.pipe(RetryPolicy.maxElapsed("3500 millis")))
+      assert.deepStrictEqual(times, [0, 1, 2, 3])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxElapsed(everySecond, "3 seconds")), [0, 1, 2, 3])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxElapsed(everySecond, "999 millis")), [0])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxElapsed(everySecond, 0)), [0])
+    })
+  )
+
+  it.effect("does not begin a wait that would end too late, also where the service asks for it", () =>
+    Effect.gen(function* () {
+      const asks = Scripted.inTurn(Scripted.empty(503, { "Retry-After": "20" }))
+      const policy = RetryPolicy.standard.pipe(RetryPolicy.maxElapsed("30 seconds"))
+      assert.deepStrictEqual(yield* attemptTimes(policy, asks), [0, 20])
+    })
+  )
+
+  it.effect("counts from the first failure, and the time that attempts take, too", () =>
+    Effect.gen(function* () {
+      const slow: Scripted.Answer = () =>
+        Effect.delay(Effect.succeed(HttpServerResponse.empty({ status: 500 })), "10 seconds")
+      const times = yield* attemptTimes(everySecond.pipe(RetryPolicy.maxElapsed("15 seconds")), slow)
+      // Failures after 10, 21 and 32 seconds.
+      assert.deepStrictEqual(times, [0, 11, 22])
+    })
+  )
+
+  it.effect("starts afresh with each call", () =>
+    Effect.gen(function* () {
+      const policy = everySecond.pipe(RetryPolicy.maxElapsed("2 seconds"))
+      assert.strictEqual((yield* attemptTimes(policy)).length, 3)
+      assert.strictEqual((yield* attemptTimes(policy)).length, 3)
+    })
+  )
+})
+
+describe("honorRetryAfter", () => {
+  const asks = (seconds: number) => Scripted.empty(503, { "Retry-After": String(seconds) })
+
+  it.effect("waits as long as the service asks, and as computed where it doesn't ask", () =>
+    Effect.gen(function* () {
+      const policy = everySecond.pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.maxAttempts(4))
+      const answer = Scripted.inTurn(asks(30), Scripted.empty(500), asks(0))
+      assert.deepStrictEqual(yield* attemptTimes(policy, answer), [0, 30, 31, 31])
+    })
+  )
+
+  it.effect("never longer than max: 5 minutes unless given", () =>
+    Effect.gen(function* () {
+      const twice = everySecond.pipe(RetryPolicy.maxAttempts(2))
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.honorRetryAfter(twice), asks(3600)), [0, 300])
+      const capped = twice.pipe(RetryPolicy.honorRetryAfter({ max: "10 seconds" }))
+      assert.deepStrictEqual(yield* attemptTimes(capped, asks(3600)), [0, 10])
+      assert.deepStrictEqual(yield* attemptTimes(capped, asks(9)), [0, 9])
+      const dataFirst = RetryPolicy.honorRetryAfter(twice, { max: Duration.seconds(2) })
+      assert.deepStrictEqual(yield* attemptTimes(dataFirst, asks(9)), [0, 2])
+    })
+  )
+
+  it.effect("before or after other combinators", () =>
+    Effect.gen(function* () {
+      const before = everySecond.pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.maxAttempts(3))
+      const after = everySecond.pipe(RetryPolicy.maxAttempts(3), RetryPolicy.honorRetryAfter())
+      for (const policy of [before, after, after.pipe(RetryPolicy.withBudget())]) {
+        assert.deepStrictEqual(yield* attemptTimes(policy, asks(20)), [0, 20, 40])
+      }
+    })
+  )
+})
+
+describe("withBudget", () => {
+  const atOnce = RetryPolicy.make(Schedule.forever)
+
+  it.effect("is shared by all callers of the policy", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(500))
+      const client = yield* Scripted.client(service)
+      const policy = atOnce.pipe(RetryPolicy.maxAttempts(5), RetryPolicy.withBudget({ capacity: 10, perSecond: 1 }))
+      const call = Effect.exit(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy)))
+      yield* Effect.all(
+        Array.from({ length: 20 }, () => call),
+        { concurrency: "unbounded" }
+      )
+      // 20 first attempts and 10 retries, where 80 were wanted.
+      assert.strictEqual(service.requests.length, 30)
+    })
+  )
+
+  it.effect("fills up again, and never above its capacity", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(500))
+      const client = yield* Scripted.client(service)
+      const policy = atOnce.pipe(RetryPolicy.withBudget({ capacity: 3, perSecond: 2 }))
+      const attempts = Effect.gen(function* () {
+        const before = service.requests.length
+        yield* Effect.exit(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy)))
+        return service.requests.length - before
+      })
+      assert.strictEqual(yield* attempts, 4)
+      assert.strictEqual(yield* attempts, 1)
+      yield* TestClock.adjust("499 millis")
+      assert.strictEqual(yield* attempts, 1)
+      yield* TestClock.adjust("1 milli")
+      assert.strictEqual(yield* attempts, 2)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* attempts, 3)
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(yield* attempts, 4)
+    })
+  )
+
+  it.effect("of one policy is not another's", () =>
+    Effect.gen(function* () {
+      const budgeted = () => atOnce.pipe(RetryPolicy.withBudget({ capacity: 2, perSecond: 0 }))
+      const [one, other] = [budgeted(), budgeted()]
+      assert.strictEqual((yield* attemptTimes(one)).length, 3)
+      assert.strictEqual((yield* attemptTimes(one)).length, 1)
+      assert.strictEqual((yield* attemptTimes(other)).length, 3)
+    })
+  )
+
+  it.effect("is shared by all operations that use it", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(500))
+      const client = yield* Scripted.client(service)
+      const policy = atOnce.pipe(RetryPolicy.withBudget({ capacity: 2, perSecond: 0 }))
+      const layer = RetryPolicy.layerFor({ getJob: policy, getJobStates: policy }).pipe(
+        Layer.provide(RetryPolicy.layerNone)
+      )
+      yield* Effect.all([calls.getJob(client), calls.getJobStates(client)].map(Effect.exit)).pipe(Effect.provide(layer))
+      assert.strictEqual(service.requests.length, 4)
+    })
+  )
+
+  it.effect("has 100 retries and 10 more each second unless given", () =>
+    Effect.gen(function* () {
+      const policy = RetryPolicy.withBudget(atOnce)
+      assert.strictEqual((yield* attemptTimes(policy)).length, 101)
+      // attemptTimes lets ten days pass.
+      assert.strictEqual((yield* attemptTimes(policy)).length, 101)
+      assert.strictEqual((yield* attemptTimes(RetryPolicy.withBudget(atOnce, { perSecond: 0 }))).length, 101)
+    })
+  )
+
+  it.effect("costs nothing where a call succeeds, or fails for good", () =>
+    Effect.gen(function* () {
+      const policy = atOnce.pipe(RetryPolicy.withBudget({ capacity: 1, perSecond: 0 }))
+      assert.strictEqual((yield* attemptTimes(policy, Scripted.json(200, answers.getJob.body))).length, 1)
+      assert.strictEqual((yield* attemptTimes(policy, Scripted.empty(404))).length, 1)
+      assert.strictEqual((yield* attemptTimes(policy)).length, 2)
+    })
+  )
+
+  it.effect("over the standard policy keeps its delays and its attempts", () =>
+    Effect.gen(function* () {
+      const times = yield* attemptTimes(RetryPolicy.standard.pipe(RetryPolicy.withBudget()))
+      assert.strictEqual(times.length, 5)
+      assert.isTrue(times[1] !== undefined && times[1] >= 1.5 && times[1] < 2)
+    })
+  )
+})
+
+describe("isPolicy", () => {
+  it("knows policies", () => {
+    assert.isTrue([RetryPolicy.standard, RetryPolicy.none, everySecond].every(RetryPolicy.isPolicy))
+    assert.isFalse([undefined, null, {}, Schedule.forever, "none"].some(RetryPolicy.isPolicy))
+  })
+})
