@@ -292,17 +292,20 @@ export const layerNone: Layer.Layer<never> = layer(none)
  * @category layers
  */
 export const layerFor = (policies: { readonly [O in Operation]?: Policy | undefined }): Layer.Layer<never> =>
-  Layer.effect(
-    RetryPolicy,
-    Effect.contextWith((context: Context.Context<never>) => {
-      const below = Context.getOrUndefined(context, RetryPolicy)
-      return Effect.succeed(
-        makePolicy(
-          (operation) =>
-            (policies[operation] ?? policies[endpointOf(operation)])?.select(operation) ?? below?.select(operation)
+  // Made anew wherever it is used: what is below it differs from place to place.
+  Layer.fresh(
+    Layer.effect(
+      RetryPolicy,
+      Effect.contextWith((context: Context.Context<never>) => {
+        const below = Context.getOrUndefined(context, RetryPolicy)
+        return Effect.succeed(
+          makePolicy(
+            (operation) =>
+              (policies[operation] ?? policies[endpointOf(operation)])?.select(operation) ?? below?.select(operation)
+          )
         )
-      )
-    })
+      })
+    )
   )
 
 /**
