@@ -1,17 +1,37 @@
 /**
  * Keeping within the service's rate limits: layers that hold calls back before the service has to refuse them.
  *
- * Without one of these layers calls are not limited.
+ * The service counts a stack's requests by scope (the endpoint, mostly) in a sliding window of one second. Without one of
+ * these layers calls are not limited. A layer limits the calls that can see it: those around which it is provided, or all of a
+ * client's where it is provided beneath the client's layer.
+ *
+ * Each wait is counted by the metric `stacksapi_rate_limit_waits` and timed by `stacksapi_rate_limit_wait_time`, by operation.
+ *
+ * **Example** (A client that limits itself)
+ *
+ * ```ts
+ * import * as RateLimit from "@stacksapi/core/RateLimit"
+ * import * as StacksClient from "@stacksapi/core/StacksClient"
+ * import * as Layer from "effect/Layer"
+import { RateLimiterStore } from "effect/persistence/RateLimiter"
+import { make as makeLimiter } from "./internal/limiter.ts"
+ *
+ * export const layer = StacksClient.layerConfig.pipe(Layer.provide(RateLimit.layerMemory))
+ * ```
  *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import type * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
+import { RateLimiterStore } from "effect/persistence/RateLimiter"
+import { make as makeLimiter } from "./internal/limiter.ts"
 import type { RateLimitStatus } from "./internal/responseHeaders.ts"
+import { SharedWindow } from "./internal/sharedWindow.ts"
+import { SlidingWindow } from "./internal/slidingWindow.ts"
 import type { Operation } from "./StacksApi.ts"
 
 export type {
@@ -88,3 +108,82 @@ export const RateLimit: Context.Reference<Limiter> = Context.Reference("@stacksa
  * @category layers
  */
 export const layerNone: Layer.Layer<never> = Layer.succeed(RateLimit, none)
+
+/**
+ * Keeps one process within the limits, as exactly as the service counts: a stack that no other process works for gets no 429,
+ * and uses all of its limit but what its requests' round trips take.
+ *
+ * **Details**
+ *
+ * - Each stack key and scope has the documented limit, until a response says otherwise: `RateLimit-Limit` replaces it, and
+ *   `RateLimit-Scope` says what else is counted with it.
+ * - A request counts from before it is sent until one second (and 5 ms) after its response came, since the service counted it
+ *   no later than that. Without a response it counts until two seconds after its end. With a round trip of `t` seconds,
+ *   `1 / (1 + t)` of the limit can be used.
+ * - Calls that have to wait go in the order in which they came. A call that is interrupted leaves its place to the next.
+ * - `Retry-After`, with whatever status, pauses all calls of that stack and scope together; so does a 429 without it, until
+ *   `RateLimit-Reset`, else for one second. A pause is 5 minutes at most.
+ * - `RateLimit-Remaining: 0` holds calls back until `RateLimit-Reset` where others must have used the limit as well.
+ * - A stack and scope without calls is forgotten after a minute or so, except for the endpoint's limit.
+ *
+ * **Gotchas**
+ *
+ * Clients of the same stack must share one such layer: each time it is built it counts for itself. Where several processes
+ * work for one stack, use {@link layerStore}.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimit, () =>
+  makeLimiter((_key, limit) => new SlidingWindow(limit))
+)
+
+/**
+ * Keeps all processes that share a store, in Redis for example, within the limits together.
+ *
+ * **Details**
+ *
+ * A store knows token buckets, no sliding windows. So that no second can see more than the limit, a bucket holds a twentieth
+ * of it (at least one request), and fills up so slowly that both together stay within the limit, even if requests come to the
+ * service up to 100 ms closer to each other than they left. Of a limit of 10 that leaves 9.1 requests a second, of 1000 it
+ * leaves 864.
+ *
+ * Calls go in the order in which they came, within a process and, at most a burst at a time, among the processes. Each process
+ * counts for itself too, and heeds `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does; a pause is its own,
+ * the other processes get theirs from the service.
+ *
+ * When the store fails, or does not answer within a second, calls go on: the process keeps to a quarter of each limit by
+ * itself, and asks the store again every 5 seconds. Each such outage is logged once, as a warning.
+ *
+ * **Gotchas**
+ *
+ * The processes' clocks have to agree within some 50 ms, because Effect's stores go by them. The store's keys begin with
+ * `stacksapi:`; give each service (a test environment, for example) a store, or a prefix, of its own.
+ *
+ * **Example** (Three processes and a Redis)
+ *
+ * ```ts
+ * import * as RateLimit from "@stacksapi/core/RateLimit"
+ * import * as StacksClient from "@stacksapi/core/StacksClient"
+ * import * as Layer from "effect/Layer"
+import { RateLimiterStore } from "effect/persistence/RateLimiter"
+import { make as makeLimiter } from "./internal/limiter.ts"
+ * import * as RateLimiter from "effect/persistence/RateLimiter"
+ *
+ * // Needs Effect's `Redis`, from `@effect/platform-node/NodeRedis` for example.
+ * export const layer = StacksClient.layerConfig.pipe(
+ *   Layer.provide(RateLimit.layerStore),
+ *   Layer.provide(RateLimiter.layerStoreRedis({ prefix: "ci:" }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ Layer.effect(
+  RateLimit,
+  /*#__PURE__*/ Effect.map(RateLimiterStore, (store) => {
+    const state = { store, outageUntil: Number.NEGATIVE_INFINITY, hasFailed: false }
+    return makeLimiter((key, limit) => new SharedWindow(key, limit, state))
+  })
+)
