@@ -14,6 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as Types from "effect/Types"
 import { endpoints } from "./internal/endpoint.ts"
+import { setLimiterOf } from "./internal/limiterOf.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/responseHeaders.ts"
 import { cropBytes } from "./internal/text.ts"
@@ -268,6 +269,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Service, never, HttpClient.HttpClient> {
   const context = yield* Effect.context<HttpClient.HttpClient>()
+  const rateLimit = Context.getOrUndefined(context, RateLimit.RateLimit)
   const transport = Transport.make({
     httpClient: Context.get(context, HttpClient.HttpClient),
     token: options.token,
@@ -276,7 +278,7 @@ export const make = Effect.fnUntraced(function* (
     timeout: Duration.fromInputUnsafe(options.timeout ?? "60 seconds"),
     logPayloads: options.logPayloads ?? false,
     retryPolicy: Context.getOrUndefined(context, RetryPolicy.RetryPolicy),
-    rateLimit: Context.getOrUndefined(context, RateLimit.RateLimit)
+    rateLimit
   })
 
   const isFinished = ({ jobUuid, stackKey }: GetJobRequest) =>
@@ -306,7 +308,7 @@ export const make = Effect.fnUntraced(function* (
   const notify = (operation: Operation, request: CreateStackNotificationsRequest) =>
     transport.call(endpoints.createStackNotifications, request, { operation, stackKey: request.stackKey })
 
-  return {
+  const client: Service = {
     registerStack: (request) =>
       transport.call(endpoints.registerStack, request, { operation: "registerStack", stackKey: request.key }),
 
@@ -353,6 +355,8 @@ export const make = Effect.fnUntraced(function* (
         stackKey: request.stackKey
       })
   }
+  if (rateLimit !== undefined) setLimiterOf(client, rateLimit)
+  return client
 })
 
 const isCropped = (detail: string) =>

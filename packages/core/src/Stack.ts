@@ -1,0 +1,191 @@
+/**
+ * The runtime of a stack: it takes scheduled jobs from a queue and hands each to a {@link JobRunner.JobRunner}, with as many at
+ * a time as there are slots, until it is told to stop.
+ *
+ * **Details**
+ *
+ * Watch the queue, leave out what may not start (pause, `runnableAt`, tags), take the most urgent jobs (highest priority, then
+ * oldest), reserve no more of them than there are free slots, run them, finish them. Reservations are renewed while their jobs
+ * are here. A job whose state is `canceled` or `canceling` has its runner interrupted. A stack that the service has forgotten
+ * registers again. Whatever is retryable is survived; 401 and 403 end the run.
+ *
+ * **Example** (A stack that runs everything at once and succeeds)
+ *
+ * ```ts
+ * import { JobRunner, Stack } from "@stacksapi/core"
+ * import { Effect } from "effect"
+ *
+ * export const program = Stack.run({ key: "my-stack", queueKey: "default", maxInFlight: 10 }).pipe(
+ *   Effect.provide(
+ *     JobRunner.layer(({ job }) =>
+ *       Effect.as(Effect.log(`running ${job.id}`), JobRunner.Finished({ exitStatus: 0, detail: "done" }))
+ *     )
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as AgentQueryRules from "./AgentQueryRules.ts"
+import { limiterOf } from "./internal/limiterOf.ts"
+import * as Engine from "./internal/stack/engine.ts"
+import { resolve } from "./internal/stack/settings.ts"
+import type { JobRunner } from "./JobRunner.ts"
+import * as RateLimit from "./RateLimit.ts"
+import type { StackEvent } from "./StackEvent.ts"
+import { StacksClient } from "./StacksClient.ts"
+import type { CursorStalled, StacksError } from "./StacksError.ts"
+import type { ScheduledJob, StackType } from "./StacksSchema.ts"
+
+/**
+ * How a stack is set up.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The stack's key: 1 to 80 letters, digits, `_` and `-`. Two processes with one key would run jobs twice. */
+  readonly key: string
+  /** The queue whose jobs it takes. */
+  readonly queueKey: string
+  /** Default `custom`. */
+  readonly type?: StackType | undefined
+  /** What the stack says about itself. Default nothing. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  /** What its agents are tagged with: only jobs whose rules these meet are taken. Default: all jobs of the queue. */
+  readonly tags?: AgentQueryRules.Tags | undefined
+  /** How many jobs may be here at once. Default 25. */
+  readonly maxInFlight?: number | undefined
+  /** How often the queue is looked at; never faster than once a second. Default 1 second. */
+  readonly pollInterval?: Duration.Input | undefined
+  /** How often the states of the jobs that are here are asked for. Default 5 seconds. */
+  readonly stateInterval?: Duration.Input | undefined
+  /**
+   * How long a reservation lasts without renewal, at most 1 hour. Default 15 minutes. It is renewed every quarter of that,
+   * so the service may be away for three quarters of it before a job here can be given to somebody else.
+   */
+  readonly reservationExpiry?: Duration.Input | undefined
+  /** How long jobs that run may take to end when the stack stops, before their runners are interrupted. Default 30 seconds. */
+  readonly shutdownGrace?: Duration.Input | undefined
+}
+
+/**
+ * How a stack is doing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Status {
+  readonly phase: "running" | "draining" | "stopped"
+  /** Whether the queue's dispatch is paused. */
+  readonly isPaused: boolean
+  readonly maxInFlight: number
+  /** The jobs that hold a slot. */
+  readonly inFlight: ReadonlyArray<ScheduledJob>
+  /** How many jobs may start and wait for a slot, as far as the last poll saw them. */
+  readonly waiting: number
+  /** How many jobs are reserved and wait for another try. */
+  readonly held: number
+}
+
+/**
+ * A stack that runs in the background.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly status: Effect.Effect<Status>
+  /** What happens, from now on. A reader who falls 8192 events behind misses the oldest. */
+  readonly events: Stream.Stream<StackEvent>
+  /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
+  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
+  /**
+   * Takes no more jobs, lets those that run end within the grace, interrupts the rest, and returns. Jobs that were interrupted
+   * are finished with -1 and `stack_error`.
+   */
+  readonly drain: Effect.Effect<void>
+  /** Succeeds when the queue is empty and all is done. */
+  readonly awaitIdle: Effect.Effect<void>
+  /** Fails when the stack can't go on, as with a token that is revoked. */
+  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+}
+
+/**
+ * A stack that runs in the background.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/Stack") {}
+
+/**
+ * Registers a stack and starts it in the background. When the scope closes it drains, flushes its notifications and
+ * deregisters: within `shutdownGrace` and 25 seconds, also when the service is down.
+ *
+ * **Details**
+ *
+ * Calls are held to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with
+ * one. Fails where the stack can't be registered for a reason that does not pass by itself.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Service, StacksError, StacksClient | JobRunner | Scope.Scope> {
+  const context = yield* Effect.context<StacksClient>()
+  const isLimited =
+    Context.getOrUndefined(context, RateLimit.RateLimit) !== undefined ||
+    limiterOf(Context.get(context, StacksClient)) !== undefined
+  const limits = isLimited ? Context.empty() : yield* Layer.build(RateLimit.layerMemory)
+  const engine = yield* Effect.provideContext(Engine.make(resolve(options)), limits)
+  return {
+    status: engine.status,
+    events: engine.events,
+    setMaxInFlight: engine.setMaxInFlight,
+    drain: engine.drain,
+    awaitIdle: engine.idle,
+    awaitFailure: engine.failed
+  }
+})
+
+/**
+ * Runs a stack until it is interrupted, and then lets it end in order; fails when it can't go on.
+ *
+ * **Details**
+ *
+ * An interruption drains first: see `shutdownGrace`. 401 (the token) and 403 (the organization's limit of stacks) are fatal.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled, StacksClient | JobRunner> =>
+  Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
+
+/**
+ * Runs a stack until the queue is empty and all is done. Jobs that its tags leave out don't count; paused jobs and those that
+ * may not start yet do.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const runUntilIdle = (
+  options: Options
+): Effect.Effect<void, StacksError | CursorStalled, StacksClient | JobRunner> =>
+  Effect.scoped(Effect.flatMap(make(options), (stack) => Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)))
+
+/**
+ * A stack that runs as long as the layer is in use.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Stack, StacksError, StacksClient | JobRunner> =>
+  Layer.effect(Stack, make(options))

@@ -1,0 +1,46 @@
+/** A stack's options with their defaults filled in. */
+import * as Duration from "effect/Duration"
+import type * as AgentQueryRules from "../../AgentQueryRules.ts"
+import type { StackType } from "../../StacksSchema.ts"
+
+export interface Settings {
+  readonly key: string
+  readonly queueKey: string
+  readonly type: StackType
+  readonly metadata: Readonly<Record<string, string>>
+  readonly tags: AgentQueryRules.Tags | undefined
+  readonly maxInFlight: number
+  readonly pollInterval: Duration.Duration
+  readonly stateInterval: Duration.Duration
+  readonly reservationExpiry: Duration.Duration
+  readonly shutdownGrace: Duration.Duration
+}
+
+export interface Options {
+  readonly key: string
+  readonly queueKey: string
+  readonly type?: StackType | undefined
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  readonly tags?: AgentQueryRules.Tags | undefined
+  readonly maxInFlight?: number | undefined
+  readonly pollInterval?: Duration.Input | undefined
+  readonly stateInterval?: Duration.Input | undefined
+  readonly reservationExpiry?: Duration.Input | undefined
+  readonly shutdownGrace?: Duration.Input | undefined
+}
+
+/** A whole number of slots, never negative. */
+export const slots = (count: number): number => (Number.isNaN(count) ? 0 : Math.max(0, Math.floor(count)))
+
+export const resolve = (options: Options): Settings => ({
+  key: options.key,
+  queueKey: options.queueKey,
+  type: options.type ?? "custom",
+  metadata: options.metadata ?? {},
+  tags: options.tags,
+  maxInFlight: slots(options.maxInFlight ?? 25),
+  pollInterval: Duration.fromInputUnsafe(options.pollInterval ?? "1 second"),
+  stateInterval: Duration.fromInputUnsafe(options.stateInterval ?? "5 seconds"),
+  reservationExpiry: Duration.fromInputUnsafe(options.reservationExpiry ?? "15 minutes"),
+  shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds")
+})
