@@ -82,7 +82,7 @@ const runAndReport = Effect.fn("demo.runAndReport")(function* (options: {
 
 const { Fault } = StacksEmulator
 
-/** About every sixth response. */
+/** About every seventh response. */
 const faults = [
   Fault.Status({ status: 503, rate: 0.02 }),
   Fault.Status({ status: 500, body: "", rate: 0.015 }),
@@ -114,10 +114,8 @@ const againstEmulator = Effect.fn("demo.againstEmulator")(function* (options: {
     const emulator = yield* StacksEmulator.StacksEmulator
     yield* emulator.addJobs(jobs)
     if (options.faults) yield* emulator.setFaults(faults)
-    yield* Console.log(
-      `Emulating the service at ${emulator.baseUrl} with ${jobs.length} jobs, ` +
-        (options.faults ? "and every sixth response goes wrong" : "its rate limits on")
-    )
+    const health = options.faults ? "every seventh response goes wrong" : "rate limits on"
+    yield* Console.log(`Emulated service: ${emulator.baseUrl}, ${jobs.length} jobs, ${health}`)
     yield* runAndReport({ ...options, expected: jobs.length })
   })
 
@@ -128,8 +126,8 @@ const againstEmulator = Effect.fn("demo.againstEmulator")(function* (options: {
         baseUrl,
         token,
         userAgentPrefix: "stacksapi-demo",
-        // What stalls is given up soon; over the loopback interface a second is long.
-        ...(options.faults && { timeout: "1 second" })
+        // What stalls is given up soon: over the loopback interface two seconds are long.
+        ...(options.faults && { timeout: "2 seconds" })
       })
     )
   )
@@ -159,10 +157,11 @@ const againstService = Effect.fn("demo.againstService")(function* (options: {
   readonly seed: number
   readonly yes: boolean
 }) {
-  if (!URL.canParse(options.endpoint))
+  if (!URL.canParse(options.endpoint)) {
     return yield* usage(
-      `BUILDKITE_AGENT_ENDPOINT is no URL. Set it to one, for example https://agent.buildkite.com/v3/`
+      "BUILDKITE_AGENT_ENDPOINT is no URL. Set it to one, for example https://agent.buildkite.com/v3/"
     )
+  }
   const { host, pathname, protocol } = new URL(options.endpoint)
   yield* Console.log(
     `Using the service at ${protocol}//${host}${pathname}, because BUILDKITE_AGENT_ENDPOINT and BUILDKITE_CLUSTER_TOKEN are set.\n` +
@@ -207,7 +206,7 @@ const demo = Command.make(
       Flag.optional
     ),
     faults: Flag.Boolean("faults").pipe(
-      Flag.withDescription("Let every sixth response of the emulator go wrong"),
+      Flag.withDescription("Let every seventh response of the emulator go wrong"),
       Flag.withDefault(false)
     ),
     seed: Flag.Int("seed").pipe(
@@ -243,8 +242,11 @@ const demo = Command.make(
   )
 )
 
-demo.pipe(
-  Command.run({ version: "0" }),
+// Some package managers hand on the `--` that stands between their arguments and the program's.
+const [first, ...rest] = process.argv.slice(2)
+const args = first === undefined || first === "--" ? rest : [first, ...rest]
+
+Command.runWith(demo, { version: "0" })(args).pipe(
   Effect.provide(Layer.merge(NodeServices.layer, CliConfig.layer({ builtIns: [GlobalFlag.Help] }))),
   Effect.catchTag("ShowHelp", ({ errors }) => (errors.length === 0 ? Effect.void : Effect.fail(usage("")))),
   Effect.tapError((error) => (error.message === "" ? Effect.void : Console.error(error.message))),

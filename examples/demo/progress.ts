@@ -20,20 +20,21 @@ const jobsOf = (report: Report, expected: number) => Math.max(expected, report.t
 
 const showBar = Effect.fnUntraced(function* (report: Report, expected: number) {
   const startedAt = yield* Clock.currentTimeMillis
-  // Drawn with nothing but carriage returns and blanks: no terminal is too simple for that.
+  // Drawn with nothing but carriage returns and blanks: no terminal is too simple for that. Two columns stay free for the
+  // ^C that a terminal writes there, and one because writing into the last can move the cursor to the next line.
   let shown = 0
   const write = (text: string, length: number) => {
     process.stderr.write(`\r${text}${" ".repeat(Math.max(0, shown - length))}`)
     shown = length
   }
   const draw = Effect.map(Clock.currentTimeMillis, (now) => {
-    // The last column stays free: writing into it can move the cursor to the next line.
-    const width = (process.stderr.columns || 80) - 1
+    const width = Math.max(1, (process.stderr.columns || 80) - 3)
     shown = Math.min(shown, width)
     const { length, text } = bar(report, jobsOf(report, expected), (now - startedAt) / 1000, width)
     write(text, length)
   })
   const erase = Effect.sync(() => {
+    if (shown > 0) shown += 2
     write("", 0)
     process.stderr.write("\r")
   })

@@ -35,7 +35,8 @@ const headline = ({ end, report, seconds }: Run): string => {
 // Jobs
 // -----------------------------------------------------------------------------
 
-const barWidth = 40
+/** As wide as the line can be; a file takes any width. */
+const terminalWidth = () => (process.stdout.isTTY ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY)
 
 const outcomes = ({ confirmed, finished, leftForLater, notReserved, notifications, reserved, tokens }: Report) => {
   if (reserved.size === 0 && notReserved === 0 && leftForLater === 0) return []
@@ -43,7 +44,8 @@ const outcomes = ({ confirmed, finished, leftForLater, notReserved, notification
   for (const { title } of finished.values()) counts.set(title, (counts.get(title) ?? 0) + 1)
   const open = reserved.size - finished.size
   const rows = Array.from(counts).sort(([, a], [, b]) => b - a)
-  const most = rows[0]?.[1] ?? 1
+  const most = Math.max(open, rows[0]?.[1] ?? 1)
+  const barWidth = Math.max(1, Math.min(40, terminalWidth() - 24))
   const row = (title: string, count: number, color: Parameters<typeof styleText>[0]) =>
     `  ${title.padEnd(14)}${String(count).padStart(6)}  ${paint(color, "█".repeat(Math.max(1, Math.round((count / most) * barWidth))))}`
   return [
@@ -63,33 +65,60 @@ const outcomes = ({ confirmed, finished, leftForLater, notReserved, notification
 // Requests
 // -----------------------------------------------------------------------------
 
-const columns = ["requests", "retries", "p50", "p90", "p99", "max"] as const
+interface Column {
+  readonly title: string
+  readonly width: number
+  readonly value: (measured: Pick<EndpointMeasurements, "latencies" | "retries">) => string
+}
+
+const percentile = (title: string, share: number): Column => ({
+  title,
+  width: 8,
+  value: ({ latencies }) => {
+    const sorted = latencies.toSorted((a, b) => a - b)
+    const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]
+    return value === undefined ? "" : duration(value)
+  }
+})
+
+const count: Column = { title: "requests", width: 9, value: ({ latencies }) => String(latencies.length) }
+const retries: Column = { title: "retries", width: 8, value: ({ retries }) => String(retries) }
+const [p50, p90, p99, max] = [
+  percentile("p50", 0.5),
+  percentile("p90", 0.9),
+  percentile("p99", 0.99),
+  percentile("max", 1)
+]
+
+/** As many columns as there is room for, the most telling ones first. */
+const columnSets: ReadonlyArray<ReadonlyArray<Column>> = [
+  [count, retries, p50, p90, p99, max],
+  [count, retries, p50, max],
+  [count]
+]
+
+const titleWidth = 27
 
 const requests = ({ endpoints }: Measurements): ReadonlyArray<string> => {
+  if (endpoints.size === 0) return []
+  const columns = columnSets.find(
+    (set) => titleWidth + set.reduce((sum, { width }) => sum + width, 0) <= terminalWidth()
+  ) ?? [count]
+  const row = (title: string, value: (column: Column) => string) =>
+    title.padEnd(titleWidth) + columns.map((column) => value(column).padStart(column.width)).join("")
+
   const all = Array.from(endpoints.values())
   const total = {
     latencies: all.flatMap(({ latencies }) => latencies),
     retries: all.reduce((sum, { retries }) => sum + retries, 0)
   }
   return [
-    paint("bold", row("Requests", columns)),
-    ...Array.from(endpoints, ([endpoint, measured]) => row(`  ${endpoint}`, cells(measured))),
-    row("  all", cells(total))
-  ]
-}
-
-const row = (title: string, values: ReadonlyArray<string>) =>
-  `${title.padEnd(28)}${values.map((value) => value.padStart(9)).join("")}`
-
-const cells = ({ latencies, retries }: Pick<EndpointMeasurements, "latencies" | "retries">) => {
-  const sorted = latencies.toSorted((a, b) => a - b)
-  return [
-    String(sorted.length),
-    String(retries),
-    ...[0.5, 0.9, 0.99, 1].map((share) => {
-      const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]
-      return value === undefined ? "" : duration(value)
-    })
+    paint(
+      "bold",
+      row("Requests", ({ title }) => title)
+    ),
+    ...Array.from(endpoints, ([endpoint, measured]) => row(`  ${endpoint}`, ({ value }) => value(measured))),
+    row("  all", ({ value }) => value(total))
   ]
 }
 
@@ -105,6 +134,7 @@ const duration = (millis: number): string =>
 // -----------------------------------------------------------------------------
 
 const waiting = ({ endpoints, trouble }: Measurements): ReadonlyArray<string> => {
+  if (endpoints.size === 0) return []
   const waits = Array.from(endpoints).filter(([, { waits }]) => waits.length > 0)
   const met = Array.from(trouble).sort(([, a], [, b]) => b - a)
   const times = met.reduce((sum, [, count]) => sum + count, 0)
@@ -114,7 +144,7 @@ const waiting = ({ endpoints, trouble }: Measurements): ReadonlyArray<string> =>
       ? ["  none"]
       : waits.map(
           ([endpoint, { waits }]) =>
-            `  ${endpoint.padEnd(26)}${String(waits.length).padStart(9)}   at most ${duration(waits.reduce((a, b) => Math.max(a, b)))}`
+            `  ${endpoint.padEnd(25)}${String(waits.length).padStart(9)}   at most ${duration(waits.reduce((a, b) => Math.max(a, b)))}`
         )),
     "",
     paint("bold", "Requests that met trouble"),

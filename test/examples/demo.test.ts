@@ -84,7 +84,7 @@ describe("against the emulator", () => {
   )
 
   it.live(
-    "finishes every job although every sixth response goes wrong",
+    "finishes every job although every seventh response goes wrong",
     () =>
       Effect.gen(function* () {
         const ended = yield* demo(["--faults", "--seed", "1"])
