@@ -11,14 +11,15 @@ import * as Result from "effect/Result"
 import * as StacksError from "../StacksError.ts"
 import type { CompiledEndpoint } from "./endpoint.ts"
 import * as Failures from "./failures.ts"
+import type { Redact } from "./redact.ts"
 import * as ResponseBody from "./responseBody.ts"
 import type { AttemptLog } from "./telemetry.ts"
 
 export interface AttemptOptions {
   readonly httpClient: HttpClient.HttpClient
   readonly timeout: Duration.Duration
-  /** Takes the token out of a text that came from outside. */
-  readonly withoutToken: (text: string) => string
+  /** Takes tokens out of what came from outside. */
+  readonly redact: Redact
 }
 
 export interface Attempt<A> {
@@ -33,22 +34,22 @@ export interface Attempt<A> {
 type Received<A> = Effect.Effect<A, StacksError.StacksError>
 
 /** Makes the function that runs attempts. */
-export const make = ({ httpClient, timeout, withoutToken }: AttemptOptions) => {
-  const withHeadersWithoutToken = (headers: Headers.Headers): Headers.Headers =>
-    Headers.fromInput(Object.entries(headers).map(([name, value]) => [name, withoutToken(value ?? "")] as const))
+export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
+  const redactHeaders = (headers: Headers.Headers): Headers.Headers =>
+    Headers.fromInput(Object.entries(headers).map(([name, value]) => [name, redact.text(value ?? "")] as const))
 
   /** Reads what is not decoded: as far as it goes, and no further than the bound. */
   const readRaw = (response: HttpClientResponse) =>
     Effect.map(
       ResponseBody.read(response, ResponseBody.MaxRawBodyBytes, (_, text) => Effect.succeed({ text, isCropped: true })),
-      ({ text }) => withoutToken(text)
+      ({ isCropped, text }) => (isCropped ? redact.cutText(text) : redact.text(text))
     )
 
   const receiveError = <A>({ info, log }: Attempt<A>, response: HttpClientResponse): Received<A> =>
     Effect.flatMap(readRaw(response), (rawBody) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         log?.received(response, rawBody)
-        const headers = withHeadersWithoutToken(response.headers)
+        const headers = redactHeaders(response.headers)
         return Effect.fail(Failures.errorResponse(info, { status: response.status, headers, rawBody }, now))
       })
     )
@@ -65,17 +66,19 @@ export const make = ({ httpClient, timeout, withoutToken }: AttemptOptions) => {
     decode: (json: unknown) => Result.Result<A, { readonly message: string }>
   ): Received<A> =>
     Effect.flatMap(
-      ResponseBody.read(response, ResponseBody.MaxBodyBytes, (error) => Effect.fail(Failures.cutShort(info, error))),
+      ResponseBody.read(response, ResponseBody.MaxBodyBytes, (error) =>
+        Effect.fail(Failures.cutShort(info, error, redact))
+      ),
       ({ isCropped, text }) => {
-        log?.received(response, endpoint.isSensitive ? "<redacted>" : withoutToken(text))
+        log?.received(response, endpoint.isSensitive ? "<redacted>" : redact.text(text))
         const decodeError = (issue: string) =>
           Effect.fail(
             new StacksError.DecodeError({
               ...info,
               status: response.status,
-              headers: withHeadersWithoutToken(response.headers),
+              headers: redactHeaders(response.headers),
               issue,
-              rawBody: endpoint.isSensitive ? "" : withoutToken(text.slice(0, ResponseBody.MaxRawBodyBytes))
+              rawBody: endpoint.isSensitive ? "" : redact.text(text).slice(0, ResponseBody.MaxRawBodyBytes)
             })
           )
         if (isCropped) return decodeError(`the body is larger than ${ResponseBody.MaxBodyBytes} bytes`)
@@ -84,7 +87,9 @@ export const make = ({ httpClient, timeout, withoutToken }: AttemptOptions) => {
         if (Result.isFailure(json)) return decodeError("the body is not JSON")
         const value = decode(json.success)
         if (Result.isSuccess(value)) return Effect.succeed(value.success)
-        return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
+        return decodeError(
+          endpoint.isSensitive ? "the body has another shape than declared" : redact.text(value.failure.message)
+        )
       }
     )
 
@@ -107,7 +112,7 @@ export const make = ({ httpClient, timeout, withoutToken }: AttemptOptions) => {
         // A client may come with a status filter of its own: its failure still holds the response.
         error.reason._tag === "StatusCodeError"
           ? got(error.reason.response)
-          : Effect.fail(Failures.notSent(attempt.info, error))
+          : Effect.fail(Failures.notSent(attempt.info, error, redact))
     }).pipe(
       // Spans are ours to make, and a third party gets no tracing headers.
       Effect.provideService(HttpClient.TracerDisabledWhen, constTrue),

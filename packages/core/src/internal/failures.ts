@@ -6,6 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Operation } from "../StacksApi.ts"
 import * as StacksError from "../StacksError.ts"
+import type { Redact } from "./redact.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
 
 export interface RequestInfo {
@@ -136,12 +137,14 @@ const codeOf = (cause: unknown, depth = 0): string | undefined => {
   return undefined
 }
 
-const described = (text: string, code: string | undefined) => (code === undefined ? text : `${text} (${code})`)
+const described = (text: string, code: string | undefined, redact: Redact) =>
+  code === undefined ? text : `${text} (${redact.text(code)})`
 
 /** The failure for a request that got no response. */
 export const notSent = (
   request: RequestInfo,
-  error: HttpClientError.HttpClientError
+  error: HttpClientError.HttpClientError,
+  redact: Redact
 ): StacksError.TransportError | StacksError.InvalidRequest => {
   const { reason } = error
   if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
@@ -157,20 +160,24 @@ export const notSent = (
     kind: isConnected ? "Reset" : "NotConnected",
     mayHaveBeenProcessed: isConnected,
     description: isConnected
-      ? described("the connection broke before a response came", code)
-      : described("no connection could be made", code),
-    cause: reason.cause
+      ? described("the connection broke before a response came", code, redact)
+      : described("no connection could be made", code, redact),
+    cause: redact.cause(reason.cause)
   })
 }
 
 /** The failure for a success whose body broke off. */
-export const cutShort = (request: RequestInfo, error: HttpClientError.HttpClientError): StacksError.TransportError =>
+export const cutShort = (
+  request: RequestInfo,
+  error: HttpClientError.HttpClientError,
+  redact: Redact
+): StacksError.TransportError =>
   new StacksError.TransportError({
     ...request,
     kind: "CutShort",
     mayHaveBeenProcessed: true,
-    description: described("the connection broke within the response", codeOf(error.reason.cause)),
-    cause: error.reason.cause
+    description: described("the connection broke within the response", codeOf(error.reason.cause), redact),
+    cause: redact.cause(error.reason.cause)
   })
 
 /** The failure for an attempt that took too long. */

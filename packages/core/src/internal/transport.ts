@@ -27,6 +27,7 @@ import * as Attempt from "./attempt.ts"
 import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
 import type * as Failures from "./failures.ts"
 import { CurrentRecorder } from "./recorder.ts"
+import * as Redact from "./redact.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
 import { AttemptLog, isTraced, withAttemptSpan, withOperationSpan } from "./telemetry.ts"
 
@@ -71,9 +72,8 @@ export const make = (options: TransportOptions): Transport => {
     "content-type": "application/json",
     "user-agent": options.userAgent
   })
-  const withoutToken = (text: string) =>
-    token !== "" && text.includes(token) ? text.replaceAll(token, "<redacted>") : text
-  const send = Attempt.make({ httpClient: options.httpClient, timeout: options.timeout, withoutToken })
+  const redact = Redact.make(token)
+  const send = Attempt.make({ httpClient: options.httpClient, timeout: options.timeout, redact })
 
   const run = <A>(
     fiber: Fiber.Fiber<unknown, unknown>,
@@ -104,7 +104,7 @@ export const make = (options: TransportOptions): Transport => {
         const log = isLogged
           ? new AttemptLog(
               { ...info, requestId, attempt },
-              options.logPayloads ? withoutToken(encoded.body ?? "") : undefined
+              options.logPayloads ? redact.text(encoded.body ?? "") : undefined
             )
           : undefined
         const sent = send({

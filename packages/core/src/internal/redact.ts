@@ -1,0 +1,56 @@
+/** Keeps tokens out of all that is shown: failures, log lines, spans. */
+import * as Predicate from "effect/Predicate"
+
+export interface Redact {
+  /** A text without tokens: neither the client's own nor any that is made for a job. */
+  readonly text: (text: string) => string
+  /** The same for a text that was cut off: also without the beginning of the client's token at its end. */
+  readonly cutText: (text: string) => string
+  /**
+   * What an HttpClient failed with, as plain errors: name, message, stack and code, and the causes behind it. The objects
+   * themselves may hold the request and its headers.
+   */
+  readonly cause: (cause: unknown) => unknown
+}
+
+const mark = "<redacted>"
+
+/** Less of a token gives nothing away, and may well be something else. */
+const minCutLength = 8
+
+const jobTokens = /bkjat_[\w.~+/=-]+/g
+
+export const make = (token: string): Redact => {
+  const text = (text: string): string =>
+    (token !== "" && text.includes(token) ? text.replaceAll(token, mark) : text).replace(jobTokens, mark)
+
+  const cutText = (cut: string): string => {
+    let length = Math.min(token.length - 1, cut.length)
+    while (length >= minCutLength && !cut.endsWith(token.slice(0, length))) length--
+    return text(length >= minCutLength ? cut.slice(0, -length) : cut)
+  }
+
+  const cause = (value: unknown, depth = 0): unknown => {
+    if (Predicate.isString(value)) return text(value)
+    if (!Predicate.isObject(value)) return Predicate.isFunction(value) ? undefined : value
+    if (depth > 4) return undefined
+    const read = (key: string) =>
+      Predicate.hasProperty(value, key) && Predicate.isString(value[key]) ? text(value[key]) : undefined
+    const options = Predicate.hasProperty(value, "cause") ? { cause: cause(value.cause, depth + 1) } : undefined
+    const message = read("message") ?? ""
+    const error =
+      Predicate.hasProperty(value, "errors") && Array.isArray(value.errors)
+        ? new AggregateError(
+            value.errors.slice(0, 10).map((inner) => cause(inner, depth + 1)),
+            message,
+            options
+          )
+        : new Error(message, options)
+    const [name, stack, code] = [read("name"), read("stack"), read("code")]
+    if (name !== undefined) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true })
+    if (stack !== undefined) Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true })
+    return code === undefined ? error : Object.assign(error, { code })
+  }
+
+  return { text, cutText, cause: (value) => cause(value) }
+}
