@@ -1,0 +1,212 @@
+/** No token ever shows: not in a failure, a log line or a span, whatever a service sends back. */
+import { inspect } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, type StacksClient } from "@stacksapi/core"
+import { Cause, Effect, Exit, Redacted } from "effect"
+import { record } from "../support/recording.ts"
+import { answerTo, calls, jobUuid, operations, page, scheduledJob } from "../support/samples.ts"
+import * as Scripted from "../support/scripted.ts"
+
+const clusterToken = "bkct_CLUSTER-SECRET"
+const jobToken = "bkjat_JOB-SECRET"
+const secret = /SECRET/
+
+type Call = (client: StacksClient.Service) => Effect.Effect<unknown, unknown>
+
+/** All that a call shows of itself: its failure in every rendering, its log lines, its spans. */
+const shownBy = Effect.fnUntraced(function* (answer: Scripted.Answer, call: Call) {
+  const client = yield* Scripted.client(Scripted.make(answer), {
+    token: Redacted.make(clusterToken),
+    logPayloads: true
+  })
+  const { exit, recording } = yield* record(call(client).pipe(RetryPolicy.withPolicy(RetryPolicy.none)))
+  const shown = [recording.output(), JSON.stringify(recording.logs), inspect(recording.logs, { depth: 10 })]
+  for (const span of recording.spans) {
+    shown.push(span.name, inspect([...span.attributes, span.events, span.links], { depth: 10 }))
+    if (span.status._tag === "Ended") shown.push(...renderingsOf(span.status.exit))
+  }
+  assert.isAbove(recording.logs.length, 0)
+  assert.isAbove(recording.spans.length, 0)
+  return { exit, shown: [...shown, ...renderingsOf(exit)] }
+})
+
+const renderingsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> => {
+  if (Exit.isSuccess(exit)) return []
+  const error = Cause.squash(exit.cause)
+  assert(error instanceof Error)
+  return [
+    String(error),
+    error.message,
+    error.stack ?? "",
+    JSON.stringify(error),
+    inspect(error, { depth: 10 }),
+    inspect(exit, { depth: 10 }),
+    Cause.pretty(exit.cause),
+    JSON.stringify(exit),
+    String(exit.cause),
+    // What is not shown by itself, but a click away.
+    "rawBody" in error ? String(error.rawBody) : "",
+    "headers" in error ? inspect({ ...Object(error.headers) }) : ""
+  ]
+}
+
+const assertNoSecret = (shown: ReadonlyArray<string>) => {
+  for (const text of shown) assert.notMatch(text, secret)
+}
+
+const statuses = [200, 201, 204, 302, 400, 401, 403, 404, 422, 429, 500, 502, 503]
+
+/** A service that sends back what it got, in every place where it can. */
+const echoes: Record<string, (status: number) => Scripted.Answer> = {
+  "in a JSON message": (status) => (request, index) =>
+    Scripted.json(status, {
+      message: `unknown header ${request.headers["authorization"]}`,
+      scope: request.headers["authorization"],
+      reset: 1
+    })(request, index),
+  "in a text": (status) => (request, index) =>
+    Scripted.text(status, `<html>${JSON.stringify(request.headers)}</html>`)(request, index),
+  "in headers": (status) => (request, index) =>
+    Scripted.text(status, "oops", {
+      "x-echo": request.headers["authorization"] ?? "",
+      "set-cookie": `session=${request.headers["authorization"]}`,
+      location: `https://elsewhere.test/?token=${clusterToken}`,
+      "ratelimit-scope": clusterToken,
+      "retry-after": request.headers["authorization"] ?? ""
+    })(request, index),
+  "in a valid answer": (status) => (request, index) =>
+    Scripted.json(status, { ...page, echo: request.headers, jobs: [{ ...scheduledJob, id: clusterToken }] })(
+      request,
+      index
+    )
+}
+
+describe("the cluster token, echoed by the service", () => {
+  it.effect.each(Object.keys(echoes))("%s", (where) =>
+    Effect.gen(function* () {
+      for (const status of statuses) {
+        for (const operation of operations) {
+          const { shown } = yield* shownBy(echoes[where]?.(status) ?? Scripted.silence, calls[operation])
+          assertNoSecret(shown)
+        }
+      }
+    })
+  )
+
+  it.effect.each([
+    ["as a value of the wrong type", { id: [clusterToken], env: {}, command: "" }],
+    ["as a key", { id: "j", env: { [clusterToken]: 5 }, command: "" }],
+    ["as an unknown field", { [clusterToken]: clusterToken }],
+    ["as the whole body", clusterToken],
+    ["as a number's place", { id: "j", env: clusterToken, command: clusterToken }]
+  ] as const)("in a body that does not decode, %s", ([, body]) =>
+    Effect.gen(function* () {
+      const { exit, shown } = yield* shownBy(Scripted.json(200, body), calls.getJob)
+      assert.isTrue(Exit.isFailure(exit))
+      assertNoSecret(shown)
+    })
+  )
+
+  it.effect("in a page whose values do not decode", () =>
+    Effect.gen(function* () {
+      for (const body of [
+        { ...page, jobs: [{ ...scheduledJob, scheduled_at: clusterToken }] },
+        { ...page, jobs: [{ ...scheduledJob, priority: clusterToken }] },
+        { ...page, jobs: clusterToken },
+        { ...page, page_info: { has_next_page: clusterToken, end_cursor: clusterToken } },
+        { ...page, cluster_queue: { id: clusterToken, dispatch_paused: clusterToken } }
+      ]) {
+        const { exit, shown } = yield* shownBy(Scripted.json(200, body), calls.listScheduledJobs)
+        assert.isTrue(Exit.isFailure(exit))
+        assertNoSecret(shown)
+      }
+    })
+  )
+
+  it.effect("at the end of what is kept of a body", () =>
+    Effect.gen(function* () {
+      // Cut anywhere within the token, no recognizable part of it is left.
+      for (let cut = 0; cut <= clusterToken.length; cut++) {
+        const body = "x".repeat(64 * 1024 - cut) + clusterToken
+        const { shown } = yield* shownBy(Scripted.text(500, body), calls.getJob)
+        for (const text of shown) assert.notMatch(text, /bkct_CLUSTER/)
+      }
+    })
+  )
+})
+
+describe("the cluster token, in what an HttpClient fails with", () => {
+  const header = `Token ${clusterToken}`
+  const causes: ReadonlyArray<readonly [string, unknown]> = [
+    ["a message", new TypeError(`Headers.append: "${header}" is an invalid header value.`)],
+    ["a cause", new Error("fetch failed", { cause: new Error(`bad header ${header}`) })],
+    ["a property", Object.assign(new Error("failed"), { config: { headers: { authorization: header } } })],
+    ["a plain object", { code: "ECONNRESET", request: { headers: [["authorization", header]] } }],
+    ["a text", `could not send ${header}`],
+    ["an error code", Object.assign(new Error("failed"), { code: clusterToken })]
+  ]
+
+  it.effect.each(causes)("in %s", ([, cause]) =>
+    Effect.gen(function* () {
+      for (const operation of ["getJob", "finishJob"] as const) {
+        const { exit, shown } = yield* shownBy(() => Effect.fail(cause), calls[operation])
+        assert.isTrue(Exit.isFailure(exit))
+        assertNoSecret(shown)
+      }
+    })
+  )
+})
+
+describe("job acquisition tokens", () => {
+  const token = { job_uuid: jobUuid, job_acquisition_token: jobToken, expires_at: "2026-10-01T12:49:56.789Z" }
+
+  it.effect("are redacted in the answer, and kept out of logs with payloads", () =>
+    Effect.gen(function* () {
+      const { exit, shown } = yield* shownBy(
+        Scripted.json(201, { job_acquisition_tokens: [token], not_issued: [] }),
+        calls.issueJobAcquisitionTokens
+      )
+      assert.isTrue(Exit.isSuccess(exit))
+      assertNoSecret([...shown, inspect(exit, { depth: 10 }), JSON.stringify(exit)])
+    })
+  )
+
+  it.effect.each([
+    ["a broken time", { job_acquisition_tokens: [{ ...token, expires_at: jobToken }], not_issued: [] }],
+    ["a token of another shape", { job_acquisition_tokens: [{ ...token, job_acquisition_token: [jobToken] }] }],
+    ["a map of tokens", { job_acquisition_tokens: { [jobUuid]: jobToken, [jobToken]: 1 } }],
+    ["tokens in the wrong place", { job_acquisition_tokens: [], not_issued: [{ jobToken }] }],
+    ["one token as the whole answer", jobToken],
+    ["a null", { job_acquisition_tokens: [{ ...token, job_uuid: null }] }]
+  ] as const)("are not shown by an answer that does not decode: %s", ([, body]) =>
+    Effect.gen(function* () {
+      const { exit, shown } = yield* shownBy(Scripted.json(201, body), calls.issueJobAcquisitionTokens)
+      assert.isTrue(Exit.isFailure(exit))
+      assertNoSecret(shown)
+    })
+  )
+
+  it.effect.each([
+    ["half an answer", 201, JSON.stringify({ job_acquisition_tokens: [token] }).slice(0, -3)],
+    ["an answer with a wrong status", 500, JSON.stringify({ job_acquisition_tokens: [token], not_issued: [] })],
+    ["a redirect", 302, `<a href="https://elsewhere.test/?t=${jobToken}">`],
+    ["an error with a message", 422, JSON.stringify({ message: `token ${jobToken} exists already` })]
+  ] as const)("are not shown by %s", ([, status, body]) =>
+    Effect.gen(function* () {
+      const { exit, shown } = yield* shownBy(Scripted.text(status, body), calls.issueJobAcquisitionTokens)
+      assert.isTrue(Exit.isFailure(exit))
+      assertNoSecret(shown)
+    })
+  )
+})
+
+describe("the client itself", () => {
+  it.effect("shows no token when it is printed", () =>
+    Effect.gen(function* () {
+      const client = yield* Scripted.client(Scripted.make(Scripted.json(200, answerTo("getJob").body)), {
+        token: Redacted.make(clusterToken)
+      })
+      assertNoSecret([inspect(client, { depth: 10 }), JSON.stringify(client), String(client)])
+    })
+  )
+})
