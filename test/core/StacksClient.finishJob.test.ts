@@ -209,6 +209,27 @@ describe("a refusal after an open question", () => {
   )
 })
 
+describe("a refusal after an open question, while states can't be asked for", () => {
+  it.effect("leaves the question open: it is asked again", () =>
+    Effect.gen(function* () {
+      const refusal = Scripted.json(422, { message: "The job is already finished" })
+      const finishes = [Scripted.broken(), refusal]
+      const states = [
+        Scripted.json(200, { states: { [jobUuid]: "reserved" } }),
+        Scripted.text(503, ""),
+        Scripted.json(200, { states: { [jobUuid]: "finished" } })
+      ]
+      const service = Scripted.make((request, index) => {
+        const answer = (request.url.endsWith("/finish") ? finishes : states).shift() ?? Scripted.empty(500)
+        return answer(request, index)
+      })
+      const client = yield* Scripted.client(service)
+      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states", "finish", "get-states", "get-states"])
+    })
+  )
+})
+
 describe("a caller who wants no retries", () => {
   it.effect("gets the failure at once, and decides", () =>
     Effect.gen(function* () {
@@ -234,5 +255,17 @@ describe("other requests", () => {
       yield* patiently(client.registerStack({ key: stackKey, type: "custom", queueKey: "default" }))
       assert.strictEqual(service.requests.length, 2)
     })
+  )
+
+  it.effect("deregistering is done where a lost response is followed by a 404", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* ready
+      yield* emulator.setFaults([Fault.LostResponse({ operations: ["deregisterStack"], times: 1 })])
+      yield* patiently(client.deregisterStack({ stackKey }))
+      assert.isEmpty(yield* emulator.stacks)
+      const again = yield* Effect.flip(client.deregisterStack({ stackKey }))
+      assert(again._tag === "ErrorResponse")
+      assert.strictEqual(again.reason._tag, "NotFound")
+    }).pipe(Effect.provide(emulated))
   )
 })

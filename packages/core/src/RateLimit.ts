@@ -13,8 +13,6 @@
  * import * as RateLimit from "@stacksapi/core/RateLimit"
  * import * as StacksClient from "@stacksapi/core/StacksClient"
  * import * as Layer from "effect/Layer"
-import { RateLimiterStore } from "effect/persistence/RateLimiter"
-import { make as makeLimiter } from "./internal/limiter.ts"
  *
  * export const layer = StacksClient.layerConfig.pipe(Layer.provide(RateLimit.layerMemory))
  * ```

@@ -61,7 +61,16 @@ const makePolicy = (select: Policy["select"]): Policy => ({
   }
 })
 
-const mapSchedule = (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy => {
+/**
+ * Changes the schedules of a policy: to log each retry, to count them, to jitter, or whatever else `Schedule` can do.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const mapSchedule: {
+  (f: (schedule: RetrySchedule) => RetrySchedule): (self: Policy) => Policy
+  (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy
+} = dual(2, (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy => {
   const schedules = new Map<RetrySchedule, RetrySchedule>()
   return makePolicy((operation) => {
     const schedule = self.select(operation)
@@ -73,7 +82,7 @@ const mapSchedule = (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule
     }
     return mapped
   })
-}
+})
 
 // -----------------------------------------------------------------------------
 // Policies

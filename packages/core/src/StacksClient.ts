@@ -148,7 +148,10 @@ export interface Service {
     request: RegisterStackRequest
   ) => Effect.Effect<StacksSchema.RegisteredStack, StacksError.StacksError>
 
-  /** Tells the service that the stack leaves cleanly. */
+  /**
+   * Tells the service that the stack leaves cleanly. Where a response was lost and the next attempt finds no stack, it
+   * succeeds.
+   */
   readonly deregisterStack: (request: DeregisterStackRequest) => Effect.Effect<void, StacksError.StacksError>
 
   /**
@@ -189,7 +192,8 @@ export interface Service {
 
   /**
    * Adds 1 to 1000 notifications to jobs, at most 100 for each. The valid ones are stored, the others are reported in
-   * `errors` with their positions. A `detail` of more than 256 characters is cropped.
+   * `errors` with their positions. A `detail` of more than 256 characters is cropped. Where a response was lost, the next
+   * attempt adds them a second time: the API has no key against it.
    */
   readonly createStackNotifications: (
     request: CreateStackNotificationsRequest
@@ -313,7 +317,11 @@ export const make = Effect.fnUntraced(function* (
       transport.call(endpoints.registerStack, request, { operation: "registerStack", stackKey: request.key }),
 
     deregisterStack: (request) =>
-      transport.call(endpoints.deregisterStack, request, { operation: "deregisterStack", stackKey: request.stackKey }),
+      transport.call(endpoints.deregisterStack, request, {
+        operation: "deregisterStack",
+        stackKey: request.stackKey,
+        isDoneWhenGone: true
+      }),
 
     listScheduledJobs: (request) =>
       transport.call(endpoints.listScheduledJobs, request, {

@@ -22,7 +22,7 @@ import * as RateLimit from "../RateLimit.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import type { Operation } from "../StacksApi.ts"
 import * as StacksError from "../StacksError.ts"
-import { atMostOnce } from "./atMostOnce.ts"
+import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
 import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
 import type * as Failures from "./failures.ts"
@@ -51,6 +51,8 @@ export interface CallOptions {
    * For a request that must not run twice: finds out, after a failure that leaves it open, whether it took effect.
    */
   readonly tookEffect?: Effect.Effect<boolean, StacksError.StacksError> | undefined
+  /** For a request that removes something: not finding it any more, after such a failure, is success. */
+  readonly isDoneWhenGone?: boolean | undefined
 }
 
 export interface Transport {
@@ -79,7 +81,7 @@ export const make = (options: TransportOptions): Transport => {
     fiber: Fiber.Fiber<unknown, unknown>,
     endpoint: CompiledEndpoint<never, A>,
     encoded: EncodedRequest,
-    { operation, stackKey, tookEffect }: CallOptions
+    { isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
   ): Effect.Effect<A, StacksError.StacksError> => {
     const { cache, context } = fiber
     const info: Failures.RequestInfo = { operation, method: endpoint.method, url: shownBaseUrl + encoded.path }
@@ -135,10 +137,15 @@ export const make = (options: TransportOptions): Transport => {
     }
 
     const limited = Effect.suspend(() => limiter.limit({ operation, stackKey }, attemptOnce))
+    const { success } = endpoint
     const once =
-      tookEffect === undefined || endpoint.success._tag !== "Constant"
+      success._tag === "Json"
         ? limited
-        : atMostOnce(limited, endpoint.success.value, tookEffect)
+        : tookEffect !== undefined
+          ? atMostOnce(limited, success.value, tookEffect)
+          : isDoneWhenGone === true
+            ? doneWhenGone(limited, success.value)
+            : limited
 
     return Effect.catch(once, (failure) => {
       if (!failure.isRetryable) return Effect.fail(failure)
