@@ -51,6 +51,11 @@ const otherBodies = [
   "\u0000\u0001"
 ]
 
+const rejection = { errors: [{ error: "job stack notification count exceeded", indexes: [0] }] }
+
+const bodyOf = (endpoint: StacksApi.Endpoint) =>
+  endpoint === "createStackNotifications" ? rejection : (answers[endpoint].body ?? {})
+
 export interface AnyAnswer {
   readonly operation: StacksApi.Operation
   readonly status: number
@@ -83,9 +88,7 @@ export const anyAnswer: Arbitrary.Arbitrary<AnyAnswer> = Arbitrary.all({
     const { breaksOff, cuts, headers, keep, of, operation, status, which } = call
     const bytes = new TextEncoder().encode(
       call.body === "own" || call.body === "another's"
-        ? (JSON.stringify(
-            mutate(answers[call.body === "own" ? StacksApi.endpointOf(operation) : of].body ?? {}, edits)
-          ) ?? "")
+        ? (JSON.stringify(mutate(bodyOf(call.body === "own" ? StacksApi.endpointOf(operation) : of), edits)) ?? "")
         : (otherBodies[which] ?? "")
     )
     return {
