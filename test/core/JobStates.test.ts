@@ -1,26 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { JobStates, StacksClient } from "@stacksapi/core"
+import { JobStates } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Fiber, Layer, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { jobs, layer, requestsOf, stackKey } from "../support/stack.ts"
 
-const layer = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
-
-const stackKey = "s"
-
-/** A registered stack and `count` jobs; gives the jobs' ids. */
-const jobs = Effect.fnUntraced(function* (count: number) {
-  const client = yield* StacksClient.StacksClient
-  const emulator = yield* StacksEmulator.StacksEmulator
-  yield* client.registerStack({ key: stackKey, type: "custom", queueKey: "q" })
-  const added = yield* emulator.addJobs(Array.from({ length: count }, () => ({ queueKey: "q" })))
-  return added.map(({ id }) => id)
-})
-
-const stateRequests = Effect.gen(function* () {
-  const { requests } = yield* StacksEmulator.StacksEmulator
-  return (yield* requests).filter(({ operation }) => operation === "getJobStates")
-})
+const stateRequests = requestsOf("getJobStates")
 
 describe("JobStates.get", () => {
   it.effect("asks for 2500 jobs at once in three requests", () =>

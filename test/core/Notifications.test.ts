@@ -1,32 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Notifications, StacksClient } from "@stacksapi/core"
+import { Notifications } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-
-const layer = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
-
-const stackKey = "s"
+import { jobs, layer, requestsOf, stackKey } from "../support/stack.ts"
 
 const notifying = (options: Notifications.Options) => Layer.provideMerge(Notifications.layer(options), layer)
-
-const jobs = Effect.fnUntraced(function* (count: number) {
-  const client = yield* StacksClient.StacksClient
-  const emulator = yield* StacksEmulator.StacksEmulator
-  yield* client.registerStack({ key: stackKey, type: "custom", queueKey: "q" })
-  const added = yield* emulator.addJobs(Array.from({ length: count }, () => ({ queueKey: "q" })))
-  return added.map(({ id }) => id)
-})
 
 const stored = Effect.gen(function* () {
   const { notifications } = yield* StacksEmulator.StacksEmulator
   return (yield* notifications).map(({ detail }) => detail)
 })
 
-const notificationRequests = Effect.gen(function* () {
-  const { requests } = yield* StacksEmulator.StacksEmulator
-  return (yield* requests).filter(({ operation }) => operation === "createStackNotifications")
-})
+const notificationRequests = requestsOf("createStackNotifications")
 
 /** Collects what becomes of notifications from now on. */
 const outcomes = Effect.fnUntraced(function* (count: number) {

@@ -1,28 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Reservations, RetryPolicy, StacksClient } from "@stacksapi/core"
+import { Reservations, RetryPolicy } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Fiber, Layer, Stream } from "effect"
+import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { jobs, layer, requestsOf, stackKey } from "../support/stack.ts"
 
-const layer = StacksEmulator.layerClient.pipe(
-  Layer.provide(RetryPolicy.layerNone),
-  Layer.provideMerge(StacksEmulator.layer())
-)
-
-const stackKey = "s"
-
-const jobs = Effect.fnUntraced(function* (count: number) {
-  const client = yield* StacksClient.StacksClient
-  const emulator = yield* StacksEmulator.StacksEmulator
-  yield* client.registerStack({ key: stackKey, type: "custom", queueKey: "q" })
-  const added = yield* emulator.addJobs(Array.from({ length: count }, () => ({ queueKey: "q" })))
-  return added.map(({ id }) => id)
-})
-
-const reserveRequests = Effect.gen(function* () {
-  const { requests } = yield* StacksEmulator.StacksEmulator
-  return (yield* requests).filter(({ operation }) => operation === "batchReserveJobs")
-})
+const reserveRequests = requestsOf("batchReserveJobs")
 
 const stateOf = Effect.fnUntraced(function* (id: string) {
   const emulator = yield* StacksEmulator.StacksEmulator
@@ -38,7 +21,7 @@ describe("Reservations.reserve", () => {
       assert.isEmpty(notReserved)
       assert.isEmpty(failed)
       assert.lengthOf(yield* reserveRequests, 3)
-    }).pipe(Effect.provide(layer))
+    }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
   it.effect("loses nothing of the other requests where one fails", () =>
@@ -55,7 +38,7 @@ describe("Reservations.reserve", () => {
         result.failed.map(({ error, jobUuids }) => [jobUuids.length, error._tag]),
         [[1000, "ErrorResponse"]]
       )
-    }).pipe(Effect.provide(layer))
+    }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
   it.effect("asks once for a job that is given twice, and nothing for no jobs", () =>
@@ -69,7 +52,7 @@ describe("Reservations.reserve", () => {
       const { reserved } = yield* Reservations.reserve({ stackKey, jobUuids: [id, id] })
       assert.deepStrictEqual(reserved, [id])
       assert.lengthOf(yield* reserveRequests, 1)
-    }).pipe(Effect.provide(layer))
+    }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 })
 
@@ -87,7 +70,7 @@ describe("Reservations.renewing", () => {
       )
       yield* TestClock.adjust("61 seconds")
       assert.strictEqual(yield* stateOf(id), "scheduled")
-    }).pipe(Effect.provide(layer))
+    }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
   it.effect("stops renewing what is released", () =>
@@ -102,7 +85,7 @@ describe("Reservations.renewing", () => {
       yield* TestClock.adjust("2 minutes")
       assert.strictEqual(yield* stateOf(kept), "reserved")
       assert.strictEqual(yield* stateOf(released), "scheduled")
-    }).pipe(Effect.scoped, Effect.provide(layer))
+    }).pipe(Effect.scoped, RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
   it.effect("tells the holder of a job that could not be renewed, and holds it no more", () =>
@@ -117,7 +100,7 @@ describe("Reservations.renewing", () => {
       yield* TestClock.adjust("15 seconds")
       assert.deepStrictEqual(yield* Fiber.join(lost), [second])
       assert.deepStrictEqual(yield* renewal.held, new Set([first, third]))
-    }).pipe(Effect.scoped, Effect.provide(layer))
+    }).pipe(Effect.scoped, RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
   it.effect("survives renewals that fail", () =>
@@ -131,6 +114,6 @@ describe("Reservations.renewing", () => {
       yield* emulator.setFaults([])
       yield* TestClock.adjust("30 seconds")
       assert.strictEqual(yield* stateOf(id), "reserved")
-    }).pipe(Effect.scoped, Effect.provide(layer))
+    }).pipe(Effect.scoped, RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 })
