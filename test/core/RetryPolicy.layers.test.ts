@@ -105,12 +105,9 @@ describe("around a call", () => {
   it.effect("the innermost wins, and unnamed operations fall through to the one outside", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layer(attempts(3)))
-      const nested = <A, E>(call: Effect.Effect<A, E>) =>
-        call.pipe(
-          Effect.provide(RetryPolicy.layerFor({ getJob: RetryPolicy.none })),
-          Effect.provide(RetryPolicy.layerFor({ registerStack: attempts(2), getJob: attempts(9) })),
-          RetryPolicy.withPolicy(attempts(4))
-        )
+      const inner = Effect.provide(RetryPolicy.layerFor({ getJob: RetryPolicy.none }))
+      const outer = Effect.provide(RetryPolicy.layerFor({ registerStack: attempts(2), getJob: attempts(9) }))
+      const nested = <A, E>(call: Effect.Effect<A, E>) => RetryPolicy.withPolicy(outer(inner(call)), attempts(4))
       assert.strictEqual(yield* attemptsOf("getJob", nested), 1)
       assert.strictEqual(yield* attemptsOf("registerStack", nested), 2)
       assert.strictEqual(yield* attemptsOf("batchReserveJobs", nested), 4)

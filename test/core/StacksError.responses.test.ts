@@ -35,6 +35,12 @@ const brokenOff =
       { status }
     )
 
+/** No answer: the HttpClient fails with this. */
+const brokenBy =
+  (cause: unknown): Scripted.Answer =>
+  () =>
+    Effect.fail(cause)
+
 describe("the status decides", () => {
   const statuses = [
     [400, "BadRequest", false],
@@ -234,12 +240,9 @@ describe("broken connections", () => {
   ] as const)("%s is %s; may have been processed: %s", ([code, kind, mayHaveBeenProcessed]) =>
     Effect.gen(function* () {
       const direct = yield* errorOf(Scripted.broken(code))
-      const wrapped = yield* errorOf(() =>
-        Effect.fail(new TypeError("fetch failed", { cause: Object.assign(new Error("inner"), { code }) }))
-      )
-      const several = yield* errorOf(() =>
-        Effect.fail(new AggregateError([Object.assign(new Error("inner"), { code })], "all failed"))
-      )
+      const inner = Object.assign(new Error("inner"), { code })
+      const wrapped = yield* errorOf(brokenBy(new TypeError("fetch failed", { cause: inner })))
+      const several = yield* errorOf(brokenBy(new AggregateError([inner], "all failed")))
       for (const error of [direct, wrapped, several]) {
         assert(error._tag === "TransportError")
         assert.strictEqual(error.kind, kind)
@@ -256,7 +259,7 @@ describe("broken connections", () => {
     "a failure without a code leaves it open whether the request was processed: %s",
     (cause) =>
       Effect.gen(function* () {
-        const error = yield* errorOf(() => Effect.fail(cause))
+        const error = yield* errorOf(brokenBy(cause))
         assert(error._tag === "TransportError")
         assert.strictEqual(error.kind, "Reset")
         assert.isTrue(error.mayHaveBeenProcessed)
