@@ -254,6 +254,24 @@ describe("withBudget", () => {
   )
 })
 
+describe("mapSchedule", () => {
+  it.effect("changes the schedules, to watch the retries for example", () =>
+    Effect.gen(function* () {
+      const waits: Array<string> = []
+      const watched = everySecond.pipe(
+        RetryPolicy.maxAttempts(3),
+        RetryPolicy.mapSchedule((schedule) =>
+          Schedule.tap(schedule, ({ duration, input }) =>
+            Effect.sync(() => void waits.push(`${input._tag} ${Duration.format(duration)}`))
+          )
+        )
+      )
+      assert.deepStrictEqual(yield* attemptTimes(watched), [0, 1, 2])
+      assert.deepStrictEqual(waits, ["ErrorResponse 1s", "ErrorResponse 1s"])
+    })
+  )
+})
+
 describe("isPolicy", () => {
   it("knows policies", () => {
     assert.isTrue([RetryPolicy.standard, RetryPolicy.none, everySecond].every(RetryPolicy.isPolicy))

@@ -132,6 +132,19 @@ describe("standard", () => {
     })
   )
 
+  it.effect("an interruption ends the waiting, and nothing more is sent", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503))
+      const client = yield* Scripted.client(service)
+      const call = yield* Effect.forkChild(calls.getJob(client))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(service.requests.length, 2)
+      yield* Fiber.interrupt(call)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(service.requests.length, 2)
+    })
+  )
+
   it.effect("fails with the last failure", () =>
     Effect.gen(function* () {
       const service = Scripted.make((request, index) =>

@@ -2,8 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Fiber, Layer } from "effect"
-import { TestClock } from "effect/testing"
+import { Effect, Layer } from "effect"
+import { patiently } from "../support/patience.ts"
 import { answers, jobUuid } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -23,14 +23,6 @@ const ready = Effect.gen(function* () {
 })
 
 const emulated = StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))
-
-/** Runs to the end, however long its delays are. */
-const patiently = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const fiber = yield* Effect.forkChild(effect)
-    yield* TestClock.adjust("1 hour")
-    return yield* Fiber.join(fiber)
-  })
 
 /** How often the two endpoints were called, and what became of the job. */
 const seen = Effect.gen(function* () {
