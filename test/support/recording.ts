@@ -1,7 +1,7 @@
 /** Keeps what a program shows of itself: its log lines and its spans. */
 import { Effect, Layer, Logger, type LogLevel, References, Tracer } from "effect"
 
-export interface LogLine {
+interface LogLine {
   readonly level: LogLevel.LogLevel
   readonly message: string
   readonly annotations: Readonly<Record<string, unknown>>
@@ -16,7 +16,7 @@ export interface Recording {
   readonly layer: Layer.Layer<never>
 }
 
-export const make = (): Recording => {
+const make = (): Recording => {
   const logs: Array<LogLine> = []
   const output: Array<unknown> = []
   const spans: Array<Tracer.NativeSpan> = []

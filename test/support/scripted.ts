@@ -6,7 +6,7 @@ import { Clock, Context, Effect, Layer, Option, Redacted, type Scope } from "eff
 import { HttpClient, HttpClientError, HttpClientRequest, HttpServerResponse } from "effect/http"
 
 /** A request that was sent. */
-export interface Sent {
+interface Sent {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
@@ -89,7 +89,7 @@ export const silence: Answer = () => Effect.never
 
 export const baseUrl = "http://stacks.test/v3/"
 
-export const token = "bkct_test"
+const token = "bkct_test"
 
 /** A client of the scripted service. */
 export const client = (
