@@ -7,6 +7,7 @@ import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -130,7 +131,7 @@ export interface RenewOptions {
 
 /**
  * Renews reservations while the scope is open: every quarter of the expiry, so that three renewals in a row may fail before
- * one lapses. A renewal that fails is tried again at a tenth of that interval.
+ * one lapses. A renewal that fails, or has no answer after that interval, is tried again at a tenth of it.
  *
  * **Gotchas**
  *
@@ -151,7 +152,12 @@ export const renewing = Effect.fnUntraced(function* ({
 
   const renew = Effect.gen(function* () {
     const asked = Array.from(held)
-    const { failed, notReserved } = yield* reserve({ stackKey, jobUuids: asked, reservationExpiry })
+    const answer = yield* Effect.timeoutOption(reserve({ stackKey, jobUuids: asked, reservationExpiry }), interval)
+    if (Option.isNone(answer)) {
+      yield* Effect.logWarning(`The reservations of ${asked.length} jobs could not be renewed: there was no answer`)
+      return true
+    }
+    const { failed, notReserved } = answer.value
     const gone = notReserved.filter((jobUuid) => held.delete(jobUuid))
     Queue.offerAllUnsafe(lost, gone)
     for (const { error, jobUuids } of failed) {

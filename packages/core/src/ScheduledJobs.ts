@@ -135,6 +135,29 @@ export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
   readonly maxPages?: number | undefined
   /** What the stack's agents are tagged with: only jobs whose rules these meet may start. Default: all jobs. */
   readonly tags?: AgentQueryRules.Tags | undefined
+  /**
+   * Called with each page as it comes; says whether to read the next one, and may take its time for that. Goes before
+   * `maxPages`: for those who read as much as they have use for.
+   */
+  readonly onPage?: ((page: PolledPage) => Effect.Effect<boolean>) | undefined
+}
+
+/**
+ * One page of a poll.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PolledPage {
+  /** 0 for the first page of the poll. */
+  readonly index: number
+  /** When the poll began. */
+  readonly startedAt: DateTime.Utc
+  /** Its jobs that may start now. */
+  readonly jobs: ReadonlyArray<ScheduledJob>
+  readonly dispatchPaused: boolean
+  /** Whether the poll ends with it, whatever is answered. */
+  readonly isLast: boolean
 }
 
 /**
@@ -191,6 +214,8 @@ export const polls = (
 ): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> => {
   const interval = Math.max(minInterval, Duration.toMillis(Duration.fromInputUnsafe(request.interval ?? minInterval)))
   const isForUs = request.tags === undefined ? () => true : AgentQueryRules.matcher(request.tags)
+  const startable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
+    dispatchPaused ? [] : jobs.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules))
   return Stream.unfold(
     { startAt: Number.NEGATIVE_INFINITY, failures: 0 },
     Effect.fnUntraced(function* ({ failures, startAt }) {
@@ -200,7 +225,18 @@ export const polls = (
 
       const startedAt = yield* DateTime.now
       const start = monotonicMillis(clock)
-      const reading = yield* readTop(request)
+      const { maxPages = 2, onPage } = request
+      const reading = yield* readTop(request, ({ clusterQueue: { dispatchPaused }, jobs }, index, isLast) =>
+        onPage === undefined
+          ? Effect.succeed(index + 1 < maxPages)
+          : onPage({
+              index,
+              startedAt,
+              jobs: startable(jobs, dispatchPaused, clock.currentTimeMillisUnsafe()),
+              dispatchPaused,
+              isLast
+            })
+      )
       const end = monotonicMillis(clock)
       const failed = reading.failure === undefined ? 0 : failures + 1
       const holdBack =
@@ -223,12 +259,9 @@ export const polls = (
         )
       }
 
-      const now = clock.currentTimeMillisUnsafe()
       const poll: Poll = {
         startedAt,
-        jobs: reading.dispatchPaused
-          ? []
-          : reading.listed.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules)),
+        jobs: startable(reading.listed, reading.dispatchPaused, clock.currentTimeMillisUnsafe()),
         listed: reading.listed,
         dispatchPaused: reading.dispatchPaused,
         isComplete: reading.isComplete,
@@ -254,16 +287,11 @@ interface Reading {
   readonly retryAfter: Duration.Duration | undefined
 }
 
-const readTop = Effect.fnUntraced(function* ({
-  clusterQueueKey,
-  maxPages = 2,
-  pageSize = MaxBatchSize,
-  stackKey
-}: WatchRequest): Effect.fn.Return<
-  Reading,
-  StacksError.FatalError | StacksError.CursorStalled,
-  StacksClient.StacksClient
-> {
+/** Reads pages for as long as `wantsMore` of each. */
+const readTop = Effect.fnUntraced(function* (
+  { clusterQueueKey, pageSize = MaxBatchSize, stackKey }: WatchRequest,
+  wantsMore: (page: ScheduledJobsPage, index: number, isLast: boolean) => Effect.Effect<boolean>
+): Effect.fn.Return<Reading, StacksError.FatalError | StacksError.CursorStalled, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const trail = new CursorTrail(undefined)
   const listed = new Map<string, ScheduledJob>()
@@ -277,7 +305,7 @@ const readTop = Effect.fnUntraced(function* ({
     retryAfter: rest.retryAfter
   })
 
-  for (let page = 1; ; page++) {
+  for (let index = 0; ; index++) {
     const result = yield* client.listScheduledJobs({ stackKey, clusterQueueKey, pageSize, startCursor }).pipe(
       RetryPolicy.withPolicy(RetryPolicy.none),
       StacksClient.withResponse,
@@ -294,8 +322,9 @@ const readTop = Effect.fnUntraced(function* ({
     dispatchPaused = dispatchPaused === true || value.clusterQueue.dispatchPaused
     const { endCursor, hasNextPage } = value.pageInfo
     const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
-    if (!hasNextPage) return reading({ isComplete: true, retryAfter: asked })
-    if (!(page < maxPages) || asked !== undefined) return reading({ retryAfter: asked })
+    const isLast = !hasNextPage || asked !== undefined
+    const goesOn = yield* wantsMore(value, index, isLast)
+    if (!goesOn || isLast) return reading({ isComplete: !hasNextPage, retryAfter: asked })
     if (!trail.advancesTo(endCursor)) return yield* new StacksError.CursorStalled({ cursor: endCursor })
     startCursor = endCursor
   }
