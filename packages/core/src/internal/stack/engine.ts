@@ -1,23 +1,20 @@
 /**
  * A stack at work. Three fibers and one for each job:
  *
- * - the poller looks at the queue and replaces the candidates;
+ * - the poller looks at the queue and keeps the candidates, as many as there is use for;
  * - the taker reserves candidates, never more than there are free slots, and starts them;
  * - the keeper listens for reservations that could not be renewed;
  * - each job's own fiber holds its slot: whatever way it ends, the slot is free again.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
-import * as Metric from "effect/Metric"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "../../AgentQueryRules.ts"
 import { JobRunner } from "../../JobRunner.ts"
@@ -29,13 +26,17 @@ import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import { isAgentOwned, isFinal, MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
-import { lookUp, pollOf } from "../sharedStates.ts"
+import { pollOf } from "../sharedStates.ts"
 import { Candidates } from "./candidates.ts"
-import { type Departure, type InFlight, live, Stop, type World } from "./jobLife.ts"
+import { isLockedOut, isNotFound, withAdvice } from "./fatal.ts"
+import { type Departure, Ending, end, type InFlight, live, stateOf, type World } from "./jobLife.ts"
+import * as Journal from "./journal.ts"
 import * as Metrics from "./metrics.ts"
-import { patient } from "./patience.ts"
+import { brief, farewellTimeout, patient } from "./patience.ts"
 import { Quarantine } from "./quarantine.ts"
+import * as Registration from "./registration.ts"
 import { type Settings, slots } from "./settings.ts"
+import { inJobSpan, inReserveSpan, type ReserveSpan } from "./spans.ts"
 
 export interface Status {
   readonly phase: "running" | "draining" | "stopped"
@@ -62,77 +63,63 @@ export interface Engine {
 
 /** How long a request that reserves may take: it can't be interrupted meanwhile. */
 const reserveTimeout = Duration.seconds(15)
-/** How long the last words to the service may take, each. */
-const farewellTimeout = Duration.seconds(5)
-const maxTries = 5
+/** How many pages a poll reads though there are jobs enough: for the urgent ones that are not among the oldest. */
+const minPages = 2
 
-export const make = Effect.fnUntraced(function* (
+/** Starts a stack in the background; when the scope closes it drains and takes leave. */
+export const make = (settings: Settings): Effect.Effect<Engine, StacksError, StacksClient | JobRunner | Scope.Scope> =>
+  Effect.mapError(start(settings), withAdvice)
+
+const start = Effect.fnUntraced(function* (
   settings: Settings
 ): Effect.fn.Return<Engine, StacksError, StacksClient | JobRunner | Scope.Scope> {
   const { key: stackKey, queueKey, reservationExpiry } = settings
   const client = yield* StacksClient
-  const runner = yield* JobRunner
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<StacksClient>()
+  const scope = yield* Effect.scope
+  const now = () => clock.currentTimeMillisUnsafe()
 
-  const hub = yield* Effect.acquireRelease(PubSub.sliding<StackEvent>(8192), PubSub.shutdown)
-  const emit = (event: StackEvent): Effect.Effect<void> => {
-    PubSub.publishUnsafe(hub, event)
-    return Effect.andThen(Metrics.count(event), logged(event))
-  }
+  // What is made first ends last: the jobs, then the notifications, then the registration.
+  const { emit, events } = yield* Journal.make()
   const patiently = patient((error) => emit(StackEvent.Troubled({ error })))
-
-  // ---------------------------------------------------------------------------
-  // Registration
-  // ---------------------------------------------------------------------------
-
-  const { key, metadata, type } = settings
-  const register = client
-    .registerStack({ key, type, queueKey, metadata })
-    .pipe(RetryPolicy.withPolicy(patiently), Effect.asVoid)
-  const registering = yield* Semaphore.make(1)
-  let registeredAt = 0
-  const recover: Effect.Effect<void, StacksError> = Effect.flatMap(Clock.currentTimeMillis, (asked) =>
-    registering.withPermit(
-      Effect.suspend(() =>
-        // Somebody else has noticed too, and was faster.
-        registeredAt > asked
-          ? Effect.void
-          : Effect.gen(function* () {
-              yield* register
-              registeredAt = yield* Clock.currentTimeMillis
-              yield* emit(StackEvent.ReRegistered({ stackKey, queueKey }))
-            })
-      )
-    )
-  )
-
-  yield* register
-  yield* emit(StackEvent.Registered({ stackKey, queueKey }))
-  yield* Effect.addFinalizer(() =>
-    client.deregisterStack({ stackKey }).pipe(
-      RetryPolicy.withPolicy(RetryPolicy.none),
-      Effect.timeout(farewellTimeout),
-      Effect.catch((error) => Effect.logWarning(`The stack could not be deregistered: ${error.message}`))
-    )
-  )
+  const registration = yield* Registration.make(client, settings, patiently, emit)
+  const notifications = yield* Notifications.make({ stackKey, flushTimeout: farewellTimeout })
+  const renewal = yield* Reservations.renewing({ stackKey, reservationExpiry })
+  const world: World = {
+    settings,
+    client,
+    runner: yield* JobRunner,
+    registration,
+    notifications,
+    states: pollOf(client, stackKey),
+    patient: patiently,
+    emit
+  }
 
   // ---------------------------------------------------------------------------
   // What the stack has
   // ---------------------------------------------------------------------------
 
-  const notifications = yield* Notifications.make({ stackKey, flushTimeout: farewellTimeout })
-  const renewal = yield* Reservations.renewing({ stackKey, reservationExpiry })
-  const fibers = yield* FiberSet.make<void>()
   const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
   const idle = yield* Deferred.make<void>()
   /** Open when there may be something to take. */
   const work = yield* Latch.make(false)
+  /** Open when there may be use for more candidates. */
+  const hunger = yield* Latch.make(false)
+  /** Open when no job holds a slot. */
+  const empty = yield* Latch.make(true)
+  /** Done when a request that reserves has had its time. */
+  const hurry = yield* Deferred.make<void>()
 
   /** Jobs that hold a slot. */
-  const inFlight = new Map<string, InFlight>()
+  const inFlight = new Map<string, InFlight & { fiber?: Fiber.Fiber<unknown> }>()
   /** Jobs that a request was to reserve whose answer is not known; they hold a slot too. */
   const uncertain = new Map<string, ScheduledJob>()
-  /** Jobs that are reserved and wait for another try. */
+  /** Jobs that are reserved and wait for another try; nothing new takes their place meanwhile. */
   const held = new Map<string, ScheduledJob>()
+  /** When jobs left, oldest first: a poll that began before may still list them. */
+  const left = new Map<string, number>()
   const candidates = new Candidates()
   const quarantine = new Quarantine()
   const isForUs = settings.tags === undefined ? () => true : AgentQueryRules.matcher(settings.tags)
@@ -144,148 +131,145 @@ export const make = Effect.fnUntraced(function* (
   let restUntil = 0
   let troubles = 0
 
-  const world: World = {
-    settings,
-    client,
-    runner,
-    notifications,
-    states: pollOf(client, stackKey),
-    patient: patiently,
-    emit,
-    recover
-  }
-
   const free = () => maxInFlight - inFlight.size - uncertain.size
-  const measured = Effect.suspend(() =>
-    Effect.andThen(
-      Metric.update(Metrics.jobsInFlight, inFlight.size),
-      Metric.update(Metrics.slotsAvailable, Math.max(0, free()))
-    )
-  )
+  const measure = () => Metrics.measure({ inFlight: inFlight.size, free: free(), waiting: candidates.size }, context)
+  const wake = () => {
+    work.openUnsafe()
+    hunger.openUnsafe()
+  }
+  const giveUp = (error: StacksError | CursorStalled) => Deferred.fail(failure, withAdvice(error))
+  const recover = (seen: number) => Effect.catch(registration.renew(seen), giveUp)
 
   // ---------------------------------------------------------------------------
   // Jobs
   // ---------------------------------------------------------------------------
 
-  const depart = Effect.fnUntraced(function* (job: ScheduledJob, departure: Departure) {
+  const depart = (job: ScheduledJob, departure: Departure): Effect.Effect<void> => {
     if (departure._tag === "Done") {
       quarantine.clear(job.id)
-      return yield* renewal.release(job.id)
+      return renewal.release(job.id)
     }
-    const { delay } = quarantine.add(job.id, yield* Clock.currentTimeMillis)
+    const { delay } = quarantine.add(job.id, now())
     held.set(job.id, job)
-    yield* emit(StackEvent.Quarantined({ job, delay, message: departure.message }))
-  })
+    return emit(StackEvent.Quarantined({ job, delay, message: departure.message }))
+  }
 
   /** Gives a reserved job a slot and starts it. The slot goes with the fiber. */
-  const start = (job: ScheduledJob): Effect.Effect<void> =>
+  const launch = (job: ScheduledJob, reservedIn?: ReserveSpan): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const entry: InFlight = { job, stop: Deferred.makeUnsafe() }
+      const entry: InFlight & { fiber?: Fiber.Fiber<unknown> } = {
+        job,
+        ending: Deferred.makeUnsafe(),
+        failures: quarantine.failuresOf(job.id)
+      }
       inFlight.set(job.id, entry)
+      empty.closeUnsafe()
       held.delete(job.id)
-      const mayTryAgain = quarantine.failuresOf(job.id) < maxTries
-      const leave = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        inFlight.delete(job.id)
-        busyUntil = now
-        work.openUnsafe()
-        return measured
-      })
-      return live(world, entry, mayTryAgain).pipe(
+      const life = live(world, entry).pipe(
+        // None of its ends fails. What does is a mistake of ours, and must not keep the job reserved.
+        Effect.catchCause((cause) =>
+          Effect.as(Effect.logError(`Job ${job.id} was dropped`, cause), { _tag: "Done" } as const)
+        ),
         Effect.flatMap((departure) => depart(job, departure)),
-        Effect.onExit(() => leave),
-        FiberSet.run(fibers),
-        Effect.asVoid
+        inJobSpan(job, stackKey, reservedIn)
       )
+      return Effect.map(Effect.forkDetach(life), (fiber) => {
+        entry.fiber = fiber
+        fiber.addObserver(() => {
+          inFlight.delete(job.id)
+          busyUntil = now()
+          left.delete(job.id)
+          left.set(job.id, busyUntil)
+          if (inFlight.size === 0) empty.openUnsafe()
+          wake()
+        })
+      })
     })
 
   // ---------------------------------------------------------------------------
   // The taker
   // ---------------------------------------------------------------------------
 
-  const rest = (now: number, asked: Duration.Duration | undefined) => {
+  const rest = (asked?: Duration.Duration) => {
     troubles += 1
-    const delay = asked === undefined ? Math.min(30_000, 500 * 2 ** troubles) : Duration.toMillis(asked)
-    restUntil = now + delay
+    restUntil = now() + (asked === undefined ? Math.min(30_000, 500 * 2 ** troubles) : Duration.toMillis(asked))
   }
 
   /** From the request to the last entry in our books nothing may come between. */
-  const reserve = (batch: ReadonlyArray<ScheduledJob>): Effect.Effect<void> =>
+  const reserve = (batch: ReadonlyArray<ScheduledJob>) =>
     Effect.uninterruptible(
-      Effect.gen(function* () {
-        for (const job of batch) uncertain.set(job.id, job)
-        const { failed, notReserved, reserved } = yield* Reservations.reserve({
-          stackKey,
-          jobUuids: batch.map(({ id }) => id),
-          reservationExpiry
-        }).pipe(
-          RetryPolicy.withPolicy(RetryPolicy.none),
-          Effect.provideService(StacksClient, client),
-          Effect.timeoutOrElse({ duration: reserveTimeout, orElse: () => Effect.succeed(noAnswer) })
-        )
-        const now = yield* Clock.currentTimeMillis
-        for (const id of reserved) {
-          const job = uncertain.get(id)
-          if (job === undefined) continue
-          uncertain.delete(id)
-          yield* renewal.hold(id)
-          yield* emit(StackEvent.Reserved({ job }))
-          if (phase === "running") yield* start(job)
-          else held.set(id, job)
-        }
-        for (const id of notReserved) {
-          const job = uncertain.get(id)
-          if (job === undefined) continue
-          uncertain.delete(id)
-          quarantine.add(id, now)
-          yield* emit(StackEvent.NotReserved({ job }))
-        }
-        // What is left of the batch may be reserved or not: asking again tells, and extends what is.
-        const [trouble] = failed
-        if (trouble === undefined && uncertain.size === 0) troubles = 0
-        else yield* troubled(trouble?.error, now)
-        yield* measured
-      })
+      inReserveSpan(batch.length, stackKey, (span) =>
+        Effect.gen(function* () {
+          const seen = registration.current()
+          for (const job of batch) uncertain.set(job.id, job)
+          const { failed, notReserved, reserved } = yield* Reservations.reserve({
+            stackKey,
+            jobUuids: batch.map(({ id }) => id),
+            reservationExpiry
+          }).pipe(
+            RetryPolicy.withPolicy(RetryPolicy.none),
+            Effect.timeoutOrElse({ duration: reserveTimeout, orElse: () => Effect.succeed(noAnswer) }),
+            Effect.raceFirst(Effect.as(Deferred.await(hurry), noAnswer))
+          )
+          for (const id of reserved) {
+            const job = uncertain.get(id)
+            if (job === undefined) continue
+            uncertain.delete(id)
+            yield* renewal.hold(id)
+            yield* emit(StackEvent.Reserved({ job }))
+            if (phase === "running") yield* launch(job, span)
+            else held.set(id, job)
+          }
+          for (const id of notReserved) {
+            const job = uncertain.get(id)
+            if (job === undefined) continue
+            uncertain.delete(id)
+            quarantine.add(id, now())
+            yield* emit(StackEvent.NotReserved({ job }))
+          }
+          // What is left of the batch may be reserved or not: asking again tells, and extends what is.
+          const [trouble] = failed
+          if (trouble !== undefined) yield* troubled(trouble.error, seen)
+          else if (uncertain.size > 0) rest()
+          else troubles = 0
+        })
+      )
     )
 
-  const troubled = Effect.fnUntraced(function* (error: StacksError | undefined, now: number) {
-    if (error === undefined) return rest(now, undefined)
+  const troubled = Effect.fnUntraced(function* (error: StacksError, seen: number) {
     yield* emit(StackEvent.Troubled({ error }))
-    if (error._tag !== "ErrorResponse") return rest(now, undefined)
-    switch (error.reason._tag) {
-      case "NotFound":
-        yield* recovered
-        break
-      case "Unauthorized":
-      case "Forbidden":
-        yield* Deferred.fail(failure, error)
-        break
+    if (isLockedOut(error) || error._tag === "InvalidRequest") {
+      yield* giveUp(error)
+    } else if (isNotFound(error)) {
+      // It may take long, and may be interrupted.
+      yield* Effect.forkIn(recover(seen), scope)
+    } else if (error._tag === "ErrorResponse" && !error.isRetryable) {
+      // Refused as a whole, and so it would be again: without the jobs in it the next one may not be.
+      for (const id of uncertain.keys()) quarantine.add(id, now())
+      uncertain.clear()
     }
-    rest(now, error.retryAfter)
+    rest(error._tag === "ErrorResponse" ? error.retryAfter : undefined)
   })
 
-  const recovered = Effect.catch(recover, (error) => Deferred.fail(failure, error))
+  const mayTake = ({ id }: ScheduledJob) =>
+    !(inFlight.has(id) || uncertain.has(id) || held.has(id) || quarantine.has(id, now()))
 
   const takeOnce = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
     if (phase !== "running") return
     for (const job of held.values()) {
       if (free() <= 0 || isPaused) break
-      if (!quarantine.has(job.id, now)) yield* start(job)
+      if (!quarantine.has(job.id, now())) yield* launch(job)
     }
-    if (restUntil > now) return
+    if (restUntil > now()) return
     const again = Array.from(uncertain.values())
-    const room = Math.min(free(), MaxBatchSize - again.length)
-    const fresh =
-      isPaused || room <= 0
-        ? []
-        : candidates.take(
-            room,
-            ({ id }) => !(inFlight.has(id) || uncertain.has(id) || held.has(id) || quarantine.has(id, now))
-          )
-    const batch = [...again, ...fresh]
-    if (batch.length === 0) return
-    yield* reserve(batch)
-    work.openUnsafe()
+    const room = isPaused ? 0 : Math.min(free() - held.size, MaxBatchSize - again.length)
+    const batch = room > 0 ? again.concat(candidates.take(room, mayTake)) : again
+    hunger.openUnsafe()
+    if (batch.length > 0) {
+      yield* reserve(batch)
+      wake()
+    }
+    measure()
   })
 
   const taker = Effect.forever(
@@ -299,46 +283,68 @@ export const make = Effect.fnUntraced(function* (
   // The poller
   // ---------------------------------------------------------------------------
 
-  const onPoll = Effect.fnUntraced(function* (poll: ScheduledJobs.Poll) {
-    if (poll.failure !== undefined) yield* emit(StackEvent.Troubled({ error: poll.failure }))
-    if (poll.dispatchPaused !== undefined && poll.dispatchPaused !== isPaused) {
-      isPaused = poll.dispatchPaused
+  const onPage = Effect.fnUntraced(function* (page: ScheduledJobs.PolledPage) {
+    const startedAt = DateTime.toEpochMillis(page.startedAt)
+    if (page.index === 0) {
+      candidates.clear()
+      for (const [id, leftAt] of left) {
+        if (leftAt >= startedAt) break
+        left.delete(id)
+      }
+    }
+    if (page.dispatchPaused !== isPaused) {
+      isPaused = page.dispatchPaused
       yield* emit(isPaused ? StackEvent.Paused() : StackEvent.Resumed())
     }
-    if (poll.failure === undefined || poll.listed.length > 0) {
-      candidates.replace(poll.jobs)
-      yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
-    }
+    candidates.add(page.jobs.filter((job) => !left.has(job.id) && mayTake(job)))
     work.openUnsafe()
+    if (page.isLast || page.dispatchPaused) return false
+    if (page.index + 1 < minPages) return true
+    const until = startedAt + pollMillis
+    while (candidates.size >= free() - held.size || restUntil > now()) {
+      const time = until - now()
+      if (time <= 0) return false
+      hunger.closeUnsafe()
+      yield* Effect.timeoutOption(hunger.await, time)
+    }
+    return now() < until
+  })
+  const pollMillis = Math.max(1000, Duration.toMillis(settings.pollInterval))
+
+  const onPoll = Effect.fnUntraced(function* (poll: ScheduledJobs.Poll) {
+    if (poll.failure !== undefined) yield* emit(StackEvent.Troubled({ error: poll.failure }))
+    else yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
+    wake()
     const isEmpty =
       poll.failure === undefined && poll.isComplete && !poll.listed.some((job) => isForUs(job.agentQueryRules))
     const isQuiet = inFlight.size === 0 && uncertain.size === 0 && held.size === 0
     if (isEmpty && isQuiet && DateTime.toEpochMillis(poll.startedAt) >= busyUntil) yield* Deferred.succeed(idle, void 0)
   })
 
-  /** What ends the stream of polls, and whether another one may begin. */
-  const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled) {
-    if (error._tag === "ErrorResponse" && error.reason._tag === "NotFound") return yield* recovered
+  /** After what ends the stream of polls: whether another one may begin. */
+  const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, seen: number) {
+    if (isNotFound(error)) return yield* recover(seen)
     if (error._tag === "DecodeError" || (error._tag === "ErrorResponse" && error.reason._tag === "UnexpectedStatus")) {
       yield* emit(StackEvent.Troubled({ error }))
-      return yield* Effect.sleep("1 second")
+      return
     }
-    yield* Deferred.fail(failure, error)
+    yield* giveUp(error)
     return yield* Effect.never
   })
 
-  const poller = ScheduledJobs.polls({
-    stackKey,
-    clusterQueueKey: queueKey,
-    interval: settings.pollInterval,
-    tags: settings.tags
-  }).pipe(
-    Stream.runForEach(onPoll),
-    Effect.catch(onPollsEnd),
-    Effect.andThen(Effect.sleep(settings.pollInterval)),
-    Effect.forever,
-    Effect.provideService(StacksClient, client)
-  )
+  const poller = Effect.suspend(() => {
+    const seen = registration.current()
+    return ScheduledJobs.polls({
+      stackKey,
+      clusterQueueKey: queueKey,
+      interval: settings.pollInterval,
+      tags: settings.tags,
+      onPage
+    }).pipe(
+      Stream.runForEach(onPoll),
+      Effect.catch((error) => onPollsEnd(error, seen))
+    )
+  }).pipe(Effect.andThen(Effect.sleep(pollMillis)), Effect.forever)
 
   // ---------------------------------------------------------------------------
   // The keeper
@@ -348,13 +354,10 @@ export const make = Effect.fnUntraced(function* (
     held.delete(jobUuid)
     const entry = inFlight.get(jobUuid)
     if (entry === undefined) return
-    const state = yield* lookUp(client, stackKey, jobUuid).pipe(
-      RetryPolicy.withPolicy(patiently),
-      Effect.catch(() => Effect.succeed(undefined))
-    )
-    if (state === "reserved") return yield* renewal.hold(jobUuid)
+    const state = yield* stateOf(world, entry.job)
+    // An agent has it, or it is over: the runner knows, or will be told by the poll of states.
     if (state !== undefined && (isAgentOwned(state) || isFinal(state))) return
-    yield* Deferred.succeed(entry.stop, Stop.Lost())
+    end(entry, Ending.Lost())
   })
 
   const keeper = Stream.runForEach(renewal.lost, (jobUuid) => Effect.forkChild(onNotRenewed(jobUuid)))
@@ -363,41 +366,54 @@ export const make = Effect.fnUntraced(function* (
   // The end
   // ---------------------------------------------------------------------------
 
-  const taking = yield* Effect.forkScoped(taker)
-  const polling = yield* Effect.forkScoped(poller)
-  yield* Effect.forkScoped(keeper)
+  /** Without this fiber the stack would stand still: it fails rather than that. */
+  const vital = <A, R>(effect: Effect.Effect<A, never, R>) =>
+    Effect.onError(effect, (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(failure, cause)
+    )
 
+  const taking = yield* Effect.forkScoped(vital(taker))
+  const polling = yield* Effect.forkScoped(vital(poller))
+  yield* Effect.forkScoped(vital(keeper))
+
+  /** There is no un-reserve, but a reservation can be made short. */
   const handOver = Effect.suspend(() => {
     const jobUuids = [...held.keys(), ...uncertain.keys()]
     held.clear()
-    // There is no un-reserve, but a reservation can be made short.
-    return Reservations.reserve({ stackKey, jobUuids, reservationExpiry: "1 second" }).pipe(
-      RetryPolicy.withPolicy(RetryPolicy.none),
-      Effect.provideService(StacksClient, client),
+    return Effect.forEach(jobUuids, renewal.release, { discard: true }).pipe(
+      Effect.andThen(Reservations.reserve({ stackKey, jobUuids, reservationExpiry: "1 second" })),
+      RetryPolicy.withPolicy(brief),
       Effect.timeoutOption(farewellTimeout)
     )
   })
 
-  const shutdown = yield* Effect.cached(
-    Effect.gen(function* () {
-      phase = "draining"
-      candidates.clear()
-      yield* emit(StackEvent.Draining({ inFlight: inFlight.size }))
-      yield* Fiber.interrupt(polling)
-      // A request that reserves is waited for, but not for ever.
-      yield* Effect.timeoutOption(Fiber.interrupt(taking), farewellTimeout)
-      yield* handOver
-      const ended = yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), settings.shutdownGrace)
-      if (ended._tag === "None") {
-        for (const { stop } of inFlight.values()) Deferred.doneUnsafe(stop, Effect.succeed(Stop.Shutdown()))
-        yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), farewellTimeout)
-        yield* FiberSet.clear(fibers)
-      }
-      phase = "stopped"
-      yield* emit(StackEvent.Stopped())
-    })
+  const stopTaking = Fiber.interrupt(taking).pipe(
+    Effect.timeoutOrElse({
+      duration: farewellTimeout,
+      orElse: () => Effect.andThen(Deferred.succeed(hurry, void 0), Fiber.await(taking))
+    }),
+    Effect.andThen(handOver)
   )
-  yield* Effect.addFinalizer(() => shutdown)
+
+  const shutdown = Effect.gen(function* () {
+    phase = "draining"
+    candidates.clear()
+    yield* emit(StackEvent.Draining({ inFlight: inFlight.size }))
+    yield* Effect.timeoutOption(Fiber.interrupt(polling), farewellTimeout)
+    yield* Effect.all([stopTaking, Effect.timeoutOption(empty.await, settings.shutdownGrace)], { concurrency: 2 })
+    for (const entry of inFlight.values()) end(entry, Ending.Shutdown())
+    yield* Effect.all([handOver, Effect.timeoutOption(empty.await, farewellTimeout)], { concurrency: 2 })
+    // What is still here does not heed its interruption, or the service does not answer: neither is waited for.
+    for (const { fiber } of inFlight.values()) fiber?.interruptUnsafe()
+    phase = "stopped"
+    measure()
+    yield* emit(StackEvent.Stopped())
+  })
+
+  // In a fiber of its own: who asked for it may leave, and others may ask too.
+  const shuttingDown = yield* Effect.cached(Effect.forkDetach(Effect.provideContext(shutdown, context)))
+  const drain = Effect.flatMap(Effect.uninterruptible(shuttingDown), Fiber.join)
+  yield* Effect.addFinalizer(() => drain)
 
   return {
     status: Effect.sync(() => ({
@@ -408,46 +424,17 @@ export const make = Effect.fnUntraced(function* (
       waiting: candidates.size,
       held: held.size
     })),
-    events: Stream.fromPubSub(hub),
+    events,
     setMaxInFlight: (count) =>
-      Effect.suspend(() => {
+      Effect.sync(() => {
         maxInFlight = slots(count)
-        work.openUnsafe()
-        return measured
+        wake()
+        measure()
       }),
-    drain: shutdown,
+    drain,
     idle: Deferred.await(idle),
     failed: Deferred.await(failure)
   }
 })
 
 const noAnswer: Reservations.ReserveResult = { reserved: [], notReserved: [], failed: [] }
-
-/** What an operator wants to read, and how loudly. */
-const logged = (event: StackEvent): Effect.Effect<void> => {
-  switch (event._tag) {
-    case "Registered":
-    case "ReRegistered":
-      return Effect.logInfo(`${event._tag} ${event.stackKey} for queue ${event.queueKey}`)
-    case "Paused":
-    case "Resumed":
-    case "Stopped":
-      return Effect.logInfo(event._tag)
-    case "Draining":
-      return Effect.logInfo(`Draining: ${event.inFlight} jobs in flight`)
-    case "Troubled":
-      return Effect.logWarning(`Trouble: ${event.error.message}`)
-    case "Lost":
-      return Effect.logWarning(`Lost the reservation of job ${event.job.id}`)
-    case "Quarantined":
-      return Effect.logWarning(
-        `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
-      )
-    case "Failed":
-      return Effect.logWarning(`Job ${event.job.id} failed: ${event.detail}`)
-    case "GivenUp":
-      return Effect.logError(`The end of job ${event.job.id} was not taken: ${event.error.message}`)
-    default:
-      return Effect.logDebug(event._tag)
-  }
-}

@@ -7,33 +7,42 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
-import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
 import * as JobRunner from "../../JobRunner.ts"
 import type * as Notifications from "../../Notifications.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
-import { ErrorResponse, type StacksError } from "../../StacksError.ts"
-import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import { lookUp } from "../sharedStates.ts"
 import type { StatePoll } from "../statePoll.ts"
+import { ask, readAgain } from "./patience.ts"
+import type { Registration } from "./registration.ts"
 import type { Settings } from "./settings.ts"
 
-/** Why a runner is stopped from outside. */
-export type Stop = Data.TaggedEnum<{
+/** What ends the time of a runner: itself, or something from outside. */
+export type Ending = Data.TaggedEnum<{
+  Ran: { readonly exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError> }
   Canceled: { readonly state: JobState }
   Lost: {}
   Shutdown: {}
 }>
 
-export const Stop = Data.taggedEnum<Stop>()
+export const Ending = Data.taggedEnum<Ending>()
 
 /** A job that holds a slot. */
 export interface InFlight {
   readonly job: ScheduledJob
-  readonly stop: Deferred.Deferred<Stop>
+  /** The first one counts. */
+  readonly ending: Deferred.Deferred<Ending>
+  /** How often it could not be started before. */
+  readonly failures: number
 }
+
+export const end = ({ ending }: InFlight, how: Ending): void => void Deferred.doneUnsafe(ending, Exit.succeed(how))
 
 /** How a job left its slot. */
 export type Departure = Data.TaggedEnum<{
@@ -49,52 +58,66 @@ export interface World {
   readonly settings: Settings
   readonly client: StacksClient.Service
   readonly runner: JobRunner.Service
+  readonly registration: Registration
   readonly notifications: Notifications.Service
   readonly states: StatePoll
   /** For what has to get done, however long the service is away. */
   readonly patient: RetryPolicy.Policy
   readonly emit: (event: StackEvent) => Effect.Effect<void>
-  /** Registers the stack again, if it is still the registration that the caller saw. */
-  readonly recover: Effect.Effect<void, StacksError>
 }
 
+/** How often a job is started at most. */
+const maxTries = 5
+
 /** Runs a job that is reserved, and sees to its end. */
-export const live = (world: World, { job, stop }: InFlight, mayTryAgain: boolean): Effect.Effect<Departure> =>
-  Effect.gen(function* () {
-    const sinceScheduled = Duration.millis(
-      Math.max(0, (yield* Clock.currentTimeMillis) - DateTime.toEpochMillis(job.scheduledAt))
-    )
-    yield* world.emit(StackEvent.Started({ job, sinceScheduled }))
-    const context = yield* makeContext(world, job)
-    yield* world.states.join(
-      {
-        jobUuid: job.id,
-        onState: (state) => {
-          if (state !== undefined && isOver(state)) Deferred.doneUnsafe(stop, Effect.succeed(Stop.Canceled({ state })))
-        },
-        onFatal: () => {}
-      },
-      world.settings.stateInterval
-    )
-    const end = yield* Effect.raceFirst(Effect.exit(world.runner.run(context)), Deferred.await(stop))
-    if (!Exit.isExit(end)) return yield* stopped(world, job, end)
-    if (Exit.isSuccess(end)) {
-      yield* end.value._tag === "AgentOwned" ? letGo(world, job) : finish(world, job, end.value)
+export const live = Effect.fnUntraced(function* (
+  world: World,
+  entry: InFlight
+): Effect.fn.Return<Departure, never, Scope.Scope> {
+  const { ending, failures, job } = entry
+  if (failures > 0) {
+    // It has waited, and nobody watched it meanwhile.
+    const state = yield* stateOf(world, job)
+    if (state !== undefined && isOver(state)) {
+      yield* world.emit(StackEvent.Canceled({ job, state }))
       return Departure.Done()
     }
-    const error = Cause.squash(end.cause)
-    const message = Predicate.isError(error) ? error.message : String(error)
-    if (error instanceof JobRunner.JobRunnerError && error.tryAgain === true && mayTryAgain) {
-      return Departure.TryAgain({ message })
-    }
-    yield* fail(world, job, message === "" ? "The runner failed without a message" : message)
-    return Departure.Done()
-  }).pipe(
-    Effect.scoped,
-    Effect.withSpan("Stack.job", {
-      attributes: { "stacksapi.job_uuid": job.id, "stacksapi.stack_key": world.settings.key }
-    })
+  }
+  const now = yield* Clock.currentTimeMillis
+  const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(job.scheduledAt)))
+  yield* world.emit(StackEvent.Started({ job, sinceScheduled }))
+  const context = yield* makeContext(world, job)
+  yield* world.states.join(
+    {
+      jobUuid: job.id,
+      onState: (state) => {
+        if (state !== undefined && isOver(state)) end(entry, Ending.Canceled({ state }))
+      },
+      onFatal: () => {}
+    },
+    world.settings.stateInterval
   )
+  // In a fiber of its own, so that whatever it does to itself is its own end only.
+  const running = yield* Effect.forkChild(
+    Effect.suspend(() => world.runner.run(context)),
+    { startImmediately: true }
+  )
+  running.addObserver((exit) => end(entry, Ending.Ran({ exit })))
+  const how = yield* Deferred.await(ending)
+  if (how._tag === "Ran") return yield* afterRun(world, entry, how.exit)
+  yield* Fiber.interrupt(running)
+  switch (how._tag) {
+    case "Canceled":
+      yield* world.emit(StackEvent.Canceled({ job, state: how.state }))
+      break
+    case "Lost":
+      yield* world.emit(StackEvent.Lost({ job }))
+      break
+    case "Shutdown":
+      yield* fail(world, job, "The stack shut down before the job had ended")
+  }
+  return Departure.Done()
+}, Effect.scoped)
 
 /** Whether the runner of a job in this state has nothing left to do. */
 const isOver = (state: JobState): boolean =>
@@ -104,19 +127,34 @@ const isOver = (state: JobState): boolean =>
   state === "timing_out" ||
   state === "expired"
 
+/** The state of a job as the service has it now; undefined where it won't tell. */
+export const stateOf = (
+  { client, registration, settings }: World,
+  job: ScheduledJob
+): Effect.Effect<JobState | undefined> =>
+  lookUp(client, settings.key, job.id).pipe(
+    // The lookup is shared with others, and goes on when they have left: it must have an end of its own.
+    RetryPolicy.withPolicy(RetryPolicy.standard),
+    registration.rescue,
+    ask,
+    Effect.catch(() => Effect.succeed(undefined))
+  )
+
 // -----------------------------------------------------------------------------
 // What the runner gets
 // -----------------------------------------------------------------------------
 
 const makeContext = Effect.fnUntraced(function* (
-  { client, notifications, settings: { key: stackKey, reservationExpiry } }: World,
+  { client, notifications, registration, settings: { key: stackKey, reservationExpiry } }: World,
   job: ScheduledJob
 ): Effect.fn.Return<JobRunner.JobContext> {
-  const details = yield* Effect.cached(readAgain(client.getJob({ stackKey, jobUuid: job.id })))
+  const details = yield* Effect.cached(
+    client.getJob({ stackKey, jobUuid: job.id }).pipe(registration.rescue, readAgain)
+  )
   const acquisitionToken = yield* Effect.cached(
-    readAgain(
-      client.issueJobAcquisitionTokens({ stackKey, jobUuids: [job.id], tokenLifetime: reservationExpiry })
-    ).pipe(
+    client.issueJobAcquisitionTokens({ stackKey, jobUuids: [job.id], tokenLifetime: reservationExpiry }).pipe(
+      registration.rescue,
+      readAgain,
       Effect.flatMap(({ tokens: [issued] }) =>
         issued === undefined
           ? Effect.fail(
@@ -129,73 +167,84 @@ const makeContext = Effect.fnUntraced(function* (
   return { job, stackKey, details, acquisitionToken, notify: (text) => notifications.notify(job.id, text) }
 })
 
-/** An answer that does not decode may have been mangled on its way: what only reads is worth asking for again. */
-const readAgain = <A>(effect: Effect.Effect<A, StacksError>): Effect.Effect<A, StacksError> =>
-  Effect.retry(effect, {
-    schedule: Schedule.spaced("1 second"),
-    times: 5,
-    while: (error) => error._tag === "DecodeError"
-  })
-
 // -----------------------------------------------------------------------------
 // Ends
 // -----------------------------------------------------------------------------
 
-const stopped = Effect.fnUntraced(function* (world: World, job: ScheduledJob, stop: Stop): Effect.fn.Return<Departure> {
-  switch (stop._tag) {
-    case "Canceled":
-      yield* world.emit(StackEvent.Canceled({ job, state: stop.state }))
-      break
-    case "Lost":
-      yield* world.emit(StackEvent.Lost({ job }))
-      break
-    case "Shutdown":
-      yield* fail(world, job, "The stack shut down before the job had ended")
+const afterRun = Effect.fnUntraced(function* (
+  world: World,
+  { failures, job }: InFlight,
+  exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError>
+): Effect.fn.Return<Departure> {
+  if (Exit.isSuccess(exit)) {
+    yield* exit.value._tag === "AgentOwned" ? letGo(world, job) : finish(world, job, exit.value)
+    return Departure.Done()
   }
+  const error = Cause.squash(exit.cause)
+  const text = Predicate.isError(error) ? error.message : String(error)
+  const message = text === "" ? "The runner failed without a message" : text
+  if (error instanceof JobRunner.JobRunnerError && error.tryAgain === true && failures + 1 < maxTries) {
+    return Departure.TryAgain({ message })
+  }
+  yield* fail(world, job, message)
   return Departure.Done()
 })
 
 /** Makes sure that an agent has the job: one that died before it acquired the job leaves it reserved. */
 const letGo = Effect.fnUntraced(function* (world: World, job: ScheduledJob): Effect.fn.Return<void> {
-  const state = yield* lookUp(world.client, world.settings.key, job.id).pipe(
-    RetryPolicy.withPolicy(world.patient),
-    // Not knowing is no reason to finish a job that an agent may be running.
-    Effect.catch(() => Effect.succeed(undefined))
-  )
-  if (state === "reserved") return yield* fail(world, job, "The agent ended without acquiring the job")
-  yield* world.emit(StackEvent.AgentOwned({ job, state }))
+  const state = yield* stateOf(world, job)
+  switch (state) {
+    case "reserved":
+      return yield* fail(world, job, "The agent ended without acquiring the job")
+    case "scheduled":
+      return yield* world.emit(StackEvent.Lost({ job }))
+    default:
+      // Not knowing is no reason to finish a job that an agent may be running.
+      return yield* world.emit(StackEvent.AgentOwned({ job, state }))
+  }
 })
 
-const finish = Effect.fnUntraced(function* (
+const finish = (
   world: World,
   job: ScheduledJob,
-  end: Extract<JobRunner.JobOutcome, { readonly _tag: "Finished" }>
-): Effect.fn.Return<void> {
-  const { detail, exitStatus, signalReason } = end
-  const taken = yield* tell(world, job, { exitStatus, detail: detail === "" ? "finished" : detail, signalReason })
-  if (taken) yield* world.emit(StackEvent.Finished({ job, exitStatus, detail }))
-})
+  { detail, exitStatus, signalReason }: Extract<JobRunner.JobOutcome, { readonly _tag: "Finished" }>
+): Effect.Effect<void> =>
+  tell(
+    world,
+    job,
+    { exitStatus, detail: detail === "" ? "finished" : detail, signalReason },
+    StackEvent.Finished({ job, exitStatus, detail })
+  )
 
-const fail = Effect.fnUntraced(function* (world: World, job: ScheduledJob, detail: string): Effect.fn.Return<void> {
-  const taken = yield* tell(world, job, { exitStatus: -1, detail, signalReason: "stack_error" })
-  if (taken) yield* world.emit(StackEvent.Failed({ job, detail }))
-})
+const fail = (world: World, job: ScheduledJob, detail: string): Effect.Effect<void> =>
+  tell(world, job, { exitStatus: -1, detail, signalReason: "stack_error" }, StackEvent.Failed({ job, detail }))
 
-/** Tells the service how a job ended, until the service takes it; whether it did. */
+/** Tells the service how a job ended, until the service has taken it or refused it for good. */
 const tell = (
   world: World,
   job: ScheduledJob,
-  end: { readonly exitStatus: number; readonly detail: string; readonly signalReason: string | undefined }
-): Effect.Effect<boolean> => {
-  const { client, settings } = world
-  const request = client
-    .finishJob({ stackKey: settings.key, jobUuid: job.id, ...end })
-    .pipe(RetryPolicy.withPolicy(world.patient))
-  const isGone = (error: StacksError) => error instanceof ErrorResponse && error.reason._tag === "NotFound"
-  return request.pipe(
-    // The stack may have lapsed: once it is registered again the service knows the job.
-    Effect.catchIf(isGone, () => Effect.andThen(world.recover, request)),
-    Effect.as(true),
-    Effect.catch((error) => Effect.as(world.emit(StackEvent.GivenUp({ job, error })), false))
+  end: { readonly exitStatus: number; readonly detail: string; readonly signalReason: string | undefined },
+  taken: StackEvent
+): Effect.Effect<void> =>
+  world.client.finishJob({ stackKey: world.settings.key, jobUuid: job.id, ...end }).pipe(
+    RetryPolicy.withPolicy(world.patient),
+    world.registration.rescue,
+    Effect.matchEffect({
+      onSuccess: () => world.emit(taken),
+      onFailure: (error) => Effect.flatMap(whyRefused(world, job, error), world.emit)
+    })
   )
-}
+
+/** A job that somebody else has ended, or has now, is no failure of ours. */
+const whyRefused = (world: World, job: ScheduledJob, error: StacksError): Effect.Effect<StackEvent> =>
+  error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
+    ? Effect.map(stateOf(world, job), (state) =>
+        state === undefined
+          ? StackEvent.GivenUp({ job, error })
+          : isOver(state)
+            ? StackEvent.Canceled({ job, state })
+            : isAgentOwned(state)
+              ? StackEvent.AgentOwned({ job, state })
+              : StackEvent.GivenUp({ job, error })
+      )
+    : Effect.succeed(StackEvent.GivenUp({ job, error }))

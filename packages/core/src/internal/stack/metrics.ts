@@ -1,38 +1,80 @@
 /** What a stack counts and measures, from its start on. */
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type { StackEvent } from "../../StackEvent.ts"
 
-/** Jobs by what became of them; the attribute `outcome` is the event's name. */
-export const jobs = Metric.counter("stacksapi_jobs", { description: "Jobs by outcome", incremental: true })
+const jobs = Metric.counter("stacksapi_jobs", { description: "Jobs by outcome", incremental: true })
 
-/** From a job's `scheduledAt` to its start, in seconds. */
-export const queueToStart = Metric.histogram("stacksapi_queue_to_start_seconds", {
-  description: "Time from scheduling to start",
+const outcomes = {
+  Finished: Metric.withAttributes(jobs, { outcome: "Finished" }),
+  AgentOwned: Metric.withAttributes(jobs, { outcome: "AgentOwned" }),
+  Failed: Metric.withAttributes(jobs, { outcome: "Failed" }),
+  Canceled: Metric.withAttributes(jobs, { outcome: "Canceled" }),
+  Lost: Metric.withAttributes(jobs, { outcome: "Lost" }),
+  GivenUp: Metric.withAttributes(jobs, { outcome: "GivenUp" }),
+  NotReserved: Metric.withAttributes(jobs, { outcome: "NotReserved" }),
+  Quarantined: Metric.withAttributes(jobs, { outcome: "Quarantined" })
+}
+
+const reserved = Metric.counter("stacksapi_jobs_reserved", {
+  description: "Jobs that were reserved",
+  incremental: true
+})
+
+const started = Metric.counter("stacksapi_jobs_started", { description: "Jobs that were started", incremental: true })
+
+const queueToStart = Metric.histogram("stacksapi_queue_to_start_seconds", {
+  description: "Time from a job's scheduling to its start",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
 })
 
-export const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: "Slots that are free" })
+const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: "Slots that are free" })
 
-export const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
+const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
 
-export const polls = Metric.counter("stacksapi_polls", { description: "Looks at the queue", incremental: true })
+const jobsWaiting = Metric.gauge("stacksapi_jobs_waiting", {
+  description: "Jobs that may start and wait for a slot, as far as the last poll saw them"
+})
 
-export const troubles = Metric.counter("stacksapi_troubles", {
+const polls = Metric.counter("stacksapi_polls", { description: "Looks at the queue", incremental: true })
+
+const troubles = Metric.counter("stacksapi_troubles", {
   description: "Requests that failed and were to be tried again",
   incremental: true
 })
 
+const registrations = Metric.counter("stacksapi_registrations", {
+  description: "Registrations of the stack, the first one and those after it was forgotten",
+  incremental: true
+})
+
+/** Makes the counters exist, so that a rate over them is right from the first event on. */
+export const init = (context: Context.Context<never>): void => {
+  const counters = [...Object.values(outcomes), reserved, started, polls, troubles, registrations]
+  for (const counter of counters) counter.updateUnsafe(0, context)
+}
+
 /** Counts what an event says. */
-export const count = (event: StackEvent): Effect.Effect<void> => {
+export const count = (event: StackEvent, context: Context.Context<never>): void => {
   switch (event._tag) {
+    case "Registered":
+    case "ReRegistered":
+      registrations.updateUnsafe(1, context)
+      break
     case "Polled":
-      return Metric.update(polls, 1)
+      polls.updateUnsafe(1, context)
+      break
     case "Troubled":
-      return Metric.update(troubles, 1)
+      troubles.updateUnsafe(1, context)
+      break
+    case "Reserved":
+      reserved.updateUnsafe(1, context)
+      break
     case "Started":
-      return Metric.update(queueToStart, Duration.toSeconds(event.sinceScheduled))
+      started.updateUnsafe(1, context)
+      queueToStart.updateUnsafe(Duration.toSeconds(event.sinceScheduled), context)
+      break
     case "Finished":
     case "AgentOwned":
     case "Failed":
@@ -41,8 +83,16 @@ export const count = (event: StackEvent): Effect.Effect<void> => {
     case "GivenUp":
     case "NotReserved":
     case "Quarantined":
-      return Metric.update(Metric.withAttributes(jobs, { outcome: event._tag }), 1)
-    default:
-      return Effect.void
+      outcomes[event._tag].updateUnsafe(1, context)
   }
+}
+
+/** How full the stack is. */
+export const measure = (
+  levels: { readonly inFlight: number; readonly free: number; readonly waiting: number },
+  context: Context.Context<never>
+): void => {
+  jobsInFlight.updateUnsafe(levels.inFlight, context)
+  slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)
+  jobsWaiting.updateUnsafe(levels.waiting, context)
 }

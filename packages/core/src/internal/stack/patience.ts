@@ -1,17 +1,35 @@
-/** The retry policy of what a stack has to get done, however long the service is away. */
+/** How often and how long a stack asks. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { StacksError } from "../../StacksError.ts"
 
-/** 1, 2, 4 … 30 seconds, a fifth more or less, for as long as it takes; `Retry-After` goes before. */
+/** How long each of the last words to the service may take. */
+export const farewellTimeout = Duration.seconds(5)
+
+/** 1, 2, 4 … 30 seconds, a fifth more or less, for as long as it takes. */
+const growing = Schedule.exponential("1 second").pipe(
+  Schedule.setInputType<StacksError>(),
+  Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
+  Schedule.jittered
+)
+
+/** For what has to get done, however long the service is away; `Retry-After` goes before. */
 export const patient = (onFailure: (error: StacksError) => Effect.Effect<void>): RetryPolicy.Policy =>
-  RetryPolicy.make(
-    Schedule.exponential("1 second").pipe(
-      Schedule.setInputType<StacksError>(),
-      Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
-      Schedule.jittered,
-      Schedule.tap(({ input }) => onFailure(input))
-    )
-  ).pipe(RetryPolicy.honorRetryAfter())
+  RetryPolicy.make(Schedule.tap(growing, ({ input }) => onFailure(input))).pipe(RetryPolicy.honorRetryAfter())
+
+/** For what has little time. */
+export const brief: RetryPolicy.Policy = RetryPolicy.make(Schedule.spaced("500 millis"))
+
+/** An answer that does not decode may have been mangled on its way: what may be sent twice is worth asking for again. */
+export const readAgain = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effect.Effect<A, StacksError, R> =>
+  Effect.retry(effect, {
+    schedule: Schedule.spaced("1 second"),
+    times: 5,
+    while: (error) => error._tag === "DecodeError"
+  })
+
+/** Asks until there is an answer or a refusal. */
+export const ask = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effect.Effect<A, StacksError, R> =>
+  Effect.retry(effect, { schedule: growing, while: (error) => error.isRetryable || error._tag === "DecodeError" })

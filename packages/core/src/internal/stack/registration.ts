@@ -1,0 +1,69 @@
+/** The service's knowing of the stack: given at the start, and again whenever the service has forgotten it. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isNotFound } from "./fatal.ts"
+import { brief, farewellTimeout, readAgain } from "./patience.ts"
+import type { Settings } from "./settings.ts"
+
+export interface Registration {
+  /** Which registration is in force: another number after each. */
+  readonly current: () => number
+  /** Registers again, unless that was done since the registration that the caller saw. */
+  readonly renew: (seen: number) => Effect.Effect<void, StacksError>
+  /** Registers again where a request is answered 404, and makes the request once more. */
+  readonly rescue: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
+}
+
+/** Registers; when the scope closes it deregisters. */
+export const make = Effect.fnUntraced(function* (
+  client: StacksClient.Service,
+  { key, metadata, queueKey, type }: Settings,
+  patient: RetryPolicy.Policy,
+  emit: (event: StackEvent) => Effect.Effect<void>
+): Effect.fn.Return<Registration, StacksError, Scope.Scope> {
+  const stackKey = key
+  const register = client
+    .registerStack({ key, type, queueKey, metadata })
+    .pipe(RetryPolicy.withPolicy(patient), readAgain, Effect.asVoid)
+
+  yield* register
+  yield* Effect.addFinalizer(() =>
+    client.deregisterStack({ stackKey }).pipe(
+      RetryPolicy.withPolicy(brief),
+      Effect.timeout(farewellTimeout),
+      Effect.catch((error) => Effect.logWarning(`The stack could not be deregistered: ${error.message}`))
+    )
+  )
+  yield* emit(StackEvent.Registered({ stackKey, queueKey }))
+
+  let current = 1
+  const oneAtATime = yield* Semaphore.make(1)
+  const renew = (seen: number): Effect.Effect<void, StacksError> =>
+    oneAtATime.withPermit(
+      Effect.suspend(() =>
+        current === seen
+          ? Effect.andThen(
+              register,
+              Effect.suspend(() => {
+                current++
+                return emit(StackEvent.ReRegistered({ stackKey, queueKey }))
+              })
+            )
+          : Effect.void
+      )
+    )
+  return {
+    current: () => current,
+    renew,
+    rescue: (request) =>
+      Effect.suspend(() => {
+        const seen = current
+        return Effect.catchIf(request, isNotFound, () => Effect.andThen(renew(seen), request))
+      })
+  }
+})
