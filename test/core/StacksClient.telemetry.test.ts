@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy } from "@stacksapi/core"
 import { Effect, Exit, Option, References, Schedule, type Tracer } from "effect"
 import { patiently } from "../support/patience.ts"
-import { record } from "../support/recording.ts"
+import { type Recording, record } from "../support/recording.ts"
 import { answers, calls, jobUuid, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -93,12 +93,14 @@ describe("spans", () => {
   )
 })
 
+const debugLines = (recording: Recording) => recording.logs.filter(({ level }) => level === "Debug")
+
 describe("debug log lines", () => {
   it.effect("two for each attempt, under one request id", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
       assert.deepStrictEqual(
-        recording.logs.map(({ message }) => message),
+        debugLines(recording).map(({ message }) => message),
         [
           "sending request",
           "request failed",
@@ -108,8 +110,7 @@ describe("debug log lines", () => {
           "received response"
         ]
       )
-      assert.isTrue(recording.logs.every(({ level }) => level === "Debug"))
-      const ids = recording.logs.map(({ annotations }) => String(annotations["request_id"]))
+      const ids = debugLines(recording).map(({ annotations }) => String(annotations["request_id"]))
       for (const [index, id] of ids.entries()) {
         assert.match(id, uuid)
         if (index % 2 === 1) assert.strictEqual(id, ids[index - 1])
@@ -140,7 +141,7 @@ describe("debug log lines", () => {
   it.effect("have the request id of the span", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
-      const inLogs = new Set(recording.logs.map(({ annotations }) => annotations["request_id"]))
+      const inLogs = new Set(debugLines(recording).map(({ annotations }) => annotations["request_id"]))
       const inSpans = new Set(recording.spans.slice(1).map((span) => span.attributes.get("stacksapi.request_id")))
       assert.deepStrictEqual(inLogs, inSpans)
       assert.strictEqual(inSpans.size, 3)
@@ -149,9 +150,7 @@ describe("debug log lines", () => {
 
   it.effect("each run of a call has ids of its own", () =>
     Effect.gen(function* () {
-      const ids = (recording: {
-        readonly logs: ReadonlyArray<{ readonly annotations: Readonly<Record<string, unknown>> }>
-      }) => recording.logs.map(({ annotations }) => annotations["request_id"])
+      const ids = (recording: Recording) => debugLines(recording).map(({ annotations }) => annotations["request_id"])
       const one = yield* record(thirdTime)
       const other = yield* record(thirdTime)
       assert.strictEqual(new Set([...ids(one.recording), ...ids(other.recording)]).size, 6)
@@ -193,7 +192,18 @@ describe("debug log lines", () => {
       const { recording } = yield* record(
         patiently(Effect.exit(calls.getJob(client))).pipe(Effect.provideService(References.MinimumLogLevel, "Info"))
       )
-      assert.deepStrictEqual(recording.logs, [])
+      assert.deepStrictEqual(debugLines(recording), [])
+    })
+  )
+})
+
+describe("a call that is tried again", () => {
+  it.effect("says so at the level Info: what failed, and when the next attempt comes", () =>
+    Effect.gen(function* () {
+      const { recording } = yield* record(thirdTime)
+      const lines = recording.logs.filter(({ level }) => level === "Info").map(({ message }) => message)
+      assert.lengthOf(lines, 2)
+      for (const line of lines) assert.match(String(line), /^getJob failed, next attempt in .*: GET http/)
     })
   )
 })

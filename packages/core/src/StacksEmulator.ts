@@ -341,3 +341,27 @@ export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, StacksEm
 export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEmulator> = Layer.unwrap(
   Effect.map(StacksEmulator, ({ baseUrl, token }) => StacksClient.layer({ baseUrl, token }))
 ).pipe(Layer.provide(layerHttpClient))
+
+/**
+ * The emulated service and a `StacksClient` of it, in process: what a test needs.
+ *
+ * **Example** (A test's layer)
+ *
+ * ```ts
+ * import * as StacksClient from "@stacksapi/core/StacksClient"
+ * import { StacksEmulator } from "@stacksapi/core/testing"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const emulator = yield* StacksEmulator.StacksEmulator
+ *   const client = yield* StacksClient.StacksClient
+ *   yield* emulator.addJobs([{ queueKey: "default" }])
+ *   return yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" })
+ * }).pipe(Effect.provide(StacksEmulator.layerTest()))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerTest = (options?: Options): Layer.Layer<StacksEmulator | StacksClient.StacksClient> =>
+  Layer.provideMerge(layerClient, layer(options))

@@ -187,6 +187,7 @@ const setRawBody = (self: object, rawBody: string) =>
  */
 export class ErrorResponse<out R extends ErrorReason = ErrorReason> extends Data.TaggedError("ErrorResponse")<
   RequestInfo & {
+    readonly message: string
     readonly status: number
     readonly headers: Headers.Headers
     readonly reason: R
@@ -203,8 +204,8 @@ export class ErrorResponse<out R extends ErrorReason = ErrorReason> extends Data
       readonly rawBody: string
     }
   ) {
-    const { rawBody, ...rest } = props
-    super(rest as typeof rest & { readonly reason: R })
+    const { headers, method, operation, rawBody, reason, status, url } = props
+    super({ message: `${method} ${url}: ${status} ${reason.message}`, operation, method, url, status, headers, reason })
     setRawBody(this, rawBody)
   }
 
@@ -216,10 +217,6 @@ export class ErrorResponse<out R extends ErrorReason = ErrorReason> extends Data
   /** How long the service asks to wait before the next attempt. */
   get retryAfter(): Duration.Duration | undefined {
     return "retryAfter" in this.reason ? this.reason.retryAfter : undefined
-  }
-
-  override get message(): string {
-    return `${this.method} ${this.url}: ${this.status} ${this.reason.message}`
   }
 }
 
@@ -250,20 +247,20 @@ export type TransportFailure =
  * @since 0.1.0
  * @category errors
  */
-export class TransportError extends Data.TaggedError("TransportError")<
-  RequestInfo & {
-    readonly kind: TransportFailure
-    /** Whether the service may have acted on the request. */
-    readonly mayHaveBeenProcessed: boolean
-    readonly description: string
-    readonly cause?: unknown
-  }
-> {
+export class TransportError extends Data.TaggedError("TransportError")<TransportProps & { readonly message: string }> {
   readonly isRetryable = true
 
-  override get message(): string {
-    return `${this.method} ${this.url}: ${this.description}`
+  constructor(props: TransportProps) {
+    super({ ...props, message: `${props.method} ${props.url}: ${props.description}` })
   }
+}
+
+interface TransportProps extends RequestInfo {
+  readonly kind: TransportFailure
+  /** Whether the service may have acted on the request. */
+  readonly mayHaveBeenProcessed: boolean
+  readonly description: string
+  readonly cause?: unknown
 }
 
 /**
@@ -280,6 +277,7 @@ export class TransportError extends Data.TaggedError("TransportError")<
  */
 export class DecodeError extends Data.TaggedError("DecodeError")<
   RequestInfo & {
+    readonly message: string
     readonly status: number
     readonly headers: Headers.Headers
     /** What is wrong with the body, and where. */
@@ -298,12 +296,9 @@ export class DecodeError extends Data.TaggedError("DecodeError")<
     }
   ) {
     const { rawBody, ...rest } = props
-    super(rest)
+    const { issue, method, status, url } = rest
+    super({ ...rest, message: `${method} ${url}: ${status} with a body that does not decode: ${issue}` })
     setRawBody(this, rawBody)
-  }
-
-  override get message(): string {
-    return `${this.method} ${this.url}: ${this.status} with a body that does not decode: ${this.issue}`
   }
 }
 
@@ -313,17 +308,17 @@ export class DecodeError extends Data.TaggedError("DecodeError")<
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Data.TaggedError("InvalidRequest")<
-  RequestInfo & {
-    /** What is wrong with the request, and where. */
-    readonly issue: string
-  }
-> {
+export class InvalidRequest extends Data.TaggedError("InvalidRequest")<InvalidProps & { readonly message: string }> {
   readonly isRetryable = false
 
-  override get message(): string {
-    return `${this.operation}: ${this.issue}`
+  constructor(props: InvalidProps) {
+    super({ ...props, message: `${props.operation}: ${props.issue}` })
   }
+}
+
+interface InvalidProps extends RequestInfo {
+  /** What is wrong with the request, and where. */
+  readonly issue: string
 }
 
 /**
@@ -332,17 +327,21 @@ export class InvalidRequest extends Data.TaggedError("InvalidRequest")<
  * @since 0.1.0
  * @category errors
  */
-export class NotificationRejected extends Data.TaggedError("NotificationRejected")<{
-  readonly jobUuid: string
-  /** The service's text, for example `job stack notification count exceeded`. */
-  readonly error: string
-}> {
+export class NotificationRejected extends Data.TaggedError("NotificationRejected")<
+  RejectedProps & { readonly message: string }
+> {
   readonly operation = "createStackNotification"
   readonly isRetryable = false
 
-  override get message(): string {
-    return `The notification about job ${this.jobUuid} was rejected: ${this.error}`
+  constructor(props: RejectedProps) {
+    super({ ...props, message: `The notification about job ${props.jobUuid} was rejected: ${props.error}` })
   }
+}
+
+interface RejectedProps {
+  readonly jobUuid: string
+  /** The service's text, for example `job stack notification count exceeded`. */
+  readonly error: string
 }
 
 /**
@@ -352,18 +351,22 @@ export class NotificationRejected extends Data.TaggedError("NotificationRejected
  * @since 0.1.0
  * @category errors
  */
-export class CursorStalled extends Data.TaggedError("CursorStalled")<{
-  /** The cursor that came with the last page. */
-  readonly cursor: string | null
-}> {
+export class CursorStalled extends Data.TaggedError("CursorStalled")<StalledProps & { readonly message: string }> {
   readonly operation = "listScheduledJobs"
   readonly isRetryable = false
 
-  override get message(): string {
-    return this.cursor === null || this.cursor === ""
-      ? `${this.operation}: another page follows, but there is no cursor to ask for it`
-      : `${this.operation}: the cursor "${this.cursor}" was used before, it does not advance`
+  constructor({ cursor }: StalledProps) {
+    const message =
+      cursor === null || cursor === ""
+        ? "listScheduledJobs: another page follows, but there is no cursor to ask for it"
+        : `listScheduledJobs: the cursor "${cursor}" was used before, it does not advance`
+    super({ cursor, message })
   }
+}
+
+interface StalledProps {
+  /** The cursor that came with the last page. */
+  readonly cursor: string | null
 }
 
 // -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 import * as Http from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
+import * as NodeStacksClient from "./NodeStacksClient.ts"
 
 /**
  * How the emulator is set up and where it listens.
@@ -77,7 +79,8 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  * **Example** (An emulator for another program)
  *
  * ```ts
- * import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+ * import type * as StacksClient from "@stacksapi/core/StacksClient"
+import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
  * import * as NodeStacksEmulator from "@stacksapi/node/NodeStacksEmulator"
  * import * as Console from "effect/Console"
  * import * as Effect from "effect/Effect"
@@ -95,6 +98,16 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  */
 export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, ListenError> =>
   Layer.effect(StacksEmulator.StacksEmulator, make(options))
+
+/**
+ * A `StacksClient` of the emulator, over real HTTP.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEmulator.StacksEmulator> = Layer.unwrap(
+  Effect.map(StacksEmulator.StacksEmulator, ({ baseUrl, token }) => NodeStacksClient.layer({ baseUrl, token }))
+)
 
 // -----------------------------------------------------------------------------
 // Requests

@@ -6,7 +6,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Headers from "effect/http/Headers"
@@ -18,6 +18,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import * as RateLimit from "../RateLimit.ts"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import type { Operation } from "../StacksApi.ts"
@@ -192,9 +193,15 @@ const retryAfterFailure = <A>(
       isFirst = false
       return Effect.fail(failure)
     }),
-    { schedule, while: (error) => error.isRetryable }
+    { schedule: Schedule.tap(schedule, announce), while: (error) => error.isRetryable }
   )
 }
+
+/** A caller who waits for retries should not wait in silence. */
+const announce = ({ attempt, duration, input }: Schedule.Metadata<unknown, StacksError.StacksError>) =>
+  Effect.logInfo(`${input.operation} failed, next attempt in ${Duration.format(duration)}: ${input.message}`).pipe(
+    Effect.annotateLogs({ operation: input.operation, retry: attempt })
+  )
 
 /** What is wrong with the client's own settings, so that no call can be sent. The token is not shown. */
 const findBrokenSetup = (token: string, baseUrl: string, userAgent: string): string | undefined => {
