@@ -1,7 +1,6 @@
 /** How a client is set up. */
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, StacksSchema } from "@stacksapi/core"
-import { NodeStacksClient } from "@stacksapi/node"
 import { ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { answers, calls, jobUuid, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
@@ -72,14 +71,6 @@ describe("layerConfig", () => {
       )
       yield* calls.getJob(Context.get(context, StacksClient.StacksClient))
       assert.match(service.requests[0]?.headers["user-agent"] ?? "", /^mine\/1 stacksapi-effect\//)
-    })
-  )
-
-  it.effect("on Node too", () =>
-    Effect.gen(function* () {
-      const layer = Layer.provide(NodeStacksClient.layerConfig, environment({}))
-      const error = yield* Effect.flip(Layer.build(layer))
-      assert.include(String(error), "BUILDKITE_CLUSTER_TOKEN")
     })
   )
 })
