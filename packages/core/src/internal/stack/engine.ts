@@ -305,7 +305,8 @@ const start = Effect.fnUntraced(function* (
       const time = until - now()
       if (time <= 0) return false
       hunger.closeUnsafe()
-      yield* Effect.timeoutOption(hunger.await, time)
+      // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+      yield* Effect.timeoutOption(hunger.await, Math.ceil(time))
     }
     return now() < until
   })

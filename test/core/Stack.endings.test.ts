@@ -1,0 +1,330 @@
+/** How a job's time in a stack ends, whatever its runner does. */
+import { assert, describe, it } from "@effect/vitest"
+import { JobRunner, RateLimit } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Data, Duration, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { addJobs, census, countOf, done, emulated, jobOf, type Run, start, takes } from "../support/stacks.ts"
+
+class Broken extends Data.TaggedError("Broken")<{ readonly message: string }> {}
+
+/** Runs one job with a runner, and tells what became of both. */
+const runOne = (run: Run) =>
+  Effect.gen(function* () {
+    const [id = ""] = yield* addJobs(1)
+    const stack = yield* start(run, { maxInFlight: 1 })
+    yield* TestClock.adjust("2 seconds")
+    const { detail, exitStatus, signalReason, state } = yield* jobOf(id)
+    const last = stack.names().at(-1)
+    // Its slot is free: the next job is run.
+    const [next = ""] = yield* addJobs(1)
+    yield* TestClock.adjust("2 seconds")
+    assert.notStrictEqual((yield* jobOf(next)).state, "scheduled")
+    assert.isEmpty((yield* stack.status).inFlight)
+    return { job: { state, exitStatus, detail, signalReason }, last, finishes: yield* countOf("finishJob") }
+  }).pipe(Effect.scoped, Effect.provide(emulated()))
+
+const failed = (detail: string) => ({ state: "finished", exitStatus: -1, detail, signalReason: "stack_error" })
+
+describe("A job", () => {
+  it.effect("is finished with what its runner says, 0 included", () =>
+    Effect.gen(function* () {
+      const zero = yield* runOne(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "fine" })))
+      assert.deepInclude(zero.job, { state: "finished", exitStatus: 0, detail: "fine" })
+      assert.strictEqual(zero.last, "Finished")
+      const seven = yield* runOne(() =>
+        Effect.succeed(JobRunner.Finished({ exitStatus: 7, detail: "no", signalReason: "agent_stop" }))
+      )
+      assert.deepStrictEqual(seven.job, { state: "finished", exitStatus: 7, detail: "no", signalReason: "agent_stop" })
+    })
+  )
+
+  it.effect("is finished though its runner has no detail for it", () =>
+    Effect.gen(function* () {
+      const { job } = yield* runOne(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "" })))
+      assert.deepInclude(job, { state: "finished", exitStatus: 0, detail: "finished" })
+    })
+  )
+
+  it.effect("is finished with -1 and stack_error, once, when its runner fails", () =>
+    Effect.gen(function* () {
+      const { finishes, job, last } = yield* runOne(() => Effect.fail(new Broken({ message: "no machine" })))
+      assert.deepStrictEqual(job, failed("no machine"))
+      assert.strictEqual(last, "Failed")
+      assert.strictEqual(finishes, 2)
+    })
+  )
+
+  it.effect("is finished so when its runner fails with anything, dies, throws, or interrupts itself", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* runOne(() => Effect.fail("a text"))).job, failed("a text"))
+      assert.deepStrictEqual((yield* runOne(() => Effect.fail(new Broken({ message: "" })))).job, {
+        ...failed("The runner failed without a message")
+      })
+      assert.deepStrictEqual((yield* runOne(() => Effect.die(new Error("a mistake")))).job, failed("a mistake"))
+      assert.deepStrictEqual(
+        (yield* runOne(() => {
+          throw new Error("thrown")
+        })).job,
+        failed("thrown")
+      )
+      const byEffect = yield* runOne(() => Effect.interrupt)
+      assert.deepInclude(byEffect.job, { state: "finished", exitStatus: -1, signalReason: "stack_error" })
+      const byFiber = yield* runOne(() =>
+        Effect.withFiber((fiber) => Effect.andThen(Effect.forkDetach(Fiber.interrupt(fiber)), Effect.never))
+      )
+      assert.deepInclude(byFiber.job, { state: "finished", exitStatus: -1, signalReason: "stack_error" })
+      assert.strictEqual(byFiber.last, "Failed")
+    })
+  )
+
+  it.effect("is finished so when its runner never returns, and its author timed it out", () =>
+    Effect.gen(function* () {
+      const { job } = yield* runOne(() => Effect.timeout(Effect.never, "1 second"))
+      assert.deepInclude(job, { state: "finished", exitStatus: -1, signalReason: "stack_error" })
+    })
+  )
+
+  it.effect("is finished at once when no agent has acquired it though the runner says so", () =>
+    Effect.gen(function* () {
+      const { job, last } = yield* runOne(() => Effect.succeed(JobRunner.AgentOwned))
+      assert.deepStrictEqual(job, failed("The agent ended without acquiring the job"))
+      assert.strictEqual(last, "Failed")
+    })
+  )
+
+  it.effect("is left to the agent that has acquired it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start(({ acquisitionToken }) =>
+        Effect.gen(function* () {
+          yield* emulator.acquireJob(yield* acquisitionToken)
+          return JobRunner.AgentOwned
+        })
+      )
+      yield* TestClock.adjust("2 hours")
+      assert.strictEqual((yield* jobOf(id)).state, "running")
+      assert.strictEqual(yield* countOf("finishJob"), 0)
+      assert.deepStrictEqual(stack.names(), ["Registered", "Reserved", "Started", "AgentOwned"])
+      yield* emulator.completeJob(id, 3)
+      yield* TestClock.adjust("1 minute")
+      assert.deepInclude(yield* jobOf(id), { state: "finished", exitStatus: 3 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("is the agent's also when the runner fails after it has acquired the job", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start(({ job }) =>
+        Effect.andThen(emulator.acquireJob(job.id), Effect.die("lost sight of it"))
+      )
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* jobOf(id)).state, "running")
+      assert.strictEqual(stack.names().at(-1), "AgentOwned")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("that is canceled has its runner interrupted within one poll of states, and its slot is free", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const ids = yield* addJobs(1000)
+      let interrupted = 0
+      const stack = yield* start(
+        ({ job }) =>
+          Effect.andThen(
+            Number.parseInt(job.id.slice(-1), 16) < 8 ? emulator.acquireJob(job.id) : Effect.void,
+            Effect.never
+          ).pipe(Effect.onInterrupt(() => Effect.sync(() => void interrupted++))),
+        { maxInFlight: 1000 }
+      )
+      yield* TestClock.adjust("7 seconds")
+      assert.lengthOf((yield* stack.status).inFlight, 1000)
+      // Some of them are the agents', some only reserved.
+      const canceled = ids.slice(0, 500)
+      for (const id of canceled) yield* emulator.cancelJob(id)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(interrupted, 500)
+      assert.lengthOf((yield* stack.status).inFlight, 500)
+      assert.strictEqual(stack.names().filter((name) => name === "Canceled").length, 500)
+      assert.strictEqual(yield* countOf("finishJob"), 0)
+      yield* addJobs(500)
+      yield* TestClock.adjust("2 seconds")
+      assert.lengthOf((yield* stack.status).inFlight, 1000)
+    }).pipe(Effect.scoped, Effect.provide(RateLimit.layerNone), Effect.provide(emulated()))
+  )
+
+  it.effect("that was canceled before its runner failed counts as canceled", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const stack = yield* start(({ job }) => Effect.andThen(emulator.cancelJob(job.id), Effect.die("no more")))
+      yield* addJobs(1)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* census, { canceled: 1 })
+      assert.strictEqual(stack.names().at(-1), "Canceled")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("that can't be started is tried again after 5, 10, 20, 40 seconds, and then fails", () =>
+    Effect.gen(function* () {
+      const [id = ""] = yield* addJobs(1)
+      let tries = 0
+      const stack = yield* start(() =>
+        Effect.suspend(() => {
+          tries++
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+        })
+      )
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual(tries, 1)
+      assert.strictEqual((yield* stack.status).held, 1)
+      assert.strictEqual((yield* jobOf(id)).state, "reserved")
+      yield* TestClock.adjust("90 seconds")
+      assert.deepInclude(yield* jobOf(id), failed("no room"))
+      assert.strictEqual(tries, 5)
+      const delays = stack.seen.flatMap((event) =>
+        event._tag === "Quarantined" ? [Duration.toSeconds(event.delay)] : []
+      )
+      assert.deepStrictEqual(delays, [5, 10, 20, 40])
+      assert.strictEqual((yield* stack.status).held, 0)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("that is canceled while it waits for another try is not started again", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      let tries = 0
+      const stack = yield* start(() =>
+        Effect.suspend(() => {
+          tries++
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      yield* emulator.cancelJob(id)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(tries, 1)
+      assert.strictEqual(stack.names().at(-1), "Canceled")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("stays reserved for as long as it runs, and is nobody's business after that", () =>
+    Effect.gen(function* () {
+      const [id = ""] = yield* addJobs(1)
+      yield* start(takes("3 hours"), { reservationExpiry: "2 minutes", pollInterval: "1 minute" })
+      for (let i = 0; i < 10; i++) {
+        yield* TestClock.adjust("17 minutes")
+        assert.strictEqual((yield* jobOf(id)).state, "reserved")
+      }
+      yield* TestClock.adjust("12 minutes")
+      assert.strictEqual((yield* jobOf(id)).state, "finished")
+      const renewals = yield* countOf("batchReserveJobs")
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(yield* countOf("batchReserveJobs"), renewals)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("whose reservation is lost to another stack has its runner interrupted", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const { Fault } = StacksEmulator
+      let interrupted = 0
+      const runner: Run = ({ stackKey }) =>
+        stackKey === "other"
+          ? Effect.never
+          : Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
+      yield* addJobs(1)
+      const stack = yield* start(runner, { reservationExpiry: "1 minute" })
+      yield* TestClock.adjust("1 second")
+      yield* emulator.setFaults([Fault.Reset({ operations: ["batchReserveJobs"] })])
+      yield* TestClock.adjust("61 seconds")
+      yield* emulator.setFaults([])
+      yield* start(runner, { key: "other" })
+      yield* TestClock.adjust("30 seconds")
+      // One of them has it, the other has let go.
+      assert.isAtMost((yield* stack.status).inFlight.length, 1)
+      assert.strictEqual(interrupted, stack.names().includes("Lost") ? 1 : 0)
+      assert.strictEqual((yield* emulator.jobs)[0]?.state, "reserved")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("has its slot free and its runner cleaned up before the next one takes its place", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      let open = 0
+      let most = 0
+      yield* start(
+        () =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => {
+              open++
+              most = Math.max(most, open)
+            }),
+            () => Effect.never,
+            () =>
+              Effect.andThen(
+                Effect.sleep("3 seconds"),
+                Effect.sync(() => void open--)
+              )
+          ),
+        { maxInFlight: 2 }
+      )
+      const ids = yield* addJobs(6)
+      for (const id of ids) {
+        yield* emulator.cancelJob(id)
+        yield* TestClock.adjust("10 seconds")
+      }
+      assert.strictEqual(most, 2)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
+
+describe("What a runner gets", () => {
+  it.effect("details, a token and notifications, each asked for when it is used, and once", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1, { command: "make test", env: { CI: "true" } })
+      const requests = Effect.all([countOf("getJob"), countOf("issueJobAcquisitionTokens")]).pipe(
+        Effect.provideService(StacksEmulator.StacksEmulator, emulator)
+      )
+      const seen: Array<unknown> = []
+      yield* start(({ acquisitionToken, details, job, notify, stackKey }) =>
+        Effect.gen(function* () {
+          seen.push(stackKey, job.build.branch, yield* requests)
+          const [first, second] = yield* Effect.all([details, details], { concurrency: 2 })
+          seen.push(first.command, first.env, first === second)
+          const token = yield* acquisitionToken
+          seen.push(token === (yield* acquisitionToken), yield* requests)
+          yield* notify("hello")
+          return done
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("1 second")
+      const [job] = yield* emulator.jobs
+      assert.deepStrictEqual(seen, ["s", job?.build.branch, [0, 0], "make test", { CI: "true" }, true, true, [1, 1]])
+      assert.deepStrictEqual(
+        (yield* emulator.notifications).map(({ detail, jobUuid }) => [jobUuid, detail]),
+        [[job?.id, "hello"]]
+      )
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("no token for a job that is not the stack's any more: it must not be started", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1)
+      const failures: Array<string> = []
+      yield* start(({ acquisitionToken, job }) =>
+        Effect.gen(function* () {
+          yield* emulator.cancelJob(job.id)
+          return yield* Effect.as(acquisitionToken, JobRunner.AgentOwned)
+        }).pipe(Effect.tapError((error) => Effect.sync(() => void failures.push(`${error._tag}: ${error.message}`))))
+      )
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(failures, ["JobRunnerError: The service issued no acquisition token: the job is not ours"])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
