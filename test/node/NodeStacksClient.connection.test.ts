@@ -141,12 +141,11 @@ describe("a service that does not answer", () => {
   const stalls: ReadonlyArray<readonly [string, RawServer.Answer]> = [
     ["before the response", () => {}],
     ["within a body of known length", (socket) => void socket.write(beginning)],
-    ["within a chunked body", (socket) => void socket.write(chunkedBeginning)],
-    ["within an error response", (socket) => void socket.write(chunkedBeginning.replace("200", "500"))]
+    ["within a chunked body", (socket) => void socket.write(chunkedBeginning)]
   ]
 
   /** Starts a call, and waits until the client has all that the server says. */
-  const startCall = Effect.fnUntraced(function* (name: string, answer: RawServer.Answer) {
+  const start = Effect.fnUntraced(function* (name: string, answer: RawServer.Answer) {
     const { client, server } = yield* setUp(answer)
     const headed = Deferred.makeUnsafe<void>()
     const limiter: RateLimit.Limiter = {
@@ -155,19 +154,36 @@ describe("a service that does not answer", () => {
     }
     const call = yield* calls
       .getJob(client)
-      .pipe(Effect.provideService(RateLimit.RateLimit, limiter), transportErrorOf, Effect.forkChild)
+      .pipe(Effect.provideService(RateLimit.RateLimit, limiter), Effect.flip, Effect.forkChild)
     const request = yield* server.firstRequest
     if (name !== "before the response") yield* Deferred.await(headed)
     return { call, request }
   })
 
+  it.effect("within an error response: its status counts after 5 seconds, with what came of its body", () =>
+    Effect.gen(function* () {
+      const { call, request } = yield* start("within an error response", (socket) => {
+        socket.write('HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"message":')
+      })
+      yield* TestClock.adjust("4999 millis")
+      assert.isUndefined(call.pollUnsafe())
+      yield* TestClock.adjust("1 milli")
+      const error = yield* Fiber.join(call)
+      assert(error._tag === "ErrorResponse")
+      assert.strictEqual(error.reason._tag, "NotFound")
+      assert.strictEqual(error.rawBody, '{"message":')
+      yield* Deferred.await(request.closed)
+    })
+  )
+
   it.effect.each(stalls)("times out after 60 seconds and lets the connection go: %s", ([name, answer]) =>
     Effect.gen(function* () {
-      const { call, request } = yield* startCall(name, answer)
+      const { call, request } = yield* start(name, answer)
       yield* TestClock.adjust("59999 millis")
       assert.isUndefined(call.pollUnsafe())
       yield* TestClock.adjust("1 milli")
       const error = yield* Fiber.join(call)
+      assert(error._tag === "TransportError")
       assert.strictEqual(error.kind, "Timeout")
       assert.isTrue(error.mayHaveBeenProcessed)
       assert.isTrue(error.isRetryable)
@@ -201,7 +217,7 @@ describe("a service that does not answer", () => {
 
   it.effect.each(stalls)("is let go as soon as the call is interrupted: %s", ([name, answer]) =>
     Effect.gen(function* () {
-      const { call, request } = yield* startCall(name, answer)
+      const { call, request } = yield* start(name, answer)
       yield* Fiber.interrupt(call)
       yield* Deferred.await(request.closed)
     })

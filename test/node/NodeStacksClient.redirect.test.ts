@@ -23,7 +23,8 @@ const httpClients = {
     layer: Layer.provide(followRedirects, NodeHttpClient.layerUndici),
     follows: true
   },
-  fetch: { layer: FetchHttpClient.layer, follows: true },
+  // It would follow by itself.
+  fetch: { layer: FetchHttpClient.layer, follows: false },
   "fetch without redirects": { layer: manualFetch, follows: false },
   "fetch with followRedirects": { layer: Layer.provide(followRedirects, manualFetch), follows: true }
 } as const

@@ -16,6 +16,9 @@ describe("the union", () => {
     expect<StacksError.StacksError["_tag"]>().type.toBe<
       "ErrorResponse" | "TransportError" | "DecodeError" | "InvalidRequest"
     >()
+    expect<StacksError.StacksError>().type.toBe<
+      StacksError.ErrorResponse | StacksError.TransportError | StacksError.DecodeError | StacksError.InvalidRequest
+    >()
     expect<StacksError.StacksError>().type.toBe<StacksError.RetryableError | StacksError.FatalError>()
     expect<StacksError.RetryableError["isRetryable"]>().type.toBe<true>()
     expect<StacksError.FatalError["isRetryable"]>().type.toBe<false>()

@@ -287,7 +287,11 @@ export const make = Effect.fnUntraced(function* (
 
   const isFinished = ({ jobUuid, stackKey }: GetJobRequest) =>
     transport
-      .call(endpoints.getJobStates, { stackKey, jobUuids: [jobUuid] }, { operation: "getJobStates", stackKey })
+      .call(
+        endpoints.getJobStates,
+        { stackKey, jobUuids: [jobUuid] },
+        { operation: "getJobStates", stackKey, isAside: true }
+      )
       .pipe(
         Effect.map(({ states }) => states[jobUuid] === "finished"),
         RetryPolicy.withPolicy(RetryPolicy.none)
@@ -431,11 +435,11 @@ export interface WithResponse<out A> {
   readonly value: A
   /** The headers of the last response that a call got. */
   readonly headers: Headers.Headers
-  /** The status of that response; 0 where the effect made no call. */
+  /** The status of that response; 0 where there was none. */
   readonly status: number
   /** What that response says of the rate limit. */
   readonly rateLimit: RateLimitStatus
-  /** How many attempts the call with that response took. */
+  /** How many attempts the last call took. */
   readonly attempts: number
 }
 
@@ -461,13 +465,11 @@ export interface WithResponse<out A> {
  * @category combinators
  */
 export const withResponse = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<WithResponse<A>, E, R> =>
-  Effect.suspend(() => {
+  Effect.flatMap(CurrentRecorder, (outer) => {
     const recorder = emptyRecorder()
-    return Effect.map(Effect.provideService(effect, CurrentRecorder, recorder), (value) => ({
-      value,
-      headers: recorder.headers,
-      status: recorder.status,
-      rateLimit: rateLimitStatus(recorder.headers),
-      attempts: recorder.attempts
-    }))
+    return Effect.map(Effect.provideService(effect, CurrentRecorder, recorder), (value) => {
+      if (outer !== undefined) Object.assign(outer, recorder)
+      const { attempts, headers, status } = recorder
+      return { value, headers, status, rateLimit: rateLimitStatus(headers), attempts }
+    })
   })

@@ -160,32 +160,8 @@ export type ErrorReason = RetryableReason | FatalReason
 const setRawBody = (self: object, rawBody: string) =>
   Object.defineProperty(self, "rawBody", { value: rawBody, enumerable: false })
 
-/**
- * The service answered with a status outside 2xx. The `reason` says what that means; `message` reads
- * `METHOD URL: STATUS text`.
- *
- * **Details**
- *
- * `rawBody` is the body as text, whatever its kind, at most its first 64 KiB. It is not part of any rendering of the error.
- *
- * **Example** (Handling one reason)
- *
- * ```ts
- * import * as StacksClient from "@stacksapi/core/StacksClient"
- * import * as Effect from "effect/Effect"
- *
- * const program = Effect.gen(function* () {
- *   const client = yield* StacksClient.StacksClient
- *   return yield* client.getJob({ stackKey: "my-stack", jobUuid: "0193b1a6-…" })
- * }).pipe(
- *   Effect.catchReason("ErrorResponse", "NotFound", () => Effect.succeed(undefined))
- * )
- * ```
- *
- * @since 0.1.0
- * @category errors
- */
-export class ErrorResponse<out R extends ErrorReason = ErrorReason> extends Data.TaggedError("ErrorResponse")<
+/** The class behind {@link ErrorResponse}, which its reason tells apart into what is retryable and what is fatal. */
+class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError("ErrorResponse")<
   RequestInfo & {
     readonly message: string
     readonly status: number
@@ -219,6 +195,43 @@ export class ErrorResponse<out R extends ErrorReason = ErrorReason> extends Data
     return "retryAfter" in this.reason ? this.reason.retryAfter : undefined
   }
 }
+
+/**
+ * The service answered with a status outside 2xx. The `reason` says what that means; `message` reads
+ * `METHOD URL: STATUS text`.
+ *
+ * **Details**
+ *
+ * `rawBody` is the body as text, whatever its kind, at most its first 64 KiB. It is not part of any rendering of the error.
+ *
+ * **Example** (Handling one reason)
+ *
+ * ```ts
+ * import * as StacksClient from "@stacksapi/core/StacksClient"
+ * import * as Effect from "effect/Effect"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* StacksClient.StacksClient
+ *   return yield* client.getJob({ stackKey: "my-stack", jobUuid: "0193b1a6-…" })
+ * }).pipe(
+ *   Effect.catchReason("ErrorResponse", "NotFound", () => Effect.succeed(undefined))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ErrorResponse = ErrorResponseOf
+
+/**
+ * The service answered with a status outside 2xx, for one of the reasons `R`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type ErrorResponse<R extends ErrorReason = ErrorReason> = [R] extends [RetryableReason] | [FatalReason]
+  ? ErrorResponseOf<R>
+  : ErrorResponseOf<RetryableReason> | ErrorResponseOf<FatalReason>
 
 /**
  * How a request failed without a complete response.

@@ -80,7 +80,7 @@ export const MaxNotificationsPerJob = 100
 
 const isPathSegment = Schema.makeFilter<string>(
   (text) => text !== "" && text !== "." && text !== ".." && text.isWellFormed(),
-  { expected: `a non-empty text other than "." and ".."` }
+  { expected: `a non-empty text of valid Unicode, other than "." and ".."` }
 )
 
 /** Gives keys their names on the wire. */
@@ -420,7 +420,7 @@ export type ClusterQueue = typeof ClusterQueue.Type
  */
 export const PageInfo = Schema.Struct({
   hasNextPage: Schema.Boolean,
-  endCursor: NullableString
+  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
 }).pipe(wireKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
 
 /**

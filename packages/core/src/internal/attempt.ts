@@ -1,9 +1,10 @@
 /** One attempt: send a request, read the response within bounds of memory and time, and decode it. */
 import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
-import * as Headers from "effect/http/Headers"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
@@ -31,32 +32,38 @@ export interface Attempt<A> {
   readonly log: AttemptLog | undefined
 }
 
+/**
+ * Spans are ours to make, and a third party gets no tracing headers. A redirect is not followed: by fetch it would be, into
+ * whatever answers there.
+ */
+const withOurManners = (context: Context.Context<never>): Context.Context<never> =>
+  context.pipe(
+    Context.add(HttpClient.TracerDisabledWhen, constTrue),
+    Context.add(FetchHttpClient.RequestInit, {
+      ...Context.getOrUndefined(context, FetchHttpClient.RequestInit),
+      redirect: "manual"
+    })
+  )
+
 type Received<A> = Effect.Effect<A, StacksError.StacksError>
 
 /** Makes the function that runs attempts. */
 export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
-  const redactHeaders = (headers: Headers.Headers): Headers.Headers =>
-    Headers.fromInput(Object.entries(headers).map(([name, value]) => [name, redact.text(value ?? "")] as const))
-
-  /** Reads what is not decoded: as far as it goes, and no further than the bound. */
-  const readRaw = (response: HttpClientResponse) =>
-    Effect.map(
-      ResponseBody.read(response, ResponseBody.MaxRawBodyBytes, (_, text) => Effect.succeed({ text, isCropped: true })),
-      ({ isCropped, text }) => (isCropped ? redact.cutText(text) : redact.text(text))
-    )
+  /** What nobody decodes is not waited for as long as an answer is. */
+  const patience = Duration.min(Duration.times(timeout, 0.5), Duration.seconds(5))
 
   const receiveError = <A>({ info, log }: Attempt<A>, response: HttpClientResponse): Received<A> =>
-    Effect.flatMap(readRaw(response), (rawBody) =>
+    Effect.flatMap(ResponseBody.readSome(response, patience), (body) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        log?.received(response, rawBody)
-        const headers = redactHeaders(response.headers)
-        return Effect.fail(Failures.errorResponse(info, { status: response.status, headers, rawBody }, now))
+        log?.received(response, redact.body(body))
+        const { headers, status } = response
+        return Effect.fail(Failures.errorResponse(info, { status, headers, body }, now, redact))
       })
     )
 
   const receiveConstant = <A>({ log }: Attempt<A>, response: HttpClientResponse, value: A): Received<A> =>
-    Effect.map(readRaw(response), (rawBody) => {
-      log?.received(response, rawBody)
+    Effect.map(ResponseBody.readSome(response, patience), (body) => {
+      log?.received(response, redact.body(body))
       return value
     })
 
@@ -65,18 +72,16 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
     response: HttpClientResponse,
     decode: (json: unknown) => Result.Result<A, { readonly message: string }>
   ): Received<A> =>
-    Effect.flatMap(
-      ResponseBody.read(response, ResponseBody.MaxBodyBytes, (error) =>
-        Effect.fail(Failures.cutShort(info, error, redact))
-      ),
-      ({ isCropped, text }) => {
+    Effect.matchEffect(ResponseBody.readWhole(response), {
+      onFailure: (error) => Effect.fail(Failures.cutShort(info, error, redact)),
+      onSuccess: ({ isCropped, text }) => {
         log?.received(response, endpoint.isSensitive ? "<redacted>" : redact.text(text))
         const decodeError = (issue: string) =>
           Effect.fail(
             new StacksError.DecodeError({
               ...info,
               status: response.status,
-              headers: redactHeaders(response.headers),
+              headers: redact.headers(response.headers),
               issue,
               rawBody: endpoint.isSensitive ? "" : redact.text(text).slice(0, ResponseBody.MaxRawBodyBytes)
             })
@@ -91,7 +96,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
           endpoint.isSensitive ? "the body has another shape than declared" : redact.text(value.failure.message)
         )
       }
-    )
+    })
 
   const receive = <A>(attempt: Attempt<A>, response: HttpClientResponse): Received<A> => {
     if (response.status < 200 || response.status > 299) return receiveError(attempt, response)
@@ -114,8 +119,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
           ? got(error.reason.response)
           : Effect.fail(Failures.notSent(attempt.info, error, redact))
     }).pipe(
-      // Spans are ours to make, and a third party gets no tracing headers.
-      Effect.provideService(HttpClient.TracerDisabledWhen, constTrue),
+      Effect.updateContext(withOurManners),
       Effect.timeoutOrElse({
         duration: timeout,
         orElse: () => Effect.fail(Failures.timedOut(attempt.info, timeout))

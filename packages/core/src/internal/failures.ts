@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import type { Operation } from "../StacksApi.ts"
 import * as StacksError from "../StacksError.ts"
 import type { Redact } from "./redact.ts"
+import type * as ResponseBody from "./responseBody.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
 
 export interface RequestInfo {
@@ -48,6 +49,13 @@ const phrases: Readonly<Record<number, string>> = {
 
 const maxMessageLength = 1000
 
+/** A text from outside for one line of a log: no line breaks, no escape codes, no end of it. */
+const oneLine = (text: string): string =>
+  text
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
+    .trim()
+    .slice(0, maxMessageLength)
+
 export const parseJson = (text: string): Result.Result<unknown, unknown> =>
   Result.try(() => JSON.parse(text) as unknown)
 
@@ -60,13 +68,16 @@ const textIn = (body: unknown, key: string): string | undefined =>
 /** The failure for a response outside 2xx: its status decides, its body only adds words. */
 export const errorResponse = (
   request: RequestInfo,
-  response: { readonly status: number; readonly headers: Headers.Headers; readonly rawBody: string },
-  nowMillis: number
+  response: { readonly status: number; readonly headers: Headers.Headers; readonly body: ResponseBody.Body },
+  nowMillis: number,
+  redact: Redact
 ): StacksError.StacksError => {
-  const { headers, rawBody, status } = response
-  const body = Result.getOrUndefined(parseJson(rawBody))
-  const message = (textIn(body, "message") ?? phrases[status] ?? "Unknown status").slice(0, maxMessageLength)
-  const props = { ...request, status, headers, rawBody }
+  const { headers, status } = response
+  const body = Result.getOrUndefined(parseJson(response.body.text))
+  const said = textIn(body, "message")
+  const message = said === undefined ? (phrases[status] ?? "Unknown status") : oneLine(redact.text(said))
+  // What the service means is read before anything is taken out of it.
+  const props = { ...request, status, headers: redact.headers(headers), rawBody: redact.body(response.body) }
   const retryAfter = ResponseHeaders.retryAfter(headers, nowMillis)
   switch (status) {
     case 400:
@@ -86,7 +97,7 @@ export const errorResponse = (
           retryAfter ??
           ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
           ResponseHeaders.rateLimitStatus(headers).reset,
-        scope: textIn(body, "scope") ?? headers["ratelimit-scope"],
+        scope: redact.text(textIn(body, "scope") ?? "") || props.headers["ratelimit-scope"],
         limit: numberIn(body, "limit"),
         current: numberIn(body, "current")
       })

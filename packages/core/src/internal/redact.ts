@@ -1,11 +1,14 @@
 /** Keeps tokens out of all that is shown: failures, log lines, spans. */
+import * as Headers from "effect/http/Headers"
 import * as Predicate from "effect/Predicate"
+import type { Body } from "./responseBody.ts"
 
 export interface Redact {
   /** A text without tokens: neither the client's own nor any that is made for a job. */
   readonly text: (text: string) => string
-  /** The same for a text that was cut off: also without the beginning of the client's token at its end. */
-  readonly cutText: (text: string) => string
+  /** The same for a body; one that was cut off also loses the beginning of the client's token at its end. */
+  readonly body: (body: Body) => string
+  readonly headers: (headers: Headers.Headers) => Headers.Headers
   /**
    * What an HttpClient failed with, as plain errors: name, message, stack and code, and the causes behind it. The objects
    * themselves may hold the request and its headers.
@@ -15,19 +18,19 @@ export interface Redact {
 
 const mark = "<redacted>"
 
-/** Less of a token gives nothing away, and may well be something else. */
-const minCutLength = 8
+/** Less of a token gives nothing away, and may well be something else: the token of a test, `t`, stands in most words. */
+const minLength = 8
 
 const jobTokens = /bkjat_[\w.~+/=-]+/g
 
 export const make = (token: string): Redact => {
   const text = (text: string): string =>
-    (token !== "" && text.includes(token) ? text.replaceAll(token, mark) : text).replace(jobTokens, mark)
+    (token.length >= minLength && text.includes(token) ? text.replaceAll(token, mark) : text).replace(jobTokens, mark)
 
   const cutText = (cut: string): string => {
     let length = Math.min(token.length - 1, cut.length)
-    while (length >= minCutLength && !cut.endsWith(token.slice(0, length))) length--
-    return text(length >= minCutLength ? cut.slice(0, -length) : cut)
+    while (length >= minLength && !cut.endsWith(token.slice(0, length))) length--
+    return text(length >= minLength ? cut.slice(0, -length) : cut)
   }
 
   const cause = (value: unknown, depth = 0): unknown => {
@@ -52,5 +55,11 @@ export const make = (token: string): Redact => {
     return code === undefined ? error : Object.assign(error, { code })
   }
 
-  return { text, cutText, cause: (value) => cause(value) }
+  return {
+    text,
+    body: (body) => (body.isCropped ? cutText(body.text) : text(body.text)),
+    headers: (headers) =>
+      Headers.fromInput(Object.entries(headers).map(([name, value]) => [name, text(value ?? "")] as const)),
+    cause: (value) => cause(value)
+  }
 }

@@ -1,4 +1,5 @@
 /** Reading a response's body as text, never more of it than a bound. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
@@ -22,49 +23,65 @@ const knownLength = (response: HttpClientResponse): number | undefined => {
   return length === undefined || response.headers["content-encoding"] !== undefined ? undefined : Number(length)
 }
 
-/**
- * Reads at most `maxBytes`. Where the body breaks off, the text up to there is handed to `onBroken`.
- */
-export const read = <E>(
-  response: HttpClientResponse,
-  maxBytes: number,
-  onBroken: (error: HttpClientError.HttpClientError, text: string) => Effect.Effect<Body, E>
-): Effect.Effect<Body, E> => {
+/** Reads all of a body, unless it is longer than the bound. */
+export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, HttpClientError.HttpClientError> => {
   const length = knownLength(response)
-  if (length !== undefined && length <= maxBytes) {
-    return Effect.matchEffect(response.text, {
-      onFailure: (error) => onBroken(error, ""),
-      onSuccess: (text) => Effect.succeed({ text, isCropped: false })
-    })
-  }
-  return readStream(response, maxBytes, onBroken)
+  return length !== undefined && length <= MaxBodyBytes
+    ? Effect.map(response.text, (text) => ({ text, isCropped: false }))
+    : Effect.suspend(() => {
+        const received = new Received(MaxBodyBytes)
+        return Effect.as(receive(response, received), received)
+      })
 }
 
-const readStream = <E>(
-  response: HttpClientResponse,
-  maxBytes: number,
-  onBroken: (error: HttpClientError.HttpClientError, text: string) => Effect.Effect<Body, E>
-): Effect.Effect<Body, E> =>
+/**
+ * Reads what there is of a body that nobody decodes: as far as it goes before it breaks off or takes too long, and no
+ * further than the bound. It never fails: the response's status has said what matters.
+ */
+export const readSome = (response: HttpClientResponse, patience: Duration.Duration): Effect.Effect<Body> =>
   Effect.suspend(() => {
-    const chunks: Array<Uint8Array> = []
-    let size = 0
-    const text = () => decodeUtf8(chunks, Math.min(size, maxBytes))
-    return Stream.runForEachWhile(response.stream, (chunk) =>
-      Effect.sync(() => {
-        chunks.push(chunk)
-        size += chunk.byteLength
-        return size <= maxBytes
-      })
-    ).pipe(
-      Effect.matchEffect({
-        onFailure: (error) =>
-          error.reason._tag === "EmptyBodyError"
-            ? Effect.succeed({ text: "", isCropped: false })
-            : onBroken(error, text()),
-        onSuccess: () => Effect.succeed({ text: text(), isCropped: size > maxBytes })
+    const received = new Received(MaxRawBodyBytes)
+    return receive(response, received).pipe(
+      Effect.timeout(patience),
+      Effect.match({
+        onFailure: () => ({ text: received.text, isCropped: true }),
+        onSuccess: () => received
       })
     )
   })
+
+class Received implements Body {
+  private readonly chunks: Array<Uint8Array> = []
+  private size = 0
+  private readonly maxBytes: number
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+
+  /** Whether more is wanted. */
+  add(chunk: Uint8Array): boolean {
+    this.chunks.push(chunk)
+    this.size += chunk.byteLength
+    return !this.isCropped
+  }
+
+  get isCropped(): boolean {
+    return this.size > this.maxBytes
+  }
+
+  get text(): string {
+    return decodeUtf8(this.chunks, Math.min(this.size, this.maxBytes))
+  }
+}
+
+const receive = (
+  response: HttpClientResponse,
+  received: Received
+): Effect.Effect<void, HttpClientError.HttpClientError> =>
+  Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => received.add(chunk))).pipe(
+    Effect.catchReason("HttpClientError", "EmptyBodyError", () => Effect.void)
+  )
 
 const decodeUtf8 = (chunks: ReadonlyArray<Uint8Array>, size: number): string => {
   const decoder = new TextDecoder()

@@ -11,7 +11,7 @@ import type { FatalError, StacksError } from "../StacksError.ts"
 import { type JobState, MaxBatchSize } from "../StacksSchema.ts"
 
 /** Somebody who watches one job. Both functions are called by the poll and must return at once. */
-export interface Watcher {
+interface Watcher {
   readonly jobUuid: string
   /** Called with every answer, news or not; undefined for an id that the service does not know. */
   readonly onState: (state: JobState | undefined) => void

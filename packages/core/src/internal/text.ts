@@ -1,7 +1,7 @@
 /** Texts that fit the service's limits. */
 
 /** The mark at the end of a text that was cut. */
-export const CropMark = "… (cropped)"
+const CropMark = "… (cropped)"
 
 const encoder = new TextEncoder()
 

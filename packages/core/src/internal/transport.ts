@@ -44,7 +44,7 @@ export interface TransportOptions {
   readonly rateLimit: RateLimit.Limiter | undefined
 }
 
-export interface CallOptions {
+interface CallOptions {
   readonly operation: Operation
   /** The stack that the request is counted for. */
   readonly stackKey: string
@@ -54,6 +54,8 @@ export interface CallOptions {
   readonly tookEffect?: Effect.Effect<boolean, StacksError.StacksError> | undefined
   /** For a request that removes something: not finding it any more, after such a failure, is success. */
   readonly isDoneWhenGone?: boolean | undefined
+  /** Whether it is made on behalf of another call, whose attempts are what counts. */
+  readonly isAside?: boolean | undefined
 }
 
 export interface Transport {
@@ -68,7 +70,7 @@ export const make = (options: TransportOptions): Transport => {
   const token = Redacted.value(options.token).trim()
   const baseUrl = options.baseUrl.replace(/\/+$/, "")
   const shownBaseUrl = withoutCredentials(baseUrl)
-  const brokenSetup = findBrokenSetup(token, baseUrl, options.userAgent)
+  const brokenSetup = findBrokenSetup(token, baseUrl, options)
   const headers = Headers.fromInput({
     accept: "application/json",
     authorization: `Token ${token}`,
@@ -82,7 +84,7 @@ export const make = (options: TransportOptions): Transport => {
     fiber: Fiber.Fiber<unknown, unknown>,
     endpoint: CompiledEndpoint<never, A>,
     encoded: EncodedRequest,
-    { isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
+    { isAside, isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
   ): Effect.Effect<A, StacksError.StacksError> => {
     const { cache, context } = fiber
     const info: Failures.RequestInfo = { operation, method: endpoint.method, url: shownBaseUrl + encoded.path }
@@ -103,6 +105,7 @@ export const make = (options: TransportOptions): Transport => {
       observe: (response: RateLimit.Observation) => void
     ): Effect.Effect<A, StacksError.StacksError> => {
       const attempt = ++attempts
+      if (recorder !== undefined && !isAside) recorder.attempts = attempt
       return withAttemptSpan(fiber, info, attempt, isLogged, (requestId, onStatus) => {
         const log = isLogged
           ? new AttemptLog(
@@ -120,7 +123,6 @@ export const make = (options: TransportOptions): Transport => {
             if (recorder !== undefined) {
               recorder.status = response.status
               recorder.headers = response.headers
-              recorder.attempts = attempt
             }
             return limiter === RateLimit.none
               ? undefined
@@ -204,13 +206,19 @@ const announce = ({ attempt, duration, input }: Schedule.Metadata<unknown, Stack
   )
 
 /** What is wrong with the client's own settings, so that no call can be sent. The token is not shown. */
-const findBrokenSetup = (token: string, baseUrl: string, userAgent: string): string | undefined => {
+const findBrokenSetup = (
+  token: string,
+  baseUrl: string,
+  { timeout, userAgent }: Pick<TransportOptions, "timeout" | "userAgent">
+): string | undefined => {
   if (token === "") return "The token is empty: use a cluster token (bkct_…)"
   if (!/^[\x21-\x7e]+$/.test(token)) return "The token has characters that no token has: use a cluster token (bkct_…)"
   if (!/^[\x20-\x7e]*$/.test(userAgent)) return "The user agent's prefix has characters that no HTTP header can carry"
-  return /^https?:\/\//i.test(baseUrl) && URL.canParse(baseUrl)
-    ? undefined
-    : "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+  if (!(Duration.toMillis(timeout) > 0)) return "The timeout is not longer than nothing: leave it out for 60 seconds"
+  const url = /^https?:\/\//i.test(baseUrl) && URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
+  if (url === undefined) return "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+  if (url.username !== "" || url.password !== "") return "The base URL has credentials: the token is all that is needed"
+  return /[?#]/.test(baseUrl) ? "The base URL has a query or a fragment: it may only have a path" : undefined
 }
 
 const withoutCredentials = (url: string): string => url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, "$1")
