@@ -28,6 +28,13 @@ describe("authentication", () => {
       assert.strictEqual(yield* status("POST", "stacks/s/deregister", { headers }), 404)
     }).pipe(Effect.provide(emulated({ token: Redacted.make("bkct_mine") })))
   )
+
+  it.effect("takes its token as a plain text too", () =>
+    Effect.gen(function* () {
+      const headers = { authorization: "Token bkct_mine" }
+      assert.strictEqual(yield* status("POST", "stacks/s/deregister", { headers }), 404)
+    }).pipe(Effect.provide(emulated({ token: "bkct_mine" })))
+  )
 })
 
 describe("registering a stack", () => {

@@ -132,6 +132,8 @@ describe("the emulator over HTTP", () => {
       assert.strictEqual(error._tag, "ListenError")
       assert.strictEqual(error.code, "EADDRINUSE")
       assert.strictEqual(error.message, `Can't listen on 127.0.0.1:${port}: the port is in use`)
+      const noPort = yield* Effect.flip(Effect.scoped(NodeStacksEmulator.make({ port: 99_999 })))
+      assert.strictEqual(noPort.message, "Can't listen on 127.0.0.1:99999: a port is a whole number from 0 to 65535")
     }).pipe(Effect.provide(served()))
   )
 
@@ -232,11 +234,15 @@ describe("clients in other languages", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("may send a raw dot or a percent-encoded one", () =>
+  it.effect("must percent-encode dots: the service's router takes no raw one", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       yield* emulator.addJobs([{ id: "a.b", queueKey: "q" }])
-      for (const id of ["a.b", "a%2Eb", "%61%2eb"]) {
+      for (const [id, answer] of [
+        ["a%2Eb", /^HTTP\/1\.1 200 OK\r\n/],
+        ["a.b", /^HTTP\/1\.1 404 Not Found\r\n/],
+        ["%61%2eb", /^HTTP\/1\.1 200 OK\r\n/]
+      ] as const) {
         const { text } = yield* exchange(
           `GET /v3/stacks/s/jobs/${id} HTTP/1.1`,
           ...authorized,
@@ -244,7 +250,7 @@ describe("clients in other languages", () => {
           "",
           ""
         )
-        assert.match(text, /^HTTP\/1\.1 200 OK\r\n/)
+        assert.match(text, answer)
       }
       assert.strictEqual((yield* emulator.requests).at(-1)?.path, "/v3/stacks/s/jobs/%61%2eb")
     }).pipe(Effect.provide(served()))

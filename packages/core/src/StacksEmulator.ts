@@ -218,7 +218,7 @@ export class StacksEmulator extends Context.Service<StacksEmulator, Service>()("
  */
 export interface Options {
   /** The token that it accepts. Default `bkct_emulator`. */
-  readonly token?: Redacted.Redacted | undefined
+  readonly token?: Redacted.Redacted | string | undefined
   /** Whether it enforces the documented rate limits: one-second sliding windows for each stack and scope. Default false. */
   readonly rateLimits?: boolean | undefined
   /** The queues that exist; others are not found. Default: every queue exists. */
@@ -240,8 +240,9 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   queues,
   rateLimits = false,
   seed = 1,
-  token = Redacted.make("bkct_emulator")
+  token: accepted = "bkct_emulator"
 }: Options = {}) {
+  const token = Redacted.isRedacted(accepted) ? accepted : Redacted.make(accepted)
   const state = State.make({ queues, maxStacks, seed })
   const faults = Faults.makePlan(Dice.make(seed))
   const log = new RequestLog()

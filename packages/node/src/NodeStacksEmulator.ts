@@ -46,7 +46,12 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   readonly cause: unknown
 }> {
   override get message(): string {
-    const reason = this.code === "EADDRINUSE" ? "the port is in use" : (this.code ?? String(this.cause))
+    const reason =
+      this.code === "EADDRINUSE"
+        ? "the port is in use"
+        : this.code === "ERR_SOCKET_BAD_PORT"
+          ? "a port is a whole number from 0 to 65535"
+          : (this.code ?? String(this.cause))
     return `Can't listen on ${this.host}:${this.port}: ${reason}`
   }
 }
@@ -79,8 +84,7 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  * **Example** (An emulator for another program)
  *
  * ```ts
- * import type * as StacksClient from "@stacksapi/core/StacksClient"
-import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+ * import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
  * import * as NodeStacksEmulator from "@stacksapi/node/NodeStacksEmulator"
  * import * as Console from "effect/Console"
  * import * as Effect from "effect/Effect"
@@ -152,6 +156,9 @@ const listen = (handler: Http.RequestListener, host: string, port: number): Effe
     const onError = (cause: NodeJS.ErrnoException) =>
       resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
     server.once("error", onError)
+    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
+      return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))
+    }
     server.listen(port, host, () => {
       server.off("error", onError)
       resume(Effect.succeed(server))

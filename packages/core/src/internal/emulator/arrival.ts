@@ -21,11 +21,14 @@ export interface Arrival {
 }
 
 export const make = (request: HttpServerRequest, text: string): Arrival => {
-  const found = directory.find(request.method, request.url)
+  const found = hasRawDot(request.url) ? undefined : directory.find(request.method, request.url)
   const endpoint = found?.handler.endpoint
   const stackKey = endpoint === "registerStack" ? keyInBody(text) : found?.params["stackKey"]
   return { request, text, endpoint, stackKey: stackKey ?? "", limit: found?.handler.limit ?? defaultLimit }
 }
+
+/** The service's router does not take a dot in a path, only `%2E`. */
+const hasRawDot = (url: string): boolean => url.split("?", 1)[0]?.includes(".") === true
 
 const defaultLimit: Limit["Service"] = { scope: "default", limit: 10 }
 

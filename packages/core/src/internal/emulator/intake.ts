@@ -1,5 +1,6 @@
 /** Jobs that pipelines create. */
 import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import { findQueue, type Job, type State } from "./state.ts"
@@ -15,8 +16,8 @@ export interface NewJob {
   readonly priority?: number | undefined
   readonly agentQueryRules?: ReadonlyArray<string> | undefined
   /** Default: now. */
-  readonly scheduledAt?: DateTime.Utc | undefined
-  readonly runnableAt?: DateTime.Utc | null | undefined
+  readonly scheduledAt?: DateTime.DateTime.Input | undefined
+  readonly runnableAt?: DateTime.DateTime.Input | null | undefined
   readonly pipeline?: Partial<ScheduledJob["pipeline"]> | undefined
   readonly build?: Partial<ScheduledJob["build"]> | undefined
   readonly step?: Partial<ScheduledJob["step"]> | undefined
@@ -29,7 +30,10 @@ export const add = (
   now: number
 ): Result.Result<ReadonlyArray<Job>, string> => {
   const ids = new Set<string>()
-  for (const { id, queueKey } of newJobs) {
+  for (const { id, queueKey, runnableAt, scheduledAt } of newJobs) {
+    for (const time of [scheduledAt, runnableAt ?? undefined]) {
+      if (time !== undefined && Option.isNone(DateTime.make(time))) return Result.fail(`${String(time)} is not a time`)
+    }
     if (findQueue(state, queueKey) === undefined) return Result.fail(`there is no queue ${queueKey}`)
     if (id === undefined) continue
     if (id === "") return Result.fail("the id of a job is empty")
@@ -42,7 +46,7 @@ export const add = (
 const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
   const queue = findQueue(state, newJob.queueKey)
   if (queue === undefined) return undefined
-  const scheduledAt = newJob.scheduledAt ?? DateTime.makeUnsafe(now)
+  const scheduledAt = DateTime.toUtc(DateTime.makeUnsafe(newJob.scheduledAt ?? now))
   const job: Job = {
     sequence: state.jobs.size,
     queue,
@@ -53,7 +57,7 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
       priority: newJob.priority ?? 0,
       agentQueryRules: newJob.agentQueryRules ?? [],
       scheduledAt,
-      ...(newJob.runnableAt && { runnableAt: newJob.runnableAt }),
+      ...(newJob.runnableAt && { runnableAt: DateTime.toUtc(DateTime.makeUnsafe(newJob.runnableAt)) }),
       pipeline: { slug: "emulated-pipeline", uuid: state.pipelineUuid, ...newJob.pipeline },
       build: { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build },
       step: { key: null, ...newJob.step }

@@ -1,36 +1,66 @@
 /** Notifications about jobs: each one of a batch is judged on its own. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import {
   type CreateStackNotificationsResult,
+  MaxBatchSize,
   MaxNotificationDetailLength,
-  MaxNotificationsPerJob,
-  type StackNotification
+  MaxNotificationsPerJob
 } from "../../StacksSchema.ts"
 import type { Job, Stack, State } from "./state.ts"
 
 /** For how long a job that is over still takes notifications. */
 const graceAfterFinish = Duration.toMillis("300 seconds")
 
+/** A batch whose notifications have not been looked at yet. */
+export const Batch = Schema.Struct({
+  notifications: Schema.Array(Schema.Unknown).check(Schema.isMinLength(1), Schema.isMaxLength(MaxBatchSize))
+})
+
+/** Without a detail it is read like one with an empty detail: both are refused, and nothing else of the batch is. */
+const Incoming = Schema.Struct({
+  job_uuid: Schema.String,
+  detail: Schema.NullOr(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))),
+  timestamp: Schema.optional(Schema.NullOr(Schema.DateTimeUtcFromString))
+})
+
+const decodeIncoming = Schema.decodeUnknownResult(Incoming)
+
 /** Stores the valid ones, and reports the others: each text once, with the places of all that it is about. */
 export const create = (
   state: State,
   stack: Stack,
-  notifications: ReadonlyArray<StackNotification>,
+  notifications: ReadonlyArray<unknown>,
   now: number
 ): CreateStackNotificationsResult => {
   const errors = new Map<string, Array<number>>()
-  for (const [index, { detail, jobUuid, timestamp }] of notifications.entries()) {
-    const job = state.jobs.get(jobUuid)
-    const happenedAt = timestamp === undefined ? undefined : DateTime.toEpochMillis(timestamp)
-    const error = job === undefined ? "job not found" : validate(job, detail, happenedAt, now)
-    if (error !== undefined) {
-      const indexes = errors.get(error)
-      if (indexes === undefined) errors.set(error, [index])
-      else indexes.push(index)
+  const refuse = (index: number, error: string) => {
+    const indexes = errors.get(error)
+    if (indexes === undefined) errors.set(error, [index])
+    else indexes.push(index)
+  }
+  for (const [index, notification] of notifications.entries()) {
+    const decoded = decodeIncoming(notification)
+    if (Result.isFailure(decoded)) {
+      refuse(index, decoded.failure.message.replaceAll(/\s+/g, " "))
       continue
     }
-    if (job !== undefined) job.notifications++
+    const { detail, job_uuid: jobUuid, timestamp } = decoded.success
+    const job = state.jobs.get(jobUuid)
+    if (job === undefined) {
+      refuse(index, "job not found")
+      continue
+    }
+    const happenedAt = timestamp === undefined || timestamp === null ? undefined : DateTime.toEpochMillis(timestamp)
+    const error = validate(job, detail ?? "", happenedAt, now)
+    if (detail === null || error !== undefined) {
+      refuse(index, error ?? "detail is required")
+      continue
+    }
+    job.notifications++
     state.notifications.push({
       jobUuid,
       stackKey: stack.key,

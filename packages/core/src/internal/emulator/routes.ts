@@ -3,10 +3,13 @@ import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { HttpServerError } from "effect/http/HttpServerError"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import { StacksApi } from "../../StacksApi.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
 import * as Jobs from "./jobs.ts"
@@ -28,6 +31,11 @@ const encodeRegistered = HttpServerResponse.schemaJson(StacksSchema.RegisteredSt
 
 /** An empty 200 whose length is told: servers would send it in chunks otherwise. */
 const emptyBody = HttpServerResponse.empty({ status: 200, headers: { "content-length": "0" } })
+
+const badBody = (error: Schema.SchemaError | HttpServerError): Refusal.Refusal =>
+  error._tag === "SchemaError"
+    ? { status: 422, message: error.message.replaceAll(/\s+/g, " ") }
+    : { status: 400, message: "The body is not valid JSON" }
 
 export const layer = (state: State) => {
   /** Answers at one point in time, on the state as it is then. */
@@ -101,10 +109,15 @@ export const layer = (state: State) => {
           )
         )
       )
-      .handle("createStackNotifications", ({ params, payload }) =>
-        onStack(params.stackKey, (stack, now) =>
-          Result.succeed(Notifications.create(state, stack, payload.notifications, now))
-        )
+      // The body is read here: the declared schema would refuse a whole batch for one of its notifications.
+      .handleRaw("createStackNotifications", ({ params }) =>
+        Effect.matchEffect(HttpServerRequest.schemaBodyJson(Notifications.Batch), {
+          onFailure: (error) => Effect.succeed(Refusal.toResponse(badBody(error))),
+          onSuccess: ({ notifications }) =>
+            onStack(params.stackKey, (stack, now) =>
+              Result.succeed(Notifications.create(state, stack, notifications, now))
+            )
+        })
       )
       .handle("issueJobAcquisitionTokens", ({ params, payload }) =>
         onStack(params.stackKey, (stack, now) => {
