@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, RateLimit } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Data, Duration, Effect, Fiber } from "effect"
+import { Data, Duration, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, census, countOf, done, emulated, jobOf, type Run, start, takes } from "../support/stacks.ts"
 
@@ -152,7 +152,7 @@ describe("A job", () => {
       yield* addJobs(500)
       yield* TestClock.adjust("2 seconds")
       assert.lengthOf((yield* stack.status).inFlight, 1000)
-    }).pipe(Effect.scoped, Effect.provide(RateLimit.layerNone), Effect.provide(emulated()))
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))
   )
 
   it.effect("that was canceled before its runner failed counts as canceled", () =>

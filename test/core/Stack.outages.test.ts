@@ -4,7 +4,7 @@ import { JobRunner, Stack, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, census, countOf, done, emulated, type Run, start, takes, within } from "../support/stacks.ts"
+import { addJobs, census, countOf, done, emulated, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
 
@@ -40,7 +40,7 @@ describe("A stack whose service is down for ten minutes", () => {
           if (phase !== "waits for jobs") yield* addJobs(20)
           if (after === 0) yield* emulator.setFaults(faults)
           const stack = yield* Effect.forkChild(run(counted, { maxInFlight: 5 }))
-          yield* TestClock.adjust(Duration.seconds(after))
+          yield* slowly(Duration.seconds(after))
           yield* emulator.setFaults(faults)
           if (phase === "waits for jobs") yield* addJobs(20)
           for (let minute = 0; minute < 10; minute++) yield* TestClock.adjust("1 minute")
@@ -122,7 +122,7 @@ describe("A stack that is refused", () => {
         let interrupted = 0
         const runner = () => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
         const stack = yield* Effect.forkChild(run(runner, { maxInFlight: 5, shutdownGrace: "10 seconds" }))
-        yield* TestClock.adjust("5 seconds")
+        yield* slowly("5 seconds")
         yield* emulator.setFaults([Fault.Status({ status })])
         const { exit, passed } = yield* within("2 minutes", Fiber.join(stack))
         isSaid(exit)

@@ -4,7 +4,7 @@ import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, census, emulated, type Run, start, takes, within } from "../support/stacks.ts"
+import { addJobs, census, emulated, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
 
@@ -14,7 +14,7 @@ const started = Effect.fnUntraced(function* (run: Run, options: Partial<Stack.Op
   const stack = yield* start(run, { shutdownGrace: "20 seconds", maxInFlight: 5, ...options }).pipe(
     Scope.provide(scope)
   )
-  yield* TestClock.adjust("5 seconds")
+  yield* slowly("5 seconds")
   return { stack, close: within("5 minutes", Scope.close(scope, Exit.void)) }
 })
 

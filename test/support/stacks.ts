@@ -34,7 +34,7 @@ export const takes =
   () =>
     Effect.as(Effect.sleep(duration), done)
 
-export interface Started extends Stack.Service {
+interface Started extends Stack.Service {
   /** What has happened so far. */
   readonly seen: ReadonlyArray<StackEvent.StackEvent>
   /** The names of the events so far, those of polls left out. */
@@ -125,3 +125,12 @@ export const everyFault = (rate: number): ReadonlyArray<StacksEmulator.Fault> =>
     Fault.LostResponse(share(8))
   ]
 }
+
+/** Lets time pass so slowly that what happens at one moment has happened before the next. */
+export const slowly = Effect.fnUntraced(function* (duration: Duration.Input) {
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
+  for (let passed = 0; passed < millis; passed += 10) {
+    yield* TestClock.adjust(10)
+    for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
+  }
+})

@@ -29,16 +29,17 @@ import { isAgentOwned, isFinal, MaxBatchSize, type ScheduledJob } from "../../St
 import { pollOf } from "../sharedStates.ts"
 import { Candidates } from "./candidates.ts"
 import { isLockedOut, isNotFound, withAdvice } from "./fatal.ts"
-import { type Departure, Ending, end, type InFlight, live, stateOf, type World } from "./jobLife.ts"
+import { type Departure, Ending, end, type InFlight, live, type World } from "./jobLife.ts"
 import * as Journal from "./journal.ts"
 import * as Metrics from "./metrics.ts"
-import { brief, farewellTimeout, patient } from "./patience.ts"
+import { brief, farewellTimeout, patient, readAgain } from "./patience.ts"
 import { Quarantine } from "./quarantine.ts"
 import * as Registration from "./registration.ts"
 import { type Settings, slots } from "./settings.ts"
 import { inJobSpan, inReserveSpan, type ReserveSpan } from "./spans.ts"
+import * as StateDesk from "./stateDesk.ts"
 
-export interface Status {
+interface Status {
   readonly phase: "running" | "draining" | "stopped"
   readonly isPaused: boolean
   readonly maxInFlight: number
@@ -93,6 +94,11 @@ const start = Effect.fnUntraced(function* (
     registration,
     notifications,
     states: pollOf(client, stackKey),
+    desk: yield* StateDesk.make((jobUuids) =>
+      client
+        .getJobStates({ stackKey, jobUuids })
+        .pipe(RetryPolicy.withPolicy(patiently), registration.rescue, readAgain)
+    ),
     patient: patiently,
     emit
   }
@@ -107,6 +113,8 @@ const start = Effect.fnUntraced(function* (
   const work = yield* Latch.make(false)
   /** Open when there may be use for more candidates. */
   const hunger = yield* Latch.make(false)
+  /** Open while no request reserves. */
+  const calm = yield* Latch.make(true)
   /** Open when no job holds a slot. */
   const empty = yield* Latch.make(true)
   /** Done when a request that reserves has had its time. */
@@ -266,7 +274,8 @@ const start = Effect.fnUntraced(function* (
     const batch = room > 0 ? again.concat(candidates.take(room, mayTake)) : again
     hunger.openUnsafe()
     if (batch.length > 0) {
-      yield* reserve(batch)
+      calm.closeUnsafe()
+      yield* Effect.ensuring(reserve(batch), calm.open)
       wake()
     }
     measure()
@@ -320,6 +329,9 @@ const start = Effect.fnUntraced(function* (
       poll.failure === undefined && poll.isComplete && !poll.listed.some((job) => isForUs(job.agentQueryRules))
     const isQuiet = inFlight.size === 0 && uncertain.size === 0 && held.size === 0
     if (isEmpty && isQuiet && DateTime.toEpochMillis(poll.startedAt) >= busyUntil) yield* Deferred.succeed(idle, void 0)
+    // The next poll would list what is about to be reserved, and be the shorter by it.
+    yield* Effect.yieldNow
+    if (uncertain.size > 0) yield* Effect.timeoutOption(calm.await, pollMillis)
   })
 
   /** After what ends the stream of polls: whether another one may begin. */
@@ -355,7 +367,7 @@ const start = Effect.fnUntraced(function* (
     held.delete(jobUuid)
     const entry = inFlight.get(jobUuid)
     if (entry === undefined) return
-    const state = yield* stateOf(world, entry.job)
+    const state = yield* world.desk.stateOf(jobUuid)
     // An agent has it, or it is over: the runner knows, or will be told by the poll of states.
     if (state !== undefined && (isAgentOwned(state) || isFinal(state))) return
     end(entry, Ending.Lost())

@@ -17,11 +17,11 @@ import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
-import { lookUp } from "../sharedStates.ts"
 import type { StatePoll } from "../statePoll.ts"
-import { ask, readAgain } from "./patience.ts"
+import { readAgain } from "./patience.ts"
 import type { Registration } from "./registration.ts"
 import type { Settings } from "./settings.ts"
+import type { StateDesk } from "./stateDesk.ts"
 
 /** What ends the time of a runner: itself, or something from outside. */
 export type Ending = Data.TaggedEnum<{
@@ -60,7 +60,10 @@ export interface World {
   readonly runner: JobRunner.Service
   readonly registration: Registration
   readonly notifications: Notifications.Service
+  /** Watches jobs, every few seconds. */
   readonly states: StatePoll
+  /** Tells a job's state at once. */
+  readonly desk: StateDesk
   /** For what has to get done, however long the service is away. */
   readonly patient: RetryPolicy.Policy
   readonly emit: (event: StackEvent) => Effect.Effect<void>
@@ -77,7 +80,7 @@ export const live = Effect.fnUntraced(function* (
   const { ending, failures, job } = entry
   if (failures > 0) {
     // It has waited, and nobody watched it meanwhile.
-    const state = yield* stateOf(world, job)
+    const state = yield* world.desk.stateOf(job.id)
     if (state !== undefined && isOver(state)) {
       yield* world.emit(StackEvent.Canceled({ job, state }))
       return Departure.Done()
@@ -126,19 +129,6 @@ const isOver = (state: JobState): boolean =>
   state === "timed_out" ||
   state === "timing_out" ||
   state === "expired"
-
-/** The state of a job as the service has it now; undefined where it won't tell. */
-export const stateOf = (
-  { client, registration, settings }: World,
-  job: ScheduledJob
-): Effect.Effect<JobState | undefined> =>
-  lookUp(client, settings.key, job.id).pipe(
-    // The lookup is shared with others, and goes on when they have left: it must have an end of its own.
-    RetryPolicy.withPolicy(RetryPolicy.standard),
-    registration.rescue,
-    ask,
-    Effect.catch(() => Effect.succeed(undefined))
-  )
 
 // -----------------------------------------------------------------------------
 // What the runner gets
@@ -192,7 +182,7 @@ const afterRun = Effect.fnUntraced(function* (
 
 /** Makes sure that an agent has the job: one that died before it acquired the job leaves it reserved. */
 const letGo = Effect.fnUntraced(function* (world: World, job: ScheduledJob): Effect.fn.Return<void> {
-  const state = yield* stateOf(world, job)
+  const state = yield* world.desk.stateOf(job.id)
   switch (state) {
     case "reserved":
       return yield* fail(world, job, "The agent ended without acquiring the job")
@@ -238,7 +228,7 @@ const tell = (
 /** A job that somebody else has ended, or has now, is no failure of ours. */
 const whyRefused = (world: World, job: ScheduledJob, error: StacksError): Effect.Effect<StackEvent> =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
-    ? Effect.map(stateOf(world, job), (state) =>
+    ? Effect.map(world.desk.stateOf(job.id), (state) =>
         state === undefined
           ? StackEvent.GivenUp({ job, error })
           : isOver(state)

@@ -29,7 +29,3 @@ export const readAgain = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effec
     times: 5,
     while: (error) => error._tag === "DecodeError"
   })
-
-/** Asks until there is an answer or a refusal. */
-export const ask = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effect.Effect<A, StacksError, R> =>
-  Effect.retry(effect, { schedule: growing, while: (error) => error.isRetryable || error._tag === "DecodeError" })
