@@ -6,6 +6,8 @@ export const root = join(import.meta.dirname, "../..")
 
 export const pages: ReadonlyArray<string> = [
   "README.md",
+  "packages/core/README.md",
+  "packages/node/README.md",
   ...readdirSync(join(root, "docs"))
     .filter((file) => file.endsWith(".md"))
     .map((file) => `docs/${file}`)
