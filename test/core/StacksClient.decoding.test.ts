@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { StacksClient, StacksError } from "@stacksapi/core"
 import { StacksSchema } from "@stacksapi/core"
-import { DateTime, Effect, Redacted } from "effect"
+import { DateTime, Effect, Redacted, Stream } from "effect"
+import { HttpServerResponse } from "effect/http"
 import { answers, calls, jobUuid, page, scheduledJob } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -271,6 +272,32 @@ describe("notifications and tokens", () => {
         client.issueJobAcquisitionTokens({ stackKey: "s", jobUuids: ["a"] })
       )
       assert.deepStrictEqual(result, { tokens: [], notIssued: [] })
+    })
+  )
+})
+
+describe("a body that comes byte by byte, in the middle of characters", () => {
+  const bytes = (text: string): ReadonlyArray<Uint8Array> =>
+    Array.from(new TextEncoder().encode(text), (byte) => Uint8Array.of(byte))
+
+  const inBytes =
+    (status: number, text: string): Scripted.Answer =>
+    () =>
+      HttpServerResponse.stream(Stream.fromIterable(bytes(text)), { status })
+
+  it.effect("decodes", () =>
+    Effect.gen(function* () {
+      const body = { id: "j", env: { ä: "😀 €" }, command: "größe" }
+      const client = yield* Scripted.client(Scripted.make(inBytes(200, JSON.stringify(body))))
+      assert.deepStrictEqual(yield* client.getJob({ stackKey: "s", jobUuid }), body)
+    })
+  )
+
+  it.effect("gives an error's message", () =>
+    Effect.gen(function* () {
+      const client = yield* Scripted.client(Scripted.make(inBytes(422, '{"message":"größe 😀"}')))
+      const error = yield* Effect.flip(client.getJob({ stackKey: "s", jobUuid }))
+      assert.match(error.message, /: 422 größe 😀$/u)
     })
   )
 })

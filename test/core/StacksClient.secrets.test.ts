@@ -157,10 +157,11 @@ describe("the cluster token, in what an HttpClient fails with", () => {
   )
 })
 
-describe("job acquisition tokens", () => {
+// The second form is one that nobody has announced.
+describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token like %s", (jobToken) => {
   const token = { job_uuid: jobUuid, job_acquisition_token: jobToken, expires_at: "2026-10-01T12:49:56.789Z" }
 
-  it.effect("are redacted in the answer, and kept out of logs with payloads", () =>
+  it.effect("is redacted in the answer, and kept out of logs with payloads", () =>
     Effect.gen(function* () {
       const { exit, shown } = yield* shownBy(
         Scripted.json(201, { job_acquisition_tokens: [token], not_issued: [] }),
@@ -176,9 +177,10 @@ describe("job acquisition tokens", () => {
     ["a token of another shape", { job_acquisition_tokens: [{ ...token, job_acquisition_token: [jobToken] }] }],
     ["a map of tokens", { job_acquisition_tokens: { [jobUuid]: jobToken, [jobToken]: 1 } }],
     ["tokens in the wrong place", { job_acquisition_tokens: [], not_issued: [{ jobToken }] }],
+    ["a token as a key", { job_acquisition_tokens: [], not_issued: { [jobToken]: 1 } }],
     ["one token as the whole answer", jobToken],
     ["a null", { job_acquisition_tokens: [{ ...token, job_uuid: null }] }]
-  ] as const)("are not shown by an answer that does not decode: %s", ([, body]) =>
+  ] as const)("is not shown by an answer that does not decode: %s", ([, body]) =>
     Effect.gen(function* () {
       const { exit, shown } = yield* shownBy(Scripted.json(201, body), calls.issueJobAcquisitionTokens)
       assert.isTrue(Exit.isFailure(exit))
@@ -186,8 +188,20 @@ describe("job acquisition tokens", () => {
     })
   )
 
+  it.effect("is not shown by half an answer", () =>
+    Effect.gen(function* () {
+      const half = JSON.stringify({ job_acquisition_tokens: [token] }).slice(0, -3)
+      const { exit, shown } = yield* shownBy(Scripted.text(201, half), calls.issueJobAcquisitionTokens)
+      assert.isTrue(Exit.isFailure(exit))
+      assertNoSecret(shown)
+    })
+  )
+})
+
+describe("job acquisition tokens in answers of other kinds", () => {
+  const token = { job_uuid: jobUuid, job_acquisition_token: jobToken, expires_at: "2026-10-01T12:49:56.789Z" }
+
   it.effect.each([
-    ["half an answer", 201, JSON.stringify({ job_acquisition_tokens: [token] }).slice(0, -3)],
     ["an answer with a wrong status", 500, JSON.stringify({ job_acquisition_tokens: [token], not_issued: [] })],
     ["a redirect", 302, `<a href="https://elsewhere.test/?t=${jobToken}">`],
     ["an error with a message", 422, JSON.stringify({ message: `token ${jobToken} exists already` })]

@@ -266,6 +266,27 @@ describe("broken connections", () => {
       })
   )
 
+  it.effect("what the HttpClient failed with is the cause, in words: all of the chain", () =>
+    Effect.gen(function* () {
+      const inner = Object.assign(new Error("connect ECONNREFUSED 10.0.0.1:443"), { code: "ECONNREFUSED", extra: {} })
+      const middle = new AggregateError([inner, "and a text"], "all addresses failed", { cause: inner })
+      const error = yield* errorOf(brokenBy(new TypeError("fetch failed", { cause: middle })))
+      assert(error._tag === "TransportError")
+      const outer = error.cause
+      assert(outer instanceof Error && outer.cause instanceof AggregateError)
+      assert.strictEqual(String(outer), "TypeError: fetch failed")
+      assert.include(outer.stack, "TypeError: fetch failed")
+      assert.strictEqual(outer.cause.message, "all addresses failed")
+      assert.strictEqual(String(outer.cause.errors[0]), "Error: connect ECONNREFUSED 10.0.0.1:443")
+      assert.strictEqual(outer.cause.errors[1], "and a text")
+      const innermost = outer.cause.cause
+      assert(innermost instanceof Error)
+      assert.strictEqual(Object(innermost).code, "ECONNREFUSED")
+      // Objects may hold the request.
+      assert.notProperty(innermost, "extra")
+    })
+  )
+
   it.effect("a success that breaks off is cut short", () =>
     Effect.gen(function* () {
       const error = yield* errorOf(brokenOff(200, '{"id":'))

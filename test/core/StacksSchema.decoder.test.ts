@@ -7,8 +7,8 @@ import { StacksSchema } from "@stacksapi/core"
 import { Arbitrary, DateTime, Equal, Option, Result, Schema } from "effect"
 import { giveUp, makeDecoder, makeDirect } from "../../packages/core/src/internal/decoder.ts"
 import { decodeTime } from "../../packages/core/src/internal/time.ts"
-import { edits, mutate, oddTimes } from "../support/mutate.ts"
-import { answers } from "../support/samples.ts"
+import { edits, mutate, oddTimes, replacements } from "../support/mutate.ts"
+import { answers, page, scheduledJob } from "../support/samples.ts"
 
 type AnySchema = Schema.Codec<unknown, unknown>
 
@@ -66,6 +66,10 @@ describe.each(names)("%s", (name) => {
     assert.isTrue(agree(name, answers[name].body))
   })
 
+  it("agrees on the everyday body with anything in the place of anything", () => {
+    for (const body of replacements(answers[name].body)) agree(name, body)
+  })
+
   it.prop("agrees on every valid body", [bodies(name)], ([body]) => void agree(name, body), {
     arbitrary: { runs: 200, seed: 41 }
   })
@@ -83,6 +87,20 @@ describe.each(names)("%s", (name) => {
     ([changes]) => void agree(name, mutate(answers[name].body, changes)),
     { arbitrary: { runs: 1500, seed: 43 } }
   )
+})
+
+describe("a page", () => {
+  it("is taken by the generated code also where values are null or left out", () => {
+    const { runnable_at: _, ...unsaid } = scheduledJob
+    const jobs = [
+      unsaid,
+      { ...unsaid, runnable_at: null },
+      { ...scheduledJob, build: { uuid: null, number: null, branch: null } }
+    ]
+    assert.isTrue(agree("listScheduledJobs", { ...page, jobs }))
+    assert.isTrue(agree("listScheduledJobs", { ...page, page_info: { has_next_page: false, end_cursor: null } }))
+    assert.isTrue(agree("listScheduledJobs", { ...page, jobs: [], cluster_queue: { id: null, paused: true } }))
+  })
 })
 
 describe("names that JavaScript takes for its own", () => {

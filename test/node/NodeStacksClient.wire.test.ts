@@ -160,6 +160,10 @@ describe("method, path and body", () => {
         client.failJob({ stackKey: key, jobUuid, detail: "no image", exitStatus: 7, signalReason: "stack_error" })
       )
       assert.strictEqual(given.body, '{"exit_status":7,"detail":"no image","signal_reason":"stack_error"}')
+      const zero = yield* requestOf("failJob", (client) =>
+        client.failJob({ stackKey: key, jobUuid, detail: "odd, but asked for", exitStatus: 0 })
+      )
+      assert.strictEqual(zero.body, '{"exit_status":0,"detail":"odd, but asked for"}')
     })
   )
 

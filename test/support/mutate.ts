@@ -130,3 +130,12 @@ export const mutate = (original: unknown, edits: ReadonlyArray<Edit>): unknown =
   }
   return root["body"]
 }
+
+/** The value with each of its parts replaced by each odd value, one at a time. */
+export const replacements = function* (original: unknown): Generator<unknown> {
+  const count = placesIn({ body: original }).length
+  for (let at = 0; at < count; at++) {
+    for (let value = 0; value < oddValues.length; value++) yield mutate(original, [{ at, how: "replace", value }])
+    for (const how of ["remove", "wrap"] as const) yield mutate(original, [{ at, how, value: 0 }])
+  }
+}
