@@ -27,6 +27,7 @@ import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
 import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
 import type * as Failures from "./failures.ts"
+import { CurrentMeter } from "./meter.ts"
 import { CurrentRecorder } from "./recorder.ts"
 import * as Redact from "./redact.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
@@ -97,6 +98,7 @@ export const make = (options: TransportOptions): Transport => {
       encoded.body === undefined ? HttpBody.empty : HttpBody.text(encoded.body, "application/json")
     )
     const recorder = Context.getOrUndefined(context, CurrentRecorder)
+    const meter = Context.getOrUndefined(context, CurrentMeter)
     const limiter = Context.getOrUndefined(context, RateLimit.RateLimit) ?? options.rateLimit ?? RateLimit.none
     const isLogged = LogLevel.isLessThanOrEqualTo(cache.minimumLogLevel, "Debug")
     let attempts = 0
@@ -105,6 +107,7 @@ export const make = (options: TransportOptions): Transport => {
       observe: (response: RateLimit.Observation) => void
     ): Effect.Effect<A, StacksError.StacksError> => {
       const attempt = ++attempts
+      meter?.(operation, attempt)
       if (recorder !== undefined && !isAside) recorder.attempts = attempt
       return withAttemptSpan(fiber, info, attempt, isLogged, (requestId, onStatus) => {
         const log = isLogged
