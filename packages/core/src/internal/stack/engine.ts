@@ -8,6 +8,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -26,6 +27,7 @@ import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import { isAgentOwned, isFinal, MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
+import { CurrentMeter } from "../meter.ts"
 import { pollOf } from "../sharedStates.ts"
 import { Candidates } from "./candidates.ts"
 import { isLockedOut, isNotFound, withAdvice } from "./fatal.ts"
@@ -69,7 +71,9 @@ const minPages = 2
 
 /** Starts a stack in the background; when the scope closes it drains and takes leave. */
 export const make = (settings: Settings): Effect.Effect<Engine, StacksError, StacksClient | JobRunner | Scope.Scope> =>
-  Effect.mapError(start(settings), withAdvice)
+  Effect.contextWith((context: Context.Context<StacksClient | JobRunner | Scope.Scope>) =>
+    start(settings).pipe(Effect.provideService(CurrentMeter, Metrics.meter(context)), Effect.mapError(withAdvice))
+  )
 
 const start = Effect.fnUntraced(function* (
   settings: Settings

@@ -3,6 +3,8 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Metric from "effect/Metric"
 import type { StackEvent } from "../../StackEvent.ts"
+import type { Operation } from "../../StacksApi.ts"
+import type { Meter } from "../meter.ts"
 
 const jobs = Metric.counter("stacksapi_jobs", { description: "Jobs by outcome", incremental: true })
 
@@ -49,10 +51,57 @@ const registrations = Metric.counter("stacksapi_registrations", {
   incremental: true
 })
 
+const requests = Metric.counter("stacksapi_requests", {
+  description: "Requests that were sent, each attempt counted",
+  incremental: true
+})
+
+const retries = Metric.counter("stacksapi_retries", {
+  description: "Requests that were sent again after a failure",
+  incremental: true
+})
+
+/** What a stack asks for. */
+const operations: ReadonlyArray<Operation> = [
+  "registerStack",
+  "deregisterStack",
+  "listScheduledJobs",
+  "batchReserveJobs",
+  "getJob",
+  "getJobStates",
+  "finishJob",
+  "createStackNotifications",
+  "issueJobAcquisitionTokens"
+]
+
+const byOperation = <Input, State>(metric: Metric.Metric<Input, State>) => {
+  const series = new Map<Operation, Metric.Metric<Input, State>>()
+  return (operation: Operation): Metric.Metric<Input, State> => {
+    const made = series.get(operation) ?? Metric.withAttributes(metric, { operation })
+    series.set(operation, made)
+    return made
+  }
+}
+
+const requestsOf = byOperation(requests)
+const retriesOf = byOperation(retries)
+
+/** Counts what the client sends, by operation. */
+export const meter =
+  (context: Context.Context<never>): Meter =>
+  (operation, attempt) => {
+    requestsOf(operation).updateUnsafe(1, context)
+    if (attempt > 1) retriesOf(operation).updateUnsafe(1, context)
+  }
+
 /** Makes the counters exist, so that a rate over them is right from the first event on. */
 export const init = (context: Context.Context<never>): void => {
   const counters = [...Object.values(outcomes), reserved, started, polls, troubles, registrations]
   for (const counter of counters) counter.updateUnsafe(0, context)
+  for (const operation of operations) {
+    requestsOf(operation).updateUnsafe(0, context)
+    retriesOf(operation).updateUnsafe(0, context)
+  }
 }
 
 /** Counts what an event says. */
