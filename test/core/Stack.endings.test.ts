@@ -1,10 +1,23 @@
 /** How a job's time in a stack ends, whatever its runner does. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, RateLimit } from "@stacksapi/core"
+import { JobRunner, RateLimit, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Data, Duration, Effect, Fiber, Layer } from "effect"
+import { Clock, Data, Duration, Effect, Fiber, Layer } from "effect"
+import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { addJobs, census, countOf, done, emulated, jobOf, type Run, start, takes } from "../support/stacks.ts"
+import {
+  addJobs,
+  census,
+  clientVia,
+  countOf,
+  done,
+  emulated,
+  jobOf,
+  type Run,
+  slowly,
+  start,
+  takes
+} from "../support/stacks.ts"
 
 class Broken extends Data.TaggedError("Broken")<{ readonly message: string }> {}
 
@@ -226,28 +239,69 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("stays reserved though a renewal has no answer", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      yield* start(takes("1 hour"), { reservationExpiry: "1 minute" })
+      yield* slowly("1 second")
+      yield* emulator.setFaults([StacksEmulator.Fault.Stall({ operations: ["batchReserveJobs"], times: 1 })])
+      for (let second = 0; second < 120; second++) {
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* jobOf(id)).state, "reserved")
+      }
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("whose reservation is lost to another stack has its runner interrupted", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
-      const { Fault } = StacksEmulator
+      const client = yield* StacksClient.StacksClient
       let interrupted = 0
-      const runner: Run = ({ stackKey }) =>
-        stackKey === "other"
-          ? Effect.never
-          : Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++))
-      yield* addJobs(1)
-      const stack = yield* start(runner, { reservationExpiry: "1 minute" })
-      yield* TestClock.adjust("1 second")
-      yield* emulator.setFaults([Fault.Reset({ operations: ["batchReserveJobs"] })])
-      yield* TestClock.adjust("61 seconds")
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted++)), {
+        reservationExpiry: "1 minute"
+      })
+      yield* slowly("1 second")
+      yield* client.registerStack({ key: "other", type: "custom", queueKey: "q" })
+      yield* emulator.setFaults([StacksEmulator.Fault.Reset({ operations: ["batchReserveJobs"] })])
+      for (let second = 0; second < 61; second++) yield* TestClock.adjust("1 second")
       yield* emulator.setFaults([])
-      yield* start(runner, { key: "other" })
-      yield* TestClock.adjust("30 seconds")
-      // One of them has it, the other has let go.
-      assert.isAtMost((yield* stack.status).inFlight.length, 1)
-      assert.strictEqual(interrupted, stack.names().includes("Lost") ? 1 : 0)
-      assert.strictEqual((yield* emulator.jobs)[0]?.state, "reserved")
+      const { reserved } = yield* client.batchReserveJobs({ stackKey: "other", jobUuids: [id] })
+      assert.deepStrictEqual(reserved, [id])
+      for (let second = 0; second < 16; second++) yield* TestClock.adjust("1 second")
+      assert.strictEqual(interrupted, 1)
+      assert.strictEqual(stack.names().at(-1), "Lost")
+      assert.isEmpty((yield* stack.status).inFlight)
+      assert.deepInclude(yield* jobOf(id), { state: "reserved", reservedBy: "other" })
     }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect(
+    "that is listed but can't be reserved is asked for again after 5, 10, 20 … seconds, at most 5 minutes",
+    () =>
+      Effect.gen(function* () {
+        const [id = ""] = yield* addJobs(1)
+        const at: Array<number> = []
+        const refusing = clientVia((request, response) =>
+          request.method === "PUT"
+            ? Effect.map(Clock.currentTimeMillis, (now) => {
+                at.push(now)
+                return HttpServerResponse.toClientResponse(
+                  HttpServerResponse.jsonUnsafe({ reserved: [], not_reserved: [id] }),
+                  { request }
+                )
+              })
+            : response
+        )
+        yield* Effect.gen(function* () {
+          const stack = yield* start(takes(0))
+          for (let second = 0; second < 1600; second++) yield* TestClock.adjust("1 second")
+          assert.strictEqual(stack.names().filter((name) => name === "NotReserved").length, at.length)
+        }).pipe(Effect.provide(refusing))
+        const waits = at.slice(1).map((time, index) => Math.floor((time - (at[index] ?? 0)) / 1000))
+        assert.deepStrictEqual(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300, 300])
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
   it.effect("has its slot free and its runner cleaned up before the next one takes its place", () =>

@@ -9,6 +9,26 @@
  * are here. A job whose state is `canceled` or `canceling` has its runner interrupted. A stack that the service has forgotten
  * registers again. Whatever is retryable is survived; 401 and 403 end the run.
  *
+ * A poll reads two pages of 1000 jobs, and more only while slots are free for which no job is known: what is urgent but far
+ * behind in a long queue comes up when it is read. Answers that are lost leave it open whether a job is reserved: it keeps its
+ * slot, and is asked for again, until that is known.
+ *
+ * **Metrics**
+ *
+ * All but the gauges are there from the start, at 0.
+ *
+ * - `stacksapi_jobs` by `outcome`: the name of the event with which a job's time ended.
+ * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_queue_to_start_seconds`, a histogram.
+ * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_waiting`: gauges.
+ * - `stacksapi_polls`, `stacksapi_troubles`, `stacksapi_registrations`.
+ * - `stacksapi_requests` and `stacksapi_retries` by `operation`; `stacksapi_rate_limit_waits` too, from the first wait on.
+ * - `stacksapi_notifications` by `outcome`, from the first one on.
+ *
+ * **Spans**
+ *
+ * Where a tracer is installed each job has a trace of its own, `Stack.job`, from its slot to its end, with what its runner does
+ * and what is asked for it; it is linked to `Stack.reserve`, the request that reserved it.
+ *
  * **Example** (A stack that runs everything at once and succeeds)
  *
  * ```ts
@@ -90,7 +110,7 @@ export interface Status {
   readonly inFlight: ReadonlyArray<ScheduledJob>
   /** How many jobs may start and wait for a slot, as far as the last poll saw them. */
   readonly waiting: number
-  /** How many jobs are reserved and wait for another try. */
+  /** How many jobs are reserved and wait for another try. No new ones are taken in their place. */
   readonly held: number
 }
 
@@ -102,7 +122,7 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** What happens, from now on. A reader who falls 8192 events behind misses the oldest. */
+  /** What happens, beginning with the last 16 events. A reader who falls 8192 events behind misses the oldest. */
   readonly events: Stream.Stream<StackEvent>
   /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void>
@@ -113,7 +133,7 @@ export interface Service {
   readonly drain: Effect.Effect<void>
   /** Succeeds when the queue is empty and all is done. */
   readonly awaitIdle: Effect.Effect<void>
-  /** Fails when the stack can't go on, as with a token that is revoked. */
+  /** Fails when the stack can't go on, as with a token that is revoked; its message says what to do. */
   readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
 }
 
