@@ -1,6 +1,6 @@
 /** Reading one page's text, without any network. */
 import * as Result from "effect/Result"
-import { endpoints } from "../../packages/core/src/internal/endpoint.ts"
+import { endpoints } from "../../packages/core/src/internal/client/endpoint.ts"
 import type { Contender, WirePage } from "../contender.ts"
 import { page } from "../fixtures.ts"
 

@@ -5,8 +5,8 @@ import { Clock, Context, Deferred, Duration, Effect, Fiber, Latch, Layer, Logger
 import { HttpServerResponse } from "effect/http"
 import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
-import { make as makeLimiter } from "../../packages/core/src/internal/limiter.ts"
-import { SlidingWindow } from "../../packages/core/src/internal/slidingWindow.ts"
+import { make as makeLimiter } from "../../packages/core/src/internal/rateLimit/limiter.ts"
+import { SlidingWindow } from "../../packages/core/src/internal/rateLimit/slidingWindow.ts"
 import { answers } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 

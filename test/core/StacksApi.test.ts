@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksApi } from "@stacksapi/core"
 import { Context, Effect } from "effect"
 import { HttpApi } from "effect/http-api"
-import { version } from "../../packages/core/src/internal/version.ts"
+import { version } from "../../packages/core/src/internal/client/version.ts"
 import { answers, calls, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 

@@ -5,8 +5,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { StacksSchema } from "@stacksapi/core"
 import { Arbitrary, DateTime, Equal, Option, Result, Schema } from "effect"
-import { giveUp, makeDecoder, makeDirect } from "../../packages/core/src/internal/decoder.ts"
-import { decodeTime } from "../../packages/core/src/internal/time.ts"
+import { giveUp, makeDecoder, makeDirect } from "../../packages/core/src/internal/schema/decoder.ts"
+import { decodeTime } from "../../packages/core/src/internal/schema/time.ts"
 import { edits, mutate, oddTimes, replacements } from "../support/mutate.ts"
 import { answers, page, scheduledJob } from "../support/samples.ts"
 

@@ -26,10 +26,10 @@ import { constVoid } from "effect/Function"
 import type * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
-import { make as makeLimiter } from "./internal/limiter.ts"
-import type { RateLimitStatus } from "./internal/responseHeaders.ts"
-import { SharedWindow } from "./internal/sharedWindow.ts"
-import { SlidingWindow } from "./internal/slidingWindow.ts"
+import type { RateLimitStatus } from "./internal/client/responseHeaders.ts"
+import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
+import { SharedWindow } from "./internal/rateLimit/sharedWindow.ts"
+import { SlidingWindow } from "./internal/rateLimit/slidingWindow.ts"
 import type { Operation } from "./StacksApi.ts"
 
 export type {
@@ -165,7 +165,7 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
  * import * as StacksClient from "@stacksapi/core/StacksClient"
  * import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
-import { make as makeLimiter } from "./internal/limiter.ts"
+import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
  * import * as RateLimiter from "effect/persistence/RateLimiter"
  *
  * // Needs Effect's `Redis`, from `@effect/platform-node/NodeRedis` for example.

@@ -17,9 +17,9 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { Direct, giveUp, WireKeys } from "./internal/decoder.ts"
-import { cropBytes, cropCharacters } from "./internal/text.ts"
-import { decodeTime } from "./internal/time.ts"
+import { Direct, giveUp, WireKeys } from "./internal/schema/decoder.ts"
+import { cropBytes, cropCharacters } from "./internal/schema/text.ts"
+import { decodeTime } from "./internal/schema/time.ts"
 
 // -----------------------------------------------------------------------------
 // Constants

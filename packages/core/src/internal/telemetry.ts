@@ -5,7 +5,7 @@ import type * as Fiber from "effect/Fiber"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
 import type { Operation } from "../StacksApi.ts"
-import type { RequestInfo } from "./failures.ts"
+import type { RequestInfo } from "./client/failures.ts"
 
 /** Whether somebody installed a tracer: without one, spans would be made for nobody. */
 export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>

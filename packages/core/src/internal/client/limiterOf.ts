@@ -1,6 +1,6 @@
 /** Which clients were made with a limiter of their own. */
-import type { Limiter } from "../RateLimit.ts"
-import type { Service } from "../StacksClient.ts"
+import type { Limiter } from "../../RateLimit.ts"
+import type { Service } from "../../StacksClient.ts"
 
 const limiters = new WeakMap<Service, Limiter>()
 

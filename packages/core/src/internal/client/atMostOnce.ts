@@ -2,7 +2,7 @@
  * What to do after a failure that leaves it open whether the service acted: a lost response, a timeout, a 5xx.
  */
 import * as Effect from "effect/Effect"
-import type * as StacksError from "../StacksError.ts"
+import type * as StacksError from "../../StacksError.ts"
 
 /** Whether the service may have acted on a request that failed like this. */
 const isOpen = (error: StacksError.StacksError): boolean =>

@@ -7,8 +7,8 @@ import * as HttpApi from "effect/http-api/HttpApi"
 import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Endpoint, type Request, Sensitive, StacksApi, type Success } from "../StacksApi.ts"
-import { makeDecoder, withoutServices } from "./decoder.ts"
+import { type Endpoint, type Request, Sensitive, StacksApi, type Success } from "../../StacksApi.ts"
+import { makeDecoder, withoutServices } from "../schema/decoder.ts"
 
 /** What to send. */
 export interface EncodedRequest {

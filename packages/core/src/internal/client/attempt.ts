@@ -9,12 +9,12 @@ import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
-import * as StacksError from "../StacksError.ts"
+import * as StacksError from "../../StacksError.ts"
+import type { AttemptLog } from "../telemetry.ts"
 import type { CompiledEndpoint } from "./endpoint.ts"
 import * as Failures from "./failures.ts"
 import type { Redact } from "./redact.ts"
 import * as ResponseBody from "./responseBody.ts"
-import type { AttemptLog } from "./telemetry.ts"
 
 export interface AttemptOptions {
   readonly httpClient: HttpClient.HttpClient

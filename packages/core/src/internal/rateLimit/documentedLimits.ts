@@ -1,6 +1,6 @@
 /** The rate limits that the service documents, as the declaration of the API has them. */
 import * as Context from "effect/Context"
-import { type Endpoint, Limit, StacksApi } from "../StacksApi.ts"
+import { type Endpoint, Limit, StacksApi } from "../../StacksApi.ts"
 
 /** A limit in requests per second, and the name that it is counted under: the service may use names that we don't know. */
 export interface ScopeLimit {

@@ -1,7 +1,7 @@
 /** Which jobs of a queue were handed out already, as far as polls of its first pages can tell. */
 import * as DateTime from "effect/DateTime"
-import type { Poll } from "../ScheduledJobs.ts"
-import type { ScheduledJob } from "../StacksSchema.ts"
+import type { Poll } from "../../ScheduledJobs.ts"
+import type { ScheduledJob } from "../../StacksSchema.ts"
 
 /**
  * Remembers the jobs that were handed out for as long as they may be listed.

@@ -4,10 +4,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
-import type * as RateLimit from "../RateLimit.ts"
-import { type Endpoint, endpointOf, type Operation } from "../StacksApi.ts"
+import type * as RateLimit from "../../RateLimit.ts"
+import { type Endpoint, endpointOf, type Operation } from "../../StacksApi.ts"
+import { rateLimitStatus } from "../client/responseHeaders.ts"
 import { documentedLimit, type ScopeLimit } from "./documentedLimits.ts"
-import { rateLimitStatus } from "./responseHeaders.ts"
 import type { Report, SlidingWindow, Slot } from "./slidingWindow.ts"
 
 /** A `Retry-After` beyond this is not believed. */
