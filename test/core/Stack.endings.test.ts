@@ -227,11 +227,13 @@ describe("A job", () => {
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       yield* start(takes("3 hours"), { reservationExpiry: "2 minutes", pollInterval: "1 minute" })
+      yield* slowly("1 second")
       for (let i = 0; i < 10; i++) {
         yield* TestClock.adjust("17 minutes")
         assert.strictEqual((yield* jobOf(id)).state, "reserved")
       }
-      yield* TestClock.adjust("12 minutes")
+      yield* TestClock.adjust("10 minutes")
+      yield* slowly("1 second")
       assert.strictEqual((yield* jobOf(id)).state, "finished")
       const renewals = yield* countOf("batchReserveJobs")
       yield* TestClock.adjust("1 hour")

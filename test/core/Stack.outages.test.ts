@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect, Exit, Fiber } from "effect"
+import { Duration, Effect, Exit, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, census, countOf, done, emulated, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
@@ -74,6 +74,11 @@ describe("A stack whose service is down for ten minutes", () => {
       yield* emulator.setFaults([])
       yield* TestClock.adjust("2 minutes")
       assert.deepStrictEqual(yield* census, { "finished 0": 20 })
+      for (const { body, operation } of yield* emulator.requests) {
+        if (operation !== "batchReserveJobs") continue
+        const { job_uuids } = Schema.decodeUnknownSync(Schema.Struct({ job_uuids: Schema.Array(Schema.String) }))(body)
+        assert.isAtMost(job_uuids.length, 5, "those that may be reserved keep their slots")
+      }
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
@@ -168,6 +173,19 @@ describe("A stack that the service has forgotten", () => {
       const again = stack.names().filter((name) => name === "ReRegistered").length
       assert.isAtLeast(again, 29)
       assert.isAtMost(again, 31)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("registers again once, and finishes the jobs that end meanwhile", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(10)
+      const stack = yield* start(takes("5 seconds"), { maxInFlight: 10, pollInterval: "30 seconds" })
+      yield* slowly("2 seconds")
+      yield* emulator.forgetStack("s")
+      yield* slowly("4 seconds")
+      assert.deepStrictEqual(yield* census, { "finished 0": 10 })
+      assert.strictEqual(stack.names().filter((name) => name === "ReRegistered").length, 1)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 })

@@ -224,12 +224,18 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("does not read a long queue while its slots are taken", () =>
+  it.effect("does not read a long queue while its slots are taken, or the queue is paused", () =>
     Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(20_000)
-      yield* start(takes("1 hour"), { maxInFlight: 25, pollInterval: "1 second" })
+      const stack = yield* start(takes("1 hour"), { maxInFlight: 25 })
       yield* TestClock.adjust("10 seconds")
-      assert.isAtMost(yield* countOf("listScheduledJobs"), 22)
+      const whileTaken = yield* countOf("listScheduledJobs")
+      assert.isAtMost(whileTaken, 22)
+      yield* emulator.pauseQueue("q", true)
+      yield* stack.setMaxInFlight(10_000)
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtMost((yield* countOf("listScheduledJobs")) - whileTaken, 12)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 

@@ -66,6 +66,8 @@ export interface Engine {
 
 /** How long a request that reserves may take: it can't be interrupted meanwhile. */
 const reserveTimeout = Duration.seconds(15)
+/** A `Retry-After` beyond this is not believed. */
+const maxRestMillis = 5 * 60_000
 /** How many pages a poll reads though there are jobs enough: for the urgent ones that are not among the oldest. */
 const minPages = 2
 
@@ -204,7 +206,8 @@ const start = Effect.fnUntraced(function* (
 
   const rest = (asked?: Duration.Duration) => {
     troubles += 1
-    restUntil = now() + (asked === undefined ? Math.min(30_000, 500 * 2 ** troubles) : Duration.toMillis(asked))
+    const delay = asked === undefined ? Math.min(30_000, 500 * 2 ** troubles) : Duration.toMillis(asked)
+    restUntil = now() + Math.min(delay, maxRestMillis)
   }
 
   /** From the request to the last entry in our books nothing may come between. */
