@@ -71,7 +71,7 @@ describe("Stack in chaos", () => {
   it.effect(
     "runs 20,000 jobs once each with 64 slots, though 20 % of all responses fail in every way",
     () => chaos({ jobs: 20_000, seed: 1, slots: 64 }),
-    60_000
+    120_000
   )
 
   for (const seed of [2, 3, 5, 8, 13]) {
