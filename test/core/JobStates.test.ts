@@ -83,6 +83,31 @@ describe("JobStates.watch", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("loses nothing of the other requests where one of a poll fails", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const ids = yield* jobs(1500)
+      let told = 0
+      const running = yield* Effect.forEach(
+        ids,
+        (id) =>
+          JobStates.watch(stackKey, id).pipe(
+            Stream.filter((state) => state === "running"),
+            Stream.runHead,
+            Effect.tap(() => Effect.sync(() => told++))
+          ),
+        { concurrency: "unbounded" }
+      ).pipe(Effect.forkChild)
+      yield* TestClock.adjust("1 second")
+      yield* Effect.forEach(ids, (id) => emulator.acquireJob(id))
+      yield* emulator.setFaults([StacksEmulator.Fault.Status({ status: 503, operations: ["getJobStates"], times: 1 })])
+      yield* TestClock.adjust("4 seconds")
+      assert.include([500, 1000], told)
+      yield* TestClock.adjust("5 seconds")
+      assert.lengthOf(yield* Fiber.join(running), 1500)
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("survives an outage, and tells what it missed", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

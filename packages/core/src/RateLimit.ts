@@ -164,8 +164,6 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
  * import * as RateLimit from "@stacksapi/core/RateLimit"
  * import * as StacksClient from "@stacksapi/core/StacksClient"
  * import * as Layer from "effect/Layer"
-import { RateLimiterStore } from "effect/persistence/RateLimiter"
-import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
  * import * as RateLimiter from "effect/persistence/RateLimiter"
  *
  * // Needs Effect's `Redis`, from `@effect/platform-node/NodeRedis` for example.

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import type * as StacksClient from "../StacksClient.ts"
-import type { FatalError, StacksError } from "../StacksError.ts"
+import type { FatalError } from "../StacksError.ts"
 import { type JobState, MaxBatchSize } from "../StacksSchema.ts"
 
 /** Somebody who watches one job. Both functions are called by the poll and must return at once. */
@@ -30,29 +30,29 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
   const watchers = new Set<Watcher>()
   let polling: Fiber.Fiber<void> | undefined
 
-  const ask = (jobUuids: ReadonlyArray<string>): Effect.Effect<Readonly<Record<string, JobState>>, StacksError> =>
-    Effect.map(client.getJobStates({ stackKey, jobUuids }), ({ states }) => states)
+  /** Asks for the jobs of one request; one that fails takes nothing from the others. */
+  const ask = (asked: ReadonlyMap<string, ReadonlyArray<Watcher>>, jobUuids: ReadonlyArray<string>) => {
+    const tell = (f: (watcher: Watcher) => void) => {
+      for (const jobUuid of jobUuids) asked.get(jobUuid)?.forEach(f)
+    }
+    return Effect.matchEffect(client.getJobStates({ stackKey, jobUuids }), {
+      onFailure: (error) =>
+        error.isRetryable
+          ? Effect.logDebug("The states of watched jobs could not be asked for; asking again at the next poll", error)
+          : Effect.sync(() => tell((watcher) => watcher.onFatal(error))),
+      onSuccess: ({ states }) => Effect.sync(() => tell((watcher) => watcher.onState(states[watcher.jobUuid])))
+    })
+  }
 
   const pollOnce = Effect.suspend(() => {
-    const asked = Array.from(watchers)
-    const jobUuids = Arr.dedupe(asked.map(({ jobUuid }) => jobUuid))
-    return Effect.map(
-      Effect.forEach(Arr.chunksOf(jobUuids, MaxBatchSize), ask, { concurrency: 5 }),
-      (answers): void => {
-        const states: Readonly<Record<string, JobState>> = Object.assign({}, ...answers)
-        for (const watcher of asked) watcher.onState(states[watcher.jobUuid])
-      }
-    )
+    const asked = Map.groupBy(watchers, ({ jobUuid }) => jobUuid)
+    return Effect.forEach(Arr.chunksOf(Array.from(asked.keys()), MaxBatchSize), (jobUuids) => ask(asked, jobUuids), {
+      concurrency: 5,
+      discard: true
+    })
   }).pipe(
     // The next poll is the retry.
-    RetryPolicy.withPolicy(RetryPolicy.none),
-    Effect.catch((error) =>
-      error.isRetryable
-        ? Effect.logDebug("The states of watched jobs could not be asked for; asking again at the next poll", error)
-        : Effect.sync(() => {
-            for (const watcher of watchers) watcher.onFatal(error)
-          })
-    )
+    RetryPolicy.withPolicy(RetryPolicy.none)
   )
 
   return {
