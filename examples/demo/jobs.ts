@@ -3,7 +3,7 @@
  * because nothing is really run here.
  */
 import { createHash } from "node:crypto"
-import type { StacksSchema } from "@stacksapi/core"
+import { JobRunner, type StacksSchema } from "@stacksapi/core"
 import type { StacksEmulator } from "@stacksapi/core/testing"
 import { Data, DateTime, Duration, Effect, FileSystem, Result, Runtime, Schema } from "effect"
 import pipeline from "./pipeline.json" with { type: "json" }
@@ -181,39 +181,27 @@ const toNewJob = (line: typeof JobLine.Type, queueKey: string): NewJob => ({
 // What becomes of them
 // -----------------------------------------------------------------------------
 
-/** How a job ended, in the summary's words, and what the service is told. */
-export interface Outcome {
-  readonly title: string
-  readonly exitStatus: number
-  readonly detail: string
-  readonly signalReason?: StacksSchema.SignalReason
-}
-
-/** The outcome of a job that the stack itself could not run: pipelines retry those by `signal_reason: stack_error`. */
-export const stackError = (detail: string): Outcome => ({
-  title: "stack error",
-  exitStatus: -1,
-  detail,
-  signalReason: "stack_error"
-})
-
 /**
- * A made-up outcome, always the same for the same job and seed. Most jobs pass; tests fail more often than the rest, and
- * what builds images is sometimes killed for its memory.
+ * A made-up outcome, always the same for the same job and seed. Most jobs pass; tests fail more often than the rest, what
+ * builds images is sometimes killed for its memory, and for a few there is no machine.
  */
-export const simulate = (job: StacksSchema.JobDetails, seed: number): Outcome => {
+export const simulate = (
+  job: StacksSchema.JobDetails,
+  seed: number
+): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> => {
   const dice = createHash("sha256").update(`${seed}/${job.id}`).digest()
   const chance = dice.readUInt32BE(0) / 2 ** 32
   const seconds = 5 + (dice.readUInt32BE(4) % 240)
   const isTest = /\b(test|spec|check|lint)/i.test(job.command)
   const isHeavy = /\b(image|docker)\b/i.test(job.command)
+  const end = (exitStatus: number, detail: string) =>
+    Effect.succeed(JobRunner.Finished({ exitStatus, detail: `${detail} after ${seconds} s (simulated)` }))
 
-  if (chance < 0.01) return stackError("No machine could be started for this job (simulated)")
-  if (isHeavy && chance > 0.95) {
-    return { title: "killed", exitStatus: 137, detail: `Out of memory after ${seconds} s (simulated)` }
+  if (chance < 0.01) {
+    const message = "No machine could be started for this job (simulated)"
+    return Effect.fail(new JobRunner.JobRunnerError({ message }))
   }
-  if (chance > (isTest ? 0.92 : 0.97)) {
-    return { title: "failed", exitStatus: 1, detail: `Exited with 1 after ${seconds} s (simulated)` }
-  }
-  return { title: "passed", exitStatus: 0, detail: `Ran for ${seconds} s (simulated)` }
+  if (isHeavy && chance > 0.95) return end(137, "Out of memory")
+  if (chance > (isTest ? 0.92 : 0.97)) return end(1, "Exited with 1")
+  return end(0, "Passed")
 }

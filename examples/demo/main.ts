@@ -19,6 +19,7 @@ import {
   Effect,
   Exit,
   Layer,
+  Logger,
   Option,
   Redacted,
   Runtime,
@@ -60,17 +61,27 @@ const runAndReport = Effect.fn("demo.runAndReport")(function* (options: {
   const startedAt = yield* DateTime.now
   yield* Effect.gen(function* () {
     const say = yield* Progress.show(report, options.expected)
-    yield* run({ ...options, stackKey, say }, report)
+    yield* run({ ...options, stackKey, say }, report).pipe(
+      Effect.ensuring(
+        Effect.suspend(() => {
+          const farewell = measurements.endpoints.get("deregisterStack")
+          return farewell === undefined ? Effect.void : say(farewell.isDone ? "Deregistered" : "Not deregistered")
+        })
+      )
+    )
   }).pipe(
     Effect.scoped,
-    Effect.onExit((exit) =>
-      Effect.flatMap(DateTime.now, (now) => {
-        const seconds = Duration.toSeconds(DateTime.distance(startedAt, now))
+    Effect.onExit(
+      Effect.fnUntraced(function* (exit) {
+        yield* Measure.readMetrics(measurements)
+        const seconds = Duration.toSeconds(DateTime.distance(startedAt, yield* DateTime.now))
         const end =
           Exit.isSuccess(exit) && report.isComplete ? "complete" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
-        return Console.log(`\n${summarize({ report, measurements, seconds, end })}`)
+        yield* Console.log(`\n${summarize({ report, measurements, seconds, end })}`)
       })
     ),
+    // The stack logs what it does; here its events tell it.
+    Effect.provide(Logger.layer([])),
     Effect.mapError(failed)
   )
   if (!report.isComplete) return yield* failed({ message: "Not every job that was reserved was finished." })
@@ -134,7 +145,8 @@ const againstEmulator = Effect.fn("demo.againstEmulator")(function* (options: {
   yield* program.pipe(
     Effect.provide(
       client.pipe(
-        Layer.provide(measured(options.faults ? persistent : RetryPolicy.standard)),
+        Layer.provide(options.faults ? RetryPolicy.layer(persistent) : Layer.empty),
+        Layer.provide(rateLimit),
         Layer.provideMerge(Measure.Measure.layer),
         Layer.provideMerge(NodeStacksEmulator.layer({ seed: options.seed }))
       )
@@ -143,8 +155,7 @@ const againstEmulator = Effect.fn("demo.againstEmulator")(function* (options: {
   )
 })
 
-const measured = (policy: RetryPolicy.Policy) =>
-  Layer.merge(Measure.countRetries(policy), Layer.provide(Measure.layerRateLimit, RateLimit.layerMemory))
+const rateLimit = Layer.provide(Measure.layerRateLimit, RateLimit.layerMemory)
 
 // -----------------------------------------------------------------------------
 // Against a service
@@ -180,7 +191,7 @@ const againstService = Effect.fn("demo.againstService")(function* (options: {
         baseUrl: options.endpoint,
         token: options.token,
         userAgentPrefix: "stacksapi-demo"
-      }).pipe(Layer.provide(measured(RetryPolicy.standard)), Layer.provideMerge(Measure.Measure.layer))
+      }).pipe(Layer.provide(rateLimit), Layer.provideMerge(Measure.Measure.layer))
     )
   )
 })

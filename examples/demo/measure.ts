@@ -1,15 +1,17 @@
 /**
- * What the client does, seen from inside it: every request passes the rate limiter, and every retry the retry policy. Both
- * are values that layers provide, so wrapping them is all it takes to measure a client from outside.
+ * What the client does, seen from inside it: every request passes the rate limiter, which is a value that a layer provides.
+ * Wrapping it is all it takes to measure a client from outside. Retries and notifications are in the stack's metrics.
  */
-import { RateLimit, RetryPolicy, StacksApi, StacksError } from "@stacksapi/core"
-import { Clock, Context, Effect, Exit, Layer, Option, Schedule } from "effect"
+import { Notifications, RateLimit, StacksApi, StacksError } from "@stacksapi/core"
+import { Clock, Context, Effect, Exit, Layer, Metric, Option } from "effect"
 
 export interface Measurements {
   /** By endpoint, in the order of their first request. */
   readonly endpoints: Map<StacksApi.Endpoint, EndpointMeasurements>
   /** How often each kind of trouble was met. */
   readonly trouble: Map<string, number>
+  /** How many notifications the service stored. */
+  notifications: number
 }
 
 export interface EndpointMeasurements {
@@ -18,10 +20,12 @@ export interface EndpointMeasurements {
   retries: number
   /** Milliseconds of each wait for the rate limit that was long enough to notice. */
   readonly waits: Array<number>
+  /** Whether the last request did what it was to do; for a deregistration a 404 says that an earlier one did. */
+  isDone: boolean
 }
 
 export class Measure extends Context.Service<Measure, Measurements>()("stacksapi-demo/Measure") {
-  static readonly layer = Layer.sync(Measure, () => ({ endpoints: new Map(), trouble: new Map() }))
+  static readonly layer = Layer.sync(Measure, () => ({ endpoints: new Map(), trouble: new Map(), notifications: 0 }))
 }
 
 /** Shorter pauses before a request are the program's own doing, not the rate limit's. */
@@ -31,7 +35,7 @@ const endpointOf = (measurements: Measurements, operation: StacksApi.Operation):
   const endpoint = StacksApi.endpointOf(operation)
   const known = measurements.endpoints.get(endpoint)
   if (known !== undefined) return known
-  const fresh: EndpointMeasurements = { latencies: [], retries: 0, waits: [] }
+  const fresh: EndpointMeasurements = { latencies: [], retries: 0, waits: [], isDone: false }
   measurements.endpoints.set(endpoint, fresh)
   return fresh
 }
@@ -52,8 +56,9 @@ export const layerRateLimit: Layer.Layer<never, never, Measure> = Layer.effect(
               return Effect.onExit(attempt(observe), (exit) =>
                 Effect.map(now, (ended) => {
                   endpoint.latencies.push(ended - started)
-                  const error = Exit.findErrorOption(exit)
-                  if (Option.isSome(error)) count(measurements.trouble, describe(error.value))
+                  const error = Option.map(Exit.findErrorOption(exit), describe)
+                  if (Option.isSome(error)) count(measurements.trouble, error.value)
+                  endpoint.isDone = Exit.isSuccess(exit) || Option.contains(error, "404")
                 })
               )
             })
@@ -63,22 +68,21 @@ export const layerRateLimit: Layer.Layer<never, never, Measure> = Layer.effect(
   })
 )
 
-/** A policy that counts what it allows. */
-export const countRetries = (policy: RetryPolicy.Policy): Layer.Layer<never, never, Measure> =>
-  Layer.unwrap(
-    Effect.map(Measure, (measurements) =>
-      RetryPolicy.layer({
-        ...policy,
-        select: (operation) => {
-          const schedule = policy.select(operation)
-          return (
-            schedule &&
-            Schedule.tap(schedule, () => Effect.sync(() => void endpointOf(measurements, operation).retries++))
-          )
-        }
-      })
-    )
-  )
+/** Counts retries that are not the stack's. */
+export const countRetries = (measurements: Measurements, operation: StacksApi.Operation, count: number): void => {
+  endpointOf(measurements, operation).retries += count
+}
+
+/** What the stack counted itself. Done once, at the end. */
+export const readMetrics = Effect.fnUntraced(function* (measurements: Measurements) {
+  const retries = (yield* Metric.snapshot).filter(({ id }) => id === "stacksapi_retries")
+  for (const endpoint of measurements.endpoints.keys()) {
+    const metric = retries.find(({ attributes }) => attributes?.["operation"] === endpoint)
+    if (metric?.type === "Counter") countRetries(measurements, endpoint, Number(metric.state.count))
+  }
+  const delivered = yield* Metric.value(Metric.withAttributes(Notifications.outcomes, { outcome: "delivered" }))
+  measurements.notifications = delivered.count
+})
 
 const now = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos) / 1e6)
 

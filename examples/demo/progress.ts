@@ -12,7 +12,7 @@ export const show = Effect.fn("demo.show")(function* (report: Report, expected: 
   return yield* isAnimated ? showBar(report, expected) : showLines(report, expected)
 })
 
-const jobsOf = (report: Report, expected: number) => Math.max(expected, report.taken.size)
+const jobsOf = (report: Report, expected: number) => Math.max(expected, report.reserved.size)
 
 // -----------------------------------------------------------------------------
 // On a terminal
@@ -46,7 +46,7 @@ const showBar = Effect.fnUntraced(function* (report: Report, expected: number) {
 
 const minBarWidth = 8
 
-/** `█████▒▒░░░░░  52/234 jobs  1.2 s  finishing`: finished, reserved, left. Where it is narrow, less text stands beside it. */
+/** `█████▒▒░░░░░  52/234 jobs  1.2 s  running`: finished, reserved, left. Where it is narrow, less text stands beside it. */
 const bar = (report: Report, jobs: number, seconds: number, width: number) => {
   const count = `${report.finished.size}/${jobs}`.padStart(2 * String(jobs).length + 1)
   const time = `${seconds.toFixed(1)} s`.padStart(6)
@@ -66,8 +66,8 @@ const bar = (report: Report, jobs: number, seconds: number, width: number) => {
   return { text: cellsText + text, length: width }
 }
 
-/** That of `reading the list`. The bar must not change its length with what is done. */
-const longestActivity = 16
+/** That of `registering`. The bar must not change its length with what is done. */
+const longestActivity = 11
 
 // -----------------------------------------------------------------------------
 // Elsewhere

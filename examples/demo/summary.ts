@@ -14,7 +14,7 @@ const paint = (format: Parameters<typeof styleText>[0], text: string) =>
   styleText(format, text, { stream: process.stdout })
 
 export const summarize = (run: Run): string =>
-  [[headline(run)], outcomes(run.report), requests(run.measurements), waiting(run.measurements), problems(run.report)]
+  [[headline(run)], outcomes(run), requests(run.measurements), waiting(run.measurements), problems(run.report)]
     .filter((section) => section.length > 0)
     .map((section) => section.join("\n"))
     .join("\n\n")
@@ -38,10 +38,11 @@ const headline = ({ end, report, seconds }: Run): string => {
 /** As wide as the line can be; a file takes any width. */
 const terminalWidth = () => (process.stdout.isTTY ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY)
 
-const outcomes = ({ confirmed, finished, leftForLater, notReserved, notifications, reserved, tokens }: Report) => {
-  if (reserved.size === 0 && notReserved === 0 && leftForLater === 0) return []
+const outcomes = ({ measurements, report }: Run) => {
+  const { confirmed, finished, gone, leftForLater, notReserved, reserved, tokens } = report
+  if (reserved.size + notReserved.size + gone.size + leftForLater === 0) return []
   const counts = new Map<string, number>()
-  for (const { title } of finished.values()) counts.set(title, (counts.get(title) ?? 0) + 1)
+  for (const title of finished.values()) counts.set(title, (counts.get(title) ?? 0) + 1)
   const open = reserved.size - finished.size
   const rows = Array.from(counts).sort(([, a], [, b]) => b - a)
   const most = Math.max(open, rows[0]?.[1] ?? 1)
@@ -54,9 +55,10 @@ const outcomes = ({ confirmed, finished, leftForLater, notReserved, notification
     ...(open > 0
       ? [row("not finished", open, "yellow"), "  Those are offered again when their reservations lapse"]
       : []),
-    `  They got ${tokens} acquisition tokens and ${notifications} notifications`,
+    `  They got ${tokens} acquisition tokens and ${measurements.notifications} notifications`,
     ...(confirmed > 0 ? [`  The service calls ${confirmed} of them finished`] : []),
-    ...(notReserved > 0 ? [`  ${notReserved} were reserved by others first`] : []),
+    ...(notReserved.size > 0 ? [`  ${notReserved.size} were reserved by others first`] : []),
+    ...(gone.size > 0 ? [`  ${gone.size} were canceled, or given to others`] : []),
     ...(leftForLater > 0 ? [`  ${leftForLater} were left in the queue: they may not start yet`] : [])
   ]
 }

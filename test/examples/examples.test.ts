@@ -37,6 +37,13 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
     // On the real clock, of a machine that may be busy.
     /^refused 2 jobs after [1-9]\d* s: finished -1, finished -1$/
   ],
+  "custom-runner.ts": [
+    "test ran make test",
+    "lint ran make lint",
+    "lint finished with 0",
+    "test finished with 0",
+    "release finished with -1"
+  ],
   "promises.ts": ["make test with CI=true", "failed: NotFound, retryable: false", "aborted: true"]
 }
 
