@@ -204,6 +204,25 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("that was hard to reserve has as many tries as any other", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1)
+      yield* emulator.setFaults([
+        StacksEmulator.Fault.Status({ status: 422, operations: ["batchReserveJobs"], times: 4 })
+      ])
+      let tries = 0
+      yield* start(() =>
+        Effect.suspend(() => {
+          tries++
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+        })
+      )
+      yield* slowly("5 minutes")
+      assert.strictEqual(tries, 5)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("that is canceled while it waits for another try is not started again", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

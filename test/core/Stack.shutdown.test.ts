@@ -71,6 +71,18 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
+  it.effect("while it registers leaves no registration behind", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.setFaults([Fault.LostResponse({ operations: ["registerStack"] })])
+      const starting = yield* Effect.forkChild(Effect.scoped(start(takes("1 second"))))
+      yield* slowly("500 millis")
+      assert.lengthOf(yield* emulator.stacks, 1)
+      yield* within("1 minute", Fiber.interrupt(starting))
+      assert.isEmpty(yield* emulator.stacks)
+    }).pipe(Effect.provide(emulated()))
+  )
+
   it.effect("gives back at once what it has reserved and not started", () =>
     Effect.gen(function* () {
       yield* addJobs(5)

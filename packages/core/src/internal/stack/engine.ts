@@ -230,6 +230,8 @@ const start = Effect.fnUntraced(function* (
             const job = uncertain.get(id)
             if (job === undefined) continue
             uncertain.delete(id)
+            // Refusals until now say nothing of whether it starts.
+            quarantine.clear(id)
             yield* renewal.hold(id)
             yield* emit(StackEvent.Reserved({ job }))
             if (phase === "running") yield* launch(job, span)

@@ -31,14 +31,20 @@ export const make = Effect.fnUntraced(function* (
     .registerStack({ key, type, queueKey, metadata })
     .pipe(RetryPolicy.withPolicy(patient), readAgain, Effect.asVoid)
 
-  yield* register
+  // A registration that is interrupted may have reached the service all the same.
+  let mayBeRegistered = true
   yield* Effect.addFinalizer(() =>
-    client.deregisterStack({ stackKey }).pipe(
-      RetryPolicy.withPolicy(brief),
-      Effect.timeout(farewellTimeout),
-      Effect.catch((error) => Effect.logWarning(`The stack could not be deregistered: ${error.message}`))
+    Effect.suspend(() =>
+      mayBeRegistered
+        ? client.deregisterStack({ stackKey }).pipe(
+            RetryPolicy.withPolicy(brief),
+            Effect.timeout(farewellTimeout),
+            Effect.catch((error) => Effect.logWarning(`The stack could not be deregistered: ${error.message}`))
+          )
+        : Effect.void
     )
   )
+  yield* Effect.tapError(register, () => Effect.sync(() => (mayBeRegistered = false)))
   yield* emit(StackEvent.Registered({ stackKey, queueKey }))
 
   let current = 1
