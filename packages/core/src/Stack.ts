@@ -165,15 +165,7 @@ export const make = Effect.fnUntraced(function* (
     Context.getOrUndefined(context, RateLimit.RateLimit) !== undefined ||
     limiterOf(Context.get(context, StacksClient)) !== undefined
   const limits = isLimited ? Context.empty() : yield* Layer.build(RateLimit.layerMemory)
-  const engine = yield* Effect.provideContext(Engine.make(resolve(options)), limits)
-  return {
-    status: engine.status,
-    events: engine.events,
-    setMaxInFlight: engine.setMaxInFlight,
-    drain: engine.drain,
-    awaitIdle: engine.idle,
-    awaitFailure: engine.failed
-  }
+  return yield* Effect.provideContext(Engine.make(resolve(options)), limits)
 })
 
 /**

@@ -23,6 +23,7 @@ import * as Notifications from "../../Notifications.ts"
 import * as Reservations from "../../Reservations.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import * as ScheduledJobs from "../../ScheduledJobs.ts"
+import type { Service, Status } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
@@ -41,29 +42,6 @@ import { type Settings, slots } from "./settings.ts"
 import { inJobSpan, inReserveSpan, type ReserveSpan } from "./spans.ts"
 import * as StateDesk from "./stateDesk.ts"
 
-interface Status {
-  readonly phase: "running" | "draining" | "stopped"
-  readonly isPaused: boolean
-  readonly maxInFlight: number
-  readonly inFlight: ReadonlyArray<ScheduledJob>
-  /** Jobs that may start and wait for a slot, as far as the last poll saw them. */
-  readonly waiting: number
-  /** Jobs that are reserved and wait for another try. */
-  readonly held: number
-}
-
-export interface Engine {
-  readonly status: Effect.Effect<Status>
-  readonly events: Stream.Stream<StackEvent>
-  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
-  /** Takes no more, lets what runs end within the grace, stops the rest. */
-  readonly drain: Effect.Effect<void>
-  /** Succeeds when the queue is empty and all is done. */
-  readonly idle: Effect.Effect<void>
-  /** Fails when the stack can't go on. */
-  readonly failed: Effect.Effect<never, StacksError | CursorStalled>
-}
-
 /** How long a request that reserves may take: it can't be interrupted meanwhile. */
 const reserveTimeout = Duration.seconds(15)
 /** A `Retry-After` beyond this is not believed. */
@@ -72,14 +50,14 @@ const maxRestMillis = 5 * 60_000
 const minPages = 2
 
 /** Starts a stack in the background; when the scope closes it drains and takes leave. */
-export const make = (settings: Settings): Effect.Effect<Engine, StacksError, StacksClient | JobRunner | Scope.Scope> =>
+export const make = (settings: Settings): Effect.Effect<Service, StacksError, StacksClient | JobRunner | Scope.Scope> =>
   Effect.contextWith((context: Context.Context<StacksClient | JobRunner | Scope.Scope>) =>
     start(settings).pipe(Effect.provideService(CurrentMeter, Metrics.meter(context)), Effect.mapError(withAdvice))
   )
 
 const start = Effect.fnUntraced(function* (
   settings: Settings
-): Effect.fn.Return<Engine, StacksError, StacksClient | JobRunner | Scope.Scope> {
+): Effect.fn.Return<Service, StacksError, StacksClient | JobRunner | Scope.Scope> {
   const { key: stackKey, queueKey, reservationExpiry } = settings
   const client = yield* StacksClient
   const clock = yield* Clock.Clock
@@ -454,8 +432,8 @@ const start = Effect.fnUntraced(function* (
         measure()
       }),
     drain,
-    idle: Deferred.await(idle),
-    failed: Deferred.await(failure)
+    awaitIdle: Deferred.await(idle),
+    awaitFailure: Deferred.await(failure)
   }
 })
 

@@ -1,6 +1,7 @@
 /** A stack's options with their defaults filled in. */
 import * as Duration from "effect/Duration"
 import type * as AgentQueryRules from "../../AgentQueryRules.ts"
+import type { Options } from "../../Stack.ts"
 import type { StackType } from "../../StacksSchema.ts"
 
 export interface Settings {
@@ -14,19 +15,6 @@ export interface Settings {
   readonly stateInterval: Duration.Duration
   readonly reservationExpiry: Duration.Duration
   readonly shutdownGrace: Duration.Duration
-}
-
-export interface Options {
-  readonly key: string
-  readonly queueKey: string
-  readonly type?: StackType | undefined
-  readonly metadata?: Readonly<Record<string, string>> | undefined
-  readonly tags?: AgentQueryRules.Tags | undefined
-  readonly maxInFlight?: number | undefined
-  readonly pollInterval?: Duration.Input | undefined
-  readonly stateInterval?: Duration.Input | undefined
-  readonly reservationExpiry?: Duration.Input | undefined
-  readonly shutdownGrace?: Duration.Input | undefined
 }
 
 /** A whole number of slots, never negative. */
