@@ -3,7 +3,7 @@
  * start an agent with the job's acquisition token, or run the job's command; this one makes the outcomes up.
  */
 import { JobRunner, Stack, type StackEvent, StacksClient, StacksSchema } from "@stacksapi/core"
-import { Array, Data, Duration, Effect, Fiber, Stream } from "effect"
+import { Array, Data, Deferred, Effect } from "effect"
 import { simulate } from "./jobs.ts"
 import * as Measure from "./measure.ts"
 
@@ -60,34 +60,28 @@ const runner = (seed: number, report: Report) =>
     })
   )
 
-/** Does what `Stack.runUntilIdle` does, and tells the stack's events besides. */
 export const run = Effect.fn("demo.run")(function* (options: Options, report: Report) {
   const { queueKey, say, seed, stackKey } = options
-  const stack = yield* Stack.make({
+  const waiting = new Waiting(options)
+  const stack = Stack.runUntilIdle({
     key: stackKey,
     queueKey,
     metadata: { program: "the demo of stacksapi" },
     maxInFlight: 50,
-    shutdownGrace: "5 seconds"
-  }).pipe(
-    Effect.provide(runner(seed, report)),
-    // A stack goes on trying until the service is there. Who watches a demo does not.
-    Effect.timeoutOrElse({ duration: "30 seconds", orElse: () => Effect.fail(new NoAnswer()) })
-  )
+    shutdownGrace: "5 seconds",
+    onEvent: (event) => Effect.andThen(note(event, report, say), waiting.note(event, report))
+  }).pipe(Effect.provide(runner(seed, report)))
 
-  const listener = yield* stack.events.pipe(
-    Stream.tap((event) => note(event, report, say)),
-    Stream.takeUntil(({ _tag }) => _tag === "Stopped"),
-    Stream.runDrain,
-    Effect.forkScoped({ startImmediately: true })
-  )
-
-  yield* Effect.raceAllFirst([stack.awaitIdle, stack.awaitFailure, nothingToStart(stack, options, report)]).pipe(
-    // Lets what runs end, also when this is interrupted; and all of it is heard.
-    Effect.ensuring(Effect.andThen(stack.drain, Fiber.await(listener)))
-  )
+  // Whoever is first ends the others: a stack that is ended lets its jobs end, and deregisters.
+  yield* Effect.raceAllFirst([stack, waiting.isOver, noAnswer(report)])
   yield* confirm(options, report)
-}, Effect.scoped)
+})
+
+/** A stack goes on trying until the service is there. Who watches a demo does not. */
+const noAnswer = (report: Report) =>
+  Effect.suspend(() => (report.activity === "registering" ? Effect.fail(new NoAnswer()) : Effect.never)).pipe(
+    Effect.delay("30 seconds")
+  )
 
 /** Notes what an event says. */
 const note = (event: StackEvent.StackEvent, report: Report, say: Options["say"]): Effect.Effect<void> => {
@@ -127,34 +121,46 @@ const note = (event: StackEvent.StackEvent, report: Report, say: Options["say"])
   return Effect.void
 }
 
-/** How long to wait for jobs that may not start yet. */
-const patience = Duration.seconds(10)
+/** How many polls to wait, at one a second, for jobs that may not start yet. */
+const patience = 10
 
-/** Ends when the queue has only jobs that may not start: the queue is paused, or it is not their time for long. */
-const nothingToStart = (stack: Stack.Service, { say }: Options, report: Report) => {
-  let quietPolls = 0
-  return stack.events.pipe(
-    Stream.filter((event) => event._tag === "Polled"),
-    Stream.mapEffect(({ listed, startable }) =>
-      Effect.gen(function* () {
-        const { held, inFlight, isPaused } = yield* stack.status
-        const isQuiet = listed > 0 && startable === 0 && inFlight.length === 0 && held === 0
-        quietPolls = isQuiet ? quietPolls + 1 : 0
-        if (quietPolls === 1 && !isPaused) yield* say(`Waiting for ${listed} jobs that may not start before their time`)
-        report.leftForLater = isQuiet ? listed : 0
-        // There is a poll every second.
-        return isQuiet && (isPaused || quietPolls > Duration.toSeconds(patience))
-      })
-    ),
-    Stream.takeUntil((isTime) => isTime),
-    Stream.runDrain
-  )
+/** Notices when the queue has only jobs that may not start: the queue is paused, or it is not their time for long. */
+class Waiting {
+  private readonly over = Deferred.makeUnsafe<void>()
+  private readonly say: Options["say"]
+  private isPaused = false
+  private quietPolls = 0
+
+  constructor({ say }: Options) {
+    this.say = say
+  }
+
+  get isOver(): Effect.Effect<void> {
+    return Deferred.await(this.over)
+  }
+
+  note(event: StackEvent.StackEvent, report: Report): Effect.Effect<void> {
+    if (event._tag === "Paused" || event._tag === "Resumed") this.isPaused = event._tag === "Paused"
+    if (event._tag !== "Polled") return Effect.void
+    const isQuiet = event.listed > 0 && event.startable === 0 && report.finished.size === report.reserved.size
+    this.quietPolls = isQuiet ? this.quietPolls + 1 : 0
+    report.leftForLater = isQuiet ? event.listed : 0
+    if (isQuiet && (this.isPaused || this.quietPolls > patience)) {
+      return Effect.asVoid(Deferred.succeed(this.over, undefined))
+    }
+    return this.quietPolls === 1
+      ? this.say(`Waiting for ${event.listed} jobs that may not start before their time`)
+      : Effect.void
+  }
 }
 
-/** Asks the service whether it agrees on what was finished: up to 1000 jobs a request. */
-const confirm = Effect.fn("demo.confirm")(function* ({ stackKey }: Options, report: Report) {
+/** Asks the service whether it agrees on what was finished: up to 1000 jobs a request. Only a registered stack may ask. */
+const confirm = Effect.fn("demo.confirm")(function* ({ queueKey, stackKey }: Options, report: Report) {
   const client = yield* StacksClient.StacksClient
   const measurements = yield* Measure.Measure
+  yield* Effect.acquireRelease(client.registerStack({ key: stackKey, type: "custom", queueKey }), () =>
+    Effect.ignore(client.deregisterStack({ stackKey }))
+  )
   for (const jobUuids of Array.chunksOf(report.finished.keys(), StacksSchema.MaxBatchSize)) {
     const { attempts, value } = yield* StacksClient.withResponse(client.getJobStates({ stackKey, jobUuids }))
     Measure.countRetries(measurements, "getJobStates", attempts - 1)
@@ -163,4 +169,4 @@ const confirm = Effect.fn("demo.confirm")(function* ({ stackKey }: Options, repo
       else report.problems.push(`Job ${jobUuid} should be finished, but is ${value.states[jobUuid] ?? "unknown"}`)
     }
   }
-})
+}, Effect.scoped)

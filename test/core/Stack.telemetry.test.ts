@@ -1,11 +1,11 @@
 /** What a stack shows of itself: events, metrics and spans. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner } from "@stacksapi/core"
+import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect, Metric, Option, Stream } from "effect"
+import { Duration, Effect, Fiber, Metric, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Recording from "../support/recording.ts"
-import { addJobs, done, emulated, slowly, start, takes } from "../support/stacks.ts"
+import { addJobs, census, done, emulated, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
 
@@ -162,5 +162,30 @@ describe("The spans of a stack", () => {
         assert.includeMembers(names, ["Stack.job", "my runner", "StacksClient.getJob", "StacksClient.finishJob"])
       }
     })
+  )
+})
+
+describe("onEvent", () => {
+  it.effect("is told of every event from the first on, and its mistakes are not the stack's", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1)
+      const told: Array<string> = []
+      const run = Stack.runUntilIdle({
+        key: "s",
+        queueKey: "q",
+        onEvent: ({ _tag }) => {
+          told.push(_tag)
+          return _tag === "Started" ? Effect.die("a mistake") : Effect.void
+        }
+      }).pipe(Effect.provide(JobRunner.layer(takes("1 second"))))
+      const running = yield* Effect.forkChild(run)
+      yield* slowly("10 seconds")
+      yield* Fiber.join(running)
+      assert.deepStrictEqual(
+        told.filter((tag) => tag !== "Polled"),
+        ["Registered", "Reserved", "Started", "Finished", "Draining", "Stopped"]
+      )
+      assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+    }).pipe(Effect.provide(emulated()))
   )
 })

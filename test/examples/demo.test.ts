@@ -94,7 +94,7 @@ describe("against the emulator", () => {
         }
         assert.strictEqual(ended.stderr, "")
       }),
-    60_000
+    180_000
   )
 
   it.live("decides the same outcomes for the same seed", () =>
@@ -211,7 +211,7 @@ describe("against a service", () => {
         assert.strictEqual((yield* emulator.notifications).length, 30)
         assert.strictEqual((yield* emulator.stacks).length, 0)
       }).pipe(Effect.provide(layer)),
-    60_000
+    180_000
   )
 
   it.live("sends nothing before it was told --yes", () =>

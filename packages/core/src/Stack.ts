@@ -93,6 +93,11 @@ export interface Options {
   readonly reservationExpiry?: Duration.Input | undefined
   /** How long jobs that run may take to end when the stack stops, before their runners are interrupted. Default 30 seconds. */
   readonly shutdownGrace?: Duration.Input | undefined
+  /**
+   * Told of every event, from the first on, when it happens. The stack waits for it: it should return at once. For readers
+   * that take their time there is {@link Service.events}.
+   */
+  readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
 }
 
 /**

@@ -66,7 +66,7 @@ const start = Effect.fnUntraced(function* (
   const now = () => clock.currentTimeMillisUnsafe()
 
   // What is made first ends last: the jobs, then the notifications, then the registration.
-  const { emit, events } = yield* Journal.make()
+  const { emit, events } = yield* Journal.make(settings.onEvent)
   const patiently = patient((error) => emit(StackEvent.Troubled({ error })))
   const registration = yield* Registration.make(client, settings, patiently, emit)
   const notifications = yield* Notifications.make({ stackKey, flushTimeout: farewellTimeout })

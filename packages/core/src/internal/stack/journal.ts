@@ -6,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StackEvent } from "../../StackEvent.ts"
 import * as Metrics from "./metrics.ts"
+import type { Settings } from "./settings.ts"
 
 export interface Journal {
   readonly emit: (event: StackEvent) => Effect.Effect<void>
@@ -17,7 +18,9 @@ const capacity = 8192
 /** What a new reader still gets: with it nobody misses how the stack started. */
 const replay = 16
 
-export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Journal, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (
+  onEvent: Settings["onEvent"]
+): Effect.fn.Return<Journal, never, Scope.Scope> {
   const context = yield* Effect.context<never>()
   const hub = yield* Effect.acquireRelease(PubSub.sliding<StackEvent>({ capacity, replay }), PubSub.shutdown)
   Metrics.init(context)
@@ -27,10 +30,14 @@ export const make = Effect.fnUntraced(function* (): Effect.fn.Return<Journal, ne
       Effect.suspend(() => {
         PubSub.publishUnsafe(hub, event)
         Metrics.count(event, context)
-        return logged(event)
+        return onEvent === undefined ? logged(event) : Effect.andThen(logged(event), heard(onEvent(event)))
       })
   }
 })
+
+/** A listener's mistakes are not the stack's. */
+const heard = (listening: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchDefect(listening, (defect) => Effect.logError("What listens to the stack's events died", defect))
 
 /** What an operator wants to read, and how loudly. */
 const logged = (event: StackEvent): Effect.Effect<void> => {

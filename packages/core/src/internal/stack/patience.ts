@@ -8,8 +8,8 @@ import type { StacksError } from "../../StacksError.ts"
 /** How long each of the last words to the service may take. */
 export const farewellTimeout = Duration.seconds(5)
 
-/** 1, 2, 4 … 30 seconds, a fifth more or less, for as long as it takes. */
-const growing = Schedule.exponential("1 second").pipe(
+/** 1, 1.5, 2.3, 3.4 … 30 seconds, a fifth more or less, for as long as it takes. */
+const growing = Schedule.exponential("1 second", 1.5).pipe(
   Schedule.setInputType<StacksError>(),
   Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30)))),
   Schedule.jittered

@@ -15,6 +15,7 @@ export interface Settings {
   readonly stateInterval: Duration.Duration
   readonly reservationExpiry: Duration.Duration
   readonly shutdownGrace: Duration.Duration
+  readonly onEvent: Options["onEvent"]
 }
 
 /** A whole number of slots, never negative. */
@@ -30,5 +31,6 @@ export const resolve = (options: Options): Settings => ({
   pollInterval: Duration.fromInputUnsafe(options.pollInterval ?? "1 second"),
   stateInterval: Duration.fromInputUnsafe(options.stateInterval ?? "5 seconds"),
   reservationExpiry: Duration.fromInputUnsafe(options.reservationExpiry ?? "15 minutes"),
-  shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds")
+  shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds"),
+  onEvent: options.onEvent
 })
