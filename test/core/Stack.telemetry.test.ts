@@ -166,6 +166,18 @@ describe("The spans of a stack", () => {
 })
 
 describe("onEvent", () => {
+  it.effect("that never returns does not hold the stack up, and its end for 5 seconds only", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1)
+      const run = Stack.runUntilIdle({ key: "s", queueKey: "q", onEvent: () => Effect.never })
+      const running = yield* Effect.forkChild(Effect.provide(run, JobRunner.layer(takes("1 second"))))
+      yield* slowly("10 seconds")
+      assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+      yield* slowly("10 seconds")
+      assert.strictEqual(running.pollUnsafe()?._tag, "Success")
+    }).pipe(Effect.provide(emulated()))
+  )
+
   it.effect("is told of every event from the first on, and its mistakes are not the stack's", () =>
     Effect.gen(function* () {
       yield* addJobs(1)

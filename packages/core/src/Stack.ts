@@ -94,8 +94,8 @@ export interface Options {
   /** How long jobs that run may take to end when the stack stops, before their runners are interrupted. Default 30 seconds. */
   readonly shutdownGrace?: Duration.Input | undefined
   /**
-   * Told of every event, from the first on, when it happens. The stack waits for it: it should return at once. For readers
-   * that take their time there is {@link Service.events}.
+   * Told of every event, from the first on, one after the other. The stack does not wait for it, but at its end, for at most
+   * 5 seconds: then all has been told.
    */
   readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
 }

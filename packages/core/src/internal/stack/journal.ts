@@ -1,11 +1,16 @@
 /** What happens in a stack, told to whoever listens: as events, in metrics, and in the log. */
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
 import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StackEvent } from "../../StackEvent.ts"
 import * as Metrics from "./metrics.ts"
+import { farewellTimeout } from "./patience.ts"
 import type { Settings } from "./settings.ts"
 
 export interface Journal {
@@ -24,20 +29,41 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<never>()
   const hub = yield* Effect.acquireRelease(PubSub.sliding<StackEvent>({ capacity, replay }), PubSub.shutdown)
   Metrics.init(context)
+  const tell = onEvent === undefined ? constVoid : yield* listener(onEvent)
   return {
     events: Stream.fromPubSub(hub),
     emit: (event) =>
       Effect.suspend(() => {
         PubSub.publishUnsafe(hub, event)
         Metrics.count(event, context)
-        return onEvent === undefined ? logged(event) : Effect.andThen(logged(event), heard(onEvent(event)))
+        tell(event)
+        return logged(event)
       })
   }
 })
 
-/** A listener's mistakes are not the stack's. */
-const heard = (listening: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.catchDefect(listening, (defect) => Effect.logError("What listens to the stack's events died", defect))
+/** Tells a listener in a fiber of its own: neither its slowness nor its mistakes are the stack's. */
+const listener = Effect.fnUntraced(function* (
+  onEvent: NonNullable<Settings["onEvent"]>
+): Effect.fn.Return<(event: StackEvent) => void, never, Scope.Scope> {
+  const queue = yield* Queue.unbounded<StackEvent, Cause.Done>()
+  const listening = yield* Stream.fromQueue(queue).pipe(
+    Stream.runForEach((event) =>
+      Effect.catchDefect(onEvent(event), (defect) => Effect.logError("What listens to the stack's events died", defect))
+    ),
+    Effect.forkDetach
+  )
+  yield* Effect.addFinalizer(() =>
+    Queue.end(queue).pipe(
+      Effect.andThen(Effect.timeoutOption(Fiber.await(listening), farewellTimeout)),
+      Effect.andThen(Fiber.interrupt(listening)),
+      Effect.timeoutOption(farewellTimeout)
+    )
+  )
+  return (event) => {
+    Queue.offerUnsafe(queue, event)
+  }
+})
 
 /** What an operator wants to read, and how loudly. */
 const logged = (event: StackEvent): Effect.Effect<void> => {
