@@ -4,9 +4,9 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Duration, Effect, Fiber, Layer, Logger, Stream } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
+import { addJobs } from "../support/emulated.ts"
 import { scheduledJob } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
-import { addJobs } from "./emulated.ts"
 
 const request = { stackKey: "s", clusterQueueKey: "q" }
 

@@ -4,7 +4,7 @@ import { Cause, Effect, Exit, Fiber } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type { HttpClientError } from "effect/http/HttpClientError"
 import { TestClock } from "effect/testing"
-import { addJobs, answer, emulated, job, list, register, request, reserve, send, status } from "./emulated.ts"
+import { addJobs, answer, emulated, job, list, register, request, reserve, send, status } from "../support/emulated.ts"
 
 const { Fault } = StacksEmulator
 

@@ -2,7 +2,18 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, answer, emulated, finish, list, register, reserve, send, states, status } from "./emulated.ts"
+import {
+  addJobs,
+  answer,
+  emulated,
+  finish,
+  list,
+  register,
+  reserve,
+  send,
+  states,
+  status
+} from "../support/emulated.ts"
 
 const at = (millis: number) => DateTime.makeUnsafe(millis)
 

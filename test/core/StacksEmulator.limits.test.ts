@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as StacksApi from "@stacksapi/core/StacksApi"
 import { Context, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, emulated, list, register, reserve, send, status } from "./emulated.ts"
+import { addJobs, emulated, list, register, reserve, send, status } from "../support/emulated.ts"
 
 const limited = emulated({ rateLimits: true })
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, answer, emulated, finish, register } from "./emulated.ts"
+import { addJobs, answer, emulated, finish, register } from "../support/emulated.ts"
 
 const notify = (...notifications: ReadonlyArray<unknown>) =>
   answer("POST", "stacks/s/notifications", { body: { notifications } })

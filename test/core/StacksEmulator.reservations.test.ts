@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, answer, emulated, finish, job, list, register, reserve, states } from "./emulated.ts"
+import { addJobs, answer, emulated, finish, job, list, register, reserve, states } from "../support/emulated.ts"
 
 const at = (millis: number) => DateTime.makeUnsafe(millis)
 

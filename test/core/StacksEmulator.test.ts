@@ -3,7 +3,7 @@ import * as StacksClient from "@stacksapi/core/StacksClient"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, answer, emulated, list, register, send, status } from "./emulated.ts"
+import { addJobs, answer, emulated, list, register, send, status } from "../support/emulated.ts"
 
 describe("authentication", () => {
   it.effect("asks for the cluster token, as `Token`", () =>
