@@ -25,6 +25,7 @@ const context: Effect.Effect<JobRunner.JobContext> = Effect.map(
     stackKey: "s",
     details: Effect.succeed({ id: job.id, env: {}, command: "true" }),
     acquisitionToken: Effect.die("not asked for"),
+    state: Effect.succeed("reserved"),
     notify: () => Effect.void
   })
 )

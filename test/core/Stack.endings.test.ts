@@ -387,6 +387,24 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("the job's state, as it is at that moment", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1)
+      const seen: Array<unknown> = []
+      yield* start(({ acquisitionToken, state }) =>
+        Effect.gen(function* () {
+          seen.push(yield* state)
+          yield* emulator.acquireJob(yield* acquisitionToken)
+          seen.push(yield* state)
+          return JobRunner.AgentOwned
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen, ["reserved", "running"])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("no token for a job that is not the stack's any more: it must not be started", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type { StacksError } from "./StacksError.ts"
-import type { JobDetails, ScheduledJob } from "./StacksSchema.ts"
+import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
 
 /**
  * How a job ended, or who has it now:
@@ -81,6 +81,8 @@ export interface JobContext {
    * starts. Fails with a {@link JobRunnerError} where the service does not issue one: then the job must not be started.
    */
   readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
+  /** The job's state now, as the service tells it; undefined where it does not tell. Waits for as long as the service is away. */
+  readonly state: Effect.Effect<JobState | undefined>
   /** Shows a text of at most 256 characters on the job's page. Returns at once. */
   readonly notify: (text: string) => Effect.Effect<void>
 }

@@ -135,7 +135,7 @@ const isOver = (state: JobState): boolean =>
 // -----------------------------------------------------------------------------
 
 const makeContext = Effect.fnUntraced(function* (
-  { client, notifications, registration, settings: { key: stackKey, reservationExpiry } }: World,
+  { client, desk, notifications, registration, settings: { key: stackKey, reservationExpiry } }: World,
   job: ScheduledJob
 ): Effect.fn.Return<JobRunner.JobContext> {
   const details = yield* Effect.cached(
@@ -154,7 +154,14 @@ const makeContext = Effect.fnUntraced(function* (
       )
     )
   )
-  return { job, stackKey, details, acquisitionToken, notify: (text) => notifications.notify(job.id, text) }
+  return {
+    job,
+    stackKey,
+    details,
+    acquisitionToken,
+    state: desk.stateOf(job.id),
+    notify: (text) => notifications.notify(job.id, text)
+  }
 })
 
 // -----------------------------------------------------------------------------
