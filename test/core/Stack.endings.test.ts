@@ -401,6 +401,7 @@ describe("What a runner gets", () => {
         })
       )
       yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(seen, ["reserved", "running"])
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
