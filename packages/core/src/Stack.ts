@@ -59,6 +59,7 @@ import { resolve } from "./internal/stack/settings.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import * as RateLimit from "./RateLimit.ts"
 import type { StackEvent } from "./StackEvent.ts"
+import type { StackLedger } from "./StackLedger.ts"
 import { StacksClient } from "./StacksClient.ts"
 import type { CursorStalled, StacksError } from "./StacksError.ts"
 import type { ScheduledJob, StackType } from "./StacksSchema.ts"
@@ -98,6 +99,14 @@ export interface Options {
    * 5 seconds: then all has been told.
    */
   readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
+  /** Where the stack writes down which jobs it has, so that another life of it can go on with them. Default nowhere. */
+  readonly ledger?: StackLedger | undefined
+  /**
+   * What the end of the stack's scope means to its jobs. `drain`, the default: see {@link Service.drain}. `leave`: the stack
+   * stops at once, and jobs, reservations and registration stay as they are, for another life of it with the same `ledger`;
+   * runners are interrupted, and nothing is finished.
+   */
+  readonly onClose?: "drain" | "leave" | undefined
 }
 
 /**

@@ -58,7 +58,7 @@ export const make = (settings: Settings): Effect.Effect<Service, StacksError, St
 const start = Effect.fnUntraced(function* (
   settings: Settings
 ): Effect.fn.Return<Service, StacksError, StacksClient | JobRunner | Scope.Scope> {
-  const { key: stackKey, queueKey, reservationExpiry } = settings
+  const { key: stackKey, ledger, queueKey, reservationExpiry } = settings
   const client = yield* StacksClient
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<StacksClient>()
@@ -110,6 +110,8 @@ const start = Effect.fnUntraced(function* (
   const uncertain = new Map<string, ScheduledJob>()
   /** Jobs that are reserved and wait for another try; nothing new takes their place meanwhile. */
   const held = new Map<string, ScheduledJob>()
+  /** Jobs whose runner an earlier life of the stack has started. */
+  const returning = new Set<string>()
   /** When jobs left, oldest first: a poll that began before may still list them. */
   const left = new Map<string, number>()
   const candidates = new Candidates()
@@ -139,7 +141,7 @@ const start = Effect.fnUntraced(function* (
   const depart = (job: ScheduledJob, departure: Departure): Effect.Effect<void> => {
     if (departure._tag === "Done") {
       quarantine.clear(job.id)
-      return renewal.release(job.id)
+      return Effect.andThen(renewal.release(job.id), ledger.strike([job.id]))
     }
     const { delay } = quarantine.add(job.id, now())
     held.set(job.id, job)
@@ -188,12 +190,27 @@ const start = Effect.fnUntraced(function* (
     restUntil = now() + Math.min(delay, maxRestMillis)
   }
 
+  /** A job of an earlier life that can't be reserved: an agent of that life may be running it, on a slot of ours. */
+  const takeBack = Effect.fnUntraced(function* (job: ScheduledJob) {
+    const state = yield* world.desk.stateOf(job.id)
+    if (state !== undefined && isAgentOwned(state)) return yield* launch(job)
+    yield* emit(StackEvent.NotReserved({ job }))
+    yield* ledger.strike([job.id])
+  })
+
   /** From the request to the last entry in our books nothing may come between. */
   const reserve = (batch: ReadonlyArray<ScheduledJob>) =>
     Effect.uninterruptible(
       inReserveSpan(batch.length, stackKey, (span) =>
         Effect.gen(function* () {
           const seen = registration.current()
+          const isEntered = yield* ledger
+            .enter(batch.filter(({ id }) => !uncertain.has(id)))
+            .pipe(
+              Effect.timeoutOrElse({ duration: reserveTimeout, orElse: () => Effect.succeed(false) }),
+              Effect.raceFirst(Effect.as(Deferred.await(hurry), false))
+            )
+          if (!isEntered) return rest()
           for (const job of batch) uncertain.set(job.id, job)
           const { failed, notReserved, reserved } = yield* Reservations.reserve({
             stackKey,
@@ -219,9 +236,14 @@ const start = Effect.fnUntraced(function* (
             const job = uncertain.get(id)
             if (job === undefined) continue
             uncertain.delete(id)
+            if (returning.has(id)) {
+              yield* Effect.forkIn(takeBack(job), scope)
+              continue
+            }
             quarantine.add(id, now())
             yield* emit(StackEvent.NotReserved({ job }))
           }
+          yield* ledger.strike(notReserved.filter((id) => !returning.has(id)))
           // What is left of the batch may be reserved or not: asking again tells, and extends what is.
           const [trouble] = failed
           if (trouble !== undefined) yield* troubled(trouble.error, seen)
@@ -241,6 +263,7 @@ const start = Effect.fnUntraced(function* (
     } else if (error._tag === "ErrorResponse" && !error.isRetryable) {
       // Refused as a whole, and so it would be again: without the jobs in it the next one may not be.
       for (const id of uncertain.keys()) quarantine.add(id, now())
+      yield* ledger.strike(Array.from(uncertain.keys()))
       uncertain.clear()
     }
     rest(error._tag === "ErrorResponse" ? error.retryAfter : undefined)
@@ -372,6 +395,11 @@ const start = Effect.fnUntraced(function* (
       Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(failure, cause)
     )
 
+  for (const { isStarted, job } of yield* ledger.entries) {
+    uncertain.set(job.id, job)
+    if (isStarted) returning.add(job.id)
+  }
+
   const taking = yield* Effect.forkScoped(vital(taker))
   const polling = yield* Effect.forkScoped(vital(poller))
   yield* Effect.forkScoped(vital(keeper))
@@ -413,7 +441,16 @@ const start = Effect.fnUntraced(function* (
   // In a fiber of its own: who asked for it may leave, and others may ask too.
   const shuttingDown = yield* Effect.cached(Effect.forkDetach(Effect.provideContext(shutdown, context)))
   const drain = Effect.flatMap(Effect.uninterruptible(shuttingDown), Fiber.join)
-  yield* Effect.addFinalizer(() => drain)
+
+  /** Stops, and touches nothing: the jobs are another life's. */
+  const leave = Effect.gen(function* () {
+    phase = "stopped"
+    yield* Effect.timeoutOption(Fiber.interruptAll([polling, taking]), farewellTimeout)
+    const fibers = Array.from(inFlight.values()).flatMap(({ fiber }) => fiber ?? [])
+    yield* Effect.timeoutOption(Fiber.interruptAll(fibers), farewellTimeout)
+    yield* emit(StackEvent.Stopped())
+  })
+  yield* Effect.addFinalizer(() => (settings.onClose === "leave" ? leave : drain))
 
   return {
     status: Effect.sync(() => ({

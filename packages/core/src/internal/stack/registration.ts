@@ -19,10 +19,10 @@ export interface Registration {
   readonly rescue: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
 }
 
-/** Registers; when the scope closes it deregisters. */
+/** Registers; when the scope closes it deregisters, unless the stack is left to another life of it. */
 export const make = Effect.fnUntraced(function* (
   client: StacksClient.Service,
-  { key, metadata, queueKey, type }: Settings,
+  { key, metadata, onClose, queueKey, type }: Settings,
   patient: RetryPolicy.Policy,
   emit: (event: StackEvent) => Effect.Effect<void>
 ): Effect.fn.Return<Registration, StacksError, Scope.Scope> {
@@ -35,7 +35,7 @@ export const make = Effect.fnUntraced(function* (
   let mayBeRegistered = true
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() =>
-      mayBeRegistered
+      mayBeRegistered && onClose === "drain"
         ? client.deregisterStack({ stackKey }).pipe(
             RetryPolicy.withPolicy(brief),
             Effect.timeout(farewellTimeout),

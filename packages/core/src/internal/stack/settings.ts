@@ -1,7 +1,9 @@
 /** A stack's options with their defaults filled in. */
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import type * as AgentQueryRules from "../../AgentQueryRules.ts"
 import type { Options } from "../../Stack.ts"
+import type { StackLedger } from "../../StackLedger.ts"
 import type { StackType } from "../../StacksSchema.ts"
 
 export interface Settings {
@@ -16,6 +18,15 @@ export interface Settings {
   readonly reservationExpiry: Duration.Duration
   readonly shutdownGrace: Duration.Duration
   readonly onEvent: Options["onEvent"]
+  readonly ledger: StackLedger
+  readonly onClose: NonNullable<Options["onClose"]>
+}
+
+/** Writes nothing down. */
+const noLedger: StackLedger = {
+  entries: Effect.succeed([]),
+  enter: () => Effect.succeed(true),
+  strike: () => Effect.void
 }
 
 /** A whole number of slots, never negative. */
@@ -32,5 +43,7 @@ export const resolve = (options: Options): Settings => ({
   stateInterval: Duration.fromInputUnsafe(options.stateInterval ?? "5 seconds"),
   reservationExpiry: Duration.fromInputUnsafe(options.reservationExpiry ?? "15 minutes"),
   shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds"),
-  onEvent: options.onEvent
+  onEvent: options.onEvent,
+  ledger: options.ledger ?? noLedger,
+  onClose: options.onClose ?? "drain"
 })
