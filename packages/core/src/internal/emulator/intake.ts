@@ -66,6 +66,7 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
     command: newJob.command ?? "",
     state: "scheduled",
     reservedBy: undefined,
+    reservedAt: undefined,
     reservedUntil: 0,
     tokens: new Set(),
     exitStatus: undefined,

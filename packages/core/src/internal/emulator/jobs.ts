@@ -62,14 +62,15 @@ export const reserveAll = (
   state: State,
   stack: Stack,
   jobUuids: ReadonlyArray<string>,
-  until: number
+  until: number,
+  now: number
 ): { readonly reserved: Array<string>; readonly notReserved: Array<string> } => {
   const reserved: Array<string> = []
   const notReserved: Array<string> = []
   for (const id of new Set(jobUuids)) {
     const job = state.jobs.get(id)
     if (job?.state === "scheduled" || (job?.state === "reserved" && job.reservedBy === stack.key)) {
-      reserve(state, job, stack.key, until)
+      reserve(state, job, stack.key, until, now)
       reserved.push(id)
     } else {
       notReserved.push(id)

@@ -84,7 +84,7 @@ export const layer = (state: State) => {
       .handle("batchReserveJobs", ({ params, payload }) =>
         onStack(params.stackKey, (stack, now) => {
           const until = now + Duration.toMillis(payload.reservationExpiry ?? defaultLifetime)
-          return Result.succeed(Jobs.reserveAll(state, stack, payload.jobUuids, until))
+          return Result.succeed(Jobs.reserveAll(state, stack, payload.jobUuids, until, now))
         })
       )
       .handle("getJob", ({ params }) =>

@@ -57,6 +57,8 @@ export interface Job {
   state: JobState
   /** The key of the stack that reserved it; kept once an agent has it. */
   reservedBy: string | undefined
+  /** When that stack reserved it for the first time. */
+  reservedAt: number | undefined
   /** When the reservation lapses, in milliseconds; meaningful while it is reserved. */
   reservedUntil: number
   /** The acquisition tokens that end with the reservation. */
@@ -134,14 +136,16 @@ export const settle = (state: State, now: number): void => {
     endReservation(state, job)
     job.state = "scheduled"
     job.reservedBy = undefined
+    job.reservedAt = undefined
     job.queue.scheduled.add(job)
     job = state.reservations.first
   }
 }
 
-export const reserve = (state: State, job: Job, stackKey: string, until: number): void => {
+export const reserve = (state: State, job: Job, stackKey: string, until: number, now: number): void => {
   if (job.state === "reserved") state.reservations.remove(job)
   else job.queue.scheduled.remove(job)
+  job.reservedAt ??= now
   job.state = "reserved"
   job.reservedBy = stackKey
   job.reservedUntil = until

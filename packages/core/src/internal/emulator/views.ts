@@ -11,6 +11,8 @@ export interface JobView extends ScheduledJob {
   readonly state: JobState
   /** The key of the stack that has reserved it, or had when an agent took it or it ended. */
   readonly reservedBy: string | undefined
+  /** When that stack reserved it. */
+  readonly reservedAt: DateTime.Utc | undefined
   /** When the reservation lapses, while it is reserved. */
   readonly reservedUntil: DateTime.Utc | undefined
   readonly startedAt: DateTime.Utc | undefined
@@ -39,6 +41,7 @@ export const job = (job: State.Job): JobView => ({
   env: job.env,
   state: job.state,
   reservedBy: job.reservedBy,
+  reservedAt: time(job.reservedAt),
   reservedUntil: job.state === "reserved" ? DateTime.makeUnsafe(job.reservedUntil) : undefined,
   startedAt: time(job.startedAt),
   finishedAt: time(job.finishedAt),
