@@ -21,6 +21,15 @@ export interface NewJob {
   readonly pipeline?: Partial<ScheduledJob["pipeline"]> | undefined
   readonly build?: Partial<ScheduledJob["build"]> | undefined
   readonly step?: Partial<ScheduledJob["step"]> | undefined
+  /**
+   * The ids of jobs that have to pass first, added before or together with this one. Until then it is `waiting` and not
+   * listed; once one of them has ended without passing it is `waiting_failed`.
+   */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
+  /** Whether it is enough that the jobs of `dependsOn` end. Default false. */
+  readonly allowDependencyFailure?: boolean | undefined
+  /** Whether it passes for those that depend on it with any exit status, or with which beside 0. Default false. */
+  readonly softFail?: boolean | ReadonlyArray<number> | undefined
 }
 
 /** Adds all of the jobs, or none where one of them can't be. */
@@ -40,12 +49,18 @@ export const add = (
     if (state.jobs.has(id) || ids.has(id)) return Result.fail(`there is already a job with the id ${id}`)
     ids.add(id)
   }
+  for (const dependency of newJobs.flatMap(({ dependsOn }) => dependsOn ?? [])) {
+    if (!state.jobs.has(dependency) && !ids.has(dependency)) {
+      return Result.fail(`a job depends on ${dependency}, and there is no such job`)
+    }
+  }
   return Result.succeed(newJobs.flatMap((newJob) => addOne(state, newJob, now) ?? []))
 }
 
 const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
   const queue = findQueue(state, newJob.queueKey)
   if (queue === undefined) return undefined
+  const waitsFor = new Set(newJob.dependsOn)
   const scheduledAt = DateTime.toUtc(DateTime.makeUnsafe(newJob.scheduledAt ?? now))
   const job: Job = {
     sequence: state.jobs.size,
@@ -64,7 +79,10 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
     },
     env: newJob.env ?? {},
     command: newJob.command ?? "",
-    state: "scheduled",
+    state: waitsFor.size === 0 ? "scheduled" : "waiting",
+    waitsFor,
+    allowsDependencyFailure: newJob.allowDependencyFailure ?? false,
+    softFail: newJob.softFail ?? false,
     reservedBy: undefined,
     reservedAt: undefined,
     reservedUntil: 0,
@@ -77,6 +95,7 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
     notifications: 0
   }
   state.jobs.set(job.listed.id, job)
-  queue.scheduled.add(job)
+  if (job.state === "waiting") state.waiting.add(job)
+  else queue.scheduled.add(job)
   return job
 }

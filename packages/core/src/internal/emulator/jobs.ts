@@ -117,7 +117,7 @@ const end = (job: Job, how: "finished" | "canceled", now: number): void => {
 export const cancel = (state: State, job: Job, now: number): void => {
   if (isAgentOwned(job.state)) {
     job.state = "canceling"
-  } else if (job.state === "scheduled" || job.state === "reserved") {
+  } else if (job.state === "scheduled" || job.state === "reserved" || job.state === "waiting") {
     release(state, job)
     end(job, "canceled", now)
   }

@@ -3,6 +3,7 @@ import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
 import * as Dice from "./dice.ts"
 import { Timeline } from "./timeline.ts"
+import * as Waiting from "./waiting.ts"
 
 export interface StateOptions {
   readonly queues: ReadonlyArray<string> | undefined
@@ -23,6 +24,8 @@ export interface State {
   readonly jobs: Map<string, Job>
   /** The reserved jobs, in the order in which their reservations lapse. */
   readonly reservations: Timeline<Job>
+  /** The jobs that wait for others. */
+  readonly waiting: Set<Job>
   readonly tokens: Map<string, AcquisitionToken>
   readonly notifications: Array<Notification>
 }
@@ -55,6 +58,10 @@ export interface Job {
   readonly env: Readonly<Record<string, string>>
   readonly command: string
   state: JobState
+  /** The jobs that it still waits for. */
+  readonly waitsFor: Set<string>
+  readonly allowsDependencyFailure: boolean
+  readonly softFail: boolean | ReadonlyArray<number>
   /** The key of the stack that reserved it; kept once an agent has it. */
   reservedBy: string | undefined
   /** When that stack reserved it for the first time. */
@@ -97,6 +104,7 @@ export const make = (options: StateOptions): State => {
     stacks: new Map(),
     jobs: new Map(),
     reservations: new Timeline((job) => job.reservedUntil),
+    waiting: new Set(),
     tokens: new Map(),
     notifications: []
   }
@@ -130,7 +138,7 @@ const canonicalKey = (key: string): string => (key === "__default__" ? StacksSch
 // Reservations
 // -----------------------------------------------------------------------------
 
-/** Puts the jobs back into the list whose reservations have lapsed. Done before anything looks at the jobs. */
+/** Puts the jobs into the list whose reservations have lapsed, or whose wait is over. Done before anything looks at the jobs. */
 export const settle = (state: State, now: number): void => {
   for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
     endReservation(state, job)
@@ -140,6 +148,7 @@ export const settle = (state: State, now: number): void => {
     job.queue.scheduled.add(job)
     job = state.reservations.first
   }
+  Waiting.settle(state, now)
 }
 
 export const reserve = (state: State, job: Job, stackKey: string, until: number, now: number): void => {
@@ -162,4 +171,5 @@ const endReservation = (state: State, job: Job): void => {
 export const release = (state: State, job: Job): void => {
   if (job.state === "reserved") endReservation(state, job)
   else if (job.state === "scheduled") job.queue.scheduled.remove(job)
+  else if (job.state === "waiting") state.waiting.delete(job)
 }
