@@ -9,12 +9,11 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
+import { authority, close, type ListenError, listen } from "./internal/http/listen.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
 /**
@@ -32,29 +31,15 @@ export interface Options extends StacksEmulator.Options {
   readonly rateLimits?: boolean | undefined
 }
 
-/**
- * The emulator can't listen where it was told to: the port is in use, or the address is not this machine's.
- *
- * @since 0.1.0
- * @category errors
- */
-export class ListenError extends Data.TaggedError("ListenError")<{
-  readonly host: string
-  readonly port: number
-  /** Node's code, for example `EADDRINUSE`. */
-  readonly code: string | undefined
-  readonly cause: unknown
-}> {
-  override get message(): string {
-    const reason =
-      this.code === "EADDRINUSE"
-        ? "the port is in use"
-        : this.code === "ERR_SOCKET_BAD_PORT"
-          ? "a port is a whole number from 0 to 65535"
-          : (this.code ?? String(this.cause))
-    return `Can't listen on ${this.host}:${this.port}: ${reason}`
-  }
-}
+export {
+  /**
+   * The emulator can't listen where it was told to: the port is in use, or the address is not this machine's.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ListenError
+} from "./internal/http/listen.ts"
 
 /**
  * Makes an emulated service and serves it over HTTP until the scope closes.
@@ -142,42 +127,3 @@ const breakConnection = (
     }
     return Effect.never
   })
-
-// -----------------------------------------------------------------------------
-// The server
-// -----------------------------------------------------------------------------
-
-/** Long enough that no idle connection ends while a client is about to use it again. */
-const keepAliveMillis = 60_000
-
-const listen = (handler: Http.RequestListener, host: string, port: number): Effect.Effect<Http.Server, ListenError> =>
-  Effect.callback((resume) => {
-    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis }, handler)
-    const onError = (cause: NodeJS.ErrnoException) =>
-      resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
-    server.once("error", onError)
-    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
-      return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))
-    }
-    server.listen(port, host, () => {
-      server.off("error", onError)
-      resume(Effect.succeed(server))
-    })
-  })
-
-/** Ends without waiting for clients: those that keep a connection open, or wait for an answer that never comes. */
-const close = (server: Http.Server): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    server.close(() => resume(Effect.void))
-    server.closeAllConnections()
-  })
-
-/** Where clients on this machine reach the server. */
-const authority = (server: Http.Server): string => {
-  const bound = server.address()
-  if (bound === null || Predicate.isString(bound)) return "localhost"
-  const { address, family, port } = bound
-  if (address === "0.0.0.0") return `127.0.0.1:${port}`
-  if (address === "::") return `[::1]:${port}`
-  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`
-}

@@ -1,0 +1,63 @@
+/** HTTP servers on Node: how they begin to listen, how they end, and where they are reached. */
+import * as Http from "node:http"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+
+/** A server can't listen where it was told to: the port is in use, or the address is not this machine's. */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly host: string
+  readonly port: number
+  /** Node's code, for example `EADDRINUSE`. */
+  readonly code: string | undefined
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const reason =
+      this.code === "EADDRINUSE"
+        ? "the port is in use"
+        : this.code === "ERR_SOCKET_BAD_PORT"
+          ? "a port is a whole number from 0 to 65535"
+          : (this.code ?? String(this.cause))
+    return `Can't listen on ${this.host}:${this.port}: ${reason}`
+  }
+}
+
+/** Long enough that no idle connection ends while a client is about to use it again. */
+const keepAliveMillis = 60_000
+
+export const listen = (
+  handler: Http.RequestListener,
+  host: string,
+  port: number
+): Effect.Effect<Http.Server, ListenError> =>
+  Effect.callback((resume) => {
+    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis }, handler)
+    const onError = (cause: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
+    server.once("error", onError)
+    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
+      return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))
+    }
+    server.listen(port, host, () => {
+      server.off("error", onError)
+      resume(Effect.succeed(server))
+    })
+  })
+
+/** Ends without waiting for clients: those that keep a connection open, or wait for an answer that never comes. */
+export const close = (server: Http.Server): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    server.close(() => resume(Effect.void))
+    server.closeAllConnections()
+  })
+
+/** Where clients on this machine reach the server. */
+export const authority = (server: Http.Server): string => {
+  const bound = server.address()
+  if (bound === null || Predicate.isString(bound)) return "localhost"
+  const { address, family, port } = bound
+  if (address === "0.0.0.0") return `127.0.0.1:${port}`
+  if (address === "::") return `[::1]:${port}`
+  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`
+}
