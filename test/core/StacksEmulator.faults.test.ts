@@ -233,6 +233,21 @@ describe("which requests a fault happens to", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
+  it.effect("as many as it was set to: then it is no longer in force", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const twice = Fault.Reset({ operations: ["getJob"], times: 2 })
+      const endless = Fault.Html({ operations: ["finishJob"] })
+      yield* setFaults(twice, endless)
+      yield* Effect.flip(getJob)
+      assert.deepStrictEqual(yield* emulator.faults, [twice, endless])
+      yield* Effect.flip(getJob)
+      assert.deepStrictEqual(yield* emulator.faults, [endless])
+      yield* setFaults()
+      assert.deepStrictEqual(yield* emulator.faults, [])
+    }).pipe(Effect.provide(emulated()))
+  )
+
   it.effect("is written in the log of requests", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -192,6 +192,24 @@ describe("queues", () => {
       assert.deepStrictEqual((yield* list({ queue_key: "__default__" })).ids, ["a", "b"])
     }).pipe(Effect.provide(emulated({ queues: ["_default"] })))
   )
+
+  it.effect("are shown, with whether they are paused", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      assert.deepStrictEqual(
+        (yield* emulator.queues).map(({ key, paused }) => [key, paused]),
+        [
+          ["linux", false],
+          ["mac", false]
+        ]
+      )
+      yield* emulator.pauseQueue("mac", true)
+      const [, mac] = yield* emulator.queues
+      assert.isTrue(mac?.paused)
+      yield* register("s", "mac")
+      assert.strictEqual((yield* list({ queue_key: "mac" })).clusterQueue.id, mac?.id)
+    }).pipe(Effect.provide(emulated({ queues: ["linux", "mac"] })))
+  )
 })
 
 describe("requests that make no sense", () => {

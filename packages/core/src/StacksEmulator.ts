@@ -132,7 +132,14 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  NotificationView as Notification
+  NotificationView as Notification,
+  /**
+   * A queue of the emulator, with whether it is paused.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  QueueView as Queue
 } from "./internal/emulator/views.ts"
 
 /**
@@ -188,6 +195,10 @@ export interface Service {
 
   /** All jobs, in the order in which they were added. */
   readonly jobs: Effect.Effect<ReadonlyArray<Views.JobView>>
+  /** The queues that exist, in the order in which they came to. */
+  readonly queues: Effect.Effect<ReadonlyArray<Views.QueueView>>
+  /** The faults in force: those that were set, without those that have struck as often as they were to. */
+  readonly faults: Effect.Effect<ReadonlyArray<Faults.Fault>>
   /** The notifications that were stored, in the order in which they arrived. */
   readonly notifications: Effect.Effect<ReadonlyArray<Views.NotificationView>>
   /** The registered stacks. */
@@ -297,6 +308,8 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
     completeJob: (id, exitStatus = 0) =>
       onJob(id, (job, now) => Result.map(Jobs.complete(job, exitStatus, now), Views.job)),
     jobs: now(() => Result.succeed(Array.from(state.jobs.values(), Views.job))),
+    queues: Effect.sync(() => Array.from(state.queues.values(), Views.queue)),
+    faults: Effect.sync(() => faults.inForce()),
     notifications: Effect.sync(() => state.notifications.map(Views.notification)),
     stacks: now((now) =>
       Result.succeed(Array.from(state.stacks.values(), (stack) => Stacks.describe(state, stack, now)))

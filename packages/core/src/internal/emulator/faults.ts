@@ -37,6 +37,8 @@ export const Fault = Data.taggedEnum<Fault>()
 /** Decides for each request which fault it meets, if any. */
 export interface FaultPlan {
   readonly set: (faults: ReadonlyArray<Fault>) => void
+  /** Those that may still strike, in their order. */
+  readonly inForce: () => ReadonlyArray<Fault>
   readonly next: (operation: Operation | undefined) => Fault | undefined
 }
 
@@ -51,6 +53,7 @@ export const makePlan = (dice: Dice): FaultPlan => {
         left: fault.times ?? Number.POSITIVE_INFINITY
       }))
     },
+    inForce: () => scripts.filter(({ left }) => left > 0).map(({ fault }) => fault),
     next: (operation) => scripts.find((script) => strikes(script, operation, dice))?.fault
   }
 }

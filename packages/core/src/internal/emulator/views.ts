@@ -24,6 +24,14 @@ export interface JobView extends ScheduledJob {
   readonly signalReason: string | undefined
 }
 
+/** A queue of the cluster. */
+export interface QueueView {
+  readonly key: string
+  readonly id: string
+  /** Whether its dispatch is paused. */
+  readonly paused: boolean
+}
+
 /** A notification that was stored. */
 export interface NotificationView {
   readonly jobUuid: string
@@ -49,6 +57,8 @@ export const job = (job: State.Job): JobView => ({
   detail: job.detail,
   signalReason: job.signalReason
 })
+
+export const queue = ({ id, key, paused }: State.Queue): QueueView => ({ key, id, paused })
 
 export const notification = ({ receivedAt, timestamp, ...rest }: State.Notification): NotificationView => ({
   ...rest,
