@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect, Exit, Fiber, Schema } from "effect"
+import { DateTime, Duration, Effect, Exit, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, census, countOf, done, emulated, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
@@ -25,6 +25,32 @@ const phases: ReadonlyArray<{ readonly phase: string; readonly after: number; re
 
 const run = (runner: Run, options: Partial<Stack.Options> = {}) =>
   Stack.run({ key: "s", queueKey: "q", ...options }).pipe(Effect.provide(JobRunner.layer(runner)))
+
+describe("The status of a stack", () => {
+  it.effect("tells when it last had a look at its queue", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const stack = yield* start(takes("5 seconds"))
+      const lookedAt = Effect.map(
+        stack.status,
+        ({ lastPolledAt }) => lastPolledAt && DateTime.toEpochMillis(lastPolledAt)
+      )
+      assert.isUndefined(yield* lookedAt)
+      yield* slowly("5 seconds")
+      const before = yield* lookedAt
+      assert.isAtLeast(before ?? 0, 4000)
+      yield* emulator.setFaults([Fault.Status({ status: 503 })])
+      yield* slowly("2 seconds")
+      const during = yield* lookedAt
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(yield* lookedAt, during)
+      yield* emulator.setFaults([])
+      yield* TestClock.adjust("1 minute")
+      assert.isAbove((yield* lookedAt) ?? 0, Duration.toMillis("5 minutes"))
+      assert.deepInclude(yield* stack.status, { key: "s", queueKey: "q", phase: "running" })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
 
 describe("A stack whose service is down for ten minutes", () => {
   for (const { after, phase, run: runner } of phases) {

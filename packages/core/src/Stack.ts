@@ -47,6 +47,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -116,9 +117,15 @@ export interface Options {
  * @category models
  */
 export interface Status {
+  /** The stack's key. */
+  readonly key: string
+  /** The queue whose jobs it takes. */
+  readonly queueKey: string
   readonly phase: "running" | "draining" | "stopped"
   /** Whether the queue's dispatch is paused. */
   readonly isPaused: boolean
+  /** When the latest look at the queue ended that did not fail; undefined before the first one. */
+  readonly lastPolledAt: DateTime.Utc | undefined
   readonly maxInFlight: number
   /** The jobs that hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>

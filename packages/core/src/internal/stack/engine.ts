@@ -120,6 +120,7 @@ const start = Effect.fnUntraced(function* (
   let maxInFlight = settings.maxInFlight
   let phase: Status["phase"] = "running"
   let isPaused = false
+  let lastPolledAt: Status["lastPolledAt"]
   let busyUntil = 0
   /** Nothing is reserved before then: the service asked for it, or is in trouble. */
   let restUntil = 0
@@ -332,8 +333,12 @@ const start = Effect.fnUntraced(function* (
   const pollMillis = Math.max(1000, Duration.toMillis(settings.pollInterval))
 
   const onPoll = Effect.fnUntraced(function* (poll: ScheduledJobs.Poll) {
-    if (poll.failure !== undefined) yield* emit(StackEvent.Troubled({ error: poll.failure }))
-    else yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
+    if (poll.failure !== undefined) {
+      yield* emit(StackEvent.Troubled({ error: poll.failure }))
+    } else {
+      lastPolledAt = DateTime.makeUnsafe(now())
+      yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
+    }
     wake()
     const isEmpty =
       poll.failure === undefined && poll.isComplete && !poll.listed.some((job) => isForUs(job.agentQueryRules))
@@ -454,8 +459,11 @@ const start = Effect.fnUntraced(function* (
 
   return {
     status: Effect.sync(() => ({
+      key: stackKey,
+      queueKey,
       phase,
       isPaused,
+      lastPolledAt,
       maxInFlight,
       inFlight: Array.from(inFlight.values(), ({ job }) => job),
       waiting: candidates.size,
