@@ -1,0 +1,39 @@
+/** What each path answers. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type { Report, StackReport } from "../../HealthServer.ts"
+import { contentType, exposition } from "./exposition.ts"
+import { illness, unreadiness } from "./verdict.ts"
+
+type Reports = Effect.Effect<ReadonlyArray<StackReport>>
+
+export const answer = (
+  reports: Reports,
+  maxPollAge: Duration.Input
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
+  const age = Duration.fromInputUnsafe(maxPollAge)
+  const paths: ReadonlyMap<string, Effect.Effect<HttpServerResponse.HttpServerResponse>> = new Map([
+    ["/metrics", Effect.map(exposition, (text) => HttpServerResponse.text(text, { contentType, headers: uncached }))],
+    ["/healthz", Effect.map(reports, (stacks) => told(stacks, illness(stacks)))],
+    ["/readyz", Effect.map(reports, (stacks) => told(stacks, unreadiness(stacks, age)))]
+  ])
+  return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) => {
+    const [path = ""] = url.split("?", 1)
+    const found = paths.get(path)
+    if (found === undefined) {
+      return Effect.succeed(HttpServerResponse.text("Not found: try /metrics, /healthz or /readyz\n", { status: 404 }))
+    }
+    return method === "GET" || method === "HEAD"
+      ? found
+      : Effect.succeed(HttpServerResponse.empty({ status: 405, headers: { allow: "GET, HEAD" } }))
+  })
+}
+
+const uncached = { "cache-control": "no-store" }
+
+const told = (stacks: ReadonlyArray<StackReport>, reason: string | null): HttpServerResponse.HttpServerResponse => {
+  const report: Report = { status: reason === null ? "ok" : "unavailable", reason, stacks }
+  return HttpServerResponse.jsonUnsafe(report, { status: reason === null ? 200 : 503, headers: uncached })
+}

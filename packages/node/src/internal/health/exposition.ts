@@ -1,0 +1,26 @@
+/** All metrics of the process in Prometheus' text format. */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+
+export const contentType = "text/plain; version=0.0.4; charset=utf-8"
+
+/**
+ * Effect names metrics as OpenTelemetry does, without their type and unit. In Prometheus they belong to the name; these are the
+ * suffixes that OpenTelemetry's own exporter adds.
+ */
+export const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot, (metrics) => {
+  const suffixes = new Map(metrics.map((metric) => [metric.id, suffixOf(metric)]))
+  return PrometheusMetrics.format({
+    metricNameMapper: (name) => {
+      const suffix = suffixes.get(name) ?? ""
+      return name.endsWith(suffix) ? name : `${name}${suffix}`
+    }
+  })
+})
+
+const suffixOf = ({ attributes, type }: Metric.Metric.Snapshot): string => {
+  if (type === "Counter" || type === "Frequency") return "_total"
+  const unit = attributes?.["time_unit"]
+  return unit === undefined ? "" : `_${unit}`
+}
