@@ -1,0 +1,95 @@
+/** A step's matrix: one job for each combination of its values. */
+import * as Result from "effect/Result"
+import type { Node, PipelineError } from "./node.ts"
+import { readSkip, readSoftFail, type SoftFail } from "./steps.ts"
+
+type Read<A> = Result.Result<A, PipelineError>
+
+/** A value for each dimension; the dimension of a simple list has the empty name. */
+type Values = ReadonlyMap<string, string>
+
+export interface Combination {
+  readonly values: Values
+  readonly isSkipped: boolean
+  /** What an adjustment says; undefined where none does. */
+  readonly softFail: SoftFail | undefined
+}
+
+/** Of a step without a matrix: one job, with no values. */
+const single: ReadonlyArray<Combination> = [{ values: new Map(), isSkipped: false, softFail: undefined }]
+
+export const combinations = (matrix: Node | undefined): Read<ReadonlyArray<Combination>> =>
+  Result.gen(function* () {
+    if (matrix === undefined || matrix.isNull) return single
+    if (matrix.isList) return products(yield* dimensions(matrix)).map((values) => plain(values))
+    const fields = yield* matrix.fields()
+    const setup = fields.get("setup")
+    if (setup === undefined) {
+      return yield* matrix.fail("A matrix is a list of values, or a map with a `setup` and perhaps `adjustments`.")
+    }
+    const axes = yield* dimensions(setup)
+    const all = new Map(products(axes).map((values) => [keyOf(values), plain(values)]))
+    const adjustments = fields.get("adjustments")
+    for (const adjustment of adjustments === undefined ? [] : yield* adjustments.list()) {
+      const changed = yield* readAdjustment(adjustment, axes)
+      // What the setup does not have is a combination more.
+      all.set(keyOf(changed.values), changed)
+    }
+    return Array.from(all.values())
+  })
+
+const plain = (values: Values): Combination => ({ values, isSkipped: false, softFail: undefined })
+
+const keyOf = (values: Values): string => JSON.stringify(Array.from(values).sort())
+
+const dimensions = (setup: Node): Read<ReadonlyMap<string, ReadonlyArray<string>>> =>
+  Result.gen(function* () {
+    if (setup.isList) return new Map([["", yield* texts(setup)]])
+    const axes = new Map<string, ReadonlyArray<string>>()
+    for (const [name, values] of yield* setup.fields()) axes.set(name, yield* texts(values))
+    return axes
+  })
+
+const texts = (list: Node): Read<ReadonlyArray<string>> =>
+  Result.flatMap(list.list(), (items) => Result.all(items.map((item) => item.text())))
+
+const products = (axes: ReadonlyMap<string, ReadonlyArray<string>>): ReadonlyArray<Values> => {
+  let all: ReadonlyArray<Values> = [new Map()]
+  for (const [name, values] of axes) {
+    all = all.flatMap((one) => values.map((value) => new Map([...one, [name, value]])))
+  }
+  return all
+}
+
+const readAdjustment = (adjustment: Node, axes: ReadonlyMap<string, ReadonlyArray<string>>): Read<Combination> =>
+  Result.gen(function* () {
+    const fields = yield* adjustment.fields()
+    const where = fields.get("with")
+    if (where === undefined) return yield* adjustment.fail("An adjustment says in `with` which combination it changes.")
+    const values = new Map<string, string>()
+    if (where.isMap) {
+      for (const [name, value] of yield* where.fields()) values.set(name, yield* value.text())
+    } else {
+      values.set("", yield* where.text())
+    }
+    if (values.size !== axes.size || Array.from(values.keys()).some((name) => !axes.has(name))) {
+      const names = Array.from(axes.keys(), (name) => (name === "" ? "one value" : `\`${name}\``)).join(", ")
+      return yield* where.fail(`\`with\` names a value for each dimension of the setup: ${names}.`)
+    }
+    const softFail = fields.get("soft_fail")
+    return {
+      values,
+      isSkipped: yield* readSkip(fields.get("skip")),
+      softFail: softFail === undefined ? undefined : yield* readSoftFail(softFail)
+    }
+  })
+
+const token = /\{\{\s*matrix(?:\.([\w-]+))?\s*\}\}/g
+
+/** The dimensions that a text names and the values do not have. */
+export const unknownDimension = (text: string, { values }: Combination): string | undefined =>
+  Array.from(text.matchAll(token), ([, name = ""]) => name).find((name) => !values.has(name))
+
+/** A text with the combination's values in place of `{{matrix}}` and `{{matrix.name}}`. */
+export const fill = (text: string, { values }: Combination): string =>
+  values.size === 0 ? text : text.replace(token, (whole, name: string = "") => values.get(name) ?? whole)

@@ -1,0 +1,315 @@
+/** What a pipeline file says: its steps, read and checked, before any job is made of them. */
+import * as Result from "effect/Result"
+import { type Combination, combinations } from "./matrix.ts"
+import type { Node, PipelineError } from "./node.ts"
+
+type Read<A> = Result.Result<A, PipelineError>
+
+export type SoftFail = boolean | ReadonlyArray<number>
+
+export interface Dependency {
+  readonly key: string
+  readonly at: Node
+  readonly allowFailure: boolean
+}
+
+interface Common {
+  readonly at: Node
+  readonly key: string | undefined
+  readonly label: string | undefined
+  /** Undefined where the step does not say: then the steps before a `wait` come first. */
+  readonly dependsOn: ReadonlyArray<Dependency> | undefined
+  readonly allowDependencyFailure: boolean
+}
+
+export interface CommandStep extends Common {
+  readonly kind: "command"
+  readonly command: string
+  readonly env: Readonly<Record<string, string>>
+  readonly agents: ReadonlyArray<string> | undefined
+  readonly priority: number | undefined
+  readonly parallelism: number | undefined
+  readonly combinations: ReadonlyArray<Combination>
+  readonly softFail: SoftFail
+  readonly isSkipped: boolean
+}
+
+export interface GroupStep extends Common {
+  readonly kind: "group"
+  readonly isSkipped: boolean
+  readonly steps: ReadonlyArray<Step>
+}
+
+export interface WaitStep extends Common {
+  readonly kind: "wait"
+  readonly continueOnFailure: boolean
+}
+
+/** A step that is no job: a person, or another pipeline, would do it. */
+export interface OtherStep extends Common {
+  readonly kind: "block" | "input" | "trigger"
+}
+
+export type Step = CommandStep | GroupStep | WaitStep | OtherStep
+
+export interface PipelineFile {
+  readonly env: Readonly<Record<string, string>>
+  readonly agents: ReadonlyArray<string>
+  readonly priority: number | undefined
+  readonly steps: ReadonlyArray<Step>
+}
+
+/** What a file says and nothing is made of, with the lines where it says so. */
+export type Ignored = Map<string, Array<number>>
+
+type Fields = ReadonlyMap<string, Node>
+
+export const readPipeline = (file: Node, ignored: Ignored): Read<PipelineFile> =>
+  Result.gen(function* () {
+    if (file.isList) {
+      return { env: {}, agents: [], priority: undefined, steps: yield* readSteps(file, ignored, false) }
+    }
+    if (file.isNull) return yield* file.fail("The file is empty. A pipeline has a list of `steps`.")
+    const fields = yield* file.fields()
+    const steps = fields.get("steps")
+    if (steps === undefined) return yield* file.fail("There are no `steps`. A pipeline has a list of them.")
+    noteIgnored(fields, pipelineFields, ignored)
+    return {
+      env: yield* readEnv(fields.get("env")),
+      agents: (yield* readAgents(fields.get("agents"))) ?? [],
+      priority: yield* optional(fields.get("priority"), (node) => node.integer()),
+      steps: yield* readSteps(steps, ignored, false)
+    }
+  })
+
+const pipelineFields = new Set(["steps", "env", "agents", "priority"])
+
+const readSteps = (list: Node, ignored: Ignored, isInGroup: boolean): Read<ReadonlyArray<Step>> =>
+  Result.flatMap(list.list(), (steps) => Result.all(steps.map((step) => readStep(step, ignored, isInGroup))))
+
+// -----------------------------------------------------------------------------
+// Steps
+// -----------------------------------------------------------------------------
+
+/** What names the kind of a step; the first that is there counts. */
+const kinds: ReadonlyArray<readonly [field: string, kind: Step["kind"]]> = [
+  ["group", "group"],
+  ["wait", "wait"],
+  ["waiter", "wait"],
+  ["block", "block"],
+  ["manual", "block"],
+  ["input", "input"],
+  ["trigger", "trigger"],
+  ["command", "command"],
+  ["commands", "command"],
+  ["script", "command"],
+  ["plugins", "command"]
+]
+
+const kindOf = (fields: Fields): Step["kind"] | undefined => kinds.find(([field]) => fields.has(field))?.[1]
+
+const stepKinds = "Write a step with a `command`, a `group` of steps, `wait`, `block`, `input` or `trigger`."
+
+const readStep = (step: Node, ignored: Ignored, isInGroup: boolean): Read<Step> =>
+  Result.gen(function* () {
+    if (!step.isMap) return yield* readBareStep(step)
+    const fields = yield* step.fields()
+    const type = yield* optional(fields.get("type"), (node) => node.text())
+    const kind = kinds.find(([field]) => field === type)?.[1] ?? kindOf(fields)
+    if (kind === undefined) return yield* step.fail(`This step is of no known kind. ${stepKinds}`)
+    if (kind === "group" && isInGroup) return yield* step.fail("A group can't have groups in it.")
+    noteIgnored(fields, stepFields[kind], ignored)
+    const common = {
+      at: step,
+      key: yield* optional(first(fields, "key", "identifier", "id"), (node) => node.text()),
+      label: yield* optional(first(fields, "label", "name", "group"), (node) => node.text()),
+      dependsOn: fields.has("depends_on") ? yield* readDependencies(fields.get("depends_on")) : undefined,
+      allowDependencyFailure: yield* readFlag(fields.get("allow_dependency_failure"))
+    }
+    switch (kind) {
+      case "group":
+        return {
+          ...common,
+          kind,
+          isSkipped: yield* readSkip(fields.get("skip")),
+          steps: yield* readGroup(step, fields.get("steps"), ignored)
+        }
+      case "wait":
+        return { ...common, kind, continueOnFailure: yield* readFlag(fields.get("continue_on_failure")) }
+      case "block":
+      case "input":
+      case "trigger":
+        return { ...common, kind }
+      case "command":
+        return {
+          ...common,
+          kind,
+          command: yield* readCommand(first(fields, "command", "commands", "script")),
+          env: yield* readEnv(fields.get("env")),
+          agents: yield* readAgents(fields.get("agents")),
+          priority: yield* optional(fields.get("priority"), (node) => node.integer()),
+          parallelism: yield* optional(fields.get("parallelism"), readParallelism),
+          combinations: yield* combinations(fields.get("matrix")),
+          softFail: yield* readSoftFail(fields.get("soft_fail")),
+          isSkipped: yield* readSkip(fields.get("skip"))
+        }
+    }
+  })
+
+/** `- wait` and the like, without anything more. */
+const readBareStep = (step: Node): Read<Step> =>
+  Result.gen(function* () {
+    const text = step.isNull ? "" : yield* step.text()
+    const common = { at: step, key: undefined, label: undefined, dependsOn: undefined, allowDependencyFailure: false }
+    if (text === "wait" || text === "waiter") return { ...common, kind: "wait", continueOnFailure: false }
+    if (text === "block" || text === "manual" || text === "input") {
+      return { ...common, kind: text === "input" ? "input" : "block" }
+    }
+    return yield* step.fail(`This step is of no known kind. ${stepKinds}`)
+  })
+
+const readGroup = (group: Node, steps: Node | undefined, ignored: Ignored): Read<ReadonlyArray<Step>> =>
+  steps === undefined ? group.fail("A group has a list of `steps`.") : readSteps(steps, ignored, true)
+
+const commonFields = ["type", "key", "identifier", "id", "label", "name", "depends_on", "allow_dependency_failure"]
+
+/** The fields of which something is made. */
+const stepFields: Readonly<Record<Step["kind"], ReadonlySet<string>>> = {
+  group: new Set([...commonFields, "group", "steps", "skip"]),
+  wait: new Set([...commonFields, "wait", "waiter", "continue_on_failure"]),
+  block: new Set([...commonFields, "block", "manual", "prompt", "fields"]),
+  input: new Set([...commonFields, "input", "prompt", "fields"]),
+  trigger: new Set([...commonFields, "trigger", "build", "async"]),
+  command: new Set([
+    ...commonFields,
+    ...["command", "commands", "script", "env", "agents", "priority", "parallelism", "matrix", "soft_fail", "skip"]
+  ])
+}
+
+const noteIgnored = (fields: Fields, used: ReadonlySet<string>, ignored: Ignored): void => {
+  for (const [name, { line }] of fields) {
+    if (used.has(name)) continue
+    const lines = ignored.get(name)
+    if (lines === undefined) ignored.set(name, [line])
+    else lines.push(line)
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Fields
+// -----------------------------------------------------------------------------
+
+const first = (fields: Fields, ...names: ReadonlyArray<string>): Node | undefined =>
+  names.map((name) => fields.get(name)).find((node) => node !== undefined && !node.isNull)
+
+const optional = <A>(node: Node | undefined, read: (node: Node) => Read<A>): Read<A | undefined> =>
+  node === undefined || node.isNull ? Result.succeed(undefined) : read(node)
+
+const readFlag = (node: Node | undefined): Read<boolean> =>
+  Result.map(
+    optional(node, (node) => {
+      const value = node.boolean
+      return value === undefined ? node.fail("Expected true or false.") : Result.succeed(value)
+    }),
+    (flag) => flag ?? false
+  )
+
+/** One command, or several of which each is a line. */
+const readCommand = (node: Node | undefined): Read<string> =>
+  Result.gen(function* () {
+    if (node === undefined) return ""
+    const lines = node.isList
+      ? yield* Result.all((yield* node.list()).map((line) => line.text()))
+      : [yield* node.text()]
+    // What is interpolated when a pipeline is uploaded is escaped like this.
+    return lines.join("\n").replace(/[$\\]\$/g, "$")
+  })
+
+const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>> =>
+  Result.gen(function* () {
+    const env: Record<string, string> = {}
+    if (node === undefined || node.isNull) return env
+    if (node.isList) {
+      for (const item of yield* node.list()) {
+        const [name, value] = yield* readPair(item)
+        env[name] = value
+      }
+      return env
+    }
+    for (const [name, value] of yield* node.fields()) env[name] = value.isNull ? "" : yield* value.text()
+    return env
+  })
+
+/** Rules of the form `key=value`; undefined where nothing is said. */
+const readAgents = (node: Node | undefined): Read<ReadonlyArray<string> | undefined> =>
+  Result.gen(function* () {
+    if (node === undefined || node.isNull) return undefined
+    const pairs: Array<readonly [string, string]> = []
+    if (node.isList) for (const item of yield* node.list()) pairs.push(yield* readPair(item))
+    else for (const [name, value] of yield* node.fields()) pairs.push([name, yield* value.text()])
+    return pairs.map(([name, value]) => `${name}=${value}`)
+  })
+
+const readPair = (node: Node): Read<readonly [name: string, value: string]> =>
+  Result.gen(function* () {
+    const text = yield* node.text()
+    const separator = text.indexOf("=")
+    if (separator <= 0) return yield* node.fail(`Expected NAME=VALUE, not ${JSON.stringify(text)}.`)
+    return [text.slice(0, separator), text.slice(separator + 1)]
+  })
+
+const maxParallelism = 1000
+
+const readParallelism = (node: Node): Read<number> =>
+  Result.flatMap(node.integer(), (count) =>
+    count >= 0 && count <= maxParallelism
+      ? Result.succeed(count)
+      : node.fail(`\`parallelism\` is from 0 to ${maxParallelism}, not ${count}.`)
+  )
+
+const readDependencies = (node: Node | undefined): Read<ReadonlyArray<Dependency>> =>
+  Result.gen(function* () {
+    if (node === undefined || node.isNull) return []
+    const items = node.isList ? yield* node.list() : [node]
+    const dependencies: Array<Dependency> = []
+    for (const at of items) {
+      if (at.isMap) {
+        const fields = yield* at.fields()
+        const step = fields.get("step")
+        if (step === undefined) return yield* at.fail("A dependency names the key of a `step`.")
+        dependencies.push({
+          key: yield* step.text(),
+          at: step,
+          allowFailure: yield* readFlag(fields.get("allow_failure"))
+        })
+      } else {
+        dependencies.push({ key: yield* at.text(), at, allowFailure: false })
+      }
+    }
+    return dependencies
+  })
+
+/** True, false, or a reason; an empty one does not skip. */
+export const readSkip = (node: Node | undefined): Read<boolean> =>
+  Result.map(
+    optional(
+      node,
+      (node): Read<string | boolean> => (node.boolean === undefined ? node.text() : Result.succeed(node.boolean))
+    ),
+    (skip) => skip !== undefined && skip !== false && skip !== ""
+  )
+
+export const readSoftFail = (node: Node | undefined): Read<SoftFail> =>
+  Result.gen(function* () {
+    if (node === undefined || node.isNull) return false
+    if (!node.isList) return yield* readFlag(node)
+    const statuses: Array<number> = []
+    for (const item of yield* node.list()) {
+      const status = item.isMap ? (yield* item.fields()).get("exit_status") : item
+      if (status === undefined) return yield* item.fail('Expected `exit_status: NUMBER`, or "*" for any.')
+      const text = yield* status.text()
+      if (text === "*") return true
+      statuses.push(yield* status.integer())
+    }
+    return statuses
+  })
