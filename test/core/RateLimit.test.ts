@@ -616,7 +616,7 @@ describe("metrics", () => {
         metrics.find((metric) => metric.id === id && metric.attributes?.["operation"] === operation)?.state
       assert.deepInclude(found("stacksapi_rate_limit_waits", "listScheduledJobs"), { count: 2 })
       assert.deepInclude(found("stacksapi_rate_limit_waits", "batchReserveJobs"), { count: 1 })
-      assert.deepInclude(found("stacksapi_rate_limit_wait_time", "listScheduledJobs"), { count: 2, sum: 2010 })
+      assert.deepInclude(found("stacksapi_rate_limit_wait_seconds", "listScheduledJobs"), { count: 2, sum: 2.01 })
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
   )
 })

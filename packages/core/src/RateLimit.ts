@@ -5,7 +5,7 @@
  * these layers calls are not limited. A layer limits the calls that can see it: those around which it is provided, or all of a
  * client's where it is provided beneath the client's layer.
  *
- * Each wait is counted by the metric `stacksapi_rate_limit_waits` and timed by `stacksapi_rate_limit_wait_time`, by operation.
+ * Each wait is counted by the metric `stacksapi_rate_limit_waits` and timed by `stacksapi_rate_limit_wait_seconds`, by operation.
  *
  * **Example** (A client that limits itself)
  *

@@ -62,8 +62,9 @@ const waits = Metric.counter("stacksapi_rate_limit_waits", {
   incremental: true
 })
 
-const waitTime = Metric.timer("stacksapi_rate_limit_wait_time", {
-  description: "How long requests waited for the rate limit"
+const waitTime = Metric.histogram("stacksapi_rate_limit_wait_seconds", {
+  description: "How long requests waited for the rate limit",
+  boundaries: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300]
 })
 
 /** Counts a wait, and takes its time. */
@@ -76,7 +77,7 @@ const measured = <A>(
   Metric.update(Metric.withAttributes(waits, { operation }), 1).pipe(
     Effect.andThen(wait),
     Effect.onExit(() =>
-      Metric.update(Metric.withAttributes(waitTime, { operation }), Duration.millis(monotonicMillis(clock) - start))
+      Metric.update(Metric.withAttributes(waitTime, { operation }), (monotonicMillis(clock) - start) / 1000)
     )
   )
 
