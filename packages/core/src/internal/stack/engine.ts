@@ -46,6 +46,11 @@ import * as StateDesk from "./stateDesk.ts"
 const reserveTimeout = Duration.seconds(15)
 /** A `Retry-After` beyond this is not believed. */
 const maxRestMillis = 5 * 60_000
+/**
+ * How long a request that reserves has the next one wait, where most slots are taken: the service takes ten in a second, and
+ * jobs that end one by one would use them up for one job each.
+ */
+const paceMillis = 100
 /** How many pages a poll reads though there are jobs enough: for the urgent ones that are not among the oldest. */
 const minPages = 2
 
@@ -125,6 +130,7 @@ const start = Effect.fnUntraced(function* (
   /** Nothing is reserved before then: the service asked for it, or is in trouble. */
   let restUntil = 0
   let troubles = 0
+  let reservedAt = 0
 
   const free = () => maxInFlight - inFlight.size - uncertain.size
   const measure = () => Metrics.measure({ inFlight: inFlight.size, free: free(), waiting: candidates.size }, context)
@@ -280,6 +286,8 @@ const start = Effect.fnUntraced(function* (
       if (!quarantine.has(job.id, now())) yield* launch(job)
     }
     if (restUntil > now()) return
+    const pause = reservedAt + paceMillis - now()
+    if (pause > 0 && uncertain.size === 0 && free() < maxInFlight / 4) yield* Effect.sleep(pause)
     const again = Array.from(uncertain.values())
     const room = isPaused ? 0 : Math.min(free() - held.size, MaxBatchSize - again.length)
     const batch = room > 0 ? again.concat(candidates.take(room, mayTake)) : again
@@ -287,6 +295,7 @@ const start = Effect.fnUntraced(function* (
     if (batch.length > 0) {
       calm.closeUnsafe()
       yield* Effect.ensuring(reserve(batch), calm.open)
+      reservedAt = now()
       wake()
     }
     measure()
