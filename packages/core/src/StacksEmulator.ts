@@ -58,6 +58,15 @@ import type { RegisteredStack } from "./StacksSchema.ts"
 // Models
 // -----------------------------------------------------------------------------
 
+export type {
+  /**
+   * What an agent asked for over the agents' own API.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  AgentOperation
+} from "./internal/emulator/agentRoutes.ts"
 export {
   /**
    * Something that goes wrong on purpose.
@@ -107,7 +116,6 @@ export type {
    */
   NewJob
 } from "./internal/emulator/intake.ts"
-
 export type {
   /**
    * A request that arrived: operation, method, path, headers without `authorization`, body, time, and the status that was
@@ -119,6 +127,13 @@ export type {
   LoggedRequest
 } from "./internal/emulator/requestLog.ts"
 export type {
+  /**
+   * An agent that registered: name, tags, state and the job that it has.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  AgentView as Agent,
   /**
    * A job of the emulator, with what became of it: `state`, `exitStatus`, `detail`, `reservedBy` and times.
    *
@@ -199,6 +214,13 @@ export interface Service {
   readonly queues: Effect.Effect<ReadonlyArray<Views.QueueView>>
   /** The faults in force: those that were set, without those that have struck as often as they were to. */
   readonly faults: Effect.Effect<ReadonlyArray<Faults.Fault>>
+  /** The agents that registered over the agents' own API, in that order. */
+  readonly agents: Effect.Effect<ReadonlyArray<Views.AgentView>>
+  /**
+   * What an agent has uploaded of a job's output, with the codes for terminals in it: the last 4 MiB of each job, of all
+   * jobs together 128 MiB, beyond which the oldest logs are forgotten. Empty where there is none.
+   */
+  readonly jobLog: (jobUuid: string) => Effect.Effect<string>
   /** The notifications that were stored, in the order in which they arrived. */
   readonly notifications: Effect.Effect<ReadonlyArray<Views.NotificationView>>
   /** The registered stacks. */
@@ -258,6 +280,7 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   const faults = Faults.makePlan(Dice.make(seed))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
+  const view = (job: State.Job) => Views.job(state, job)
   const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log })
 
   /** Does something to the state as it is now; a `Result.fail` is a mistake of the caller's, hence a defect. */
@@ -278,7 +301,7 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   return StacksEmulator.of({
     baseUrl: `http://stacks-emulator.invalid${basePath}/`,
     token,
-    addJobs: (jobs) => now((now) => Result.map(Intake.add(state, jobs, now), (added) => added.map(Views.job))),
+    addJobs: (jobs) => now((now) => Result.map(Intake.add(state, jobs, now), (added) => added.map(view))),
     cancelJob: (id) => onJob(id, (job, now) => Result.succeed(Jobs.cancel(state, job, now))),
     pauseQueue: (queueKey, paused) =>
       now(() => {
@@ -302,14 +325,15 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
         ),
         Result.match({
           onFailure: (message) => Effect.fail(new AcquireRejected({ message })),
-          onSuccess: (job) => Effect.succeed(Views.job(job))
+          onSuccess: (job) => Effect.succeed(view(job))
         })
       ),
-    completeJob: (id, exitStatus = 0) =>
-      onJob(id, (job, now) => Result.map(Jobs.complete(job, exitStatus, now), Views.job)),
-    jobs: now(() => Result.succeed(Array.from(state.jobs.values(), Views.job))),
+    completeJob: (id, exitStatus = 0) => onJob(id, (job, now) => Result.map(Jobs.complete(job, exitStatus, now), view)),
+    jobs: now(() => Result.succeed(Array.from(state.jobs.values(), view))),
     queues: Effect.sync(() => Array.from(state.queues.values(), Views.queue)),
     faults: Effect.sync(() => faults.inForce()),
+    agents: now(() => Result.succeed(Array.from(state.agents.values(), Views.agent))),
+    jobLog: (id) => onJob(id, () => Result.succeed(state.logs.text(id))),
     notifications: Effect.sync(() => state.notifications.map(Views.notification)),
     stacks: now((now) =>
       Result.succeed(Array.from(state.stacks.values(), (stack) => Stacks.describe(state, stack, now)))

@@ -30,7 +30,7 @@ export const make = (request: HttpServerRequest, text: string): Arrival => {
 /** The service's router does not take a dot in a path, only `%2E`. */
 const hasRawDot = (url: string): boolean => url.split("?", 1)[0]?.includes(".") === true
 
-const defaultLimit: Limit["Service"] = { scope: "default", limit: 10 }
+export const defaultLimit: Limit["Service"] = { scope: "default", limit: 10 }
 
 const directory = FindMyWay.make<{ readonly endpoint: Endpoint; readonly limit: Limit["Service"] }>()
 for (const endpoint of Object.values(Api.groups.stacks.endpoints)) {
@@ -47,4 +47,7 @@ const keyInBody = (text: string): string | undefined => {
 }
 
 export const isAuthenticated = ({ request }: Arrival, token: Redacted.Redacted): boolean =>
-  request.headers["authorization"]?.match(/^token +(\S+) *$/i)?.[1] === Redacted.value(token)
+  tokenOf(request) === Redacted.value(token)
+
+export const tokenOf = (request: HttpServerRequest): string | undefined =>
+  request.headers["authorization"]?.match(/^token +(\S+) *$/i)?.[1]

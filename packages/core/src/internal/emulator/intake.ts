@@ -89,7 +89,9 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
     tokens: new Set(),
     exitStatus: undefined,
     detail: undefined,
+    signal: undefined,
     signalReason: undefined,
+    agent: undefined,
     startedAt: undefined,
     finishedAt: undefined,
     notifications: 0

@@ -130,13 +130,21 @@ export const acquire = (state: State, tokenOrJobUuid: string, now: number): Resu
   if (token !== undefined && token.expiresAt <= now) return Result.fail("the token has expired")
   const job = token?.job ?? state.jobs.get(tokenOrJobUuid)
   if (job === undefined) return Result.fail(`there is no job ${tokenOrJobUuid}`)
+  return Result.map(accept(state, job), () => {
+    job.state = "running"
+    job.startedAt = now
+    return job
+  })
+}
+
+/** Gives a job away: an agent owns it now, and will start it. */
+export const accept = (state: State, job: Job): Result.Result<void, string> => {
   if (job.state !== "scheduled" && job.state !== "reserved") {
     return Result.fail(`job ${job.listed.id} is ${job.state}`)
   }
   release(state, job)
-  job.state = "running"
-  job.startedAt = now
-  return Result.succeed(job)
+  job.state = "accepted"
+  return Result.void
 }
 
 /** An agent reports that its job has ended; one that was being canceled is then canceled. */
@@ -144,6 +152,7 @@ export const complete = (job: Job, exitStatus: number, now: number): Result.Resu
   if (!isAgentOwned(job.state)) return Result.fail(`job ${job.listed.id} is ${job.state}: no agent owns it`)
   end(job, job.state === "canceling" ? "canceled" : "finished", now)
   job.exitStatus = exitStatus
+  if (job.agent !== undefined) job.agent.job = undefined
   return Result.succeed(job)
 }
 
@@ -173,7 +182,7 @@ export const issueTokens = (
     }
     const token = `${tokenPrefix}${state.dice.text(40)}`
     job.tokens.add(token)
-    state.tokens.set(token, { job, expiresAt })
+    state.tokens.set(token, { job, expiresAt, isUsed: false })
     issued.push({ jobUuid, token })
   }
   return { issued, notIssued }

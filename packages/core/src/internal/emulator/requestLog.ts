@@ -4,6 +4,7 @@ import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
+import type { AgentOperation } from "./agentRoutes.ts"
 import type { Fault } from "./faults.ts"
 
 /** The log forgets the oldest requests beyond this many requests, or this many characters of bodies. */
@@ -12,15 +13,17 @@ const maxCharacters = 64 * 1024 * 1024
 
 /** A request that arrived at the emulator. */
 export interface LoggedRequest {
-  /** The endpoint; undefined for an unknown path. */
+  /** The endpoint of the Stacks API; undefined for an agent's request and for an unknown path. */
   readonly operation: Endpoint | undefined
+  /** What an agent asked for; undefined for any other request. */
+  readonly agentOperation: AgentOperation | undefined
   readonly method: string
   /** The path as it came, percent-encoded, without the query. */
   readonly path: string
   readonly query: Readonly<Record<string, string>>
   /** The headers, their names in lower case, without `authorization`. */
   readonly headers: Readonly<Record<string, string>>
-  /** The JSON of the body; the text where it is no JSON, undefined where there is none. */
+  /** The JSON of the body; the text where it is no JSON, undefined where there is none, or where it is a job's output. */
   readonly body: unknown
   /** When it arrived. */
   readonly time: DateTime.Utc
@@ -33,6 +36,7 @@ export interface LoggedRequest {
 /** A request in the log, kept as it came until somebody reads the log. */
 export interface Entry {
   readonly endpoint: Endpoint | undefined
+  readonly agentOperation: AgentOperation | undefined
   readonly method: string
   readonly url: string
   readonly headers: Headers.Headers
@@ -65,10 +69,21 @@ export class RequestLog {
   }
 }
 
-const toLoggedRequest = ({ endpoint, fault, headers, method, status, text, time, url }: Entry): LoggedRequest => {
+const toLoggedRequest = ({
+  agentOperation,
+  endpoint,
+  fault,
+  headers,
+  method,
+  status,
+  text,
+  time,
+  url
+}: Entry): LoggedRequest => {
   const [path = "", query] = url.split("?", 2)
   return {
     operation: endpoint,
+    agentOperation,
     method,
     path,
     query: Object.fromEntries(new URLSearchParams(query)),

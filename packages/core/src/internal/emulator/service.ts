@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -13,14 +14,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import type { Limit } from "../../StacksApi.ts"
+import * as AgentRoutes from "./agentRoutes.ts"
 import * as Arrival from "./arrival.ts"
 import type { FaultPlan } from "./faults.ts"
 import { suffer } from "./misfortune.ts"
 import * as RateLimits from "./rateLimits.ts"
 import * as Refusal from "./refusal.ts"
-import { parseJson, type RequestLog } from "./requestLog.ts"
+import { type Entry, parseJson, type RequestLog } from "./requestLog.ts"
 import * as Routes from "./routes.ts"
-import type { State } from "./state.ts"
+import { type State, settle } from "./state.ts"
 
 export interface ServiceOptions {
   readonly state: State
@@ -41,7 +44,9 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     const answer = (response: HttpServerResponse.HttpServerResponse, admission = RateLimits.untouched(limit)) =>
       HttpServerResponse.setHeaders(response, RateLimits.headers(admission))
 
-    if (!Arrival.isAuthenticated(arrival, token)) return answer(Refusal.toResponse(unauthorized))
+    if (!Arrival.isAuthenticated(arrival, token) && !isAgent(arrival)) {
+      return answer(Refusal.toResponse(unauthorized))
+    }
     if (arrival.endpoint === undefined) return answer(Refusal.toResponse(unknownPath(request)))
     const admission = limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
     if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
@@ -52,19 +57,84 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     return answer(response, admission)
   })
 
-  const httpEffect = Effect.gen(function* () {
-    const original = yield* HttpServerRequest.HttpServerRequest
-    const request = withJsonType(original)
-    const text = yield* request.text
+  /** An agent that asks for what the emulator does not have: it is to learn that, not that it is nobody. */
+  const isAgent = ({ endpoint, request }: Arrival.Arrival): boolean =>
+    endpoint === undefined && state.accessTokens.has(Arrival.tokenOf(request) ?? "")
+
+  const processAgent = (route: AgentRoutes.Route, request: HttpServerRequest.HttpServerRequest, body: Uint8Array) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      settle(state, now)
+      const query = new URLSearchParams(request.url.split("?", 2)[1])
+      const { headers } = request
+      const { params } = route
+      return Result.match(
+        route.handle({
+          state,
+          clusterToken: token,
+          token: Arrival.tokenOf(request),
+          params,
+          query,
+          headers,
+          body,
+          now
+        }),
+        {
+          onFailure: Refusal.toResponse,
+          onSuccess: (answer) => HttpServerResponse.jsonUnsafe(answer)
+        }
+      )
+    })
+
+  /** Writes a request into the log, and lets happen to it what has to. */
+  const answered = Effect.fnUntraced(function* <E, R>(
+    arrived: Omit<Entry, "time" | "status" | "fault">,
+    limit: Limit["Service"],
+    process: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+  ) {
     const time = yield* Clock.currentTimeMillis
-    const arrival = Arrival.make(request, text)
-    const { endpoint } = arrival
-    const fault = faults.next(endpoint)
-    const { headers, method, url } = original
-    const entry = log.add({ endpoint, method, url, headers, text, time, status: undefined, fault: fault?._tag })
-    const response = yield* fault === undefined ? process(arrival) : suffer(fault, arrival.limit, process(arrival))
+    const fault = faults.next(arrived.endpoint)
+    const entry = log.add({ ...arrived, time, status: undefined, fault: fault?._tag })
+    const response = yield* fault === undefined ? process : suffer(fault, limit, process)
     entry.status = response.status
     return response
+  })
+
+  const fromStack = Effect.fnUntraced(function* (original: HttpServerRequest.HttpServerRequest) {
+    const request = withJsonType(original)
+    const text = yield* request.text
+    const arrival = Arrival.make(request, text)
+    const { headers, method, url } = original
+    return yield* answered(
+      { endpoint: arrival.endpoint, agentOperation: undefined, method, url, headers, text },
+      arrival.limit,
+      process(arrival)
+    )
+  })
+
+  /** An agent compresses what it uploads, and does not count against the limits of stacks. */
+  const fromAgent = (original: HttpServerRequest.HttpServerRequest, route: AgentRoutes.Route) =>
+    Effect.gen(function* () {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const body = new Uint8Array(yield* request.arrayBuffer)
+      const { headers, method, url } = original
+      const { operation: agentOperation } = route
+      const text = agentOperation === "uploadLogChunk" ? "" : new TextDecoder().decode(body)
+      return yield* answered(
+        { endpoint: undefined, agentOperation, method, url, headers, text },
+        Arrival.defaultLimit,
+        processAgent(route, original, body)
+      )
+    }).pipe(
+      Effect.catchTag("HttpServerError", () =>
+        Effect.succeed(Refusal.toResponse({ status: 400, message: "The body can't be read" }))
+      ),
+      HttpMiddleware.decompression()
+    )
+
+  const httpEffect = Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const route = AgentRoutes.find(request.method, request.url)
+    return yield* route === undefined ? fromStack(request) : fromAgent(request, route)
   })
 
   return { httpEffect }

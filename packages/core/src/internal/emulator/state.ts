@@ -2,6 +2,8 @@
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
 import * as Dice from "./dice.ts"
+import { JobLogs } from "./jobLogs.ts"
+import * as Partings from "./partings.ts"
 import { Timeline } from "./timeline.ts"
 import * as Waiting from "./waiting.ts"
 
@@ -13,6 +15,8 @@ export interface StateOptions {
 
 export interface State {
   readonly dice: Dice.Dice
+  /** Dice of their own: agents come when they like, and must not change the ids of jobs. */
+  readonly agentDice: Dice.Dice
   readonly organizationUuid: string
   readonly pipelineUuid: string
   readonly buildUuid: string
@@ -28,6 +32,13 @@ export interface State {
   readonly waiting: Set<Job>
   readonly tokens: Map<string, AcquisitionToken>
   readonly notifications: Array<Notification>
+  readonly agents: Map<string, Agent>
+  /** The agents that have neither left nor been lost, in the order of their last signs of life. */
+  readonly presentAgents: Set<Agent>
+  readonly accessTokens: Map<string, Agent>
+  readonly logs: JobLogs
+  /** What jobs have written down for the others of their build. */
+  readonly metaData: Map<string, Map<string, string>>
 }
 
 export interface Queue {
@@ -72,7 +83,10 @@ export interface Job {
   readonly tokens: Set<string>
   exitStatus: number | undefined
   detail: string | undefined
+  signal: string | undefined
   signalReason: string | undefined
+  /** The agent that has it, or had. */
+  agent: Agent | undefined
   startedAt: number | undefined
   finishedAt: number | undefined
   notifications: number
@@ -81,6 +95,26 @@ export interface Job {
 interface AcquisitionToken {
   readonly job: Job
   readonly expiresAt: number
+  /** Whether an agent has registered with it. */
+  isUsed: boolean
+}
+
+export interface Agent {
+  readonly id: string
+  readonly name: string
+  readonly hostname: string
+  readonly version: string
+  readonly tags: ReadonlyArray<string>
+  readonly accessToken: string
+  /** The token that it registered with, unless that was the cluster's. */
+  readonly acquisitionToken: string | undefined
+  state: "registered" | "connected" | "disconnected" | "lost"
+  /** The job that it has now. */
+  job: Job | undefined
+  /** Whether it was asked to leave. */
+  isStopping: boolean
+  readonly registeredAt: number
+  lastSeen: number
 }
 
 export interface Notification {
@@ -95,6 +129,7 @@ export const make = (options: StateOptions): State => {
   const dice = Dice.make(options.seed)
   const state: State = {
     dice,
+    agentDice: Dice.make(~options.seed),
     organizationUuid: dice.uuid(),
     pipelineUuid: dice.uuid(),
     buildUuid: dice.uuid(),
@@ -106,7 +141,12 @@ export const make = (options: StateOptions): State => {
     reservations: new Timeline((job) => job.reservedUntil),
     waiting: new Set(),
     tokens: new Map(),
-    notifications: []
+    notifications: [],
+    agents: new Map(),
+    presentAgents: new Set(),
+    accessTokens: new Map(),
+    logs: new JobLogs(),
+    metaData: new Map()
   }
   for (const key of options.queues ?? []) openQueue(state, key)
   return state
@@ -138,7 +178,7 @@ const canonicalKey = (key: string): string => (key === "__default__" ? StacksSch
 // Reservations
 // -----------------------------------------------------------------------------
 
-/** Puts the jobs into the list whose reservations have lapsed, or whose wait is over. Done before anything looks at the jobs. */
+/** Puts the jobs into the list whose reservations have lapsed, or whose wait is over, and ends those of lost agents. Done before anything looks at the jobs. */
 export const settle = (state: State, now: number): void => {
   for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
     endReservation(state, job)
@@ -148,6 +188,7 @@ export const settle = (state: State, now: number): void => {
     job.queue.scheduled.add(job)
     job = state.reservations.first
   }
+  Partings.settle(state, now)
   Waiting.settle(state, now)
 }
 

@@ -19,9 +19,32 @@ export interface JobView extends ScheduledJob {
   /** When it ended, finished or canceled. */
   readonly finishedAt: DateTime.Utc | undefined
   readonly exitStatus: number | undefined
-  /** What the stack said when it finished the job. */
+  /** What the stack said when it finished the job, or why the service did. */
   readonly detail: string | undefined
+  /** The signal that ended it, by its agent's word, for example `SIGTERM`. */
+  readonly signal: string | undefined
   readonly signalReason: string | undefined
+  /** The agent that has it, or had: one of the emulator's `agents`. */
+  readonly agentId: string | undefined
+  /** How many bytes of output its agent has uploaded. */
+  readonly logSize: number
+}
+
+/** An agent that registered. */
+export interface AgentView {
+  readonly id: string
+  readonly name: string
+  readonly hostname: string
+  /** The version of its program. */
+  readonly version: string
+  /** For example `queue=linux`. */
+  readonly tags: ReadonlyArray<string>
+  readonly state: "registered" | "connected" | "disconnected" | "lost"
+  /** The job that it has now. */
+  readonly jobUuid: string | undefined
+  readonly registeredAt: DateTime.Utc
+  /** When it last gave a sign of life: connected, sent a heartbeat or a ping. */
+  readonly lastSeen: DateTime.Utc
 }
 
 /** A queue of the cluster. */
@@ -42,7 +65,7 @@ export interface NotificationView {
   readonly receivedAt: DateTime.Utc
 }
 
-export const job = (job: State.Job): JobView => ({
+export const job = (state: State.State, job: State.Job): JobView => ({
   ...job.listed,
   queueKey: job.queueKey,
   command: job.command,
@@ -55,7 +78,22 @@ export const job = (job: State.Job): JobView => ({
   finishedAt: time(job.finishedAt),
   exitStatus: job.exitStatus,
   detail: job.detail,
-  signalReason: job.signalReason
+  signal: job.signal,
+  signalReason: job.signalReason,
+  agentId: job.agent?.id,
+  logSize: state.logs.size(job.listed.id)
+})
+
+export const agent = (agent: State.Agent): AgentView => ({
+  id: agent.id,
+  name: agent.name,
+  hostname: agent.hostname,
+  version: agent.version,
+  tags: agent.tags,
+  state: agent.state,
+  jobUuid: agent.job?.listed.id,
+  registeredAt: DateTime.makeUnsafe(agent.registeredAt),
+  lastSeen: DateTime.makeUnsafe(agent.lastSeen)
 })
 
 export const queue = ({ id, key, paused }: State.Queue): QueueView => ({ key, id, paused })
