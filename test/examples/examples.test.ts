@@ -44,6 +44,16 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
     "test finished with 0",
     "release finished with -1"
   ],
+  "observability.ts": [
+    "/readyz: 200",
+    `  stacksapi_jobs_total{outcome="Finished"} 2`,
+    "traces: 3 of jobs",
+    "  Stack.job, linked to Stack.reserve",
+    "    build",
+    "logs:",
+    "  Info Registered observability for queue examples",
+    "  Warn Job release failed: No machine may release"
+  ],
   "promises.ts": ["make test with CI=true", "failed: NotFound, retryable: false", "aborted: true"]
 }
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { HealthServer, NodeStacksEmulator } from "@stacksapi/node"
-import { Effect, Exit, Fiber, Layer, Metric, Scope, Tracer } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Metric, Scope, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, done, emulated, slowly, start, takes } from "../support/stacks.ts"
 
@@ -165,7 +165,7 @@ describe("/healthz", () => {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* watched(takes("5 seconds"))
       yield* slowly("2 seconds")
-      yield* emulator.setFaults([Fault.Status({ status: 401, message: "No access for bkct_emulator" })])
+      yield* emulator.setFaults([Fault.Status({ status: 401, body: { message: "No access for bkct_emulator" } })])
       yield* slowly("2 seconds")
       const { reason, stacks, status } = yield* report("/healthz")
       assert.strictEqual(status, 503)
@@ -214,7 +214,7 @@ describe("/metrics", () => {
       const labels = { attributes: { path: 'C:\\a "b"\nc' } }
       yield* Metric.update(Metric.counter("mine_total", labels), 2)
       yield* Metric.update(Metric.frequency("colors"), "red")
-      yield* Metric.update(Metric.timer("work", { boundaries: [1000] }), "2 seconds")
+      yield* Metric.update(Metric.timer("work", { boundaries: [1000] }), Duration.seconds(2))
       yield* Metric.update(Metric.gauge("level"), 1.5)
       const lines = (yield* text).split("\n")
       for (const line of [
