@@ -229,6 +229,32 @@ describe("/metrics", () => {
     }).pipe(Effect.provide(served()), alone)
   )
 
+  it.effect("tells the stacks of a process apart that have labels of their own", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ queueKey: "linux" }, { queueKey: "linux" }, { queueKey: "macos" }])
+      for (const queue of ["linux", "macos"]) {
+        yield* Effect.provideService(
+          start(() => Effect.never, { key: queue, queueKey: queue }),
+          Metric.CurrentMetricAttributes,
+          { queue }
+        )
+      }
+      yield* slowly("2 seconds")
+      const lines = (yield* text).split("\n")
+      for (const line of [
+        `stacksapi_jobs_in_flight{queue="linux"} 2`,
+        `stacksapi_jobs_in_flight{queue="macos"} 1`,
+        `stacksapi_slots_available{queue="macos"} 24`,
+        `stacksapi_jobs_started_total{queue="linux"} 2`,
+        `stacksapi_jobs_total{queue="linux",outcome="Finished"} 0`,
+        `stacksapi_requests_total{queue="linux",operation="batchReserveJobs"} 1`
+      ]) {
+        assert.include(lines, line)
+      }
+    }).pipe(Effect.scoped, Effect.provide(served()), alone)
+  )
+
   it.effect("names everything as Prometheus' conventions have it", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
