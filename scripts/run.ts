@@ -1,6 +1,6 @@
 /** What the scripts here share: where things are, and how to run a command. */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { basename, delimiter, dirname, join, resolve } from "node:path"
 
 export const root = resolve(import.meta.dirname, "..")
@@ -46,6 +46,9 @@ export const capture = (command: string, args: ReadonlyArray<string>) => {
 export const build = (): void => {
   for (const { path } of packages) rmSync(join(path, "dist"), { recursive: true, force: true })
   run("tsc", ["-b", ...packages.map(({ path }) => join(path, "tsconfig.build.json"))])
+  // The emulator's web page is served as it is written.
+  const page = "internal/page/static"
+  cpSync(join(root, "packages/node/src", page), join(root, "packages/node/dist", page), { recursive: true })
 }
 
 /** Builds both packages and packs them as they would be published. */

@@ -14,6 +14,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { authority, close, type ListenError, listen } from "./internal/http/listen.ts"
+import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
 /**
@@ -29,6 +30,8 @@ export interface Options extends StacksEmulator.Options {
   readonly port?: number | undefined
   /** Whether it enforces the documented rate limits. Default true. */
   readonly rateLimits?: boolean | undefined
+  /** Whether it serves a web page at `/` that shows what happens and has buttons to intervene. Default true. */
+  readonly page?: boolean | undefined
 }
 
 export {
@@ -48,11 +51,19 @@ export {
  * @category constructors
  */
 export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
-  Effect.fnUntraced(function* ({ host = "127.0.0.1", port = 0, rateLimits = true, ...options }: Options = {}) {
-    const emulator = yield* StacksEmulator.make({ ...options, rateLimits })
+  Effect.fnUntraced(function* ({
+    host = "127.0.0.1",
+    page = true,
+    port = 0,
+    rateLimits = true,
+    ...options
+  }: Options = {}) {
+    const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
     // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer(emulator), { scope: requests })
+    const api = answer(emulator)
+    const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, boundTo: host })) : api
+    const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
     const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
     return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
   })
@@ -65,6 +76,10 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  *
  * Unless told otherwise it listens on a free port of `127.0.0.1`, enforces the rate limits and accepts the token
  * `bkct_emulator`. Faults break real connections. Closing the scope cuts open connections and requests off.
+ *
+ * Its root, `/`, is a web page for people: it shows queues, jobs, stacks, notifications and requests as they change, and has
+ * buttons that add and cancel jobs, pause queues and inject faults. Nobody has to log in, so it answers only under
+ * `localhost`, an address of this machine, or the `host` that was given.
  *
  * **Example** (An emulator for another program)
  *
@@ -101,6 +116,16 @@ export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEm
 // -----------------------------------------------------------------------------
 // Requests
 // -----------------------------------------------------------------------------
+
+/** Counts the requests as they arrive and as they end: whoever wants to know whether there is news need not read the log. */
+const counting = (emulator: StacksEmulator.Service) => {
+  let version = 0
+  const count = Effect.sync(() => {
+    version++
+  })
+  const httpEffect = count.pipe(Effect.andThen(emulator.httpEffect), Effect.ensuring(count))
+  return { emulator: { ...emulator, httpEffect }, requestsVersion: Effect.sync(() => version) }
+}
 
 /** Answers, or breaks the connection; either may be interrupted, as when the client goes away or the scope closes. */
 const answer = (emulator: StacksEmulator.Service) =>

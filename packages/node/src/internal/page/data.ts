@@ -1,0 +1,134 @@
+/** What the page shows: everything at a glance as it changes, and lists a page at a time. */
+import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Sse from "effect/encoding/Sse"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Model from "./model.ts"
+import * as Overview from "./overview.ts"
+
+export interface DataOptions {
+  readonly emulator: StacksEmulator.Service
+  /** How many requests have arrived and been answered: another number, another log of requests. */
+  readonly requestsVersion: Effect.Effect<number>
+}
+
+/** How often the emulator is looked at while somebody watches. While nobody does, nothing runs. */
+const lookInterval = "500 millis"
+
+/** How many jobs, requests or notifications travel at once. */
+const pageSize = 50
+
+const JobsQuery = Schema.Struct({
+  phase: Schema.optionalKey(Schema.Literals(Model.phases)),
+  queue: Schema.optionalKey(Schema.String),
+  text: Schema.optionalKey(Schema.String),
+  offset: Schema.optionalKey(Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0)))
+})
+
+const IdQuery = Schema.Struct({ id: Schema.String })
+
+const RequestsQuery = Schema.Struct({ only: Schema.optionalKey(Schema.Literal("problems")) })
+
+export const layer = ({ emulator, requestsVersion }: DataOptions) => {
+  const encode = encoderWithout(Redacted.value(emulator.token))
+
+  /** A route: what it takes, and what it answers; undefined where there is no such thing. */
+  const get = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>>(
+    name: string,
+    query: Schema.ConstraintCodec<A, I, never, unknown>,
+    read: (query: A) => Effect.Effect<unknown>
+  ) =>
+    HttpRouter.add(
+      "GET",
+      `/ui/${name}`,
+      HttpServerRequest.schemaSearchParams(query).pipe(
+        Effect.flatMap(read),
+        Effect.map((value) => (value === undefined ? text('{"message":"Not found"}', 404) : text(encode(value)))),
+        Effect.catchTag("SchemaError", ({ message }) => Effect.succeed(text(encode({ message }), 400)))
+      )
+    )
+
+  const overview = Effect.suspend(() => Effect.flatMap(requestsVersion, (version) => Overview.make(emulator, version)))
+
+  const look = Effect.map(Effect.all([Clock.currentTimeMillis, overview]), ([now, overview]) => ({
+    now,
+    overview: encode(overview)
+  }))
+
+  const events = Stream.fromEffectSchedule(look, Schedule.spaced(lookInterval)).pipe(
+    Stream.changesWith((before, after) => before.overview === after.overview),
+    Stream.map(({ now, overview }) =>
+      Sse.encoder.write({
+        _tag: "Event",
+        event: "overview",
+        id: undefined,
+        data: `{"now":${now},"overview":${overview}}`
+      })
+    ),
+    Stream.encodeText
+  )
+
+  return Layer.mergeAll(
+    HttpRouter.add("GET", "/ui/events", HttpServerResponse.stream(events, { contentType: "text/event-stream" })),
+    get("overview", Schema.Struct({}), () => Effect.all({ now: Clock.currentTimeMillis, overview })),
+    get("jobs", JobsQuery, ({ offset = 0, ...filter }) =>
+      Effect.map(emulator.jobs, (jobs) => {
+        const matching = jobs.filter(Model.matches(filter)).reverse()
+        return {
+          total: matching.length,
+          pageSize,
+          jobs: matching.slice(offset, offset + pageSize).map(Model.row)
+        }
+      })
+    ),
+    get("job", IdQuery, ({ id }) =>
+      Effect.gen(function* () {
+        const job = (yield* emulator.jobs).find((job) => job.id === id)
+        return job && Model.job(job, yield* emulator.notifications, yield* emulator.jobLog(id))
+      })
+    ),
+    get("notifications", Schema.Struct({}), () =>
+      Effect.map(emulator.notifications, (all) => newest(all).map(Model.notification))
+    ),
+    get("requests", RequestsQuery, ({ only }) =>
+      Effect.map(emulator.requests, (all) =>
+        newest(Model.identify(all).filter((each) => only === undefined || isProblem(each))).map(Model.requestRow)
+      )
+    ),
+    get("request", IdQuery, ({ id }) =>
+      Effect.map(emulator.requests, (all) => {
+        const found = Model.identify(all).find((each) => each.id === id)
+        return found && Model.request(found)
+      })
+    )
+  )
+}
+
+const newest = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => all.slice(-pageSize).reverse()
+
+/** A request that was refused, or had bad luck. */
+const isProblem = ({ request: { fault, status } }: Model.IdentifiedRequest): boolean =>
+  fault !== undefined || (status !== undefined && status >= 400)
+
+const text = (json: string, status = 200) => HttpServerResponse.text(json, { status, contentType: "application/json" })
+
+/**
+ * Writes JSON without tokens, wherever somebody has put them: in a job's environment or output, or a header of their own.
+ * The API's is left out whatever it looks like, those of agents and jobs by their form.
+ */
+const encoderWithout =
+  (token: string) =>
+  (value: unknown): string =>
+    JSON.stringify(value, (_, part) => {
+      if (typeof part !== "string") return part
+      const rest = token === "" ? part : part.replaceAll(token, "[token]")
+      return rest.replace(/\bbk[a-z]{1,4}_\w{20,}/g, "[token]")
+    })

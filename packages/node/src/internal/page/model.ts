@@ -1,0 +1,174 @@
+/** What the page shows of the emulator: small, plain JSON. Times are milliseconds since the epoch. */
+import * as StacksApi from "@stacksapi/core/StacksApi"
+import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+
+/** The operations that a fault can be about. */
+export const operations = Object.keys(StacksApi.StacksApi.groups.stacks.endpoints) as ReadonlyArray<StacksApi.Endpoint>
+
+// -----------------------------------------------------------------------------
+// Jobs
+// -----------------------------------------------------------------------------
+
+/** What people want to tell apart of a job's many states. */
+export const phases = ["waiting", "scheduled", "reserved", "running", "passed", "failed", "canceled"] as const
+
+export type Phase = (typeof phases)[number]
+
+export const phaseOf = ({ exitStatus, state }: StacksEmulator.Job): Phase => {
+  if (state === "scheduled") return "scheduled"
+  if (state === "reserved") return "reserved"
+  if (StacksSchema.isAgentOwned(state)) return "running"
+  if (state === "finished") return exitStatus === 0 ? "passed" : "failed"
+  if (state === "timed_out" || state === "broken" || state === "expired") return "failed"
+  return StacksSchema.isFinal(state) ? "canceled" : "waiting"
+}
+
+/** How much of a command a list shows. */
+const maxLabelLength = 200
+
+/** A job in the list. */
+export const row = (job: StacksEmulator.Job) => ({
+  id: job.id,
+  label: (job.step.key || firstLine(job.command)).slice(0, maxLabelLength),
+  queue: job.queueKey,
+  pipeline: job.pipeline.slug,
+  build: job.build.number,
+  state: job.state,
+  phase: phaseOf(job),
+  exitStatus: job.exitStatus,
+  scheduledAt: DateTime.toEpochMillis(job.scheduledAt),
+  reservedAt: millis(job.reservedAt),
+  startedAt: millis(job.startedAt),
+  finishedAt: millis(job.finishedAt)
+})
+
+const firstLine = (text: string): string => text.trimStart().split("\n", 1)[0] ?? ""
+
+/** A job by itself, with all that is known about it. */
+export const job = (
+  job: StacksEmulator.Job,
+  notifications: ReadonlyArray<StacksEmulator.Notification>,
+  log: string
+) => ({
+  ...row(job),
+  command: job.command,
+  env: job.env,
+  priority: job.priority,
+  agentQueryRules: job.agentQueryRules,
+  runnableAt: millis(job.runnableAt ?? undefined),
+  branch: job.build.branch,
+  reservedBy: job.reservedBy,
+  reservedUntil: millis(job.reservedUntil),
+  detail: job.detail,
+  signal: job.signal,
+  signalReason: job.signalReason,
+  canBeCanceled: !StacksSchema.isFinal(job.state) && job.state !== "canceling",
+  notifications: notifications.filter(({ jobUuid }) => jobUuid === job.id).map(notification),
+  log: log.slice(-maxLogLength),
+  isLogCut: log.length > maxLogLength
+})
+
+/** How much of a log's end is shown. */
+const maxLogLength = 100_000
+
+export interface Filter {
+  readonly phase?: Phase | undefined
+  readonly queue?: string | undefined
+  readonly text?: string | undefined
+}
+
+/** Whether a job is one of those that somebody looks for: by state, queue, or a text in what is written in its list or command. */
+export const matches = ({ phase, queue, text }: Filter): ((job: StacksEmulator.Job) => boolean) => {
+  const sought = text?.trim().toLowerCase() ?? ""
+  return (job) =>
+    (phase === undefined || phaseOf(job) === phase) &&
+    (queue === undefined || job.queueKey === queue) &&
+    (sought === "" ||
+      [job.id, job.command, job.step.key, job.pipeline.slug, job.build.branch].some((part) =>
+        part?.toLowerCase().includes(sought)
+      ))
+}
+
+// -----------------------------------------------------------------------------
+// The rest
+// -----------------------------------------------------------------------------
+
+export const notification = ({ detail, jobUuid, stackKey, timestamp }: StacksEmulator.Notification) => ({
+  jobUuid,
+  stackKey,
+  detail,
+  time: DateTime.toEpochMillis(timestamp)
+})
+
+export interface IdentifiedRequest {
+  readonly id: string
+  readonly request: StacksEmulator.LoggedRequest
+}
+
+/** Gives requests names that stay: when they arrived, and which of that millisecond they are. */
+export const identify = (requests: ReadonlyArray<StacksEmulator.LoggedRequest>): ReadonlyArray<IdentifiedRequest> => {
+  let last = Number.NaN
+  let index = 0
+  return requests.map((request) => {
+    const time = DateTime.toEpochMillis(request.time)
+    index = time === last ? index + 1 : 0
+    last = time
+    return { id: `${time}-${index}`, request }
+  })
+}
+
+/** A request in the list. */
+export const requestRow = ({ id, request }: IdentifiedRequest) => ({
+  id,
+  operation: request.operation ?? request.agentOperation,
+  method: request.method,
+  path: request.path,
+  time: DateTime.toEpochMillis(request.time),
+  status: request.status,
+  fault: request.fault
+})
+
+/** A request by itself. The log has left its authorization out. */
+export const request = (identified: IdentifiedRequest) => ({
+  ...requestRow(identified),
+  query: identified.request.query,
+  headers: identified.request.headers,
+  body: identified.request.body
+})
+
+export const stack = (stack: StacksSchema.RegisteredStack) => ({
+  key: stack.key,
+  type: stack.type,
+  queue: stack.clusterQueueKey,
+  state: stack.state,
+  lastConnectedOn: stack.lastConnectedOn === null ? undefined : DateTime.toEpochMillis(stack.lastConnectedOn)
+})
+
+export const agent = (agent: StacksEmulator.Agent) => ({
+  id: agent.id,
+  name: agent.name,
+  state: agent.state,
+  tags: agent.tags,
+  version: agent.version,
+  jobUuid: agent.jobUuid,
+  lastSeen: DateTime.toEpochMillis(agent.lastSeen)
+})
+
+export const fault = (fault: StacksEmulator.Fault) => ({
+  kind: fault._tag,
+  operations: fault.operations,
+  status: "status" in fault ? fault.status : undefined,
+  seconds: seconds("retryAfter" in fault ? fault.retryAfter : "duration" in fault ? fault.duration : undefined),
+  skip: fault.skip,
+  times: fault.times,
+  rate: fault.rate
+})
+
+const seconds = (duration: Duration.Input | undefined): number | undefined =>
+  duration === undefined ? undefined : Duration.toSeconds(duration)
+
+const millis = (time: DateTime.DateTime | undefined): number | undefined =>
+  time === undefined ? undefined : DateTime.toEpochMillis(time)

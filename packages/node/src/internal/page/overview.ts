@@ -1,0 +1,66 @@
+/** Everything that fits into one look: sent to who watches whenever it changes. */
+import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Model from "./model.ts"
+
+/** How many stacks and agents are shown. */
+const maxShown = 50
+
+/**
+ * @param requestsVersion - Grows with every request that arrives or is answered; reading the log for that would cost too much.
+ */
+export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Service, requestsVersion: number) {
+  const stacks = yield* emulator.stacks
+  const agents = yield* emulator.agents
+  const faults = yield* emulator.faults
+  const notifications = yield* emulator.notifications
+  const jobs = yield* emulator.jobs
+  const { byQueue, total, version } = summarize(jobs)
+  return {
+    operations: Model.operations,
+    phases: total,
+    queues: (yield* emulator.queues).map(({ key, paused }) => ({
+      key,
+      paused,
+      phases: byQueue.get(key) ?? noneOf()
+    })),
+    stacks: { total: stacks.length, shown: stacks.slice(-maxShown).map(Model.stack) },
+    // Those that are here last, where there are too many: a stack's agents come and go with its jobs.
+    agents: {
+      total: agents.length,
+      shown: agents.toReversed().sort(byPresence).slice(0, maxShown).map(Model.agent)
+    },
+    faults: faults.map(Model.fault),
+    versions: { jobs: version, notifications: notifications.length, requests: requestsVersion }
+  }
+})
+
+const byPresence = (a: StacksEmulator.Agent, b: StacksEmulator.Agent): number =>
+  Number(b.state === "connected") - Number(a.state === "connected")
+
+type Counts = Record<Model.Phase, number>
+
+const noneOf = (): Counts => ({ waiting: 0, scheduled: 0, reserved: 0, running: 0, passed: 0, failed: 0, canceled: 0 })
+
+/** How many jobs are in which phase, and a number that is another one when any of the jobs is in another state. */
+const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
+  const total = noneOf()
+  const byQueue = new Map<string, Counts>()
+  let version = jobs.length
+  for (const job of jobs) {
+    const phase = Model.phaseOf(job)
+    const counts = byQueue.get(job.queueKey) ?? noneOf()
+    byQueue.set(job.queueKey, counts)
+    counts[phase]++
+    total[phase]++
+    version = mix(version, job.state.length * 8 + Model.phases.indexOf(phase))
+    for (const time of [job.reservedUntil, job.startedAt, job.finishedAt]) {
+      version = mix(version, time === undefined ? 0 : DateTime.toEpochMillis(time))
+    }
+  }
+  return { total, byQueue, version }
+}
+
+/** A step of the FNV hash. */
+const mix = (hash: number, value: number): number => Math.imul(hash ^ value, 16_777_619) >>> 0

@@ -1,0 +1,48 @@
+/** The emulator's web page: its files, the data that it shows and what its buttons do, all under `/` and `/ui/`. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as Actions from "./actions.ts"
+import * as Data from "./data.ts"
+import * as Files from "./files.ts"
+import * as Guard from "./guard.ts"
+
+export interface PageOptions extends Data.DataOptions {
+  /** The host that the emulator was told to listen on. */
+  readonly boundTo: string
+}
+
+/** Puts the page in front of the API: what is not about the page goes there. */
+export const before = <E, R, E2, R2>(
+  api: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  page: Effect.Effect<HttpServerResponse.HttpServerResponse, E2, R2>
+) =>
+  Effect.gen(function* () {
+    const { url } = yield* HttpServerRequest.HttpServerRequest
+    return yield* /^\/($|\?|ui\/)/.test(url) ? page : api
+  })
+
+/** The page as one effect, which answers the current request. */
+export const make = Effect.fnUntraced(function* (options: PageOptions) {
+  const app = yield* HttpRouter.toHttpEffect(
+    Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))
+  )
+  const answer = app.pipe(
+    Effect.catchTag("HttpServerError", () => Effect.succeed(refuse(404, "Not found"))),
+    Effect.catchCauseIf(
+      (cause) => !Cause.hasInterrupts(cause),
+      (cause) =>
+        Effect.as(Effect.logError("The emulator's page failed to answer", cause), refuse(500, "Internal error"))
+    )
+  )
+  return Effect.gen(function* () {
+    const refusal = Guard.check(yield* HttpServerRequest.HttpServerRequest, options.boundTo)
+    const response = refusal === undefined ? yield* answer : refuse(refusal.status, refusal.message)
+    return HttpServerResponse.setHeaders(response, Guard.securityHeaders)
+  })
+})
+
+const refuse = (status: number, message: string) => HttpServerResponse.jsonUnsafe({ message }, { status })

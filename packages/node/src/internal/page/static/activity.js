@@ -1,0 +1,63 @@
+/** The newest requests and notifications. */
+import { get, refresher } from "./api.js"
+import { byId, el, setAttribute, setText, showFacts, showList } from "./dom.js"
+import { time } from "./format.js"
+import { openJob } from "./job.js"
+
+export const refreshNotifications = refresher(async () => {
+  showList(byId("notifications"), await get("notifications"), {
+    key: ({ detail, jobUuid, time }) => `${time} ${jobUuid} ${detail}`,
+    create: (notification) =>
+      el(
+        "li",
+        {},
+        el("time", {}, time(notification.time)),
+        " ",
+        el("span", {}, notification.detail),
+        " ",
+        el(
+          "button",
+          { type: "button", class: "link", click: () => openJob(notification.jobUuid) },
+          el("span", { class: "hidden" }, "Job "),
+          notification.jobUuid.slice(0, 8)
+        )
+      ),
+    update: () => {}
+  })
+})
+
+export const refreshRequests = refresher(async () => {
+  const requests = await get("requests", { only: byId("only-problems").checked ? "problems" : "" })
+  showList(byId("requests"), requests, {
+    key: ({ id }) => id,
+    create: (request) => {
+      const status = el("td", { class: "status" })
+      const fault = el("td", {}, request.fault ?? "")
+      const name = request.operation ?? `${request.method} ${request.path}`
+      const button = el("button", { type: "button", class: "link", click: () => openRequest(request.id) }, name)
+      const row = el("tr", {}, el("td", {}, el("time", {}, time(request.time))), el("td", {}, button), status, fault)
+      return Object.assign(row, { status })
+    },
+    update: ({ status }, request) => {
+      setText(status, request.status ?? "–")
+      setAttribute(status, "class", request.status === undefined || request.status < 400 ? "status" : "status bad")
+    }
+  })
+})
+
+byId("only-problems").addEventListener("change", refreshRequests)
+
+const openRequest = async (id) => {
+  const { body, fault, headers, method, operation, path, query, status, time: at } = await get("request", { id })
+  setText(byId("request-title"), operation ?? "Request")
+  showFacts(byId("request-facts"), [
+    ["Time", time(at)],
+    ["Request", `${method} ${path}`],
+    ["Query", new URLSearchParams(query).toString()],
+    ["Status", status],
+    ["Fault", fault]
+  ])
+  showFacts(byId("request-headers"), Object.entries(headers))
+  setText(byId("request-body"), typeof body === "string" ? body : (JSON.stringify(body, null, 2) ?? "none"))
+  byId("request-dialog").showModal()
+}

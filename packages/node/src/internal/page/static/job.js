@@ -1,0 +1,79 @@
+/** One job, with all that is known about it. */
+import { get, post, refresher } from "./api.js"
+import { byId, el, say, setText, showFacts, showList } from "./dom.js"
+import { duration, name, now, state, time } from "./format.js"
+
+const dialog = byId("job-dialog")
+
+let id
+
+export const openJob = async (jobId) => {
+  id = jobId
+  byId("job-notice").textContent = ""
+  await refreshJob()
+  if (!dialog.open) dialog.showModal()
+}
+
+export const refreshJobIfOpen = () => {
+  if (dialog.open) refreshJob()
+}
+
+const refreshJob = refresher(async () => {
+  const job = await get("job", { id })
+  if (job.id === id) show(job)
+})
+
+const show = (job) => {
+  setText(byId("job-title"), name(job))
+  byId("cancel-job").hidden = !job.canBeCanceled
+  const ran = job.startedAt === undefined ? undefined : (job.finishedAt ?? now()) - job.startedAt
+  showFacts(byId("job-facts"), [
+    ["State", state(job)],
+    ["Queue", job.queue],
+    ["Pipeline", job.pipeline],
+    ["Build", job.build],
+    ["Branch", job.branch],
+    ["Priority", job.priority],
+    ["Agent query rules", job.agentQueryRules.join(", ")],
+    ["Scheduled", time(job.scheduledAt)],
+    ["Runnable", time(job.runnableAt)],
+    ["Reserved", job.reservedAt && `${time(job.reservedAt)} by ${job.reservedBy}`],
+    ["Reserved until", time(job.reservedUntil)],
+    ["Started", time(job.startedAt)],
+    ["Ended", time(job.finishedAt)],
+    ["Ran for", job.finishedAt && duration(ran)],
+    ["Exit status", job.exitStatus],
+    ["Signal", job.signal],
+    ["Signal reason", job.signalReason],
+    ["Detail", job.detail],
+    ["Id", job.id]
+  ])
+  setText(byId("job-command"), job.command || "none")
+  const env = Object.entries(job.env)
+  showFacts(byId("job-env"), env.length > 0 ? env : [["none", " "]])
+  showList(byId("job-notifications"), job.notifications, {
+    key: ({ detail, time }) => `${time} ${detail}`,
+    create: (notification) => el("li", {}, el("time", {}, time(notification.time)), " ", notification.detail),
+    update: () => {}
+  })
+  setText(byId("job-log"), (job.isLogCut ? "…\n" : "") + readable(job.log) || "none")
+}
+
+/** A log without what only terminals and Buildkite understand: colors, cursor movements and time stamps. */
+const readable = (log) =>
+  log
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is sought
+    .replace(/\x1b(?:\[[\d;?]*[A-Za-z]|[_\]][^\x07\x1b]*(?:\x07|\x1b\\))/g, "")
+    .replaceAll("\r\n", "\n")
+
+byId("cancel-job").addEventListener("click", async () => {
+  try {
+    await post("cancel-job", { id })
+    say("Canceled.")
+    // The button is gone; the keyboard goes on at the next one.
+    dialog.querySelector("[data-close]").focus()
+  } catch (error) {
+    say(`Not canceled: ${error.message}`)
+  }
+  refreshJob()
+})

@@ -1,0 +1,48 @@
+/** Shows what the emulator tells, as it tells it. */
+import { refreshNotifications, refreshRequests } from "./activity.js"
+import { watch } from "./api.js"
+import { byId, setText } from "./dom.js"
+import { setNow } from "./format.js"
+import { setChoices } from "./forms.js"
+import { refreshJobIfOpen } from "./job.js"
+import { refreshJobs, showPhases, showQueueFilter } from "./jobs.js"
+import { showAgents, showFaults, showQueues, showStacks } from "./overview.js"
+
+setText(byId("endpoint"), `${location.origin}/v3/`)
+
+const setConnection = (state, text) => {
+  document.body.dataset.connection = state
+  byId("connection").dataset.state = state
+  setText(byId("connection"), text)
+}
+
+/** What is shown of each list. */
+let shown = {}
+
+const onOverview = ({ now, overview }) => {
+  // After a lost connection it may be another emulator.
+  if (document.body.dataset.connection !== "live") shown = {}
+  setConnection("live", "Live")
+  setNow(now)
+  const { agents, faults, operations, phases, queues, stacks, versions } = overview
+  const keys = queues.map(({ key }) => key)
+  setChoices({ queues: keys, operations })
+  showQueues(queues)
+  showPhases(phases)
+  showQueueFilter(keys)
+  showStacks(stacks)
+  showAgents(agents)
+  showFaults(faults)
+
+  const isNew = (name) => shown[name] !== versions[name]
+  if (isNew("jobs")) refreshJobs()
+  if (isNew("notifications")) refreshNotifications()
+  if (isNew("requests")) refreshRequests()
+  if (isNew("jobs") || isNew("notifications") || isNew("requests")) refreshJobIfOpen()
+  shown = versions
+}
+
+watch({
+  onOverview,
+  onLost: () => setConnection("lost", "Connection lost. Trying again…")
+})
