@@ -459,6 +459,8 @@ const start = Effect.fnUntraced(function* (
   /** Stops, and touches nothing: the jobs are another life's. */
   const leave = Effect.gen(function* () {
     phase = "stopped"
+    // What a request reserves is in the ledger already: its answer is not waited for.
+    yield* Deferred.succeed(hurry, void 0)
     yield* Effect.timeoutOption(Fiber.interruptAll([polling, taking]), farewellTimeout)
     const fibers = Array.from(inFlight.values()).flatMap(({ fiber }) => fiber ?? [])
     yield* Effect.timeoutOption(Fiber.interruptAll(fibers), farewellTimeout)
