@@ -41,6 +41,7 @@ const steps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
   { script: "check" },
+  { script: "chromium" },
   {
     script: "test:unit",
     args: ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
