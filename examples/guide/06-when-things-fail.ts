@@ -1,0 +1,43 @@
+/**
+ * Step 6: a service that is busy, answers that are lost, and a queue that is not there.
+ *
+ *     node examples/guide/06-when-things-fail.ts
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { JobRunner, Stack } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
+import { Console, Effect, Layer, Logger } from "effect"
+
+const { Fault } = StacksEmulator
+
+const Runner = JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "done" })))
+
+const run = (queueKey: string) =>
+  Stack.runUntilIdle({
+    key: "guide",
+    queueKey,
+    onEvent: (event) => (event._tag === "Troubled" ? Console.log(`trouble: ${event.error.operation}`) : Effect.void)
+  })
+
+const program = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+  yield* emulator.setFaults([
+    // The service asks to be left alone for a second.
+    Fault.Status({ operations: ["listScheduledJobs"], status: 503, retryAfter: "1 second", times: 1 }),
+    // It finishes the job, but its answer never arrives. The job must not be finished twice.
+    Fault.LostResponse({ operations: ["finishJob"], times: 1 })
+  ])
+  yield* run("default")
+  const [job] = yield* emulator.jobs
+  const finishes = (yield* emulator.requests).filter(({ operation }) => operation === "finishJob")
+  yield* Console.log(`${job?.state} with ${job?.exitStatus}, asked ${finishes.length} time(s)`)
+
+  // What does not pass by itself ends the stack, with a message that says what to do.
+  yield* emulator.setFaults([Fault.Status({ operations: ["registerStack"], status: 401 })])
+  yield* Effect.catch(run("default"), (error) => Console.log(error.message))
+})
+
+const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())
+NodeRuntime.runMain(Effect.provide(program, [Runner, Emulated, Logger.layer([])]))

@@ -1,0 +1,45 @@
+/**
+ * Step 7: a test. Twenty minutes of a stack's life, in no time: the emulator in process, on a clock that the test moves.
+ *
+ *     node examples/guide/07-tests.ts
+ */
+import assert from "node:assert/strict"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { JobRunner, Stack } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Console, Effect, Layer, Logger } from "effect"
+import { TestClock } from "effect/testing"
+
+let machines = 0
+
+// What is tested: a runner that wants to be called again as long as there is no machine.
+const Runner = JobRunner.layer(
+  Effect.fn(function* () {
+    if (machines === 0) {
+      return yield* new JobRunner.JobRunnerError({ message: "No machine is free", tryAgain: true })
+    }
+    yield* Effect.sleep("10 minutes")
+    return JobRunner.Finished({ exitStatus: 0, detail: "done" })
+  })
+)
+
+const test = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+  const stack = yield* Stack.make({ key: "guide", queueKey: "default" })
+
+  yield* TestClock.adjust("10 seconds")
+  const waiting = yield* stack.status
+  assert.equal(waiting.held, 1)
+  assert.equal(waiting.inFlight.length, 0)
+
+  machines = 1
+  yield* TestClock.adjust("20 minutes")
+  const [job] = yield* emulator.jobs
+  assert.equal(job?.state, "finished")
+  assert.equal(job?.exitStatus, 0)
+  yield* Console.log("passed")
+}).pipe(Effect.scoped)
+
+const Emulated = Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())
+NodeRuntime.runMain(Effect.provide(test, [Runner, Emulated, Logger.layer([]), TestClock.layer()]))
