@@ -91,6 +91,15 @@ describe("agents over HTTP", () => {
     }).pipe(Effect.provide(Served))
   )
 
+  it.live("that ask for a stream of instructions learn that there is none, and ping", () =>
+    Effect.gen(function* () {
+      const agent = yield* connect("bkct_emulator")
+      const stream = "../buildkite.agentedge.v1.AgentEdgeService/StreamPings"
+      assert.strictEqual(yield* agent.status("POST", stream), 404)
+      assert.strictEqual(yield* agent.status("GET", "ping"), 200)
+    }).pipe(Effect.provide(Served))
+  )
+
   it.live("meet real network trouble, and go on", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

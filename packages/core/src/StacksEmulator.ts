@@ -5,6 +5,11 @@
  * which states a job goes through, what is refused and with which status. All of its time is Effect's `Clock`, so that under
  * `TestClock` nothing waits. It can also misbehave, with {@link Fault}s.
  *
+ * Agents find their own API there as well, as far as an agent that acquires one job needs it: a real `buildkite-agent` of
+ * version 3.20 or later can run a job against the emulator. Artifacts, secrets and `pipeline upload` are not there. An agent
+ * without a sign of life (connect, heartbeat or ping) for 3 minutes is lost; its job, and that of an agent which disconnects
+ * too early, is finished with status -1 and the signal reason `agent_stop`.
+ *
  * **Example** (A stack's first minutes)
  *
  * ```ts
@@ -85,7 +90,8 @@ export {
    * - `SlowDown`: the service's answer, with `Retry-After`.
    *
    * Which requests it happens to: those of `operations`, after the first `skip` of them, at most `times`, and each with the
-   * probability `rate`. All of these may be left out: then it happens to every request.
+   * probability `rate`. All of these may be left out: then it happens to every request. Operations are those of the Stacks
+   * API: requests of agents only meet faults that name none.
    *
    * **Example** (An outage, and an unreliable network)
    *
@@ -118,8 +124,8 @@ export type {
 } from "./internal/emulator/intake.ts"
 export type {
   /**
-   * A request that arrived: operation, method, path, headers without `authorization`, body, time, and the status that was
-   * answered or the fault that it met.
+   * A request that arrived, of a stack or an agent: operation, method, path, headers without `authorization`, body, time,
+   * and the status that was answered or the fault that it met.
    *
    * @since 0.1.0
    * @category models
@@ -135,7 +141,7 @@ export type {
    */
   AgentView as Agent,
   /**
-   * A job of the emulator, with what became of it: `state`, `exitStatus`, `detail`, `reservedBy` and times.
+   * A job of the emulator, with what became of it: `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
    *
    * @since 0.1.0
    * @category models
@@ -158,7 +164,8 @@ export type {
 } from "./internal/emulator/views.ts"
 
 /**
- * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27.
+ * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, or
+ * with 1 where it could not even register with the token.
  *
  * @since 0.1.0
  * @category errors
@@ -203,7 +210,7 @@ export interface Service {
   /** Forgets a stack, as when it has lapsed: its key answers 404 until it registers again. */
   readonly forgetStack: (stackKey: string) => Effect.Effect<void>
 
-  /** An agent acquires a job, by its acquisition token or by its id: the job is `running`. */
+  /** Somebody plays an agent, and acquires a job by its acquisition token or by its id: the job is `running`. */
   readonly acquireJob: (tokenOrJobUuid: string | Redacted.Redacted) => Effect.Effect<Views.JobView, AcquireRejected>
   /** The agent that runs a job reports its end: `finished`, or `canceled` if it was `canceling`. */
   readonly completeJob: (jobUuid: string, exitStatus?: number) => Effect.Effect<Views.JobView>

@@ -40,7 +40,7 @@ export type AgentOperation =
   | "listMetaData"
 
 /** A request of an agent, as its handler sees it. */
-export interface Incoming {
+interface Incoming {
   readonly state: State
   readonly clusterToken: Redacted.Redacted
   readonly token: string | undefined

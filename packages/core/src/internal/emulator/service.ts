@@ -115,21 +115,20 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
   const fromAgent = (original: HttpServerRequest.HttpServerRequest, route: AgentRoutes.Route) =>
     Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const body = new Uint8Array(yield* request.arrayBuffer)
+      const body = yield* Effect.option(Effect.map(request.arrayBuffer, (buffer) => new Uint8Array(buffer)))
       const { headers, method, url } = original
       const { operation: agentOperation } = route
-      const text = agentOperation === "uploadLogChunk" ? "" : new TextDecoder().decode(body)
+      // The log of requests is no place for the output of jobs.
+      const text = agentOperation === "uploadLogChunk" ? "" : new TextDecoder().decode(Option.getOrUndefined(body))
       return yield* answered(
         { endpoint: undefined, agentOperation, method, url, headers, text },
         Arrival.defaultLimit,
-        processAgent(route, original, body)
+        Option.match(body, {
+          onNone: () => Effect.succeed(Refusal.toResponse({ status: 400, message: "The body can't be read" })),
+          onSome: (body) => processAgent(route, original, body)
+        })
       )
-    }).pipe(
-      Effect.catchTag("HttpServerError", () =>
-        Effect.succeed(Refusal.toResponse({ status: 400, message: "The body can't be read" }))
-      ),
-      HttpMiddleware.decompression()
-    )
+    }).pipe(HttpMiddleware.decompression())
 
   const httpEffect = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest

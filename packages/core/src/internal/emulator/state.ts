@@ -178,7 +178,10 @@ const canonicalKey = (key: string): string => (key === "__default__" ? StacksSch
 // Reservations
 // -----------------------------------------------------------------------------
 
-/** Puts the jobs into the list whose reservations have lapsed, or whose wait is over, and ends those of lost agents. Done before anything looks at the jobs. */
+/**
+ * Puts the jobs into the list whose reservations have lapsed, or whose wait is over, and ends those of lost agents. Done
+ * before anything looks at the jobs.
+ */
 export const settle = (state: State, now: number): void => {
   for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
     endReservation(state, job)
