@@ -1,13 +1,48 @@
 /**
  * Runs the command of each job itself, in a shell: for local runs, and for stacks whose jobs need no agent.
  *
+ * **Details**
+ *
+ * A command gets the job's environment, the variables that Buildkite's own jobs can rely on (`BUILDKITE_JOB_ID`, `CI` and so on), and
+ * of this process's environment only what programs need: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`,
+ * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and those of proxies. Its standard input is empty. Nothing is checked
+ * out, and plugins, hooks and artifacts are the agent's.
+ *
+ * The job ends with the exit status of the shell, and the last lines of its output as the detail. Ended by a signal, its status is
+ * 128 and the signal's number. What the command left running is stopped: SIGTERM, 2 seconds later SIGKILL.
+ *
+ * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all that came from it. If this process
+ * itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 3 seconds later.
+ *
+ * **Gotchas**
+ *
+ * It isolates nothing. A command runs as this process's user: it can read that user's files, reach the network, signal other
+ * processes, and read what this process can. Run only commands that you trust. Everywhere but on Linux, a process that
+ * leaves the command's process group (`setsid`, a daemon) is not found and goes on; on Linux, only one that drops its
+ * environment too. In a container, start this process under an init (`docker run --init`), which takes note of orphans' ends.
+ *
  * @since 0.1.0
  */
-import type * as JobRunner from "@stacksapi/core/JobRunner"
-import type * as Duration from "effect/Duration"
-import type * as Layer from "effect/Layer"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as JobRunner from "@stacksapi/core/JobRunner"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
+import * as Predicate from "effect/Predicate"
+import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
-import type * as JobOutput from "./JobOutput.ts"
+import { describe, statusOf, withLastLines } from "./internal/process/endings.ts"
+import * as Environment from "./internal/process/environment.ts"
+import * as JobOutputs from "./internal/process/jobOutputs.ts"
+import { ensureWritable, findProgram } from "./internal/process/needs.ts"
+import * as Processes from "./internal/process/run.ts"
+import * as JobOutput from "./JobOutput.ts"
 
 /**
  * How commands are run.
@@ -17,19 +52,36 @@ import type * as JobOutput from "./JobOutput.ts"
  */
 export interface Options extends JobOutput.Options {
   /**
-   * The program and arguments that run a command, which comes as one more argument. Default `/bin/bash -e -c`, as the agent's; where
-   * there is no bash, `/bin/sh -e -c`.
+   * The program and arguments that run a command, which comes as one more argument. Default `/bin/bash -e -c`, as the agent's;
+   * where there is no such file, `/bin/sh -e -c`.
    */
   readonly shell?: readonly [program: string, ...args: ReadonlyArray<string>] | undefined
   /** The folder to run all commands in, such as a checkout. Default: for each job a new empty one, removed after it. */
   readonly workingDirectory?: string | undefined
-  /** How long a job may run. Default: for ever. */
+  /**
+   * How long a job may run; then it is stopped as a canceled one is, and fails with the signal reason `cancel`. Default: as long as it
+   * takes.
+   */
   readonly timeout?: Duration.Input | undefined
   /** How long a job that is canceled or timed out has from SIGTERM to SIGKILL. Default 10 seconds. */
   readonly cancelGracePeriod?: Duration.Input | undefined
-  /** More environment variables; a job's own win over them. */
+  /** More environment variables; a job's own win over them. Buildkite's tokens are left out. */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
 }
+
+/**
+ * No command can run here: a folder that it needs is missing or can't be written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CommandRunnerUnusable extends Data.TaggedError("CommandRunnerUnusable")<{
+  /** What is wrong, and what to do about it. */
+  readonly message: string
+  /** The option to look at. */
+  readonly option: "logDirectory" | "shell" | "workingDirectory"
+  readonly cause?: unknown
+}> {}
 
 /**
  * Runs the command of each job in a shell.
@@ -37,4 +89,130 @@ export interface Options extends JobOutput.Options {
  * @since 0.1.0
  * @category layers
  */
-export declare const layer: (options?: Options) => Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput>
+export const layer = (
+  options: Options = {}
+): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, CommandRunnerUnusable> =>
+  Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer]))
+
+const make = Effect.fnUntraced(function* (options: Options) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const base = Environment.minimal(options.env)
+  const settings = yield* check(options, base["PATH"] ?? "")
+  const outputs = yield* JobOutputs.make({ ...options, logDirectory: settings.logDirectory }, options.env ?? {})
+  const processes = yield* Processes.make({
+    killAfter: Duration.fromInputUnsafe(options.cancelGracePeriod ?? "10 seconds")
+  })
+  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+
+  const directory =
+    settings.workingDirectory === undefined
+      ? fileSystem.makeTempDirectoryScoped({ prefix: "stacksapi-job-" }).pipe(
+          // Only after its processes are gone, which may have made files that their user can't remove.
+          Effect.mapError(
+            (error) => new JobRunner.JobRunnerError({ message: `No folder for the job: ${error.message}` })
+          )
+        )
+      : Effect.succeed(settings.workingDirectory)
+
+  const run = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
+    const { command, env } = yield* context.details
+    if (command.trim() === "") {
+      return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
+    }
+    const environment = { ...base, ...describeJob(context), ...env }
+    const sink = yield* outputs.open(context.job.id, environment, [])
+    const { ended, isTimedOut } = yield* processes
+      .run(
+        {
+          program: settings.shell[0],
+          args: [...settings.shell.slice(1), command],
+          directory: path.resolve(yield* directory),
+          environment,
+          timeout
+        },
+        sink.write
+      )
+      .pipe(
+        Effect.mapError(
+          ({ code }) => new JobRunner.JobRunnerError({ message: `Can't start ${settings.shell[0]}: ${code}` })
+        ),
+        Effect.ensuring(sink.end)
+      )
+    const status = statusOf(ended)
+    const text =
+      isTimedOut && timeout !== undefined
+        ? `Timed out after ${Duration.format(timeout)} (${describe(ended)})`
+        : `The command ended with ${describe(ended)}`
+    return JobRunner.Finished({
+      // A command that takes a SIGTERM for a reason to succeed did not do what it was there for.
+      exitStatus: isTimedOut && status === 0 ? 1 : status,
+      detail: withLastLines(text, yield* outputs.tail(context.job.id)),
+      signalReason: isTimedOut ? "cancel" : undefined
+    })
+  }, Effect.scoped)
+
+  return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
+    Context.add(JobOutput.JobOutput, { lines: outputs.lines, tail: outputs.tail })
+  )
+})
+
+/** What jobs can rely on wherever they run. */
+const describeJob = ({ job, stackKey }: JobRunner.JobContext): Environment.Environment =>
+  Record.filter(
+    {
+      CI: "true",
+      BUILDKITE: "true",
+      BUILDKITE_STACK_KEY: stackKey,
+      BUILDKITE_JOB_ID: job.id,
+      BUILDKITE_PIPELINE_SLUG: job.pipeline.slug,
+      BUILDKITE_PIPELINE_ID: job.pipeline.uuid,
+      BUILDKITE_BUILD_ID: job.build.uuid,
+      BUILDKITE_BUILD_NUMBER: job.build.number === null ? null : String(job.build.number),
+      BUILDKITE_BRANCH: job.build.branch,
+      BUILDKITE_STEP_KEY: job.step.key
+    },
+    Predicate.isNotNull
+  )
+
+const check = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const unusable = (option: CommandRunnerUnusable["option"], what: string) => (cause: PlatformError.PlatformError) =>
+    new CommandRunnerUnusable({ option, message: `${what}: ${cause.message}`, cause })
+  const [program, ...args] = shell ?? [(yield* hasBash) ? "/bin/bash" : "/bin/sh", "-e", "-c"]
+  return {
+    logDirectory:
+      logDirectory === undefined
+        ? undefined
+        : yield* Effect.mapError(
+            ensureWritable(logDirectory),
+            unusable(
+              "logDirectory",
+              `Can't keep output in ${logDirectory}; make it writable, or set logDirectory to another`
+            )
+          ),
+    workingDirectory:
+      workingDirectory === undefined
+        ? undefined
+        : yield* Effect.mapError(
+            fileSystem.realPath(workingDirectory),
+            unusable("workingDirectory", `Can't run commands in ${workingDirectory}; set workingDirectory to a folder`)
+          ),
+    shell: [
+      yield* Effect.mapError(
+        findProgram(program, searchPath),
+        ({ reason }) =>
+          new CommandRunnerUnusable({
+            option: "shell",
+            message: `Can't run commands by ${program}: ${reason}; set shell to one that is there`
+          })
+      ),
+      ...args
+    ]
+  } as const
+})
+
+const hasBash = FileSystem.FileSystem.pipe(
+  Effect.flatMap((fileSystem) => fileSystem.exists("/bin/bash")),
+  Effect.orElseSucceed(() => false)
+)

@@ -1,0 +1,30 @@
+/** The end of a process in words, and as a number. */
+import { constants } from "node:os"
+import { Ended } from "./run.ts"
+
+export const describe: (ended: Ended) => string = Ended.$match({
+  Exited: ({ status }) => `exit status ${status}`,
+  Killed: ({ signal }) => `killed by ${signal}`
+})
+
+/** The exit status, by a shell's rule for a process that a signal ended. */
+export const statusOf: (ended: Ended) => number = Ended.$match({
+  Exited: ({ status }) => status,
+  Killed: ({ signal }) => 128 + constants.signals[signal]
+})
+
+/** So much of the output goes into a detail, of which the service takes 4 KB. */
+const maxBytes = 3000
+const maxLines = 20
+
+/** A text, and the last lines of an output below it. */
+export const withLastLines = (text: string, tail: ReadonlyArray<string>): string => {
+  let bytes = 0
+  const last: Array<string> = []
+  for (const line of tail.slice(-maxLines).toReversed()) {
+    bytes += Buffer.byteLength(line) + 1
+    if (bytes > maxBytes) break
+    last.unshift(line)
+  }
+  return last.length === 0 ? text : `${text}\n\n${last.join("\n")}`
+}

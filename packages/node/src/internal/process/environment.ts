@@ -1,0 +1,56 @@
+/** What processes of jobs get of this process's environment: what programs need to work, and nothing of what it knows. */
+import * as Record from "effect/Record"
+import * as Redacted from "effect/Redacted"
+
+export type Environment = Readonly<Record<string, string>>
+
+/** Values that a caller adds. */
+export type Extra = Readonly<Record<string, string | Redacted.Redacted>>
+
+/** Where a system's tools, people's settings and certificates are, and how to get out to the network. */
+const inherited: ReadonlyArray<string> = [
+  "PATH",
+  "HOME",
+  "USER",
+  "LOGNAME",
+  "SHELL",
+  "LANG",
+  "LC_ALL",
+  "LC_CTYPE",
+  "TZ",
+  "TMPDIR",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "ALL_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "all_proxy",
+  "no_proxy"
+]
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+/** The tokens with which a stack or an agent works: in the environment of no job, whoever asks for it. */
+const forbidden: ReadonlyArray<string> = [
+  "BUILDKITE_CLUSTER_TOKEN",
+  "BUILDKITE_AGENT_TOKEN",
+  "BUILDKITE_AGENT_ACCESS_TOKEN"
+]
+
+/** The least that programs need, and what a caller adds. */
+export const minimal = (extra: Extra = {}): Environment => {
+  // biome-ignore lint/style/noProcessEnv: what children inherit is a fact of this process, not a setting of ours.
+  const own = process.env
+  const environment: Record<string, string> = { PATH: defaultPath }
+  for (const name of inherited) {
+    const value = own[name]
+    if (value !== undefined) environment[name] = value
+  }
+  return { ...environment, ...Record.filter(plain(extra), (_, name) => !forbidden.includes(name)) }
+}
+
+const plain = (extra: Extra): Environment =>
+  Record.map(extra, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))

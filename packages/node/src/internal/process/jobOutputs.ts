@@ -1,0 +1,133 @@
+/** Keeps what jobs print: for those who read along, for those who want the last of it, and in files. */
+
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import * as PubSub from "effect/PubSub"
+import * as Redacted from "effect/Redacted"
+import * as Ref from "effect/Ref"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as JobOutput from "../../JobOutput.ts"
+import type { Environment, Extra } from "./environment.ts"
+import { Lines, type RawLine } from "./lines.ts"
+import * as Secrets from "./secrets.ts"
+
+const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
+
+/** Where one job's output goes, as long as the scope in which it was opened is open. */
+export interface JobSink {
+  readonly write: (channel: JobOutput.Line["channel"], bytes: Uint8Array) => Effect.Effect<void>
+  /** The last line of an output that has ended without a line end. */
+  readonly end: Effect.Effect<void>
+}
+
+export interface JobOutputs extends JobOutput.Service {
+  /** The secrets of a job are the values in its environment that look so, and some more. */
+  readonly open: (
+    jobUuid: string,
+    environment: Environment,
+    secrets: ReadonlyArray<string>
+  ) => Effect.Effect<JobSink, never, Scope.Scope>
+}
+
+export const make = Effect.fnUntraced(function* (
+  options: JobOutput.Options,
+  extra: Extra
+): Effect.fn.Return<JobOutputs, never, Scope.Scope | FileSystem.FileSystem | Path.Path> {
+  const { logDirectory, redactedVars = defaultRedactedVars, secrets = [] } = options
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const lines = yield* Effect.acquireRelease(PubSub.sliding<JobOutput.Line>(maxWaitingLines), (pubsub) =>
+    PubSub.shutdown(pubsub)
+  )
+  const tails = new Map<string, Array<string>>()
+  /** Jobs that have ended, the first one first. */
+  const ended = new Set<string>()
+  const known = [...secrets.map(Redacted.value), ...Secrets.markedIn(extra)]
+
+  const openLog = Effect.fnUntraced(function* (jobUuid: string) {
+    if (logDirectory === undefined) return undefined
+    const file = path.join(logDirectory, `${encodeURIComponent(jobUuid)}.log`)
+    return yield* fileSystem
+      .open(file, { flag: "a", mode: 0o600 })
+      .pipe(
+        Effect.catch((error) =>
+          Effect.as(Effect.logWarning(`Can't keep the output of a job: ${error.message}`), undefined)
+        )
+      )
+  })
+
+  const open = Effect.fnUntraced(function* (
+    jobUuid: string,
+    environment: Environment,
+    more: ReadonlyArray<string>
+  ): Effect.fn.Return<JobSink, never, Scope.Scope> {
+    const redactor = Secrets.redactor([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
+    const log = yield* Ref.make(yield* openLog(jobUuid))
+    ended.delete(jobUuid)
+    const tail = tails.get(jobUuid) ?? []
+    tails.set(jobUuid, tail)
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        ended.add(jobUuid)
+        const [oldest] = ended.size > maxEndedJobs ? ended : []
+        if (oldest === undefined) return
+        ended.delete(oldest)
+        tails.delete(oldest)
+      })
+    )
+    const outputs = { stdout: new Lines(), stderr: new Lines() }
+
+    const writeLog = Effect.fnUntraced(function* (text: string) {
+      const file = yield* Ref.get(log)
+      if (file === undefined) return
+      yield* file
+        .writeAll(new TextEncoder().encode(text))
+        .pipe(
+          Effect.catch((error) =>
+            Effect.andThen(
+              Ref.set(log, undefined),
+              Effect.logWarning(`The output of a job is kept no longer: ${error.message}`)
+            )
+          )
+        )
+    })
+
+    const keep = Effect.fnUntraced(function* (channel: JobOutput.Line["channel"], raw: ReadonlyArray<RawLine>) {
+      if (raw.length === 0) return
+      const time = yield* DateTime.now
+      const texts = raw.map((line) => shown(line, redactor))
+      tail.push(...texts.slice(-maxTailLines))
+      tail.splice(0, tail.length - maxTailLines)
+      yield* PubSub.publishAll(
+        lines,
+        texts.map((text) => ({ jobUuid, channel, text, time }))
+      )
+      yield* writeLog(`${texts.join("\n")}\n`)
+    })
+
+    return {
+      write: (channel, bytes) => Effect.suspend(() => keep(channel, outputs[channel].push(bytes))),
+      end: Effect.suspend(() =>
+        Effect.andThen(keep("stdout", outputs.stdout.end()), keep("stderr", outputs.stderr.end()))
+      )
+    }
+  })
+
+  return {
+    lines: Stream.fromPubSub(lines),
+    tail: (jobUuid) => Effect.sync(() => Array.from(tails.get(jobUuid) ?? [])),
+    open
+  }
+})
+
+const shown = ({ isCut, text }: RawLine, { longest, redact }: Secrets.Redactor): string => {
+  // Half of a secret may be at the end of a line that was cut.
+  const line = redact(isCut && longest > 0 ? text.slice(0, -longest) : text)
+  return line.length > maxLineLength || isCut ? `${crop(line, maxLineLength - 1)}…` : line
+}
+
+/** The first so many code units, without half of a character at their end. */
+const crop = (text: string, length: number): string => text.slice(0, length).replace(/[\ud800-\udbff]$/, "")
