@@ -28,6 +28,7 @@ import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
 import type { RateLimitStatus } from "./internal/client/responseHeaders.ts"
 import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
+import { make as makeSharedStore } from "./internal/rateLimit/sharedStore.ts"
 import { SharedWindow } from "./internal/rateLimit/sharedWindow.ts"
 import { SlidingWindow } from "./internal/rateLimit/slidingWindow.ts"
 import type { Operation } from "./StacksApi.ts"
@@ -137,26 +138,65 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
 )
 
 /**
- * Keeps all processes that share a store, in Redis for example, within the limits together.
+ * How processes share limits.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface StoreOptions {
+  /**
+   * How many processes share each limit, at most, while the store is gone: each keeps to its part. Too few, and together they
+   * exceed the limit then; too many, and they leave some of it unused. Default 4.
+   */
+  readonly processes?: number | undefined
+}
+
+/**
+ * {@link layerStore} with options.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never, RateLimiterStore> =>
+  Layer.effect(
+    RateLimit,
+    Effect.gen(function* () {
+      const processes = Math.max(1, options.processes ?? 4)
+      const store = yield* makeSharedStore(yield* RateLimiterStore, processes)
+      return makeLimiter((key, limit) => new SharedWindow(key, limit, store))
+    })
+  )
+
+/**
+ * Keeps all processes that share a store, in Redis for example, within the limits together. For Redis on Node there is
+ * `@stacksapi/node/RedisRateLimit`.
  *
  * **Details**
  *
- * A store knows token buckets, no sliding windows. So that no second can see more than the limit, a bucket holds a twentieth
+ * A store knows token buckets, no sliding windows. So that no second can see more than the limit, a bucket holds a fiftieth
  * of it (at least one request), and fills up so slowly that both together stay within the limit, even if requests come to the
- * service up to 100 ms closer to each other than they left. Of a limit of 10 that leaves 9.1 requests a second, of 1000 it
- * leaves 864.
+ * service up to 75 ms closer to each other than they left. Of a limit of 10 that leaves 9.3 requests a second, of 1000 it
+ * leaves 911. A request whose response takes 75 ms longer than the fastest one's costs twice, since the service may have
+ * counted it late.
  *
- * Calls go in the order in which they came, within a process and, at most a burst at a time, among the processes. Each process
- * counts for itself too, and heeds `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does; a pause is its own,
- * the other processes get theirs from the service.
+ * Calls go in the order in which they came, within a process and, a twentieth of the limit at a time, among the processes.
+ * Each process counts for itself too, and heeds `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does; a pause
+ * is its own, the other processes get theirs from the service.
  *
- * When the store fails, or does not answer within a second, calls go on: the process keeps to a quarter of each limit by
- * itself, and asks the store again every 5 seconds. Each such outage is logged once, as a warning.
+ * When the store fails, does not answer within a second, or would make wait for more than 30 seconds, calls go on: after
+ * 1.1 seconds, in which what was granted before runs out, the process keeps to a quarter of each limit by itself (see
+ * {@link StoreOptions}). It asks the store every 2 seconds whether it is back. Then it asks it for each call again, and still
+ * keeps to its part for 4.5 seconds, in which the others come back too. So a store that all processes lose lets them exceed
+ * no limit; where only some of them lose it, those who have it may get a 429.
+ *
+ * Each such outage is logged once, as a warning, and its end at `Info`. The metric `stacksapi_rate_limit_store_up` is 0
+ * meanwhile and else 1; `stacksapi_rate_limit_store_outages` counts them.
  *
  * **Gotchas**
  *
- * The processes' clocks have to agree within some 50 ms, because Effect's stores go by them. The store's keys begin with
- * `stacksapi:`; give each service (a test environment, for example) a store, or a prefix, of its own.
+ * The processes' clocks have to agree within some 30 ms, because Effect's stores go by them: a process behind the others is
+ * kept waiting. The store's keys begin with `stacksapi:`; give each service (a test environment, for example) a store, or a
+ * prefix, of its own.
  *
  * **Example** (Three processes and a Redis)
  *
@@ -166,7 +206,7 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
  * import * as Layer from "effect/Layer"
  * import * as RateLimiter from "effect/persistence/RateLimiter"
  *
- * // Needs Effect's `Redis`, from `@effect/platform-node/NodeRedis` for example.
+ * // Needs Effect's `Redis`.
  * export const layer = StacksClient.layerConfig.pipe(
  *   Layer.provide(RateLimit.layerStore),
  *   Layer.provide(RateLimiter.layerStoreRedis({ prefix: "ci:" }))
@@ -176,10 +216,4 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
  * @since 0.1.0
  * @category layers
  */
-export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ Layer.effect(
-  RateLimit,
-  /*#__PURE__*/ Effect.map(RateLimiterStore, (store) => {
-    const state = { store, outageUntil: Number.NEGATIVE_INFINITY, hasFailed: false }
-    return makeLimiter((key, limit) => new SharedWindow(key, limit, state))
-  })
-)
+export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ layerStoreWith({})

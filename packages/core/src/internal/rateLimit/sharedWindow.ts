@@ -3,83 +3,104 @@
  *
  * The store has no sliding window, but a token bucket, which is made to fit into one: `burst` tokens that are there at once
  * and one more every `interval` are never more than the limit within a second, even if requests come to the service up to
- * 100 ms closer to each other than they were granted. Half of that is for the time that a permit is kept before it is used.
+ * `slackMillis` closer to each other than they were granted. A request that took longer than that may have been counted among
+ * later ones: another token is paid for it.
  */
-import type * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { RateLimiterStore } from "effect/persistence/RateLimiter"
+import { monotonicMillis, type SharedStore } from "./sharedStore.ts"
 import { SlidingWindow, type Slot } from "./slidingWindow.ts"
 
-const permitMillis = 50
-const storeTimeout = Duration.seconds(1)
-/** How long to do without a store that failed. */
-const outageMillis = 5000
-/** The part of the limit that a process allows itself while it can't ask the store. */
-const shareInOutage = 0.25
+/** By how much requests' ways to the service may differ at no cost. */
+const slackMillis = 75
+/** How long a permit is kept before it is used. */
+const permitMillis = 40
+/** How long the fastest trip is remembered at least; twice that at most. */
+const fastestMillis = 30_000
 
 /** The tokens that may be there at once, and the milliseconds after which one more is. */
 const bucketFor = (limit: number): { readonly burst: number; readonly interval: number } => {
-  const burst = Math.max(1, Math.floor(limit / 20))
-  return { burst, interval: 1101 / (limit - burst + 1) }
+  const burst = Math.max(1, Math.floor(limit / 50))
+  return { burst, interval: (1001 + slackMillis) / (limit - burst + 1) }
 }
 
-/** What the windows of a limiter know of their store. */
-export interface StoreState {
-  readonly store: RateLimiterStore["Service"]
-  /** Until when nobody asks it. */
-  outageUntil: number
-  hasFailed: boolean
+interface Permit {
+  /** From when on its request may be sent. */
+  readonly from: number
+  /** The earliest moment that the store can have meant. */
+  readonly grantedAt: number
 }
 
 export class SharedWindow extends SlidingWindow {
   readonly #key: string
-  readonly #state: StoreState
-  /** From when on each granted request may be sent, in ascending order. One that is not used in time is lost. */
-  #permits: Array<number> = []
+  readonly #store: SharedStore
+  /** In ascending order. One that is not used in time is lost. */
+  #permits: ReadonlyArray<Permit> = []
+  readonly #grants = new WeakMap<Slot, number>()
+  /** Tokens still to be paid for requests that came late. */
+  #debt = 0
+  readonly #fastest = new Fastest()
 
-  constructor(key: string, limit: number, state: StoreState) {
+  constructor(key: string, limit: number, store: SharedStore) {
     super(limit)
     this.#key = `stacksapi:${key}`
-    this.#state = state
+    this.#store = store
   }
 
   protected override limitAt(now: number): number {
-    return this.#isAlone(now) ? Math.max(1, Math.floor(this.limit * shareInOutage)) : this.limit
+    return this.#store.keepsToShare(now) ? Math.max(1, Math.floor(this.#share)) : this.limit
   }
 
   override prepare(now: number): Effect.Effect<void> | undefined {
-    if (this.#isAlone(now) || super.nextAt(now) > now) return undefined
-    this.#permits = this.#permits.filter((permit) => permit + permitMillis >= now)
+    if (this.#store.isAlone || super.nextAt(now) > now) return undefined
+    this.#permits = this.#permits.filter(({ from }) => from + permitMillis >= now)
     return this.#permits.length > 0 ? undefined : this.#askStore
   }
 
   override nextAt(now: number): number {
     const next = super.nextAt(now)
-    return this.#isAlone(now) || next > now ? next : (this.#permits[0] ?? next)
+    if (this.#store.isAlone) return Math.max(next, this.#store.aloneFrom)
+    return next > now ? next : (this.#permits[0]?.from ?? next)
   }
 
   override take(now: number): Slot {
-    this.#permits.shift()
-    return super.take(now)
+    const slot = super.take(now)
+    if (this.#store.keepsToShare(now) && this.#share < 1) this.hold(now + 1000 / this.#share)
+    if (!this.#store.isAlone) {
+      const [permit, ...permits] = this.#permits
+      this.#permits = permits
+      if (permit !== undefined) this.#grants.set(slot, permit.grantedAt)
+    }
+    return slot
+  }
+
+  override answer(slot: Slot, now: number): void {
+    const grantedAt = this.#grants.get(slot)
+    if (grantedAt !== undefined && slot.state === "Sent") {
+      const trip = now - grantedAt
+      if (trip > this.#fastest.update(trip, now) + slackMillis) this.#debt = Math.min(this.#debt + 1, this.limit)
+    }
+    super.answer(slot, now)
   }
 
   /** The others' requests are expected here: the store has counted them. */
   protected override isSharedWithOthers(slot: Slot, now: number): boolean {
-    return this.#isAlone(now) && super.isSharedWithOthers(slot, now)
+    return this.#store.isAlone && super.isSharedWithOthers(slot, now)
   }
 
-  #isAlone(now: number): boolean {
-    return now < this.#state.outageUntil
+  /** What this process may send in a second without asking; it may be less than one request. */
+  get #share(): number {
+    return this.limit / this.#store.processes
   }
 
-  /** Asks for permits for those who wait, within a burst: one question for many. */
-  readonly #askStore: Effect.Effect<void> = Effect.suspend(() => {
+  /** Asks for permits for those who wait, a twentieth of the limit at most: one question for many. */
+  readonly #askStore: Effect.Effect<void> = Effect.flatMap(monotonicMillis, (askedAt) => {
     const { burst, interval } = bucketFor(this.limit)
-    const tokens = Math.max(1, this.line.sizeUpTo(burst))
-    return this.#state.store
-      .tokenBucket({
+    const debt = this.#debt
+    const wanted = Math.max(1, this.line.sizeUpTo(Math.floor(this.limit / 20)))
+    const tokens = debt + wanted
+    return this.#store
+      .ask({
         key: this.#key,
         tokens,
         limit: burst,
@@ -87,32 +108,35 @@ export class SharedWindow extends SlidingWindow {
         allowOverflow: true
       })
       .pipe(
-        Effect.timeout(storeTimeout),
-        Effect.matchCauseEffect({
-          onSuccess: ([remaining, elapsed]) =>
-            Effect.map(monotonicMillis, (now) => {
-              this.#state.hasFailed = false
-              this.#permits = Array.from({ length: tokens }, (_, index) => {
-                const missing = Math.ceil(-(remaining + tokens - 1 - index))
-                return now + Math.max(0, missing * interval - elapsed)
-              })
-            }),
-          onFailure: (cause) => this.#goAlone(cause)
-        })
+        Effect.flatMap((granted) =>
+          Effect.map(monotonicMillis, (now) => {
+            if (granted === undefined) return
+            const [remaining, elapsed] = granted
+            this.#debt -= debt
+            this.#permits = Array.from({ length: wanted }, (_, index) => {
+              const missing = Math.ceil(-(remaining + wanted - 1 - index))
+              const delay = Math.max(0, missing * interval - elapsed)
+              return { from: now + delay, grantedAt: askedAt + delay }
+            })
+          })
+        )
       )
   })
-
-  #goAlone(cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    return Effect.flatMap(monotonicMillis, (now) => {
-      this.#state.outageUntil = now + outageMillis
-      if (this.#state.hasFailed) return Effect.void
-      this.#state.hasFailed = true
-      return Effect.logWarning(
-        "The store of the rate limits failed; until it answers again, this process keeps to a quarter of each limit",
-        cause
-      )
-    })
-  }
 }
 
-const monotonicMillis: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+/** The fastest trip of the last 30 to 60 seconds. */
+class Fastest {
+  #previous = Number.POSITIVE_INFINITY
+  #current = Number.POSITIVE_INFINITY
+  #currentFrom = Number.NEGATIVE_INFINITY
+
+  update(trip: number, now: number): number {
+    if (now - this.#currentFrom >= fastestMillis) {
+      this.#previous = this.#current
+      this.#current = Number.POSITIVE_INFINITY
+      this.#currentFrom = now
+    }
+    this.#current = Math.min(this.#current, trip)
+    return Math.min(this.#previous, this.#current)
+  }
+}

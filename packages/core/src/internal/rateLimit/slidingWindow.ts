@@ -90,8 +90,8 @@ export class SlidingWindow {
   correct({ limit, pause, remaining, reset }: Report, slot: Slot, now: number): void {
     const before = this.nextAt(now)
     if (limit !== undefined) this.limit = limit
-    if (remaining === 0 && this.isSharedWithOthers(slot, now)) this.#hold(now + reset)
-    if (pause > 0) this.#hold(now + pause)
+    if (remaining === 0 && this.isSharedWithOthers(slot, now)) this.hold(now + reset)
+    if (pause > 0) this.hold(now + pause)
     this.#wakeIfSooner(before, now)
   }
 
@@ -128,7 +128,8 @@ export class SlidingWindow {
     return this.#used >= this.limitAt(now)
   }
 
-  #hold(until: number): void {
+  /** Lets nobody go before then. */
+  protected hold(until: number): void {
     this.#heldUntil = Math.max(this.#heldUntil, until)
   }
 
