@@ -384,6 +384,24 @@ describe("a job's log", () => {
   )
 })
 
+describe("the logs of all jobs", () => {
+  it.effect("keep 128 MiB together: those that began first are forgotten first", () =>
+    Effect.gen(function* () {
+      const mebibyte = "m".repeat(1024 * 1024)
+      const ids = Array.from({ length: 33 }, (_, index) => `j${index}`)
+      yield* addJobs(...ids)
+      for (const id of ids) {
+        const agent = yield* connect("bkct_emulator")
+        yield* begin(agent, id)
+        for (const part of [0, 1, 2, 3]) yield* upload(agent, id, part + 1, part * mebibyte.length, mebibyte)
+      }
+      assert.strictEqual(yield* log("j0"), "")
+      assert.strictEqual((yield* log("j1")).length, 4 * mebibyte.length)
+      assert.strictEqual((yield* log("j32")).length, 4 * mebibyte.length)
+    }).pipe(provided)
+  )
+})
+
 describe("an agent leaves", () => {
   it.effect("when it says so: its token and its job end", () =>
     Effect.gen(function* () {
@@ -485,6 +503,15 @@ describe("agents' requests", () => {
       const written = JSON.stringify(requests)
       assert.notInclude(written, token)
       assert.notInclude(written, agent.accessToken)
+    }).pipe(provided)
+  )
+
+  it.effect("are in the log too when they can't be read", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const broken = { body: new TextEncoder().encode("not compressed") }
+      assert.strictEqual((yield* call("bkct_emulator", "POST", "register", broken)).status, 400)
+      assert.containsSubset((yield* emulator.requests).at(-1), { agentOperation: "registerAgent", status: 400 })
     }).pipe(provided)
   )
 
