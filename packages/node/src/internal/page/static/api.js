@@ -11,17 +11,23 @@ export const get = async (name, query = {}) => {
   return read(await fetch(`/ui/${name}?${search}`))
 }
 
-export const post = async (name, body = {}) =>
-  read(
+/** Does something, and looks at once what came of it. */
+export const post = async (name, body = {}) => {
+  await read(
     await fetch(`/ui/${name}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body)
     })
   )
+  onLook(await get("overview"))
+}
+
+let onLook = () => {}
 
 /** Watches the emulator while the page can be seen, and tells when the connection is lost and when it is back. */
 export const watch = ({ onLost, onOverview }) => {
+  onLook = onOverview
   let source
   let retry
   const open = () => {

@@ -19,7 +19,12 @@ const setConnection = (state, text) => {
 /** What is shown of each list. */
 let shown = {}
 
+let shownAt = 0
+
 const onOverview = ({ now, overview }) => {
+  // What was on its way while a button had it looked at anew.
+  if (now < shownAt && document.body.dataset.connection === "live") return
+  shownAt = now
   // After a lost connection it may be another emulator.
   if (document.body.dataset.connection !== "live") shown = {}
   setConnection("live", "Live")
