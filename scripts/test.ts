@@ -42,6 +42,7 @@ const steps: ReadonlyArray<Step> = [
   { script: "lint" },
   { script: "check" },
   { script: "chromium" },
+  { script: "services" },
   {
     script: "test:unit",
     args: ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
