@@ -248,6 +248,7 @@ const whyNotRun: Readonly<Record<number, string>> = {
   28: "the job is locked"
 }
 
+const rejected = 27
 const locked = 28
 
 /** Tells what became of the job: by its state, since no exit status of an agent proves that the job was run. */
@@ -258,23 +259,25 @@ const judge = Effect.fnUntraced(function* (
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError> {
   const now = yield* state
   const end = describe(ended)
-  if (now === "reserved") {
-    const why = ended._tag === "Exited" ? whyNotRun[ended.status] : undefined
+  const status = ended._tag === "Exited" ? ended.status : undefined
+  const mustWait = status === locked && now !== undefined && waitsForOthers.has(now)
+  if (now === "reserved" || mustWait) {
+    const why = status === undefined ? undefined : whyNotRun[status]
     return yield* new JobRunner.JobRunnerError({
       message: withLastLines(`The agent did not run the job (${end}${why === undefined ? "" : `: ${why}`})`, tail),
-      tryAgain: ended._tag === "Exited" && ended.status === locked
+      tryAgain: status === locked
     })
   }
-  if (isLeftBehind(now)) {
-    const text = `The agent ended (${end}) before its job did; Buildkite ends the job`
+  if (now !== undefined && isAgentOwned(now) && status !== rejected && status !== locked) {
+    const text = `The agent started for this job ended (${end}) while the job was ${now}`
     yield* notify(text)
-    yield* Effect.logWarning(text).pipe(Effect.annotateLogs({ job_uuid: job.id, job_state: now }))
+    yield* Effect.logWarning(text).pipe(Effect.annotateLogs({ job_uuid: job.id }))
   }
   return JobRunner.AgentOwned
 })
 
-/** Whether a job in this state waits for an agent that is gone. */
-const isLeftBehind = (state: JobState | undefined): boolean => state !== undefined && isAgentOwned(state)
+/** The states of a job that is locked. */
+const waitsForOthers: ReadonlySet<JobState> = new Set(["waiting", "limiting", "limited", "pending", "blocked"])
 
 // -----------------------------------------------------------------------------
 // What must be there

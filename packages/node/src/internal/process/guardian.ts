@@ -24,7 +24,7 @@ const script = `
 trap '' HUP INT QUIT TERM
 mark=$1 again=$2 last=$3
 groups=
-forget() { left=; for g in $groups; do [ "$g" = "$1" ] || left="$left $g"; done; groups=$left; }
+forget() { kept=; for g in $groups; do [ "$g" = "$1" ] || kept="$kept $g"; done; groups=$kept; }
 while read -r word group; do
   case $word in
     add) groups="$groups $group" ;;
@@ -35,17 +35,20 @@ done
 exec 2>/dev/null
 send() { for g in $groups; do kill "$1" "-$g"; done; }
 marked() { grep -lsF "$mark" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do echo "$pid"; done; }
-is_over() {
-  for g in $groups; do kill -0 "-$g" || forget "$g"; done
-  [ -z "$groups" ] && [ -z "$(marked)" ]
-}
 send -TERM
-seconds=0
+seconds=0 left=
 while [ "$seconds" -lt "$last" ]; do
   sleep 1
   seconds=$((seconds + 1))
-  is_over && exit 0
+  for g in $groups; do kill -0 "-$g" || forget "$g"; done
+  pids=$(marked)
+  [ -z "$groups$pids" ] && exit 0
   [ "$seconds" = "$again" ] && send -TERM
+  if [ -z "$groups" ] && [ -z "$left" ]; then
+    left=$pids
+    kill -TERM $pids
+    [ "$last" -gt $((seconds + 2)) ] && last=$((seconds + 2))
+  fi
 done
 send -KILL
 for round in 1 2 3; do

@@ -32,7 +32,7 @@ const create = ({ id }) => {
   const badge = el("span", { class: "badge" })
   const durations = el("span", { class: "durations" })
   const bar = createBar()
-  const item = el("li", {}, el("div", { class: "what" }, button, about), badge, bar, durations)
+  const item = el("li", {}, el("div", { class: "what" }, button, about), badge, durations, bar)
   return Object.assign(item, { parts: { button, about, badge, bar, durations } })
 }
 
