@@ -102,6 +102,3 @@ export const press = ({ page }: Visit, ...keys: ReadonlyArray<string>) =>
 
 /** Asks the document. */
 export const ask = <A>({ page }: Visit, question: () => A) => Effect.promise(() => page.evaluate(question))
-
-/** Waits until the document answers yes. */
-export const until = ({ page }: Visit, question: () => boolean) => Effect.promise(() => page.waitForFunction(question))

@@ -1,9 +1,11 @@
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { assert, layer } from "@effect/vitest"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { Effect, Exit, Layer, Scope } from "effect"
-import { Browser, click, control, fill, sees, type Visit, visit } from "../../support/browser.ts"
+import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import * as Agents from "../../support/agents.ts"
+import { Browser, click, control, fill, press, sees, type Visit, visit } from "../../support/browser.ts"
 
 const { Fault } = StacksEmulator
 
@@ -158,6 +160,31 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
       yield* Effect.promise(() => details.waitFor({ state: "hidden" }))
       assert.deepStrictEqual(seen.complaints, [])
     }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("shows an agent, and the output of its job as it comes", () =>
+    Effect.gen(function* () {
+      const { emulator } = yield* prepared
+      const agent = yield* Agents.connect(Redacted.value(emulator.token))
+      const seen = yield* visit()
+      yield* sees(seen, /queue=q, seen/)
+      yield* Agents.begin(agent, "first")
+      yield* click(seen, "button", "job first")
+      const details = control(seen, "dialog", "unit")
+      const reads = (text: string) => Effect.promise(() => details.getByText(text).waitFor())
+      yield* reads("running")
+      yield* Agents.upload(agent, "first", 1, 0, "\u001b_bk;t=1700000000000\u0007\u001b[32m<b>green</b>\u001b[0m\r\n")
+      yield* reads("<b>green</b>")
+      const log = yield* Effect.promise(() => details.locator("#job-log").textContent())
+      assert.strictEqual(log, "<b>green</b>\n")
+      yield* Agents.finish(agent, "first", 3)
+      yield* reads("failed, exit 3")
+      yield* Effect.promise(() => details.getByRole("button", { name: "Cancel job" }).waitFor({ state: "hidden" }))
+      yield* press(seen, "Escape")
+      yield* click(seen, "button", "uploadLogChunk")
+      yield* sees(seen, "POST /v3/jobs/first/chunks")
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide([emulated, NodeHttpClient.layerUndici]))
   )
 
   it.effect("injects faults and clears them", () =>

@@ -23,6 +23,9 @@ export interface DataOptions {
 /** How often the emulator is looked at while somebody watches. While nobody does, nothing runs. */
 const lookInterval = "500 millis"
 
+/** Said before each event: how soon, in milliseconds, a browser tries again after it has lost the connection. */
+const retry = "retry: 1000\n"
+
 /** How many jobs, requests or notifications travel at once. */
 const pageSize = 50
 
@@ -65,14 +68,10 @@ export const layer = ({ emulator, requestsVersion }: DataOptions) => {
 
   const events = Stream.fromEffectSchedule(look, Schedule.spaced(lookInterval)).pipe(
     Stream.changesWith((before, after) => before.overview === after.overview),
-    Stream.map(({ now, overview }) =>
-      Sse.encoder.write({
-        _tag: "Event",
-        event: "overview",
-        id: undefined,
-        data: `{"now":${now},"overview":${overview}}`
-      })
-    ),
+    Stream.map(({ now, overview }) => {
+      const data = `{"now":${now},"overview":${overview}}`
+      return retry + Sse.encoder.write({ _tag: "Event", event: "overview", id: undefined, data })
+    }),
     Stream.encodeText
   )
 
