@@ -39,7 +39,8 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { answer } from "./internal/health/answer.ts"
 import * as Watch from "./internal/health/watch.ts"
-import { authority, close, type ListenError, listen } from "./internal/http/listen.ts"
+import { authority, close, listen } from "./internal/http/listen.ts"
+import type { ListenError } from "./internal/http/listenError.ts"
 
 /**
  * Where the server listens, and what it takes for healthy.
@@ -67,7 +68,7 @@ export {
    * @category errors
    */
   ListenError
-} from "./internal/http/listen.ts"
+} from "./internal/http/listenError.ts"
 
 /**
  * What one stack looks like from outside.

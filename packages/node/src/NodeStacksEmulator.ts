@@ -13,7 +13,8 @@ import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { authority, close, type ListenError, listen } from "./internal/http/listen.ts"
+import { authority, close, listen } from "./internal/http/listen.ts"
+import type { ListenError } from "./internal/http/listenError.ts"
 import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
@@ -42,7 +43,7 @@ export {
    * @category errors
    */
   ListenError
-} from "./internal/http/listen.ts"
+} from "./internal/http/listenError.ts"
 
 /**
  * Makes an emulated service and serves it over HTTP until the scope closes.

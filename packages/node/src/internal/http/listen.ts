@@ -1,27 +1,8 @@
 /** HTTP servers on Node: how they begin to listen, how they end, and where they are reached. */
 import * as Http from "node:http"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-
-/** A server can't listen where it was told to: the port is in use, or the address is not this machine's. */
-export class ListenError extends Data.TaggedError("ListenError")<{
-  readonly host: string
-  readonly port: number
-  /** Node's code, for example `EADDRINUSE`. */
-  readonly code: string | undefined
-  readonly cause: unknown
-}> {
-  override get message(): string {
-    const reason =
-      this.code === "EADDRINUSE"
-        ? "the port is in use"
-        : this.code === "ERR_SOCKET_BAD_PORT"
-          ? "a port is a whole number from 0 to 65535"
-          : (this.code ?? String(this.cause))
-    return `Can't listen on ${this.host}:${this.port}: ${reason}`
-  }
-}
+import { ListenError } from "./listenError.ts"
 
 /** Long enough that no idle connection ends while a client is about to use it again. */
 const keepAliveMillis = 60_000

@@ -1,0 +1,21 @@
+/** By itself: users' declarations name it, and may not have those of Node. */
+import * as Data from "effect/Data"
+
+/** A server can't listen where it was told to: the port is in use, or the address is not this machine's. */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly host: string
+  readonly port: number
+  /** Node's code, for example `EADDRINUSE`. */
+  readonly code: string | undefined
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const reason =
+      this.code === "EADDRINUSE"
+        ? "the port is in use"
+        : this.code === "ERR_SOCKET_BAD_PORT"
+          ? "a port is a whole number from 0 to 65535"
+          : (this.code ?? String(this.cause))
+    return `Can't listen on ${this.host}:${this.port}: ${reason}`
+  }
+}
