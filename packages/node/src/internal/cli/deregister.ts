@@ -1,0 +1,19 @@
+import * as StacksClient from "@stacksapi/core/StacksClient"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { connected, flags } from "./connected.ts"
+import { printOne } from "./output.ts"
+import * as Settings from "./settings.ts"
+
+export const deregister = Command.make(
+  "deregister",
+  { key: Settings.key, ...flags },
+  Effect.fnUntraced(function* ({ json, key }) {
+    const client = yield* StacksClient.StacksClient
+    yield* client.deregisterStack({ stackKey: key })
+    yield* printOne(json, { text: `The stack ${key} is deregistered`, json: { key, isDeregistered: true } })
+  }, connected)
+).pipe(
+  Command.withDescription("Tell the service that a stack leaves"),
+  Command.withExamples([{ command: "stacksapi deregister --key my-stack" }])
+)

@@ -1,0 +1,157 @@
+import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as Console from "effect/Console"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Redacted from "effect/Redacted"
+import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
+import * as Pipeline from "../pipeline/pipeline.ts"
+import { logFailure } from "./connected.ts"
+import { Failed } from "./failure.ts"
+import { Host } from "./host.ts"
+import * as JobFile from "./jobFile.ts"
+import * as Output from "./output.ts"
+import * as Settings from "./settings.ts"
+
+/** No secret: the emulator is for this machine. */
+const defaultToken = "bkct_emulator"
+
+export const emulator = Command.make(
+  "emulator",
+  {
+    port: Settings.integer("port", 0, 65_535).pipe(
+      Flag.withAlias("p"),
+      Flag.withDescription("0 is a free one, and the default"),
+      Flag.withDefault(0)
+    ),
+    host: Flag.String("host").pipe(
+      Flag.withDescription("The address to listen on (default 127.0.0.1: only this machine reaches it)"),
+      Flag.withDefault("127.0.0.1")
+    ),
+    jobs: Flag.String("jobs").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("Jobs to begin with: one JSON object a line"),
+      Flag.optional
+    ),
+    pipeline: Flag.String("pipeline").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("A pipeline.yml whose steps become jobs"),
+      Flag.optional
+    ),
+    queue: Flag.String("queue").pipe(
+      Flag.withAlias("q"),
+      Flag.withDescription(`The queue of jobs that name none (default ${StacksSchema.DefaultQueue})`),
+      Flag.withDefault(StacksSchema.DefaultQueue)
+    ),
+    rateLimits: Flag.Boolean("rate-limits").pipe(
+      Flag.withDescription("Enforce the documented rate limits (default; --no-rate-limits does not)"),
+      Flag.withDefault(true)
+    ),
+    tokenFile: Flag.String("token-file").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription(`A file with the token that it accepts, or - for standard input (default ${defaultToken})`),
+      Flag.optional
+    ),
+    json: Output.json
+  },
+  Effect.fnUntraced(
+    function* (input) {
+      const jobs = [
+        ...(Option.isSome(input.jobs) ? yield* readJobs(input.jobs.value, input.queue) : []),
+        ...(Option.isSome(input.pipeline) ? yield* readPipeline(input.pipeline.value, input.queue) : [])
+      ]
+      const token = Option.isSome(input.tokenFile) ? yield* Settings.readToken(input.tokenFile.value) : defaultToken
+      if (token === "") return yield* new Failed({ message: "There is no token in --token-file" })
+      const emulator = yield* NodeStacksEmulator.make({
+        host: input.host,
+        port: input.port,
+        rateLimits: input.rateLimits,
+        token: Redacted.make(token)
+      })
+      yield* addJobs(emulator, jobs)
+      yield* (yield* Host).expectSigterm
+      yield* announce(emulator, { isJson: input.json, jobs, hasDefaultToken: Option.isNone(input.tokenFile) })
+      return yield* Effect.never
+    },
+    Effect.scoped,
+    logFailure
+  )
+).pipe(
+  Command.withDescription(
+    "Serve an emulator of the Stacks API, to try a stack on without an account: until it is interrupted, all in memory"
+  ),
+  Command.withShortDescription("Serve an emulator of the Stacks API"),
+  Command.withExamples([
+    { command: "stacksapi emulator --pipeline .buildkite/pipeline.yml" },
+    { command: "stacksapi emulator --port 8080 --jobs jobs.jsonl --no-rate-limits" }
+  ])
+)
+
+const readFile = Effect.fnUntraced(function* (file: string) {
+  const fs = yield* FileSystem.FileSystem
+  return yield* Effect.mapError(
+    fs.readFileString(file),
+    (error) => new Failed({ message: `Can't read ${file}: ${error.message}` })
+  )
+})
+
+const readJobs = (file: string, queueKey: string) =>
+  Effect.flatMap(readFile(file), (text) => Effect.fromResult(JobFile.parse(text, { file, queueKey })))
+
+const readPipeline = Effect.fnUntraced(function* (file: string, queueKey: string) {
+  const path = yield* Path.Path
+  const text = yield* readFile(file)
+  const directory = path.dirname(path.resolve(file))
+  const home = path.basename(path.basename(directory) === ".buildkite" ? path.dirname(directory) : directory)
+  const slug = home
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")
+  const { jobs, notes } = yield* Effect.fromResult(
+    Pipeline.parse(text, { file, queueKey, slug: slug === "" ? "pipeline" : slug })
+  )
+  for (const note of notes) yield* Output.say(`${file}: ${note}`)
+  return jobs
+})
+
+const addJobs = (emulator: StacksEmulator.Service, jobs: ReadonlyArray<StacksEmulator.NewJob>) =>
+  Effect.catchDefect(emulator.addJobs(jobs), (defect) => Effect.fail(new Failed({ message: String(defect) })))
+
+const announce = (
+  { baseUrl, token }: StacksEmulator.Service,
+  {
+    hasDefaultToken,
+    isJson,
+    jobs
+  }: {
+    readonly isJson: boolean
+    readonly jobs: ReadonlyArray<StacksEmulator.NewJob>
+    readonly hasDefaultToken: boolean
+  }
+): Effect.Effect<void> => {
+  const page = new URL("/", baseUrl).href
+  const queues = Array.from(new Set(jobs.map(({ queueKey }) => queueKey)))
+  const shownToken = hasDefaultToken ? Redacted.value(token) : undefined
+  return isJson
+    ? Console.log(JSON.stringify({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
+    : Effect.andThen(
+        Console.log(
+          [
+            `export BUILDKITE_AGENT_ENDPOINT=${baseUrl}`,
+            shownToken === undefined
+              ? "# and BUILDKITE_CLUSTER_TOKEN: the token of your --token-file"
+              : `export BUILDKITE_CLUSTER_TOKEN=${shownToken}`
+          ].join("\n")
+        ),
+        Output.say(
+          [
+            `The emulator is up, with ${jobs.length} jobs${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
+            "Paste the lines above in another terminal. Stop with Ctrl-C."
+          ].join("\n")
+        )
+      )
+}

@@ -1,0 +1,11 @@
+/** What a command may ask of the process in which it runs. */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+
+export class Host extends Context.Service<
+  Host,
+  {
+    /** From now on SIGTERM is how the command is meant to end: when it has ended in order, that is a success. */
+    readonly expectSigterm: Effect.Effect<void>
+  }
+>()("@stacksapi/node/internal/cli/Host") {}

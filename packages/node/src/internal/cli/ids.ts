@@ -1,0 +1,23 @@
+/** The ids of jobs, as arguments or from the standard input. */
+import * as Argument from "effect/cli/Argument"
+import * as Effect from "effect/Effect"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import { Failed } from "./failure.ts"
+
+export const ids = Argument.String("id").pipe(
+  Argument.withDescription("Ids of jobs; - reads them from standard input, one a line"),
+  Argument.variadic({ min: 1 })
+)
+
+/** The ids that were given; `-` stands for the lines of the standard input. */
+export const stream = (given: ReadonlyArray<string>): Stream.Stream<string, Failed, Stdio.Stdio> =>
+  Stream.flatMap(Stream.fromIterable(given), (id) => (id === "-" ? lines : Stream.succeed(id)))
+
+const lines = Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)).pipe(
+  Stream.decodeText,
+  Stream.splitLines,
+  Stream.map((line) => line.trim()),
+  Stream.filter((line) => line !== ""),
+  Stream.mapError(() => new Failed({ message: "The standard input can't be read" }))
+)

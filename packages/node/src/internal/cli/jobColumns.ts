@@ -1,0 +1,19 @@
+/** How scheduled jobs look in a table. */
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import type * as DateTime from "effect/DateTime"
+import { fromNow } from "./screen.ts"
+import type { Column } from "./table.ts"
+
+export const jobColumns = (now: DateTime.Utc): ReadonlyArray<Column<ScheduledJob>> => [
+  { name: "id", value: ({ id }) => id },
+  { name: "prio", value: ({ priority }) => String(priority) },
+  { name: "scheduled", value: ({ scheduledAt }) => fromNow(now, scheduledAt), style: () => "dim" },
+  {
+    name: "pipeline",
+    value: ({ build, pipeline }) => `${pipeline.slug ?? "?"}#${build.number ?? "?"}`,
+    isFlexible: true
+  },
+  { name: "branch", value: ({ build }) => build.branch ?? "", isFlexible: true },
+  { name: "step", value: ({ step }) => step.key ?? "", isFlexible: true },
+  { name: "rules", value: ({ agentQueryRules }) => agentQueryRules.join(" "), style: () => "dim", isFlexible: true }
+]

@@ -1,0 +1,14 @@
+import * as Command from "effect/cli/Command"
+import { fail, finish } from "./jobsFinish.ts"
+import { get } from "./jobsGet.ts"
+import { list } from "./jobsList.ts"
+import { notify } from "./jobsNotify.ts"
+import { reserve } from "./jobsReserve.ts"
+import { states } from "./jobsStates.ts"
+import { tokens } from "./jobsTokens.ts"
+import { watch } from "./jobsWatch.ts"
+
+export const jobs = Command.make("jobs").pipe(
+  Command.withDescription("Look at jobs, and do by hand what a stack does with them"),
+  Command.withSubcommands([list, watch, get, states, reserve, finish, fail, notify, tokens])
+)

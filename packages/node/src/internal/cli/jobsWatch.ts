@@ -1,0 +1,53 @@
+import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { connected, flags } from "./connected.ts"
+import { jobColumns } from "./jobColumns.ts"
+import * as Output from "./output.ts"
+import { findReader } from "./reader.ts"
+import * as Settings from "./settings.ts"
+
+export const watch = Command.make(
+  "watch",
+  {
+    key: Settings.key,
+    queue: Settings.queue,
+    tags: Settings.tags,
+    interval: Flag.Finite("interval").pipe(
+      Flag.withMetavar("SECONDS"),
+      Flag.withDescription("From one look at the queue to the next: at least 1, which is the default"),
+      Flag.filter(
+        (seconds) => seconds >= 1 && seconds <= 300,
+        () => "Expected 1 to 300 seconds"
+      ),
+      Flag.withDefault(1)
+    ),
+    ...flags
+  },
+  Effect.fnUntraced(function* ({ interval, json, key, queue, tags }) {
+    const printer = yield* Output.printer({ json, columns: jobColumns(yield* DateTime.now), toJson: identity })
+    const noReader = yield* findReader
+    const watching = ScheduledJobs.watch({
+      stackKey: key,
+      clusterQueueKey: queue,
+      interval: interval * 1000,
+      tags: Option.getOrUndefined(tags)
+    }).pipe(
+      Stream.chunks,
+      Stream.runForEach((jobs) => printer.print(jobs))
+    )
+    yield* Effect.raceFirst(watching, noReader)
+  }, connected)
+).pipe(
+  Command.withDescription(
+    "Print the jobs of a queue that may start, each once, as they come; for as long as nobody stops it. Not those of a " +
+      "paused queue, and not before their time"
+  ),
+  Command.withShortDescription("Print the jobs of a queue as they come"),
+  Command.withExamples([{ command: "stacksapi jobs watch --key my-stack --queue linux --tag os=linux" }])
+)

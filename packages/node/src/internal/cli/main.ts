@@ -1,0 +1,73 @@
+/** The command `stacksapi`. */
+import * as Cause from "effect/Cause"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { deregister } from "./deregister.ts"
+import { emulator } from "./emulator.ts"
+import { type Description, describe } from "./failure.ts"
+import { jobs } from "./jobs.ts"
+import { say } from "./output.ts"
+import { register } from "./register.ts"
+import { printable } from "./table.ts"
+import { version } from "./version.ts"
+
+const stacksapi = Command.make("stacksapi").pipe(
+  Command.withDescription(
+    "Buildkite's Stacks API from a terminal. The token is that of a cluster, from BUILDKITE_CLUSTER_TOKEN or a --token-file"
+  ),
+  Command.withSubcommands([register, deregister, jobs, emulator])
+)
+
+/** Runs the command with these arguments. Gives the exit status: 0, 1 (failed) or 2 (used wrongly). */
+export const main = (args: ReadonlyArray<string>) =>
+  Command.runWith(stacksapi, { version })(args).pipe(
+    Effect.as(0),
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : report(Cause.squash(cause))
+    ),
+    Effect.provide(settings)
+  )
+
+const report = (error: unknown): Effect.Effect<number> => {
+  // Has been presented already, or is no error: a command without its subcommand shows its help.
+  if (CliError.isCliError(error) && error._tag === "ShowHelp") return Effect.succeed(error.errors.length === 0 ? 0 : 2)
+  const { exitStatus, message }: Description = describe(error)
+  return Effect.as(say(`stacksapi: ${message}`), exitStatus)
+}
+
+/** What was wrong with the arguments goes where errors go, without the whole help. */
+const presenter: CliOutput.Presenter = {
+  present: (event) => {
+    if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
+    const { commandPath, errors } = event
+    const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(({ message }) => message)
+    return say(
+      [
+        ...problems.map((problem) => `stacksapi: ${problem}`),
+        `See ${commandPath.map(printable).join(" ")} --help`
+      ].join("\n")
+    )
+  }
+}
+
+const isTokenFlag = (error: CliError.NonShowHelpErrors): boolean =>
+  error._tag === "UnrecognizedOption" && /^--?(access-|agent-|cluster-)?token$/.test(error.option)
+
+/** The other errors may hold the token. */
+const tokenFlag =
+  "A token is not taken from the command line, which everybody on this machine can read. " +
+  "Set BUILDKITE_CLUSTER_TOKEN, or give --token-file FILE"
+
+const settings = Layer.mergeAll(
+  CliOutput.layerPresenter(presenter),
+  CliConfig.layer({
+    builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+  }),
+  Layer.succeed(Logger.LogToStderr, true)
+)

@@ -1,0 +1,43 @@
+import * as StacksClient from "@stacksapi/core/StacksClient"
+import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { connected, flags } from "./connected.ts"
+import { printOne } from "./output.ts"
+import * as Settings from "./settings.ts"
+
+export const register = Command.make(
+  "register",
+  {
+    key: Settings.key,
+    queue: Settings.queue,
+    type: Flag.Literals("type", StacksSchema.StackType.literals).pipe(
+      Flag.withDescription("kubernetes and elastic are reserved for Buildkite's own stacks (default custom)"),
+      Flag.withDefault("custom")
+    ),
+    metadata: Flag.KeyValuePair("metadata").pipe(
+      Flag.withMetavar("NAME=TEXT"),
+      Flag.withDescription("What the stack says about itself; may be repeated"),
+      Flag.optional
+    ),
+    ...flags
+  },
+  Effect.fnUntraced(function* (input) {
+    const client = yield* StacksClient.StacksClient
+    const stack = yield* client.registerStack({
+      key: input.key,
+      queueKey: input.queue,
+      type: input.type,
+      metadata: Option.getOrUndefined(input.metadata)
+    })
+    yield* printOne(input.json, {
+      text: `The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`,
+      json: stack
+    })
+  }, connected)
+).pipe(
+  Command.withDescription("Register a stack for a queue, or move a registered one to another queue"),
+  Command.withExamples([{ command: "stacksapi register --key my-stack --queue linux" }])
+)

@@ -1,0 +1,141 @@
+/** The settings that commands share: which stack and queue, which service, whose token. */
+
+import * as RateLimit from "@stacksapi/core/RateLimit"
+import * as RetryPolicy from "@stacksapi/core/RetryPolicy"
+import type * as StacksClient from "@stacksapi/core/StacksClient"
+import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as Config from "effect/Config"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import * as NodeStacksClient from "../../NodeStacksClient.ts"
+import { Failed, Misused } from "./failure.ts"
+import { version } from "./version.ts"
+
+// -----------------------------------------------------------------------------
+// Which stack
+// -----------------------------------------------------------------------------
+
+export const key = Flag.String("key").pipe(
+  Flag.withAlias("k"),
+  Flag.withDescription("The stack's key: 1 to 80 letters, digits, _ and - (else STACKSAPI_KEY)"),
+  Flag.withFallbackConfig(Config.String("STACKSAPI_KEY"))
+)
+
+export const queue = Flag.String("queue").pipe(
+  Flag.withAlias("q"),
+  Flag.withDescription(`The cluster's queue (else STACKSAPI_QUEUE, else ${StacksSchema.DefaultQueue})`),
+  Flag.withFallbackConfig(Config.String("STACKSAPI_QUEUE")),
+  Flag.withDefault(StacksSchema.DefaultQueue)
+)
+
+export const tags = Flag.KeyValuePair("tag").pipe(
+  Flag.withAlias("t"),
+  Flag.withMetavar("KEY=VALUE"),
+  Flag.withDescription("A tag of the stack's agents; may be repeated. Only jobs whose rules the tags meet are taken"),
+  Flag.optional
+)
+
+/** A flag with a whole number. */
+export const integer = (name: string, minimum: number, maximum: number): Flag.Flag<number> =>
+  Flag.Int(name).pipe(
+    Flag.filter(
+      (value) => value >= minimum && value <= maximum,
+      () => `Expected a whole number from ${minimum} to ${maximum}`
+    )
+  )
+
+// -----------------------------------------------------------------------------
+// Which service
+// -----------------------------------------------------------------------------
+
+/** Flags of whatever calls the service. */
+export const connection = {
+  endpoint: Flag.String("endpoint").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription("Where the API is (else BUILDKITE_AGENT_ENDPOINT, else Buildkite's own)"),
+    Flag.filter(
+      (text: string) => URL.canParse(text),
+      (text) => `Expected a URL such as https://agent.buildkite.com/v3/, not "${text}"`
+    ),
+    Flag.optional
+  ),
+  tokenFile: Flag.String("token-file").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(
+      "A file with the cluster token, or - for standard input (else BUILDKITE_CLUSTER_TOKEN, else BUILDKITE_AGENT_TOKEN)"
+    ),
+    Flag.optional
+  )
+}
+
+export interface Connection {
+  readonly endpoint: Option.Option<string>
+  readonly tokenFile: Option.Option<string>
+}
+
+/** A client of the service that the flags and the environment name, within its rate limits. */
+export const layerClient = (
+  flags: Connection
+): Layer.Layer<StacksClient.StacksClient, Failed | Misused | Config.ConfigError, FileSystem.FileSystem | Stdio.Stdio> =>
+  Layer.unwrap(
+    Effect.map(Effect.all([token(flags), endpoint(flags)]), ([token, baseUrl]) =>
+      NodeStacksClient.layer({ token, baseUrl, userAgentPrefix: `stacksapi-cli/${version}` })
+    )
+  ).pipe(
+    Layer.provideMerge(RateLimit.layerMemory),
+    // Somebody waits for the answer.
+    Layer.provideMerge(RetryPolicy.layer(RetryPolicy.maxAttempts(RetryPolicy.standard, 3)))
+  )
+
+export const endpoint = ({ endpoint }: Pick<Connection, "endpoint">) =>
+  Option.isSome(endpoint)
+    ? Effect.succeed(endpoint.value)
+    : Effect.map(Config.option(Config.URL("BUILDKITE_AGENT_ENDPOINT")), (url) =>
+        Option.match(url, { onNone: () => undefined, onSome: ({ href }) => href })
+      )
+
+const missingToken = new Failed({
+  message:
+    "There is no token. Set BUILDKITE_CLUSTER_TOKEN, or give --token-file FILE. The token is on the cluster's page in " +
+    "Buildkite, under Agent Tokens, and starts with bkct_."
+})
+
+const token = Effect.fnUntraced(function* ({ tokenFile }: Pick<Connection, "tokenFile">) {
+  const text = Option.isSome(tokenFile) ? yield* readToken(tokenFile.value) : yield* tokenOfEnvironment
+  if (text === "") return yield* Option.isSome(tokenFile) ? emptyFile(tokenFile.value) : missingToken
+  return Redacted.make(text, { label: "cluster token" })
+})
+
+const tokenOfEnvironment = Effect.map(
+  Effect.all([
+    Config.option(Config.String("BUILDKITE_CLUSTER_TOKEN")),
+    Config.option(Config.String("BUILDKITE_AGENT_TOKEN"))
+  ]),
+  (tokens) => tokens.map((token) => Option.getOrElse(token, () => "").trim()).find((token) => token !== "") ?? ""
+)
+
+/** The token in a file, or in the standard input. */
+export const readToken = Effect.fnUntraced(function* (file: string) {
+  // Not to be shown as the name of a file that does not exist.
+  if (file.startsWith("bkct_")) {
+    return yield* new Misused({ message: "--token-file takes the name of a file, not the token itself" })
+  }
+  const text =
+    file === "-"
+      ? yield* Stream.mkString(Stream.decodeText(Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)))).pipe(
+          Effect.mapError(() => new Failed({ message: "The standard input can't be read" }))
+        )
+      : yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)).pipe(
+          Effect.mapError((error) => new Failed({ message: `Can't read --token-file: ${error.message}` }))
+        )
+  return text.trim()
+})
+
+const emptyFile = (file: string) =>
+  new Failed({ message: `There is no token in ${file === "-" ? "the standard input" : file}.` })
