@@ -16,8 +16,8 @@ export interface Plan {
   readonly prints?: ReadonlyArray<string>
   /** Prints so many long lines, as fast as it can. */
   readonly shouts?: number
-  /** Starts a process in another session, and leaves it. It prints `left <pid>`. */
-  readonly leavesBehind?: boolean
+  /** Starts a process in another session, and leaves it; one that is deaf ends by SIGKILL only. It prints `left <pid>`. */
+  readonly leavesBehind?: "deaf" | "plain"
   /** How long the job takes. Default 0. */
   readonly millis?: number
   /** Ends with this status, or by this signal, while its job runs. */
@@ -140,10 +140,14 @@ const main = async (): Promise<number> => {
   const lines = (plan.prints ?? []).map((line) => expand(line, jobEnvironment))
   for (const line of lines) await say(line)
   for (let line = 0; line < (plan.shouts ?? 0); line++) await say(`${line} ${"loud ".repeat(200)}`)
-  if (plan.leavesBehind === true) {
+  if (plan.leavesBehind !== undefined) {
     // Jobs do not get the agent's token: the real one keeps it from them too.
     const { BUILDKITE_AGENT_TOKEN: _, ...env } = environment
-    const left = spawn("/bin/sh", ["-c", "trap '' HUP TERM; sleep 600"], { detached: true, stdio: "ignore", env })
+    const left = spawn(
+      "/bin/sh",
+      ["-c", plan.leavesBehind === "deaf" ? "trap '' HUP TERM; sleep 600" : "exec sleep 600"],
+      { detached: true, stdio: "ignore", env }
+    )
     left.unref()
     await say(`left ${left.pid}`)
   }
