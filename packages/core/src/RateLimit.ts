@@ -184,7 +184,7 @@ export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never,
  * is its own, the other processes get theirs from the service.
  *
  * When the store fails, does not answer within a second, or would make wait for more than 30 seconds, calls go on: after
- * 1.1 seconds, in which what was granted before runs out, the process keeps to a quarter of each limit by itself (see
+ * 1.1 seconds and as long as the store granted ahead (5 seconds at most), in which what was granted before runs out, the process keeps to a quarter of each limit by itself (see
  * {@link StoreOptions}). It asks the store every 2 seconds whether it is back. Then it asks it for each call again, and still
  * keeps to its part for 4.5 seconds, in which the others come back too. So a store that all processes lose lets them exceed
  * no limit; where only some of them lose it, those who have it may get a 429.

@@ -2,8 +2,8 @@
  * What a process's windows have in common: the store that they ask, and what the process does while that is gone.
  *
  * Then it keeps to its share of each limit. Neither the change to that nor the one back may let the processes together exceed
- * a limit: who goes alone first waits until what was granted before counts no more, and who comes back keeps to its share,
- * besides asking the store, until the others must have come back too.
+ * a limit: who goes alone first waits until what was granted before is used up and counts no more, and who comes back keeps
+ * to its share, besides asking the store, until the others must have come back too.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -24,6 +24,8 @@ const probeMillis = 2000
 const windowMillis = 1100
 /** By when all processes have found that the store is back, and what they sent before counts no more. */
 const returnMillis = answerMillis + probeMillis + windowMillis + 400
+/** What was granted for later than that is not waited for. */
+const maxGrantedMillis = 5000
 /** A store that makes wait longer has lost its way in time. */
 const maxDelayMillis = 30_000
 
@@ -34,6 +36,10 @@ const outages = Metric.counter("stacksapi_rate_limit_store_outages", {
   description: "How often the store of the rate limits was lost",
   incremental: true
 })
+
+/** In how many milliseconds the last of the tokens is there. */
+const delayOf = ([remaining, elapsed]: Granted, { refillRate }: Question): number =>
+  Math.max(0, Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed)
 
 export const monotonicMillis: Effect.Effect<number> = Effect.map(
   Clock.monotonicTimeNanos,
@@ -60,6 +66,8 @@ export const make = Effect.fnUntraced(function* (
   let isAlone = false
   let aloneFrom = Number.NEGATIVE_INFINITY
   let shareUntil = Number.NEGATIVE_INFINITY
+  /** How far ahead the store grants, as far as this process has seen lately: so it does for the others. */
+  let grantedMillis = 0
   yield* Metric.update(up, 1)
   yield* Metric.update(outages, 0)
 
@@ -67,8 +75,13 @@ export const make = Effect.fnUntraced(function* (
     store.tokenBucket(question).pipe(
       Effect.timeout(answerMillis),
       Effect.filterOrFail(
-        ([remaining]) => -remaining * Duration.toMillis(question.refillRate) <= maxDelayMillis,
+        (granted) => delayOf(granted, question) <= maxDelayMillis,
         () => new Cause.IllegalArgumentError("The store would make wait for more than 30 seconds")
+      ),
+      Effect.tap((granted) =>
+        Effect.sync(() => {
+          grantedMillis = Math.min(maxGrantedMillis, Math.max(delayOf(granted, question), grantedMillis * 0.9))
+        })
       )
     )
 
@@ -94,7 +107,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.flatMap(monotonicMillis, (now) => {
       if (isAlone) return Effect.void
       isAlone = true
-      aloneFrom = now + windowMillis
+      aloneFrom = now + windowMillis + grantedMillis
       return Effect.all([
         Metric.update(up, 0),
         Metric.update(outages, 1),

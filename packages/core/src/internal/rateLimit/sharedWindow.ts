@@ -17,6 +17,8 @@ const slackMillis = 75
 const permitMillis = 40
 /** How long the fastest trip is remembered at least; twice that at most. */
 const fastestMillis = 30_000
+/** From how many trips on the fastest one is believed to be that. */
+const tripsToKnow = 10
 
 /** The tokens that may be there at once, and the milliseconds after which one more is. */
 const bucketFor = (limit: number): { readonly burst: number; readonly interval: number } => {
@@ -124,8 +126,9 @@ export class SharedWindow extends SlidingWindow {
   })
 }
 
-/** The fastest trip of the last 30 to 60 seconds. */
+/** The fastest trip of the last 30 to 60 seconds; none at all before some are known: the first ones have to connect. */
 class Fastest {
+  #known = 0
   #previous = Number.POSITIVE_INFINITY
   #current = Number.POSITIVE_INFINITY
   #currentFrom = Number.NEGATIVE_INFINITY
@@ -137,6 +140,7 @@ class Fastest {
       this.#currentFrom = now
     }
     this.#current = Math.min(this.#current, trip)
-    return Math.min(this.#previous, this.#current)
+    if (this.#known < tripsToKnow) this.#known++
+    return this.#known < tripsToKnow ? 0 : Math.min(this.#previous, this.#current)
   }
 }

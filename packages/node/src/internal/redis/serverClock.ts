@@ -17,8 +17,10 @@ export const make = (clock: Clock.Clock, ahead: () => number): Clock.Clock => {
   const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6 + ahead()
   const nanos = () => clock.monotonicTimeNanosUnsafe() + BigInt(Math.round(ahead() * 1e6))
   return {
-    ...{ currentTimeMillisUnsafe: millis, currentTimeMillis: Effect.sync(millis) },
-    ...{ currentTimeNanosUnsafe: nanos, currentTimeNanos: Effect.sync(nanos) },
+    currentTimeMillisUnsafe: millis,
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanosUnsafe: nanos,
+    currentTimeNanos: Effect.sync(nanos),
     monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
     monotonicTimeNanos: clock.monotonicTimeNanos,
     sleep: (duration) => clock.sleep(duration)

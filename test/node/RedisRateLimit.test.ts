@@ -1,0 +1,252 @@
+/** Several processes, or what counts as such, that share their limits by way of a real Redis. */
+import { fork, spawnSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { inspect } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { RetryPolicy, StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksClient, NodeStacksEmulator } from "@stacksapi/node"
+import * as RedisRateLimit from "@stacksapi/node/RedisRateLimit"
+import { Clock, ConfigProvider, Context, DateTime, Effect, Layer, Logger, Redacted } from "effect"
+import * as Redis from "../support/redis.ts"
+
+const limit = 10
+
+const register = Effect.gen(function* () {
+  const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
+  const client = Context.get(yield* Layer.build(NodeStacksClient.layer({ baseUrl, token })), StacksClient.StacksClient)
+  yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })
+})
+
+const listings = Effect.gen(function* () {
+  const { requests } = yield* StacksEmulator.StacksEmulator
+  const listed = (yield* requests).filter(({ operation }) => operation === "listScheduledJobs")
+  return {
+    times: listed.map(({ time }) => DateTime.toEpochMillis(time)),
+    tooMany: listed.filter(({ status }) => status === 429).length,
+    by: (prefix: string) => listed.filter(({ headers }) => headers["user-agent"]?.startsWith(prefix)).length
+  }
+})
+
+/** Waits for what takes real time. */
+const until = <E, R>(condition: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  Effect.flatMap(condition, (isMet) => (isMet ? Effect.void : Effect.delay(until(condition), "50 millis")))
+
+/** Waits for so many more listings. */
+const untilListed = Effect.fnUntraced(function* (more: number) {
+  const { times } = yield* listings
+  yield* until(Effect.map(listings, (now) => now.times.length >= times.length + more))
+})
+
+/** The most listings in any so many milliseconds. */
+const mostIn = (millis: number, times: ReadonlyArray<number>) => {
+  let most = 0
+  let first = 0
+  for (const [last, time] of times.entries()) {
+    while (time - (times[first] ?? 0) >= millis) first++
+    most = Math.max(most, last - first + 1)
+  }
+  return most
+}
+
+/** As a process of its own would, lists jobs as often as it may. */
+const flood = Effect.fnUntraced(function* (options: RedisRateLimit.Options, name = "p") {
+  const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
+  const client = NodeStacksClient.layer({ baseUrl, token, userAgentPrefix: name }).pipe(
+    Layer.provide(RedisRateLimit.layer(options)),
+    Layer.provide(RetryPolicy.layerNone),
+    Layer.fresh
+  )
+  const { listScheduledJobs } = Context.get(yield* Layer.build(client), StacksClient.StacksClient)
+  const call = Effect.ignore(listScheduledJobs({ stackKey: "s", clusterQueueKey: "q" }))
+  for (let index = 0; index < 5; index++) yield* Effect.forkScoped(Effect.forever(call))
+})
+
+/** Whether processes ask Redis: their keys are there. */
+const isAsked = (redis: Redis.RedisServer) => Effect.map(redis.command("DBSIZE"), (size) => Number(size) > 0)
+
+const silent = Logger.layer([])
+
+describe("One rate limit for many processes", { concurrent: true }, () => {
+  it.live(
+    "of which three use at least 90 % of it together, and get no 429",
+    () =>
+      Effect.gen(function* () {
+        const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
+        const redis = yield* Redis.started
+        yield* register
+        const program = fileURLToPath(new URL("../support/limitedProcess.ts", import.meta.url))
+        for (let index = 0; index < 3; index++) {
+          yield* Effect.acquireRelease(
+            Effect.sync(() =>
+              fork(program, {
+                env: {
+                  ...process.env,
+                  BUILDKITE_AGENT_ENDPOINT: baseUrl,
+                  BUILDKITE_CLUSTER_TOKEN: Redacted.value(token),
+                  REDIS_URL: Redacted.value(redis.url),
+                  STACKSAPI_PROCESSES: "3"
+                }
+              })
+            ),
+            (child) => Effect.sync(() => child.kill("SIGKILL"))
+          )
+        }
+        const isUsed = Effect.map(listings, ({ times }) => mostIn(5000, times) >= 0.9 * limit * 5)
+        yield* until(isUsed)
+        assert.strictEqual((yield* listings).tooMany, 0)
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "goes on by a share of it while Redis is gone, and comes back to it by itself",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.started
+        yield* register
+        for (let index = 0; index < 3; index++) yield* flood({ url: redis.url, processes: 3 })
+        yield* untilListed(10)
+        yield* redis.stop
+        yield* untilListed(15)
+        yield* redis.start
+        yield* until(isAsked(redis))
+        yield* untilListed(30)
+        assert.strictEqual((yield* listings).tooMany, 0)
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.provide(silent), Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "is kept to by a process that starts without Redis, and shared when that is there",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.make
+        yield* register
+        const warnings: Array<unknown> = []
+        const logger = Logger.make(({ logLevel, message }) => {
+          if (logLevel === "Warn") warnings.push(message)
+        })
+        yield* Effect.provide(flood({ url: redis.url, processes: 3 }), Logger.layer([logger]))
+        yield* untilListed(8)
+        assert.isAtMost(mostIn(1000, (yield* listings).times), 3)
+        assert.lengthOf(warnings, 1)
+        yield* redis.start
+        yield* until(isAsked(redis))
+        yield* until(Effect.map(listings, ({ times }) => mostIn(1000, times) > 6))
+        assert.strictEqual((yield* listings).tooMany, 0)
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "holds nobody up while Redis hangs",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.started
+        yield* register
+        yield* flood({ url: redis.url, processes: 2 })
+        yield* untilListed(5)
+        yield* redis.suspend
+        yield* untilListed(20)
+        yield* redis.resume
+        const { times } = yield* listings
+        yield* until(Effect.map(listings, (now) => mostIn(1000, now.times.slice(times.length)) > 6))
+        assert.strictEqual((yield* listings).tooMany, 0)
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.provide(silent), Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "is shared by processes whose clocks differ",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.started
+        yield* register
+        const clock = yield* Clock.Clock
+        for (const [name, ahead] of Object.entries({ right: 0, fast: 30_000, slow: -30_000 })) {
+          const currentTimeMillisUnsafe = () => clock.currentTimeMillisUnsafe() + ahead
+          const currentTimeNanosUnsafe = () => BigInt(currentTimeMillisUnsafe()) * 1_000_000n
+          const wrong: Clock.Clock = {
+            currentTimeMillisUnsafe,
+            currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
+            currentTimeNanosUnsafe,
+            currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+            monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+            monotonicTimeNanos: clock.monotonicTimeNanos,
+            sleep: (duration) => clock.sleep(duration)
+          }
+          yield* Effect.provideService(flood({ url: redis.url }, name), Clock.Clock, wrong)
+        }
+        yield* until(Effect.map(listings, ({ times }) => mostIn(3000, times) >= 0.85 * limit * 3))
+        const { by, tooMany } = yield* listings
+        assert.strictEqual(tooMany, 0)
+        for (const name of ["right", "fast", "slow"]) assert.isAtLeast(by(name), 5)
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
+    60_000
+  )
+
+  it.live(
+    "leaves nothing in Redis, and uses keys under its prefix only",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.started
+        yield* register
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* flood({ url: redis.url, prefix: "ci:" })
+            yield* until(isAsked(redis))
+            const keys = yield* redis.command("KEYS", "*")
+            assert(Array.isArray(keys))
+            for (const key of keys)
+              assert.isTrue(String(key).startsWith("ci:stacksapi:list-scheduled-jobs:s"), String(key))
+          })
+        )
+        yield* until(Effect.map(isAsked(redis), (asked) => !asked))
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
+    60_000
+  )
+})
+
+describe("A URL that is none of a Redis", () => {
+  it.effect("is refused, and never told", () =>
+    Effect.gen(function* () {
+      for (const url of ["https://:secret@example.test", "secret"]) {
+        const error = yield* Effect.flip(Layer.build(RedisRateLimit.layer({ url: Redacted.make(url) })))
+        assert.strictEqual(error._tag, "InvalidRedisUrl")
+        assert.notInclude(`${error} ${inspect(error)} ${JSON.stringify(error)}`, "secret")
+      }
+    })
+  )
+
+  it.effect("is asked for by its name", () =>
+    Effect.gen(function* () {
+      const layer = Layer.provide(RedisRateLimit.layerConfig, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} })))
+      assert.include(String(yield* Effect.flip(Layer.build(layer))), "REDIS_URL")
+    })
+  )
+})
+
+describe("Without redis installed", () => {
+  /** Runs an import as if these packages were not there. */
+  const importing = (module: string) => {
+    const hooks = `import { registerHooks } from "node:module"
+      registerHooks({ resolve: (name, context, next) => {
+        if (/^(redis|@redis|@effect\\/sql-pg|pg)(\\/|$)/.test(name)) throw new Error("not installed: " + name)
+        return next(name, context)
+      } })`
+    return spawnSync(
+      process.execPath,
+      [
+        ...["--import", `data:text/javascript,${encodeURIComponent(hooks)}`],
+        ...["--input-type=module", "--eval", `await import("${module}")`]
+      ],
+      { cwd: fileURLToPath(new URL("..", import.meta.url)), encoding: "utf8" }
+    )
+  }
+
+  it("the package can be imported, and all of its modules but this", () => {
+    assert.strictEqual(importing("@stacksapi/node").stderr, "")
+    assert.include(importing("@stacksapi/node/RedisRateLimit").stderr, "not installed: redis")
+  })
+})

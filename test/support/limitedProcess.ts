@@ -1,0 +1,21 @@
+/** A process that lists jobs as often as it may, by a limit that it shares with others. */
+import { RetryPolicy, StacksClient } from "@stacksapi/core"
+import { NodeStacksClient } from "@stacksapi/node"
+import * as RedisRateLimit from "@stacksapi/node/RedisRateLimit"
+import { Effect, Layer, Logger } from "effect"
+
+/** From the environment: BUILDKITE_AGENT_ENDPOINT, BUILDKITE_CLUSTER_TOKEN, REDIS_URL, STACKSAPI_PROCESSES. */
+const client = NodeStacksClient.layerConfig.pipe(
+  Layer.provide(RedisRateLimit.layerConfig),
+  Layer.provide(RetryPolicy.layerNone)
+)
+
+const program = Effect.gen(function* () {
+  const { listScheduledJobs } = yield* StacksClient.StacksClient
+  const call = Effect.ignore(listScheduledJobs({ stackKey: "s", clusterQueueKey: "q" }))
+  yield* Effect.forEach(Array(5).fill(call), Effect.forever, { concurrency: "unbounded", discard: true })
+})
+
+// Its parent ends it.
+process.once("disconnect", () => process.exit())
+Effect.runFork(program.pipe(Effect.provide(client), Effect.provide(Logger.layer([]))))
