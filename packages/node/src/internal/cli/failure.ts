@@ -3,6 +3,8 @@ import * as StacksError from "@stacksapi/core/StacksError"
 import * as Config from "effect/Config"
 import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
+import { AgentUnusable } from "../../AgentRunner.ts"
+import { CommandRunnerUnusable } from "../../CommandRunner.ts"
 
 /** The command did what it could, and that was not all it was asked for. */
 export class Failed extends Data.TaggedError("Failed")<{ readonly message: string }> {}
@@ -23,7 +25,18 @@ export const describe = (error: unknown): Description => {
 const messageOf = (error: unknown): string => {
   if (StacksError.isStacksError(error)) return ofService(error)
   if (error instanceof Config.ConfigError) return `A setting in the environment can't be used: ${error.message}`
+  if (error instanceof AgentUnusable || error instanceof CommandRunnerUnusable) {
+    return error.message.replace(`set ${error.option} to`, `set ${flagOf[error.option]} to`)
+  }
   return Predicate.isError(error) && error.message !== "" ? error.message : String(error)
+}
+
+const flagOf = {
+  agentPath: "--agent-path",
+  buildPath: "--build-path",
+  logDirectory: "--log-directory",
+  shell: "the shell",
+  workingDirectory: "--directory"
 }
 
 const ofService = (error: StacksError.StacksError): string => {

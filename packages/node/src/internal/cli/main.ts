@@ -14,6 +14,7 @@ import { type Description, describe } from "./failure.ts"
 import { jobs } from "./jobs.ts"
 import { say } from "./output.ts"
 import { register } from "./register.ts"
+import { run } from "./run.ts"
 import { printable } from "./table.ts"
 import { version } from "./version.ts"
 
@@ -21,7 +22,7 @@ const stacksapi = Command.make("stacksapi").pipe(
   Command.withDescription(
     "Buildkite's Stacks API from a terminal. The token is that of a cluster, from BUILDKITE_CLUSTER_TOKEN or a --token-file"
   ),
-  Command.withSubcommands([register, deregister, jobs, emulator])
+  Command.withSubcommands([register, deregister, jobs, run, emulator])
 )
 
 /** Runs the command with these arguments. Gives the exit status: 0, 1 (failed) or 2 (used wrongly). */

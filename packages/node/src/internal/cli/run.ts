@@ -1,0 +1,189 @@
+import type * as JobRunner from "@stacksapi/core/JobRunner"
+import * as Stack from "@stacksapi/core/Stack"
+import type { StackEvent } from "@stacksapi/core/StackEvent"
+import * as Config from "effect/Config"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as AgentRunner from "../../AgentRunner.ts"
+import * as CommandRunner from "../../CommandRunner.ts"
+import * as HealthServer from "../../HealthServer.ts"
+import type * as JobOutput from "../../JobOutput.ts"
+import { connected, flags } from "./connected.ts"
+import { Failed, Misused } from "./failure.ts"
+import { Host } from "./host.ts"
+import * as Output from "./output.ts"
+import * as Settings from "./settings.ts"
+
+const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+/** What only `--runner agent` uses. */
+const agentFlags = {
+  agentPath: text("agent-path", "FILE", "With --runner agent: the agent (default buildkite-agent, looked up on PATH)"),
+  buildPath: Flag.String("build-path").pipe(
+    Flag.withMetavar("FOLDER"),
+    Flag.withDescription("With --runner agent: where agents check out and build (else BUILDKITE_BUILD_PATH)"),
+    Flag.withFallbackConfig(Config.String("BUILDKITE_BUILD_PATH")),
+    Flag.optional
+  ),
+  reflectExitStatus: Flag.Boolean("reflect-exit-status").pipe(
+    Flag.withDescription("With --runner agent: agents end with the exit status of their job"),
+    Flag.withDefault(false)
+  )
+}
+
+/** What only `--runner command` uses. */
+const commandFlags = {
+  directory: text(
+    "directory",
+    "FOLDER",
+    "With --runner command: the folder in which all commands run (default: for each job a new empty one)"
+  ),
+  timeout: Settings.integer("timeout", 1, 7 * 24 * 3600).pipe(
+    Flag.withMetavar("SECONDS"),
+    Flag.withDescription("With --runner command: how long a job may run (default: as long as it takes)"),
+    Flag.optional
+  )
+}
+
+const healthFlags = {
+  healthPort: Settings.integer("health-port", 0, 65_535).pipe(
+    Flag.withDescription("Serve /metrics, /healthz and /readyz on this port; 0 is a free one (default: not at all)"),
+    Flag.optional
+  ),
+  healthHost: Flag.String("health-host").pipe(
+    Flag.withDescription("The address for --health-port (default 127.0.0.1: only this machine reaches it)"),
+    Flag.withDefault("127.0.0.1")
+  )
+}
+
+export const run = Command.make(
+  "run",
+  {
+    key: Settings.key,
+    queue: Settings.queue,
+    runner: Flag.Literals("runner", ["agent", "command"]).pipe(
+      Flag.withDescription(
+        "What runs a job: a buildkite-agent of its own (default), or a shell that runs its command and isolates nothing"
+      ),
+      Flag.withDefault("agent")
+    ),
+    maxInFlight: Settings.integer("max-in-flight", 1, 10_000).pipe(
+      Flag.withDescription("How many jobs run at once (default 25)"),
+      Flag.withDefault(25)
+    ),
+    tags: Settings.tags,
+    untilIdle: Flag.Boolean("until-idle").pipe(
+      Flag.withDescription("End when the queue is empty and all is done; with 1 where a job failed here"),
+      Flag.withDefault(false)
+    ),
+    shutdownGrace: Settings.integer("shutdown-grace", 0, 24 * 3600).pipe(
+      Flag.withMetavar("SECONDS"),
+      Flag.withDescription("How long jobs may go on after SIGTERM or Ctrl-C (default 30)"),
+      Flag.withDefault(30)
+    ),
+    logDirectory: text("log-directory", "FOLDER", "Keep the output of each job in a file of this folder"),
+    ...agentFlags,
+    ...commandFlags,
+    ...healthFlags,
+    ...flags
+  },
+  Effect.fnUntraced(
+    function* (input) {
+      yield* (yield* Host).expectSigterm
+      const health = yield* serveHealth(input)
+      // It ends after the stack, which needs it to the last.
+      const runner = yield* Layer.build(layerRunner(input))
+      let failures = 0
+      const stack = yield* Stack.make({
+        key: input.key,
+        queueKey: input.queue,
+        maxInFlight: input.maxInFlight,
+        tags: Option.getOrUndefined(input.tags),
+        shutdownGrace: input.shutdownGrace * 1000,
+        metadata: { program: "stacksapi run" },
+        onEvent: (event) =>
+          Effect.sync(() => {
+            if (hasFailed(event)) failures++
+          })
+      }).pipe(Effect.provideContext(runner))
+      if (health !== undefined) yield* health.watch(stack)
+      yield* input.untilIdle ? Effect.raceFirst(stack.awaitIdle, stack.awaitFailure) : stack.awaitFailure
+      yield* stack.drain
+      if (failures > 0) return yield* new Failed({ message: `${failures} jobs failed` })
+    },
+    Effect.scoped,
+    connected
+  )
+).pipe(
+  Command.withDescription(
+    "Run a stack: take the jobs of a queue and run each by an agent, or by a shell. On SIGTERM or Ctrl-C it takes no more " +
+      "jobs, lets those that run end, and leaves; a second time, it ends at once"
+  ),
+  Command.withShortDescription("Run a stack: take the jobs of a queue, and run them"),
+  Command.withExamples([
+    { command: "stacksapi run --key my-stack --queue linux --build-path /var/lib/my-stack --max-in-flight 8" },
+    { command: "stacksapi run --key try --runner command --directory . --until-idle" }
+  ])
+)
+
+interface RunnerInput extends Settings.Connection {
+  readonly runner: "agent" | "command"
+  readonly tags: Option.Option<Record<string, string>>
+  readonly agentPath: Option.Option<string>
+  readonly buildPath: Option.Option<string>
+  readonly reflectExitStatus: boolean
+  readonly directory: Option.Option<string>
+  readonly timeout: Option.Option<number>
+  readonly logDirectory: Option.Option<string>
+}
+
+const layerRunner = (
+  input: RunnerInput
+): Layer.Layer<
+  JobRunner.JobRunner | JobOutput.JobOutput,
+  AgentRunner.AgentUnusable | CommandRunner.CommandRunnerUnusable | Config.ConfigError | Misused
+> =>
+  input.runner === "command"
+    ? CommandRunner.layer({
+        workingDirectory: Option.getOrUndefined(input.directory),
+        timeout: Option.getOrUndefined(Option.map(input.timeout, (seconds) => seconds * 1000)),
+        logDirectory: Option.getOrUndefined(input.logDirectory)
+      })
+    : Layer.unwrap(layerAgents(input))
+
+const layerAgents = Effect.fnUntraced(function* (input: RunnerInput) {
+  if (Option.isNone(input.buildPath)) {
+    return yield* new Misused({
+      message: "Agents need a folder to build in: give --build-path FOLDER, or use --runner command"
+    })
+  }
+  const tags = Option.map(input.tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`))
+  return AgentRunner.layer({
+    agentPath: Option.getOrUndefined(input.agentPath),
+    buildPath: input.buildPath.value,
+    endpoint: yield* Settings.endpoint(input),
+    tags: Option.getOrUndefined(tags),
+    reflectExitStatus: input.reflectExitStatus,
+    logDirectory: Option.getOrUndefined(input.logDirectory)
+  })
+})
+
+const serveHealth = Effect.fnUntraced(function* ({
+  healthHost,
+  healthPort
+}: {
+  readonly healthHost: string
+  readonly healthPort: Option.Option<number>
+}) {
+  if (Option.isNone(healthPort)) return undefined
+  const health = yield* HealthServer.make({ host: healthHost, port: healthPort.value })
+  yield* Output.say(`Health and metrics: ${health.url}`)
+  return health
+})
+
+const hasFailed = (event: StackEvent): boolean =>
+  event._tag === "Failed" || event._tag === "GivenUp" || (event._tag === "Finished" && event.exitStatus !== 0)
