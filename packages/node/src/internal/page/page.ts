@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
+import type { HttpServerError } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
@@ -26,11 +27,20 @@ export const before = <E, R, E2, R2>(
   })
 
 /** The page as one effect, which answers the current request. */
-export const make = Effect.fnUntraced(function* (options: PageOptions) {
-  const app = yield* HttpRouter.toHttpEffect(
-    Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))
+export const make = (options: PageOptions) =>
+  Effect.map(
+    HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))),
+    (app) =>
+      Effect.gen(function* () {
+        const refusal = Guard.check(yield* HttpServerRequest.HttpServerRequest, options.boundTo)
+        const response = refusal === undefined ? yield* answered(app) : refuse(refusal.status, refusal.message)
+        return HttpServerResponse.setHeaders(response, Guard.securityHeaders)
+      })
   )
-  const answer = app.pipe(
+
+/** An answer whatever happens, so that it has the headers of every answer. */
+const answered = <R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, HttpServerError, R>) =>
+  app.pipe(
     Effect.catchTag("HttpServerError", () => Effect.succeed(refuse(404, "Not found"))),
     Effect.catchCauseIf(
       (cause) => !Cause.hasInterrupts(cause),
@@ -38,11 +48,5 @@ export const make = Effect.fnUntraced(function* (options: PageOptions) {
         Effect.as(Effect.logError("The emulator's page failed to answer", cause), refuse(500, "Internal error"))
     )
   )
-  return Effect.gen(function* () {
-    const refusal = Guard.check(yield* HttpServerRequest.HttpServerRequest, options.boundTo)
-    const response = refusal === undefined ? yield* answer : refuse(refusal.status, refusal.message)
-    return HttpServerResponse.setHeaders(response, Guard.securityHeaders)
-  })
-})
 
 const refuse = (status: number, message: string) => HttpServerResponse.jsonUnsafe({ message }, { status })
