@@ -59,6 +59,6 @@ describe("Two hundred jobs", () => {
         assert.strictEqual(most, 8)
         assert.isEmpty(processesWith(agents.agentPath.replace(/buildkite-agent$/, "")))
       }).pipe(Effect.scoped, Effect.provide(service)),
-    60_000
+    120_000
   )
 })

@@ -143,7 +143,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const text =
       isTimedOut && timeout !== undefined
         ? `Timed out after ${Duration.format(timeout)} (${describe(ended)})`
-        : `The command ended with ${describe(ended)}`
+        : `The command ${ended._tag === "Exited" ? "ended with" : "was"} ${describe(ended)}`
     return JobRunner.Finished({
       // A command that takes a SIGTERM for a reason to succeed did not do what it was there for.
       exitStatus: isTimedOut && status === 0 ? 1 : status,

@@ -1,0 +1,300 @@
+/** Jobs whose commands a stack runs itself. */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Stack } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { CommandRunner } from "@stacksapi/node"
+import { Effect, Fiber, Layer, Logger, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { commandRunner, jobWith, runCommand } from "../support/commands.ts"
+import { isAlive, until } from "../support/processes.ts"
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => realpathSync(mkdtempSync(join(tmpdir(), "command-runner-")))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+describe("A command", () => {
+  it.live("that succeeds finishes its job with 0 and the last lines of its output", () =>
+    Effect.gen(function* () {
+      const { detail, exitStatus, signalReason } = yield* runCommand("echo one; echo two >&2; sleep 0.1; echo three")
+      assert.strictEqual(exitStatus, 0)
+      assert.isUndefined(signalReason)
+      assert.isTrue(detail.startsWith("The command ended with exit status 0\n\n"), detail)
+      assert.deepStrictEqual(detail.split("\n").slice(2).toSorted(), ["one", "three", "two"])
+    })
+  )
+
+  it.live("that fails finishes its job with its exit status", () =>
+    Effect.gen(function* () {
+      const { detail, exitStatus } = yield* runCommand("echo sorry; exit 7")
+      assert.strictEqual(exitStatus, 7)
+      assert.strictEqual(detail, "The command ended with exit status 7\n\nsorry")
+    })
+  )
+
+  it.live("of several lines ends at the first one that fails", () =>
+    Effect.gen(function* () {
+      const { exitStatus, lines } = yield* runCommand("echo one\nfalse\necho two")
+      assert.strictEqual(exitStatus, 1)
+      assert.deepStrictEqual(lines, ["one"])
+    })
+  )
+
+  it.live("that a signal ends finishes its job with 128 and the signal's number", () =>
+    Effect.gen(function* () {
+      const { detail, exitStatus } = yield* runCommand("kill -SEGV $$")
+      assert.strictEqual(exitStatus, 139)
+      assert.strictEqual(detail, "The command was killed by SIGSEGV")
+    })
+  )
+
+  it.live("that is too loud for a detail leaves its last lines there", () =>
+    Effect.gen(function* () {
+      const { detail, lines } = yield* runCommand('for i in $(seq 2000); do echo "line $i"; done')
+      assert.strictEqual(lines.length, 100)
+      assert.strictEqual(lines.at(-1), "line 2000")
+      assert.isTrue(detail.endsWith("line 1999\nline 2000"))
+      assert.isBelow(Buffer.byteLength(detail), 4096)
+    })
+  )
+
+  it.live("that is missing is an error that says so", () =>
+    Effect.gen(function* () {
+      const { run } = yield* commandRunner()
+      const error = yield* Effect.flip(run(jobWith(" \n ")))
+      assert.strictEqual(error.message, "The job has no command to run")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that can't be handed to a shell is an error that keeps its secrets", () =>
+    Effect.gen(function* () {
+      const { run } = yield* commandRunner()
+      const error = yield* Effect.flip(run(jobWith("true", { MY_SECRET: "hush-hush\0" })))
+      assert.match(error.message, /^Can't start \/\S+: EINVAL$/)
+      assert.notInclude(String(error.cause ?? ""), "hush")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is run by the shell that is asked for", () =>
+    Effect.gen(function* () {
+      const { lines } = yield* runCommand("console.log(6 * 7)", { shell: [process.execPath, "-e"] })
+      assert.deepStrictEqual(lines, ["42"])
+    })
+  )
+})
+
+describe("What a command gets", () => {
+  it.live("is its job's environment, and what Buildkite's jobs can rely on", () =>
+    Effect.gen(function* () {
+      const { jobUuid, lines } = yield* runCommand("env", { env: { GREETING: "hello", BUILDKITE_BRANCH: "its-own" } })
+      assert.includeMembers(
+        [...lines],
+        [
+          "GREETING=hello",
+          "CI=true",
+          "BUILDKITE=true",
+          `BUILDKITE_JOB_ID=${jobUuid}`,
+          "BUILDKITE_PIPELINE_SLUG=the-pipeline",
+          "BUILDKITE_BUILD_NUMBER=42",
+          "BUILDKITE_STEP_KEY=the-step",
+          "BUILDKITE_BRANCH=its-own"
+        ]
+      )
+    })
+  )
+
+  it.live("is nothing else of this process's environment than what programs need", () =>
+    Effect.gen(function* () {
+      process.env["BUILDKITE_CLUSTER_TOKEN"] = "bkct_not_for_jobs"
+      process.env["SOME_OTHER_SETTING"] = "not for jobs"
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          delete process.env["BUILDKITE_CLUSTER_TOKEN"]
+          delete process.env["SOME_OTHER_SETTING"]
+        })
+      )
+      const { run, tail } = yield* commandRunner({
+        env: { MINE: "mine", BUILDKITE_AGENT_TOKEN: "by-mistake" },
+        redactedVars: []
+      })
+      const context = jobWith("env")
+      yield* run(context)
+      const lines = yield* tail(context.job.id)
+      const names = lines.map((line) => line.split("=")[0])
+      assert.includeMembers(names, ["MINE", "PATH"])
+      for (const name of ["BUILDKITE_CLUSTER_TOKEN", "BUILDKITE_AGENT_TOKEN", "SOME_OTHER_SETTING"]) {
+        assert.notInclude(names, name)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is an empty folder of its own, which is gone afterwards", () =>
+    Effect.gen(function* () {
+      const { lines } = yield* runCommand("ls -A; mkdir -p a/b; touch a/b/c; pwd")
+      assert.strictEqual(lines.length, 1)
+      assert.isFalse(existsSync(lines[0] ?? ""))
+    })
+  )
+
+  it.live("is the folder that is asked for, which stays", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const { lines } = yield* runCommand("pwd; echo made >it", { workingDirectory: path })
+      assert.deepStrictEqual(lines, [path])
+      assert.strictEqual(readFileSync(join(path, "it"), "utf8"), "made\n")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is an empty input", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* runCommand("cat")).exitStatus, 0)
+    })
+  )
+})
+
+describe("A command that is stopped", () => {
+  /** Starts a command, and waits for the pid that it prints. */
+  const begin = Effect.fnUntraced(function* (command: string, options?: CommandRunner.Options) {
+    const { lines, run } = yield* commandRunner(options)
+    const heard = yield* Stream.runHead(lines).pipe(Effect.forkChild({ startImmediately: true }))
+    const fiber = yield* Effect.forkChild(run(jobWith(command)))
+    const line = yield* Effect.flatMap(Fiber.join(heard), Effect.fromOption)
+    return { fiber, pid: Number(line.text) }
+  })
+
+  it.live("gets SIGTERM, and may clean up", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const { fiber, pid } = yield* begin(
+        `trap 'echo cleaned >${path}/it; exit 0' TERM; echo $$; while :; do sleep 0.02; done`
+      )
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(readFileSync(join(path, "it"), "utf8"), "cleaned\n")
+      assert.isFalse(isAlive(pid))
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("gets SIGKILL where it is deaf, 10 seconds later", () =>
+    Effect.gen(function* () {
+      const { fiber, pid } = yield* begin("trap '' TERM; echo $$; while :; do sleep 0.02; done")
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("9900 millis")
+      yield* TestClock.withLive(Effect.sleep("50 millis"))
+      assert.isTrue(isAlive(pid))
+      yield* TestClock.adjust("100 millis")
+      yield* TestClock.withLive(until(() => !isAlive(pid)))
+      yield* TestClock.adjust("1 minute").pipe(
+        Effect.andThen(TestClock.withLive(Effect.sleep("10 millis"))),
+        Effect.repeat({ until: () => stopping.pollUnsafe() !== undefined })
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("as its time is over fails, and says so", () =>
+    Effect.gen(function* () {
+      const { detail, exitStatus, signalReason } = yield* runCommand("echo begun; sleep 600", { timeout: "300 millis" })
+      assert.strictEqual(exitStatus, 143)
+      assert.strictEqual(signalReason, "cancel")
+      assert.strictEqual(detail, "Timed out after 300ms (killed by SIGTERM)\n\nbegun")
+    })
+  )
+
+  it.live("as its time is over fails, even if it ends with 0 then", () =>
+    Effect.gen(function* () {
+      const command = "trap 'exit 0' TERM; while :; do sleep 0.02; done"
+      const { detail, exitStatus } = yield* runCommand(command, { timeout: "300 millis" })
+      assert.strictEqual(exitStatus, 1)
+      assert.isTrue(detail.startsWith("Timed out after 300ms (exit status 0)"), detail)
+    })
+  )
+})
+
+describe("What a command leaves running", () => {
+  it.live("is stopped when it ends, in its group or in another", () =>
+    Effect.gen(function* () {
+      const { exitStatus, lines } = yield* runCommand("sleep 600 & echo $!; setsid sleep 600 & echo $!")
+      assert.strictEqual(exitStatus, 0)
+      assert.strictEqual(lines.length, 2)
+      for (const line of lines) assert.isFalse(isAlive(Number(line)))
+    })
+  )
+
+  it.live("does not hold up the job, even if it holds the output", () =>
+    Effect.gen(function* () {
+      // Without its mark, and in a session of its own, nobody knows whose it is.
+      const { exitStatus, lines } = yield* runCommand(
+        "env -i setsid sh -c 'echo $$ >pid; exec sleep 600' & while [ ! -s pid ]; do sleep 0.01; done; cat pid"
+      )
+      assert.strictEqual(exitStatus, 0)
+      process.kill(Number(lines[0]), "SIGKILL")
+    })
+  )
+})
+
+describe("A command runner that can't work", () => {
+  const unusable = (options: CommandRunner.Options) => Effect.flip(Layer.build(CommandRunner.layer(options)))
+
+  it.live("says which folder is missing", () =>
+    Effect.gen(function* () {
+      const { message, option } = yield* unusable({ workingDirectory: "/no/such/folder" })
+      assert.strictEqual(option, "workingDirectory")
+      assert.include(message, "Can't run commands in /no/such/folder")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says which folder can't be written", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      writeFileSync(join(path, "file"), "")
+      chmodSync(join(path, "file"), 0o600)
+      const { option } = yield* unusable({ logDirectory: join(path, "file", "logs") })
+      assert.strictEqual(option, "logDirectory")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says which shell is missing", () =>
+    Effect.gen(function* () {
+      const { message, option } = yield* unusable({ shell: ["no-such-shell", "-c"] })
+      assert.strictEqual(option, "shell")
+      assert.include(message, "Can't run commands by no-such-shell: it is in no folder of PATH")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("A stack that runs commands", () => {
+  it.live("finishes each job with what came of it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs(
+        [
+          { command: "echo $GREETING", env: { GREETING: "hello" } },
+          { command: "exit 3" },
+          { command: "echo $MY_PASSWORD; false", env: { MY_PASSWORD: "open sesame" } },
+          { command: "" }
+        ].map((job) => ({ queueKey: "q", ...job }))
+      )
+      yield* Stack.runUntilIdle({ key: "s", queueKey: "q" })
+      const jobs = yield* emulator.jobs
+      assert.deepStrictEqual(
+        jobs.map(({ detail, exitStatus }) => [exitStatus, detail]),
+        [
+          [0, "The command ended with exit status 0\n\nhello"],
+          [3, "The command ended with exit status 3"],
+          [1, "The command ended with exit status 1\n\n[REDACTED]"],
+          [-1, "The job has no command to run"]
+        ]
+      )
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          CommandRunner.layer(),
+          StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer())),
+          Logger.layer([])
+        )
+      )
+    )
+  )
+})
