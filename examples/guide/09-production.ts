@@ -1,0 +1,84 @@
+/**
+ * Step 9: the program that goes to production. All settings come from the environment.
+ *
+ *     BUILDKITE_CLUSTER_TOKEN=… STACK_QUEUE=linux node main.ts
+ *
+ * Without a token it tries itself out: on the emulator, with one job and without agents, and then stops as it does on SIGTERM.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { JobRunner, Stack } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { AgentRunner, HealthServer, NodeStacksClient, NodeStacksEmulator } from "@stacksapi/node"
+import { Config, Console, Effect, Fiber, Layer, Logger, Schema } from "effect"
+
+// -----------------------------------------------------------------------------
+// Settings
+// -----------------------------------------------------------------------------
+
+// Comma-separated, for example os=linux,arch=arm64: what the stack takes jobs for, and what its agents say they are.
+const tags = Config.withDefault(Config.Array(Schema.String, "STACK_TAGS"), [])
+
+const stackSettings = Config.all({
+  tags,
+  // Two processes must not have the same key: they would run jobs twice.
+  key: Config.withDefault(Config.String("STACK_KEY"), "my-stack"),
+  queueKey: Config.withDefault(Config.String("STACK_QUEUE"), "default"),
+  maxInFlight: Config.withDefault(Config.Int("STACK_SLOTS"), 4),
+  // How long running jobs have to end after SIGTERM. Whatever stops the process must wait 25 seconds longer than this.
+  shutdownGrace: Config.withDefault(Config.Duration("STACK_SHUTDOWN_GRACE"), "10 minutes")
+})
+
+const healthSettings = Config.all({
+  host: Config.withDefault(Config.String("HEALTH_HOST"), "127.0.0.1"),
+  port: Config.withDefault(Config.Port("HEALTH_PORT"), 9090)
+})
+
+// -----------------------------------------------------------------------------
+// The program
+// -----------------------------------------------------------------------------
+
+const program = Effect.gen(function* () {
+  const health = yield* HealthServer.HealthServer
+  const stack = yield* Stack.make(yield* stackSettings)
+  yield* health.watch(stack)
+  return yield* stack.awaitFailure
+}).pipe(Effect.scoped)
+
+const Health = Layer.unwrap(Effect.map(healthSettings, (settings) => HealthServer.layer(settings)))
+const Agents = Layer.unwrap(
+  Effect.map(Config.all({ buildPath: Config.String("STACK_BUILD_PATH"), tags }), (settings) =>
+    AgentRunner.layer(settings)
+  )
+)
+const Json = Logger.layer([Logger.consoleJson])
+
+const production = Effect.provide(program, [Agents, Health, Json, NodeStacksClient.layerConfig])
+
+// -----------------------------------------------------------------------------
+// Trying it out
+// -----------------------------------------------------------------------------
+
+const Runner = JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "Nothing was run" })))
+
+const tryOut = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+  const running = yield* Effect.forkChild(program)
+  const isFinished = Effect.map(emulator.jobs, ([job]) => job?.state === "finished")
+  const finished = Effect.repeat(Effect.delay(isFinished, "100 millis"), { until: (it) => it })
+  yield* Effect.raceFirst(finished, Fiber.join(running))
+  yield* Fiber.interrupt(running)
+  yield* Console.log(
+    `finished ${(yield* emulator.jobs).length} job, ${(yield* emulator.stacks).length} stacks are left`
+  )
+}).pipe(
+  Effect.provide([
+    Runner,
+    HealthServer.layer({ port: 0 }),
+    Json,
+    Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())
+  ])
+)
+
+const hasToken = Config.option(Config.String("BUILDKITE_CLUSTER_TOKEN"))
+NodeRuntime.runMain(Effect.flatMap(hasToken, ({ _tag }) => (_tag === "Some" ? production : tryOut)))

@@ -1,0 +1,135 @@
+/** The steps of the guide: each runs by itself, says what the guide says, and ends. */
+import { spawn } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FileSystem } from "effect"
+import { standIn } from "../support/standInAgentSetup.ts"
+
+const root = join(import.meta.dirname, "../..")
+const steps = join(root, "examples/guide")
+
+/** The lines that each step has to print, in whatever order. */
+const expected: Record<string, ReadonlyArray<string | RegExp>> = {
+  "01-emulator.ts": ["my-app #7 waits with: make lint", "my-app #7 waits with: make test"],
+  "02-first-runner.ts": ["test: make test", "test finished with 0", "lint finished with 1", "release finished with -1"],
+  "03-slots-and-tags.ts": ["at most 2 at once", "first is finished", "urgent is finished", "windows-only is scheduled"],
+  "04-agents.ts": [/^No agent can run here: Can't run the agent /],
+  "05-cancel-and-shutdown.ts": [
+    "canceled: machine down",
+    "short: machine down",
+    "long: machine down",
+    "canceled canceled",
+    "short finished 0",
+    "long finished -1 stack_error"
+  ],
+  "06-when-things-fail.ts": [
+    "trouble: listScheduledJobs",
+    "trouble: finishJob",
+    "finished with 0, asked 1 time(s)",
+    /401 .*start the stack with a valid cluster token/
+  ],
+  "07-tests.ts": ["passed"],
+  "08-observability.ts": [
+    /^\{"message":"running",.*"annotations":\{"job":"job","pipeline":"my-app"\}/,
+    /^\{"status":"ok","reason":null,"stacks":\[\{"key":"guide",/,
+    "stacksapi_jobs_started_total 1"
+  ],
+  "09-production.ts": [/^\{"message":"Stopped"/, "finished 1 job, 0 stacks are left"]
+}
+
+interface Run {
+  readonly code: number | null
+  readonly lines: ReadonlyArray<string>
+  readonly stderr: string
+}
+
+const run = (file: string, agentPath = "/nowhere/buildkite-agent") =>
+  new Promise<Run>((resolve, reject) => {
+    const { BUILDKITE_CLUSTER_TOKEN: _, ...env } = process.env
+    const child = spawn(process.execPath, [join(steps, file)], {
+      env: { ...env, AGENT_PATH: agentPath },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    const output = { stdout: "", stderr: "" }
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      output.stdout += text
+    })
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      output.stderr += text
+    })
+    child.on("error", reject)
+    child.on("close", (code) => resolve({ code, lines: output.stdout.trimEnd().split("\n"), stderr: output.stderr }))
+  })
+
+describe("The guide", () => {
+  const guide = readFileSync(join(root, "docs/guide.md"), "utf8")
+
+  it("has a section for every step, and every step is checked here", () => {
+    const files = readdirSync(steps).filter((file) => file.endsWith(".ts"))
+    assert.deepStrictEqual(files.sort(), Object.keys(expected).sort())
+    for (const file of files) {
+      assert.match(
+        guide,
+        new RegExp(`^## ${Number.parseInt(file, 10)}\\. .*\n\n\\[${file}\\]\\(\\.\\./examples/guide/${file}\\) `, "m")
+      )
+    }
+  })
+
+  it.concurrent.for(Object.keys(expected))("%s runs on plain Node and ends", { timeout: 60_000 }, async (file) => {
+    const { code, lines, stderr } = await run(file)
+    assert.strictEqual(stderr, "")
+    assert.strictEqual(code, 0)
+    for (const line of expected[file] ?? []) {
+      const isThere = lines.some((it) => (line instanceof RegExp ? line.test(it) : it === line))
+      assert.isTrue(isThere, `${line} in:\n${lines.join("\n")}`)
+    }
+  })
+
+  it.live(
+    "04-agents.ts runs each job by an agent",
+    () =>
+      Effect.gen(function* () {
+        const fileSystem = yield* FileSystem.FileSystem
+        const { agentPath, env, setPlans } = yield* standIn
+        yield* setPlans({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
+        const agent = `${agentPath}-with-plans`
+        yield* fileSystem.writeFileString(
+          agent,
+          `#!/bin/sh\nSTAND_IN_PLANS='${env["STAND_IN_PLANS"]}' exec '${agentPath}' "$@"\n`
+        )
+        yield* fileSystem.chmod(agent, 0o755)
+        const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", agent))
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        assert.includeMembers([...lines], ["hello: hello", "hello finished with 0", "fails finished with 3"])
+      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+    60_000
+  )
+})
+
+describe("What the guide deploys", () => {
+  const read = (path: string) => readFileSync(join(root, path), "utf8")
+  /** In seconds. */
+  const grace = 10 * 60
+
+  it("gives the stack more time to end than its grace and 25 seconds", () => {
+    assert.include(read("examples/guide/09-production.ts"), `Config.Duration("STACK_SHUTDOWN_GRACE"), "10 minutes"`)
+    const unit = read("examples/deploy/my-stack.service")
+    assert.include(unit, "STACK_SHUTDOWN_GRACE=10 minutes")
+    assert.isAbove(60 * Number(/^TimeoutStopSec=(\d+)min$/m.exec(unit)?.[1]), grace + 25)
+    const manifest = read("examples/deploy/kubernetes.yaml")
+    assert.include(manifest, "STACK_SHUTDOWN_GRACE, value: 10 minutes")
+    assert.isAbove(Number(/terminationGracePeriodSeconds: (\d+)/.exec(manifest)?.[1]), grace + 25)
+    assert.isAbove(Number(/--stop-timeout (\d+)/.exec(read("examples/deploy/Containerfile"))?.[1]), grace + 25)
+  })
+
+  it("sets only what the program reads", () => {
+    const program = read("examples/guide/09-production.ts")
+    for (const file of ["my-stack.service", "Containerfile", "kubernetes.yaml"]) {
+      for (const [name] of read(`examples/deploy/${file}`).matchAll(/\b(STACK|HEALTH)_[A-Z_]+/g)) {
+        assert.include(program, `"${name}"`, file)
+      }
+    }
+  })
+})
