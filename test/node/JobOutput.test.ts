@@ -1,0 +1,171 @@
+/** What people see of the output of jobs. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { JobOutput } from "@stacksapi/node"
+import { Deferred, Effect, Exit, Fiber, Redacted, Scope, Stream } from "effect"
+import { commandRunner, jobWith, runCommand } from "../support/commands.ts"
+
+/** Prints the parts of a text, of which each character is a byte, a moment apart: they arrive one by one. */
+const printing = (...parts: ReadonlyArray<string>) =>
+  parts.map((part) => `echo ${Buffer.from(part, "latin1").toString("base64")} | base64 -d`).join("; sleep 0.05; ")
+
+const linesOf = (command: string, options?: Parameters<typeof runCommand>[1]) =>
+  Effect.map(runCommand(command, options), ({ lines }) => lines)
+
+describe("A line", () => {
+  const cases: ReadonlyArray<readonly [what: string, command: string, lines: ReadonlyArray<string>]> = [
+    ["has no end", printing("one\n\ntwo\r\nthree"), ["one", "", "two", "three"]],
+    ["is one, although it came in parts", printing("on", "e\nt", "wo\r", "\n"), ["one", "two"]],
+    ["of a progress bar is its last version", printing("10%\r50%\r", "100%\ndone\n"), ["100%", "done"]],
+    ["of a progress bar that erases is its last version", printing("10%\x1b[2K\x1b[1G100%\n"), ["100%"]],
+    ["has no colors", printing("\x1b[1;31mred\x1b[0m \x1b[38;5;9mtoo\x1b[m\n"), ["red too"]],
+    [
+      "has no links, titles and time stamps",
+      printing("\x1b]8;;http://x\x1b\\a\x1b]0;t\x07b\x1b_bk;t=1\x07c\n"),
+      ["abc"]
+    ],
+    ["has no control characters but tabs", printing("a\x00b\x08c\td\x7f\n"), ["abc\td"]],
+    [
+      "keeps characters whose bytes came apart",
+      printing("gr\xc3", "\xbc\xc3\x9fe \xf0\x9f", "\x91\x8d\n"),
+      ["grüße 👍"]
+    ],
+    ["shows where bytes are no text", printing("a\xffb\n"), ["a\ufffdb"]]
+  ]
+  for (const [what, command, lines] of cases) {
+    it.live(what, () => Effect.map(linesOf(command), (seen) => assert.deepStrictEqual(seen, lines)))
+  }
+
+  it.live("that is long is cut, and shows it", () =>
+    Effect.gen(function* () {
+      const [line = "", next] = yield* linesOf(`head -c 1000000 /dev/zero | tr '\\0' x; echo; echo next`)
+      assert.strictEqual(line, `${"x".repeat(JobOutput.maxLineLength - 1)}…`)
+      assert.strictEqual(next, "next")
+    })
+  )
+
+  it.live("tells whose it is, from where and when it came", () =>
+    Effect.gen(function* () {
+      const { lines, run } = yield* commandRunner()
+      const context = jobWith("echo out; sleep 0.1; echo err >&2")
+      const reader = yield* lines.pipe(Stream.take(2), Stream.runCollect, Effect.forkChild({ startImmediately: true }))
+      yield* run(context)
+      const [out, err] = yield* Fiber.join(reader)
+      assert.deepStrictEqual([out?.jobUuid, out?.channel, out?.text], [context.job.id, "stdout", "out"])
+      assert.deepStrictEqual([err?.jobUuid, err?.channel, err?.text], [context.job.id, "stderr", "err"])
+      assert.isTrue(out !== undefined && err !== undefined && out.time.epochMilliseconds <= err.time.epochMilliseconds)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("A secret", () => {
+  const env = { MY_PASSWORD: "open sesame", MY_TOKEN: "short", PLAIN: "nothing to hide" }
+
+  it.live("in a variable with the name of one is hidden, a short one is not", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf('echo "<$MY_PASSWORD> <$MY_TOKEN> <$PLAIN>"', { env })
+      assert.deepStrictEqual(lines, ["<[REDACTED]> <short> <nothing to hide>"])
+    })
+  )
+
+  it.live("in a variable that its user names is hidden", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf('echo "<$MY_PASSWORD> <$PLAIN>"', { env, redactedVars: ["PL*N"] })
+      assert.deepStrictEqual(lines, ["<open sesame> <[REDACTED]>"])
+    })
+  )
+
+  it.live("that its user gives is hidden, even if it is short", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf("echo a x+y b", { secrets: [Redacted.make("x+y")] })
+      assert.deepStrictEqual(lines, ["a [REDACTED] b"])
+    })
+  )
+
+  it.live("is hidden although it came in parts, or in colors", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf(printing("<open", " ses", "ame>\n<op\x1b[1men sesame>\n"), { env })
+      assert.deepStrictEqual(lines, ["<[REDACTED]>", "<[REDACTED]>"])
+    })
+  )
+
+  it.live("of several lines is hidden line by line", () =>
+    Effect.gen(function* () {
+      const key = "-----BEGIN-----\nfirst line\nsecond line\n-----END-----\n"
+      const lines = yield* linesOf('echo "$DEPLOY_PRIVATE_KEY"; echo that was it', { env: { DEPLOY_PRIVATE_KEY: key } })
+      assert.deepStrictEqual(lines, [...Array.from({ length: 4 }, () => "[REDACTED]"), "", "that was it"])
+    })
+  )
+
+  for (const width of [JobOutput.maxLineLength - 5, 65_536 - 5]) {
+    it.live(`is hidden where a line is cut in it, after ${width} characters`, () =>
+      Effect.gen(function* () {
+        const command = `head -c ${width} /dev/zero | tr '\\0' '${width < 10_000 ? "x" : "\\r"}'; echo "$MY_PASSWORD"`
+        const lines = yield* linesOf(command, { env })
+        assert.notInclude(lines.join(""), "open")
+      })
+    )
+  }
+
+  it.live("is not in the detail of its job, and not in its file", () =>
+    Effect.gen(function* () {
+      const logDirectory = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "job-output-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+      )
+      const { detail, jobUuid } = yield* runCommand('echo "it is $MY_PASSWORD"', { env, logDirectory })
+      assert.isTrue(detail.endsWith("\n\nit is [REDACTED]"), detail)
+      assert.strictEqual(readFileSync(join(logDirectory, `${jobUuid}.log`), "utf8"), "it is [REDACTED]\n")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("A reader", () => {
+  it.live("that is slow holds up no job, and misses the oldest lines", () =>
+    Effect.gen(function* () {
+      const { lines, run } = yield* commandRunner()
+      const mayGoOn = yield* Deferred.make<void>()
+      const seen: Array<string> = []
+      const reader = yield* lines.pipe(
+        Stream.tap(({ text }) => Effect.as(Deferred.await(mayGoOn), seen.push(text))),
+        Stream.takeUntil(({ text }) => text === "20000"),
+        Stream.runDrain,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* run(jobWith("seq 20000"))
+      yield* Deferred.succeed(mayGoOn, undefined)
+      yield* Fiber.join(reader)
+      assert.isBelow(seen.length, 20_000)
+      assert.isAtLeast(seen.length, JobOutput.maxWaitingLines)
+      assert.deepStrictEqual(seen.slice(-2), ["19999", "20000"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("comes to an end with the runner", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { lines } = yield* Scope.provide(commandRunner(), scope)
+      const reader = yield* Stream.runDrain(lines).pipe(Effect.forkChild({ startImmediately: true }))
+      yield* Scope.close(scope, Exit.void)
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(reader)))
+    })
+  )
+})
+
+describe("The last lines", () => {
+  it.live("of a job are there while it runs and afterwards; those of the oldest jobs are forgotten", () =>
+    Effect.gen(function* () {
+      const { run, tail } = yield* commandRunner({ shell: ["/bin/sh", "-c"] })
+      const jobs = Array.from({ length: JobOutput.maxEndedJobs + 1 }, (_, index) => jobWith(`echo ${index}`))
+      const [first, ...others] = jobs
+      assert.isEmpty(yield* tail(first?.job.id ?? ""))
+      yield* Effect.forEach(jobs.slice(0, 1), run)
+      assert.deepStrictEqual(yield* tail(first?.job.id ?? ""), ["0"])
+      yield* Effect.forEach(others, run, { concurrency: 8 })
+      assert.isEmpty(yield* tail(first?.job.id ?? ""))
+      assert.deepStrictEqual(yield* tail(others[0]?.job.id ?? ""), ["1"])
+    }).pipe(Effect.scoped)
+  )
+})
