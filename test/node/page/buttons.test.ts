@@ -1,0 +1,148 @@
+import { assert, layer } from "@effect/vitest"
+import { StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
+import { Effect, Layer } from "effect"
+import { Browser, click, control, fill, sees, type Visit, visit } from "../../support/browser.ts"
+
+const emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())
+
+/** A stack, with jobs of which it has reserved the first. */
+const prepared = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  const client = yield* StacksClient.StacksClient
+  yield* emulator.addJobs([
+    { id: "first", queueKey: "linux", command: "make test", env: { CI: "true" }, step: { key: "unit" } },
+    { id: "second", queueKey: "linux", command: "make build" },
+    { id: "third", queueKey: "mac", command: "make docs" }
+  ])
+  yield* client.registerStack({ key: "s", type: "custom", queueKey: "linux" })
+  yield* client.batchReserveJobs({ stackKey: "s", jobUuids: ["first"] })
+  return { emulator, client }
+})
+
+const jobNames = ({ page }: Visit) => Effect.promise(() => page.locator("#jobs .name").allTextContents())
+
+const stateOf = (emulator: StacksEmulator.Service, id: string) =>
+  Effect.map(emulator.jobs, (jobs) => jobs.find((job) => job.id === id)?.state)
+
+layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) => {
+  it.effect("adds jobs", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const seen = yield* visit()
+      yield* click(seen, "button", "Add jobs…")
+      yield* fill(seen, "combobox", "Queue", "linux")
+      yield* fill(seen, "spinbutton", "How many", "3")
+      yield* fill(seen, "textbox", "Command", "make test\nmake docs")
+      yield* fill(seen, "textbox", "Environment", "not a variable")
+      yield* fill(seen, "spinbutton", "Priority", "-2")
+      yield* click(seen, "button", "Add")
+      yield* sees(seen, "Not NAME=value: not a variable")
+      yield* fill(seen, "textbox", "Environment", "CI=true\n\nURL=http://x/?a=b")
+      yield* click(seen, "button", "Add")
+      yield* sees(seen, "3 jobs added to queue linux.")
+      const jobs = yield* emulator.jobs
+      assert.lengthOf(jobs, 3)
+      assert.deepInclude(jobs[0], {
+        queueKey: "linux",
+        command: "make test\nmake docs",
+        env: { CI: "true", URL: "http://x/?a=b" },
+        priority: -2
+      })
+      yield* sees(seen, "3 scheduled")
+      assert.deepStrictEqual(yield* jobNames(seen), ["make test", "make test", "make test"])
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("tells what the emulator refuses", () =>
+    Effect.gen(function* () {
+      const seen = yield* visit()
+      yield* click(seen, "button", "Add jobs…")
+      yield* fill(seen, "combobox", "Queue", "windows")
+      yield* click(seen, "button", "Add")
+      yield* sees(seen, "there is no queue windows")
+      yield* click(seen, "button", "Cancel")
+      assert.isFalse(yield* Effect.promise(() => control(seen, "dialog", "Add jobs").isVisible()))
+      assert.deepStrictEqual(yield* (yield* StacksEmulator.StacksEmulator).jobs, [])
+    }).pipe(Effect.provide(NodeStacksEmulator.layer({ queues: ["linux"] })))
+  )
+
+  it.effect("pauses and resumes a queue, and forgets a stack", () =>
+    Effect.gen(function* () {
+      const { emulator } = yield* prepared
+      const paused = Effect.map(emulator.queues, (queues) => queues.map(({ key, paused }) => `${key} ${paused}`))
+      const seen = yield* visit()
+      yield* click(seen, "button", "Pause queue linux")
+      yield* sees(seen, "Queue linux is paused.")
+      assert.deepStrictEqual(yield* paused, ["linux true", "mac false"])
+      yield* click(seen, "button", "Resume queue linux")
+      yield* sees(seen, "Queue linux is resumed.")
+      assert.deepStrictEqual(yield* paused, ["linux false", "mac false"])
+      yield* click(seen, "button", "Forget stack s")
+      yield* sees(seen, "Stack s is forgotten.")
+      assert.deepStrictEqual(yield* emulator.stacks, [])
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("shows a job's details, and cancels it", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* prepared
+      yield* client.createStackNotification({ stackKey: "s", jobUuid: "first", detail: "Pod is starting" })
+      const seen = yield* visit()
+      yield* click(seen, "button", "unit")
+      const details = control(seen, "dialog", "unit")
+      const text = yield* Effect.promise(() => details.textContent())
+      for (const part of ["Statereserved", "Queuelinux", "by s", "make test", "CItrue", "Pod is starting"]) {
+        assert.include(text ?? "", part)
+      }
+      yield* Effect.promise(() => details.getByRole("button", { name: "Cancel job" }).click())
+      yield* Effect.promise(() => details.getByText("Canceled.").waitFor())
+      assert.strictEqual(yield* stateOf(emulator, "first"), "canceled")
+      yield* Effect.promise(() => details.getByText("canceled", { exact: true }).waitFor())
+      yield* Effect.promise(() => details.getByRole("button", { name: "Cancel job" }).waitFor({ state: "hidden" }))
+      yield* Effect.promise(() => details.getByRole("button", { name: "Close" }).click())
+      yield* Effect.promise(() => details.waitFor({ state: "hidden" }))
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("injects faults and clears them", () =>
+    Effect.gen(function* () {
+      const { client, emulator } = yield* prepared
+      const seen = yield* visit()
+      const inject = Effect.fnUntraced(function* (kind: string, fields: Readonly<Record<string, string>>) {
+        yield* click(seen, "button", "Inject…")
+        yield* Effect.promise(() => control(seen, "combobox", "What happens").selectOption({ label: kind }))
+        for (const [name, value] of Object.entries(fields)) {
+          if (name === "To which requests") {
+            yield* Effect.promise(() => control(seen, "combobox", name).selectOption(value))
+          } else yield* fill(seen, "spinbutton", name, value)
+        }
+        yield* click(seen, "button", "Inject")
+        yield* Effect.promise(() => control(seen, "dialog", "Inject a fault").waitFor({ state: "hidden" }))
+      })
+      yield* inject("An error status", { Status: "418", "How often": "1", "To which requests": "getJob" })
+      yield* sees(seen, "Fault Status is in force.")
+      yield* inject("No answer for a while", {
+        "For how many seconds": "0.5",
+        "How often": "",
+        "Probability in %": "25"
+      })
+      yield* sees(seen, "getJob, 0.5 s, probability 25 %")
+      assert.deepInclude((yield* emulator.faults)[0], { _tag: "Status", status: 418, times: 1, operations: ["getJob"] })
+      assert.deepInclude((yield* emulator.faults)[1], { _tag: "Stall", rate: 0.25 })
+
+      const error = yield* Effect.flip(client.getJob({ stackKey: "s", jobUuid: "first" }))
+      assert.include(error.message, "418")
+      yield* Effect.promise(() => seen.page.getByRole("row", { name: /getJob 418 Status/ }).waitFor())
+
+      yield* click(seen, "button", "Clear all")
+      yield* sees(seen, "None: every request is answered as it should be.")
+      assert.deepStrictEqual(yield* emulator.faults, [])
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+})
