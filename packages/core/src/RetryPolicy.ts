@@ -28,7 +28,8 @@ import * as Layer from "effect/Layer"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { endpointOf, type Operation } from "./StacksApi.ts"
+import { endpointOf } from "./internal/schema/declaration.ts"
+import type { Operation } from "./StacksApi.ts"
 import type { StacksError } from "./StacksError.ts"
 
 /**
@@ -151,7 +152,7 @@ export const maxAttempts: {
 export const maxElapsed: {
   (duration: Duration.Input): (self: Policy) => Policy
   (self: Policy, duration: Duration.Input): Policy
-} = dual(2, (self: Policy, duration: Duration.Input): Policy => {
+} = /*#__PURE__*/ dual(2, (self: Policy, duration: Duration.Input): Policy => {
   const maxMillis = Duration.toMillis(Duration.fromInputUnsafe(duration))
   return mapSchedule(self, (schedule) =>
     Schedule.fromStep(
@@ -206,7 +207,7 @@ export const honorRetryAfter: {
 export const withBudget: {
   (options?: BudgetOptions): (self: Policy) => Policy
   (self: Policy, options?: BudgetOptions): Policy
-} = dual(
+} = /*#__PURE__*/ dual(
   (args) => isPolicy(args[0]),
   (self: Policy, options?: BudgetOptions): Policy => {
     const capacity = options?.capacity ?? 100
@@ -292,7 +293,7 @@ export const layer = (policy: Policy): Layer.Layer<never> => Layer.succeed(Retry
  * @since 0.1.0
  * @category layers
  */
-export const layerNone: Layer.Layer<never> = layer(none)
+export const layerNone: Layer.Layer<never> = /*#__PURE__*/ layer(none)
 
 /**
  * Uses a policy for each operation that is named, and leaves the others to the layer below.

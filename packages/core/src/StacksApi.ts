@@ -1,6 +1,6 @@
 /**
  * The Stacks API, declared once: the client, the emulator and the OpenAPI document are all made from this declaration. A new
- * endpoint, or a new field, is added here and in `StacksSchema` and nowhere else.
+ * endpoint is added to its data, in `internal/schema/declaration.ts`, a new field to `StacksSchema`, and nowhere else.
  *
  * @since 0.1.0
  */
@@ -10,7 +10,8 @@ import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
-import type * as Types from "effect/Types"
+import * as Schema from "effect/Schema"
+import * as Declaration from "./internal/schema/declaration.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
 /**
@@ -19,14 +20,7 @@ import * as StacksSchema from "./StacksSchema.ts"
  * @since 0.1.0
  * @category rate limits
  */
-export type RateLimitScope =
-  | "list-scheduled-jobs"
-  | "batch-reserve"
-  | "show-job"
-  | "batch-load-job-states"
-  | "finish-job"
-  | "stack-notification"
-  | "default"
+export type RateLimitScope = Declaration.RateLimitScope
 
 /**
  * How often one stack may call an endpoint: at most `limit` requests in any one second, counted under `scope`.
@@ -59,6 +53,28 @@ const errors = [
   StacksSchema.ErrorBody.pipe(HttpApiSchema.status(503))
 ] as const
 
+const {
+  registerStack,
+  deregisterStack,
+  listScheduledJobs,
+  batchReserveJobs,
+  getJob,
+  getJobStates,
+  finishJob,
+  createStackNotifications,
+  issueJobAcquisitionTokens
+} = Declaration.declarations
+
+/** A success with each of its statuses. */
+const success = <const S extends Schema.Top>(schema: S, statuses: ReadonlyArray<number>) =>
+  statuses.map((status) => schema.pipe(HttpApiSchema.status(status)))
+
+const annotations = ({ isSensitive, limit }: Declaration.Declaration, description: string) =>
+  Context.make(Limit, limit).pipe(
+    Context.add(OpenApi.Description, description),
+    Context.add(Sensitive, isSensitive ?? false)
+  )
+
 /**
  * Every endpoint of the Stacks API. Paths are relative to the base URL, which ends in `/v3`.
  *
@@ -69,80 +85,70 @@ export class StacksApi extends HttpApi.make("StacksApi")
   .add(
     HttpApiGroup.make("stacks", { topLevel: true })
       .add(
-        HttpApiEndpoint.post("registerStack", "/stacks/register", {
-          payload: StacksSchema.RegisterStackPayload,
-          success: [
-            StacksSchema.RegisteredStack.pipe(HttpApiSchema.status(200)),
-            StacksSchema.RegisteredStack.pipe(HttpApiSchema.status(201))
-          ],
+        HttpApiEndpoint.make(registerStack.method)("registerStack", registerStack.path, {
+          ...registerStack,
+          success: success(registerStack.success, registerStack.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "default", limit: 10 })
-          .annotate(OpenApi.Description, "Registers a stack, or updates it: registering a key again is safe."),
-        HttpApiEndpoint.post("deregisterStack", "/stacks/:stackKey/deregister", {
-          params: StacksSchema.StackParams,
-          success: HttpApiSchema.NoContent,
+        }).annotateMerge(
+          annotations(registerStack, "Registers a stack, or updates it: registering a key again is safe.")
+        ),
+        HttpApiEndpoint.make(deregisterStack.method)("deregisterStack", deregisterStack.path, {
+          ...deregisterStack,
+          success: success(Schema.Void, deregisterStack.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "default", limit: 10 })
-          .annotate(OpenApi.Description, "Tells the service that a stack leaves cleanly."),
-        HttpApiEndpoint.get("listScheduledJobs", "/stacks/:stackKey/scheduled-jobs", {
-          params: StacksSchema.StackParams,
-          query: StacksSchema.ListScheduledJobsQuery,
-          success: StacksSchema.ScheduledJobsPage,
+        }).annotateMerge(annotations(deregisterStack, "Tells the service that a stack leaves cleanly.")),
+        HttpApiEndpoint.make(listScheduledJobs.method)("listScheduledJobs", listScheduledJobs.path, {
+          ...listScheduledJobs,
+          success: success(listScheduledJobs.success, listScheduledJobs.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "list-scheduled-jobs", limit: 10 })
-          .annotate(OpenApi.Description, "Lists one page of a queue's scheduled jobs, the oldest first."),
-        HttpApiEndpoint.put("batchReserveJobs", "/stacks/:stackKey/scheduled-jobs/batch-reserve", {
-          params: StacksSchema.StackParams,
-          payload: StacksSchema.BatchReserveJobsPayload,
-          success: StacksSchema.BatchReserveJobsResult,
+        }).annotateMerge(
+          annotations(listScheduledJobs, "Lists one page of a queue's scheduled jobs, the oldest first.")
+        ),
+        HttpApiEndpoint.make(batchReserveJobs.method)("batchReserveJobs", batchReserveJobs.path, {
+          ...batchReserveJobs,
+          success: success(batchReserveJobs.success, batchReserveJobs.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "batch-reserve", limit: 10 })
-          .annotate(OpenApi.Description, "Reserves jobs for a stack, or extends its reservations."),
-        HttpApiEndpoint.get("getJob", "/stacks/:stackKey/jobs/:jobUuid", {
-          params: StacksSchema.JobParams,
-          success: StacksSchema.JobDetails,
+        }).annotateMerge(annotations(batchReserveJobs, "Reserves jobs for a stack, or extends its reservations.")),
+        HttpApiEndpoint.make(getJob.method)("getJob", getJob.path, {
+          ...getJob,
+          success: success(getJob.success, getJob.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "show-job", limit: 1000 })
-          .annotate(OpenApi.Description, "Gives the environment and the command of a job."),
-        HttpApiEndpoint.post("getJobStates", "/stacks/:stackKey/jobs/get-states", {
-          params: StacksSchema.StackParams,
-          payload: StacksSchema.GetJobStatesPayload,
-          success: StacksSchema.JobStatesResult,
+        }).annotateMerge(annotations(getJob, "Gives the environment and the command of a job.")),
+        HttpApiEndpoint.make(getJobStates.method)("getJobStates", getJobStates.path, {
+          ...getJobStates,
+          success: success(getJobStates.success, getJobStates.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "batch-load-job-states", limit: 20 })
-          .annotate(OpenApi.Description, "Gives the states of jobs; unknown ids are missing from the answer."),
-        HttpApiEndpoint.post("finishJob", "/stacks/:stackKey/jobs/:jobUuid/finish", {
-          params: StacksSchema.JobParams,
-          payload: StacksSchema.FinishJobPayload,
-          success: HttpApiSchema.Empty(200),
+        }).annotateMerge(
+          annotations(getJobStates, "Gives the states of jobs; unknown ids are missing from the answer.")
+        ),
+        HttpApiEndpoint.make(finishJob.method)("finishJob", finishJob.path, {
+          ...finishJob,
+          success: success(Schema.Void, finishJob.statuses),
           error: errors
-        })
-          .annotate(Limit, { scope: "finish-job", limit: 100 })
-          .annotate(OpenApi.Description, "Finishes a job that no agent ran, at most once."),
-        HttpApiEndpoint.post("createStackNotifications", "/stacks/:stackKey/notifications", {
-          params: StacksSchema.StackParams,
-          payload: StacksSchema.CreateStackNotificationsPayload,
-          success: StacksSchema.CreateStackNotificationsResult,
-          error: errors
-        })
-          .annotate(Limit, { scope: "stack-notification", limit: 200 })
-          .annotate(OpenApi.Description, "Adds notifications to jobs; the valid ones are stored, the others reported."),
-        HttpApiEndpoint.post("issueJobAcquisitionTokens", "/stacks/:stackKey/job-acquisition-tokens", {
-          params: StacksSchema.StackParams,
-          payload: StacksSchema.IssueJobAcquisitionTokensPayload,
-          success: StacksSchema.IssueJobAcquisitionTokensResult.pipe(HttpApiSchema.status(201)),
-          error: errors
-        })
-          // Its limit is undocumented; this is the one of single-job lookups, corrected by the response headers.
-          .annotate(Limit, { scope: "show-job", limit: 1000 })
-          .annotate(Sensitive, true)
-          .annotate(OpenApi.Description, "Issues one acquisition token for each reserved job.")
+        }).annotateMerge(annotations(finishJob, "Finishes a job that no agent ran, at most once.")),
+        HttpApiEndpoint.make(createStackNotifications.method)(
+          "createStackNotifications",
+          createStackNotifications.path,
+          {
+            ...createStackNotifications,
+            success: success(createStackNotifications.success, createStackNotifications.statuses),
+            error: errors
+          }
+        ).annotateMerge(
+          annotations(
+            createStackNotifications,
+            "Adds notifications to jobs; the valid ones are stored, the others reported."
+          )
+        ),
+        HttpApiEndpoint.make(issueJobAcquisitionTokens.method)(
+          "issueJobAcquisitionTokens",
+          issueJobAcquisitionTokens.path,
+          {
+            ...issueJobAcquisitionTokens,
+            success: success(issueJobAcquisitionTokens.success, issueJobAcquisitionTokens.statuses),
+            error: errors
+          }
+        ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues one acquisition token for each reserved job."))
       )
       .annotate(OpenApi.Title, "stacks")
   )
@@ -159,11 +165,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
  * @since 0.1.0
  * @category models
  */
-export type Endpoint = keyof (typeof StacksApi)["groups"]["stacks"]["endpoints"]
-
-type Declared = (typeof StacksApi)["groups"]["stacks"]["endpoints"]
-
-type Part<T> = [T] extends [never] ? unknown : T
+export type Endpoint = Declaration.Endpoint
 
 /**
  * What an endpoint takes: its path parameters, query and body as one flat object.
@@ -171,11 +173,7 @@ type Part<T> = [T] extends [never] ? unknown : T
  * @since 0.1.0
  * @category models
  */
-export type Request<E extends Endpoint> = Types.Simplify<
-  Part<HttpApiEndpoint.Params<Declared[E]>["Type"]> &
-    Part<HttpApiEndpoint.Query<Declared[E]>["Type"]> &
-    Part<HttpApiEndpoint.Payload<Declared[E]>["Type"]>
->
+export type Request<E extends Endpoint> = Declaration.Request<E>
 
 /**
  * What an endpoint answers.
@@ -183,7 +181,7 @@ export type Request<E extends Endpoint> = Types.Simplify<
  * @since 0.1.0
  * @category models
  */
-export type Success<E extends Endpoint> = HttpApiEndpoint.Success<Declared[E]>["Type"]
+export type Success<E extends Endpoint> = Declaration.Success<E>
 
 /**
  * The name of a method of the client: an endpoint, or one of the two methods that are built on another one's endpoint
@@ -192,7 +190,7 @@ export type Success<E extends Endpoint> = HttpApiEndpoint.Success<Declared[E]>["
  * @since 0.1.0
  * @category models
  */
-export type Operation = Endpoint | "failJob" | "createStackNotification"
+export type Operation = Declaration.Operation
 
 /**
  * The endpoint that an operation calls.
@@ -200,9 +198,4 @@ export type Operation = Endpoint | "failJob" | "createStackNotification"
  * @since 0.1.0
  * @category models
  */
-export const endpointOf = (operation: Operation): Endpoint =>
-  operation === "failJob"
-    ? "finishJob"
-    : operation === "createStackNotification"
-      ? "createStackNotifications"
-      : operation
+export const endpointOf: (operation: Operation) => Endpoint = Declaration.endpointOf

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
+import { settings } from "./internal/client/environment.ts"
 import { setLimiterOf } from "./internal/client/limiterOf.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
@@ -387,17 +388,6 @@ const isCropped = (detail: string) =>
 export const layer = (options: Options): Layer.Layer<StacksClient, never, HttpClient.HttpClient> =>
   Layer.effect(StacksClient, make(options))
 
-const clusterToken = Config.Redacted("BUILDKITE_CLUSTER_TOKEN")
-
-const fromConfig = Config.all({
-  token: clusterToken.pipe(
-    Config.orElse(() => Config.Redacted("BUILDKITE_AGENT_TOKEN")),
-    // With neither, the error names the variable that should be set.
-    Config.orElse(() => clusterToken)
-  ),
-  baseUrl: Config.URL("BUILDKITE_AGENT_ENDPOINT").pipe(Config.withDefault(new URL(DefaultBaseUrl)))
-})
-
 /**
  * Like {@link layerConfig}, with more options.
  *
@@ -409,7 +399,7 @@ export const layerConfigWith = (
 ): Layer.Layer<StacksClient, Config.ConfigError, HttpClient.HttpClient> =>
   Layer.effect(
     StacksClient,
-    Effect.flatMap(fromConfig, (config) => make({ ...options, ...config }))
+    Effect.flatMap(settings, (config) => make({ ...options, ...config }))
   )
 
 /**

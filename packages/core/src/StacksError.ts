@@ -364,7 +364,9 @@ interface RejectedProps {
  * @since 0.1.0
  * @category errors
  */
-export class CursorStalled extends Data.TaggedError("CursorStalled")<StalledProps & { readonly message: string }> {
+export class CursorStalled extends /*#__PURE__*/ Data.TaggedError("CursorStalled")<
+  StalledProps & { readonly message: string }
+> {
   readonly operation = "listScheduledJobs"
   readonly isRetryable = false
 

@@ -754,7 +754,7 @@ export interface IssueJobAcquisitionTokensResult {
  * @since 0.1.0
  * @category errors
  */
-export const ErrorBody = Schema.Struct({ message: Schema.String })
+export const ErrorBody = /*#__PURE__*/ Schema.Struct({ message: Schema.String })
 
 /**
  * The body of a 429: which limit was hit, how high it is, how many requests were counted, and in how many seconds it resets.
@@ -762,7 +762,7 @@ export const ErrorBody = Schema.Struct({ message: Schema.String })
  * @since 0.1.0
  * @category errors
  */
-export const RateLimitedBody = Schema.Struct({
+export const RateLimitedBody = /*#__PURE__*/ Schema.Struct({
   message: Schema.String,
   scope: Schema.String,
   limit: Schema.Finite,

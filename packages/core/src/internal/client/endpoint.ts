@@ -2,12 +2,9 @@
  * An endpoint of the declaration, made ready to be called: how a request becomes a URL and a body, and how a body becomes a
  * value. Everything that can be computed once is computed here.
  */
-import * as Context from "effect/Context"
-import * as HttpApi from "effect/http-api/HttpApi"
-import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Endpoint, type Request, Sensitive, StacksApi, type Success } from "../../StacksApi.ts"
+import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../schema/declaration.ts"
 import { makeDecoder, withoutServices } from "../schema/decoder.ts"
 
 /** What to send. */
@@ -52,7 +49,7 @@ const compilePath = (template: string) => {
   }
 }
 
-const queryString = (query: Readonly<Record<string, string>>) => {
+const queryString = (query: Readonly<Record<string, string | number>>) => {
   let text = ""
   for (const [name, value] of Object.entries(query)) {
     text += `${text === "" ? "?" : "&"}${encodeURIComponent(name)}=${encodeURIComponent(value)}`
@@ -60,18 +57,17 @@ const queryString = (query: Readonly<Record<string, string>>) => {
   return text
 }
 
-const compile = (endpoint: HttpApiEndpoint.Top): CompiledEndpoint<unknown> => {
-  const [success] = endpoint.success
-  const payload = endpoint.payload.values().next().value?.schemas[0]
-  const encodeParams = encoder(endpoint.params)
-  const encodeQuery = encoder(endpoint.query)
+const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unknown> => {
+  const { isSensitive, method, params, path, payload, query, success } = declaration
+  const encodeParams = encoder(params)
+  const encodeQuery = encoder(query)
   const encodePayload = encoder(payload)
-  const toPath = compilePath(endpoint.path)
+  const toPath = compilePath(path)
   return {
-    name: endpoint.identifier as Endpoint,
-    method: endpoint.method,
-    pathTemplate: endpoint.path,
-    isSensitive: Context.get(endpoint.annotations, Sensitive),
+    name,
+    method,
+    pathTemplate: path,
+    isSensitive: isSensitive ?? false,
     encode: (request) => {
       const params = encodeParams === undefined ? Result.succeed({}) : encodeParams(request)
       if (Result.isFailure(params)) return Result.fail(params.failure)
@@ -79,7 +75,7 @@ const compile = (endpoint: HttpApiEndpoint.Top): CompiledEndpoint<unknown> => {
       if (encodeQuery !== undefined) {
         const query = encodeQuery(request)
         if (Result.isFailure(query)) return Result.fail(query.failure)
-        path += queryString(query.success as Readonly<Record<string, string>>)
+        path += queryString(query.success as Readonly<Record<string, string | number>>)
       }
       if (encodePayload === undefined) return Result.succeed({ path, body: undefined })
       const body = encodePayload(request)
@@ -88,23 +84,14 @@ const compile = (endpoint: HttpApiEndpoint.Top): CompiledEndpoint<unknown> => {
         : Result.succeed({ path, body: JSON.stringify(body.success) })
     },
     success:
-      success === undefined || success.ast._tag === "Void"
-        ? { _tag: "Constant", value: undefined }
-        : { _tag: "Json", decode: makeDecoder(success) }
+      success === undefined ? { _tag: "Constant", value: undefined } : { _tag: "Json", decode: makeDecoder(success) }
   }
 }
 
 type Endpoints = { readonly [E in Endpoint]: CompiledEndpoint<Request<E>, Success<E>> }
 
 /** Every endpoint of the declaration. */
-export const endpoints: Endpoints = (() => {
-  const compiled: Record<string, CompiledEndpoint<unknown>> = {}
-  HttpApi.reflect(StacksApi, {
-    onGroup() {},
-    onEndpoint({ endpoint }) {
-      compiled[endpoint.identifier] = compile(endpoint)
-    }
-  })
-  // Reflection forgets the types that the declaration has.
-  return compiled as Endpoints
-})()
+export const endpoints = Object.fromEntries(
+  Object.entries(declarations).map(([name, declaration]) => [name, compile(name as Endpoint, declaration)])
+  // The names were only lost on the way.
+) as Endpoints
