@@ -168,8 +168,8 @@ describe("A stack whose jobs are run by agents", () => {
       yield* gone
       const started = performance.now()
       yield* until(() => processesWith(mark).length === 0)
-      // One second for the job of a canceled agent, and thirteen.
-      assert.isBelow(performance.now() - started, 14_000)
+      // One second for the job of a canceled agent, and fifteen.
+      assert.isBelow(performance.now() - started, 16_000)
       yield* until(() => guardian === undefined || !isAlive(guardian.pid))
     }).pipe(Effect.scoped, Effect.provide(service))
   )

@@ -77,6 +77,13 @@ describe("A secret", () => {
     })
   )
 
+  it.live("that looks like a token of Buildkite is hidden, wherever it comes from", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf("echo a bkct_0123456789 b bkaat_AbCdEf123456,", { redactedVars: [] })
+      assert.deepStrictEqual(lines, ["a [REDACTED] b [REDACTED],"])
+    })
+  )
+
   it.live("that its user gives is hidden, even if it is short", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf("echo a x+y b", { secrets: [Redacted.make("x+y")] })

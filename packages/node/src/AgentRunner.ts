@@ -21,12 +21,12 @@
  * | 1 s | SIGTERM | cancels its job, which has `cancelGracePeriod` to end |
  * | `cancelGracePeriod` + 10 s | SIGKILL, with all that came from it | |
  *
- * If this process itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 13
+ * If this process itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 15
  * seconds later. What an agent left running as it ended is stopped too: SIGTERM, 2 seconds later SIGKILL.
  *
  * **Gotchas**
  *
- * Everywhere but on Linux, what a killed agent leaves in other process groups, as all of its jobs are, is not found and goes on; on
+ * For Linux and macOS. Everywhere but on Linux, what a killed agent leaves in other process groups, as all of its jobs are, is not found and goes on; on
  * Linux, only what also drops its environment. In a container, start this process under an init (`docker run --init`),
  * which takes note of orphans' ends.
  *
@@ -64,9 +64,11 @@ import * as Redacted from "effect/Redacted"
 import { describe, withLastLines } from "./internal/process/endings.ts"
 import * as Environment from "./internal/process/environment.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
+import { Lines } from "./internal/process/lines.ts"
 import { ensureWritable, findProgram } from "./internal/process/needs.ts"
 import * as Processes from "./internal/process/run.ts"
 import * as Slots from "./internal/process/slots.ts"
+import { gracePeriod } from "./internal/process/stopPlan.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -91,7 +93,7 @@ export interface Options extends JobOutput.Options {
   readonly tags?: ReadonlyArray<string> | undefined
   /** Whether an agent ends with the exit status of its job. Default false. */
   readonly reflectExitStatus?: boolean | undefined
-  /** How long a canceled job has to end. Default 10 seconds. */
+  /** How long a canceled job has to end. Default 10 seconds, at most 7 days; version 3 counts whole seconds. */
   readonly cancelGracePeriod?: Duration.Input | undefined
   /** The signal that an agent sends to a canceled job. Default `SIGTERM`. */
   readonly cancelSignal?: string | undefined
@@ -153,7 +155,7 @@ const farewell = Duration.seconds(10)
 const make = Effect.fnUntraced(function* (options: Options) {
   const fileSystem = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const cancelGracePeriod = Duration.fromInputUnsafe(options.cancelGracePeriod ?? "10 seconds")
+  const cancelGracePeriod = gracePeriod(options.cancelGracePeriod)
   const endpoint = options.endpoint ?? (yield* configuredEndpoint)
   const base = Environment.minimal(options.env)
   const processes = yield* Processes.make({ again: secondSignal, killAfter: Duration.sum(cancelGracePeriod, farewell) })
@@ -305,18 +307,19 @@ const check = Effect.fnUntraced(function* (
     })
   const program = yield* Effect.mapError(findProgram(agentPath, base["PATH"] ?? ""), ({ reason }) => unusable(reason))
   const whole = yield* folder("buildPath", buildPath)
+  const printed = new Lines()
+  const lines: Array<string> = []
   const { ended, isTimedOut } = yield* Effect.mapError(
     processes.run(
       { program, args: ["--version"], directory: whole, environment: base, timeout: Duration.seconds(10) },
-      () => Effect.void
+      (_, bytes) => Effect.sync(() => void lines.push(...printed.push(bytes).map(({ text }) => text)))
     ),
     ({ code }) => unusable(`the system does not start it (${code})`)
   )
   // The status of a shell, or of a loader, that has not found what to run.
   if (isTimedOut || ended._tag === "Killed" || ended.status === 126 || ended.status === 127) {
-    return yield* unusable(
-      `\`--version\` ${isTimedOut ? "takes more than 10 seconds" : `ended with ${describe(ended)}`}`
-    )
+    const end = isTimedOut ? "takes more than 10 seconds" : `ended with ${describe(ended)}`
+    return yield* unusable([`\`--version\` ${end}`, ...lines.slice(-1)].join(": "))
   }
   return {
     program,

@@ -12,11 +12,11 @@
  * 128 and the signal's number. What the command left running is stopped: SIGTERM, 2 seconds later SIGKILL.
  *
  * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all that came from it. If this process
- * itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 3 seconds later.
+ * itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later.
  *
  * **Gotchas**
  *
- * It isolates nothing. A command runs as this process's user: it can read that user's files, reach the network, signal other
+ * For Linux and macOS. It isolates nothing. A command runs as this process's user: it can read that user's files, reach the network, signal other
  * processes, and read what this process can. Run only commands that you trust. Everywhere but on Linux, a process that
  * leaves the command's process group (`setsid`, a daemon) is not found and goes on; on Linux, only one that drops its
  * environment too. In a container, start this process under an init (`docker run --init`), which takes note of orphans' ends.
@@ -42,6 +42,7 @@ import * as Environment from "./internal/process/environment.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
 import { ensureWritable, findProgram } from "./internal/process/needs.ts"
 import * as Processes from "./internal/process/run.ts"
+import { gracePeriod } from "./internal/process/stopPlan.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -101,7 +102,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const settings = yield* check(options, base["PATH"] ?? "")
   const outputs = yield* JobOutputs.make({ ...options, logDirectory: settings.logDirectory }, options.env ?? {})
   const processes = yield* Processes.make({
-    killAfter: Duration.fromInputUnsafe(options.cancelGracePeriod ?? "10 seconds")
+    killAfter: gracePeriod(options.cancelGracePeriod)
   })
   const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
 
@@ -158,12 +159,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
 })
 
 /** What jobs can rely on wherever they run. */
-const describeJob = ({ job, stackKey }: JobRunner.JobContext): Environment.Environment =>
+const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
   Record.filter(
     {
       CI: "true",
       BUILDKITE: "true",
-      BUILDKITE_STACK_KEY: stackKey,
       BUILDKITE_JOB_ID: job.id,
       BUILDKITE_PIPELINE_SLUG: job.pipeline.slug,
       BUILDKITE_PIPELINE_ID: job.pipeline.uuid,

@@ -57,7 +57,7 @@ export interface Service {
 export class JobOutput extends Context.Service<JobOutput, Service>()("@stacksapi/node/JobOutput") {}
 
 /**
- * What to hide in the output of jobs, and where to keep it.
+ * What to hide in the output of jobs, and where to keep it. Tokens of Buildkite are always hidden.
  *
  * @since 0.1.0
  * @category options

@@ -125,7 +125,7 @@ export const make = Effect.fnUntraced(function* (
 
 const shown = ({ isCut, text }: RawLine, { longest, redact }: Secrets.Redactor): string => {
   // Half of a secret may be at the end of a line that was cut.
-  const line = redact(isCut && longest > 0 ? text.slice(0, -longest) : text)
+  const line = redact(isCut ? text.slice(0, -longest) : text)
   return line.length > maxLineLength || isCut ? `${crop(line, maxLineLength - 1)}…` : line
 }
 

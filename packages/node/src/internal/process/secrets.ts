@@ -13,7 +13,13 @@ export interface Redactor {
 /** Shorter values of variables are everywhere in any text. */
 const minLength = 6
 
-/** Hides texts; of one with several lines, each line. */
+/** Tokens of Buildkite, by their looks: those of stacks, jobs, agents and people. */
+const token = "\\b(?:bkct|bkjat|bkaat|bkua)_\\w{8,}"
+
+/** Longer than any of them. */
+const maxTokenLength = 256
+
+/** Hides Buildkite's tokens, and some texts; of one with several lines, each line. */
 export const redactor = (secrets: ReadonlyArray<string>): Redactor => {
   const texts = new Set(
     secrets.flatMap((secret) =>
@@ -25,9 +31,11 @@ export const redactor = (secrets: ReadonlyArray<string>): Redactor => {
   )
   // The longest first: one may begin like another.
   const longestFirst = Array.from(texts).sort((a, b) => b.length - a.length)
-  if (longestFirst.length === 0) return { redact: (line) => line, longest: 0 }
-  const pattern = new globalThis.RegExp(longestFirst.map(RegExp.escape).join("|"), "g")
-  return { redact: (line) => line.replace(pattern, "[REDACTED]"), longest: longestFirst[0]?.length ?? 0 }
+  const pattern = new globalThis.RegExp([...longestFirst.map(RegExp.escape), token].join("|"), "g")
+  return {
+    redact: (line) => line.replace(pattern, "[REDACTED]"),
+    longest: Math.max(maxTokenLength, longestFirst[0]?.length ?? 0)
+  }
 }
 
 /** The values of variables whose names look as if they held secrets. */

@@ -1,5 +1,5 @@
 /** How a process is stopped. */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 
 /** SIGTERM, then what is planned, counted from that SIGTERM. */
 export interface StopPlan {
@@ -8,3 +8,7 @@ export interface StopPlan {
   /** When SIGKILL goes out, to all that is left. */
   readonly killAfter: Duration.Duration
 }
+
+/** A time that a user gives, 10 seconds by default; longer than people wait, and numbers of programs end. */
+export const gracePeriod = (input: Duration.Input | undefined): Duration.Duration =>
+  Duration.min(Duration.fromInputUnsafe(input ?? "10 seconds"), Duration.days(7))
