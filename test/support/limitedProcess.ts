@@ -1,4 +1,4 @@
-/** A process that lists jobs as often as it may, by a limit that it shares with others. */
+/** A process that lists jobs as often as it may, by a limit that it shares with others. It starts when it is told to. */
 import { RetryPolicy, StacksClient } from "@stacksapi/core"
 import { NodeStacksClient } from "@stacksapi/node"
 import * as RedisRateLimit from "@stacksapi/node/RedisRateLimit"
@@ -11,9 +11,18 @@ const client = NodeStacksClient.layerConfig.pipe(
 )
 
 const program = Effect.gen(function* () {
-  const { listScheduledJobs } = yield* StacksClient.StacksClient
+  const { listScheduledJobs, registerStack } = yield* StacksClient.StacksClient
+  // Connects, and loads what is loaded at the first use.
+  yield* registerStack({ key: "s", type: "custom", queueKey: "q" })
+  yield* Effect.callback<void>((resume) => {
+    process.once("message", () => resume(Effect.void))
+    process.send?.("ready")
+  })
   const call = Effect.ignore(listScheduledJobs({ stackKey: "s", clusterQueueKey: "q" }))
-  yield* Effect.forEach(Array(5).fill(call), Effect.forever, { concurrency: "unbounded", discard: true })
+  yield* Effect.forEach(Array.from({ length: 5 }), () => Effect.forever(call), {
+    concurrency: "unbounded",
+    discard: true
+  })
 })
 
 // Its parent ends it.

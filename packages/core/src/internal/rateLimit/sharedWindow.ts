@@ -4,12 +4,12 @@
  * The store has no sliding window, but a token bucket, which is made to fit into one: `burst` tokens that are there at once
  * and one more every `interval` are never more than the limit within a second, even if requests come to the service up to
  * `slackMillis` closer to each other than they were granted. A request that took longer than that may have been counted among
- * later ones: another token is paid for it.
+ * later ones: another token is paid for it; and so for one that was a little late, where the service has none left.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillis, type SharedStore } from "./sharedStore.ts"
-import { SlidingWindow, type Slot } from "./slidingWindow.ts"
+import { type Report, SlidingWindow, type Slot } from "./slidingWindow.ts"
 
 /** By how much requests' ways to the service may differ at no cost. */
 const slackMillis = 75
@@ -33,12 +33,18 @@ interface Permit {
   readonly grantedAt: number
 }
 
+interface Trip {
+  readonly grantedAt: number
+  /** By how much it took longer than the fastest. */
+  lateness: number
+}
+
 export class SharedWindow extends SlidingWindow {
   readonly #key: string
   readonly #store: SharedStore
   /** In ascending order. One that is not used in time is lost. */
   #permits: ReadonlyArray<Permit> = []
-  readonly #grants = new WeakMap<Slot, number>()
+  readonly #trips = new WeakMap<Slot, Trip>()
   /** Tokens still to be paid for requests that came late. */
   #debt = 0
   readonly #fastest = new Fastest()
@@ -71,23 +77,34 @@ export class SharedWindow extends SlidingWindow {
     if (!this.#store.isAlone) {
       const [permit, ...permits] = this.#permits
       this.#permits = permits
-      if (permit !== undefined) this.#grants.set(slot, permit.grantedAt)
+      if (permit !== undefined) this.#trips.set(slot, { grantedAt: permit.grantedAt, lateness: 0 })
     }
     return slot
   }
 
   override answer(slot: Slot, now: number): void {
-    const grantedAt = this.#grants.get(slot)
-    if (grantedAt !== undefined && slot.state === "Sent") {
-      const trip = now - grantedAt
-      if (trip > this.#fastest.update(trip, now) + slackMillis) this.#debt = Math.min(this.#debt + 1, this.limit)
+    const trip = this.#trips.get(slot)
+    if (trip !== undefined && slot.state === "Sent") {
+      const millis = now - trip.grantedAt
+      trip.lateness = millis - this.#fastest.update(millis, now)
+      if (trip.lateness > slackMillis) this.#owe()
     }
     super.answer(slot, now)
+  }
+
+  override correct(report: Report, slot: Slot, now: number): void {
+    const { lateness = 0 } = this.#trips.get(slot) ?? {}
+    if (report.remaining === 0 && lateness > slackMillis / 3 && lateness <= slackMillis) this.#owe()
+    super.correct(report, slot, now)
   }
 
   /** The others' requests are expected here: the store has counted them. */
   protected override isSharedWithOthers(slot: Slot, now: number): boolean {
     return this.#store.isAlone && super.isSharedWithOthers(slot, now)
+  }
+
+  #owe(): void {
+    this.#debt = Math.min(this.#debt + 1, this.limit)
   }
 
   /** What this process may send in a second without asking; it may be less than one request. */
