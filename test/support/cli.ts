@@ -38,8 +38,11 @@ export const stacksapi = Effect.fnUntraced(function* (
   const exit = yield* main(args).pipe(
     Effect.provideService(Host, { expectSigterm: Effect.void }),
     Effect.provideService(Console.Console, console),
-    Effect.provide(Stdio.layerTest({ stdin: Stream.fromIterable([new TextEncoder().encode(stdin)]) })),
-    Effect.provide(Layer.mergeAll(NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromUnknown(env)))),
+    Effect.provide(
+      Stdio.layerTest({ stdin: Stream.fromIterable([new TextEncoder().encode(stdin)]) }).pipe(
+        Layer.provideMerge(Layer.merge(NodeServices.layer, ConfigProvider.layer(ConfigProvider.fromUnknown(env))))
+      )
+    ),
     Effect.exit
   )
   const status = exit._tag === "Success" ? exit.value : yield* Effect.die(Cause.pretty(exit.cause))

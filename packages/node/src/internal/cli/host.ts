@@ -8,4 +8,4 @@ export class Host extends Context.Service<
     /** From now on SIGTERM is how the command is meant to end: when it has ended in order, that is a success. */
     readonly expectSigterm: Effect.Effect<void>
   }
->()("@stacksapi/node/internal/cli/Host") {}
+>()("@stacksapi/node/internal/cli/host") {}

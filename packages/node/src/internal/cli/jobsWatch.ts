@@ -31,7 +31,7 @@ export const watch = Command.make(
   },
   Effect.fnUntraced(function* ({ interval, json, key, queue, tags }) {
     const printer = yield* Output.printer({ json, columns: jobColumns(yield* DateTime.now), toJson: identity })
-    const noReader = yield* findReader
+    const reader = yield* findReader
     const watching = ScheduledJobs.watch({
       stackKey: key,
       clusterQueueKey: queue,
@@ -41,7 +41,7 @@ export const watch = Command.make(
       Stream.chunks,
       Stream.runForEach((jobs) => printer.print(jobs))
     )
-    yield* Effect.raceFirst(watching, noReader)
+    yield* Effect.raceFirst(watching, reader.gone)
   }, connected)
 ).pipe(
   Command.withDescription(

@@ -7,13 +7,13 @@ import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 
 /**
- * Looks who reads the pipe that this process writes to, and gives what waits until nobody does. That is for ever where the
- * output is no pipe, and where there is no Linux to tell.
+ * Looks who reads the pipe that this process writes to. `gone` waits until nobody does: for ever where the output is no pipe,
+ * and where there is no Linux to tell.
  */
 export const findReader = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const pipe = yield* Effect.orElseSucceed(fs.readLink("/proc/self/fd/1"), () => "")
-  if (!pipe.startsWith("pipe:")) return Effect.never
+  if (!pipe.startsWith("pipe:")) return { gone: Effect.never }
 
   /** Whether a descriptor of another process is the pipe's other end. */
   const isReadEnd = (directory: string, descriptor: string) =>
@@ -55,8 +55,8 @@ export const findReader = Effect.gen(function* () {
   )
 
   readers = yield* find
-  if (readers.size === 0) return Effect.never
-  return Effect.gen(function* () {
+  if (readers.size === 0) return { gone: Effect.never }
+  const gone = Effect.gen(function* () {
     while (readers.size > 0) {
       yield* Effect.sleep("1 second")
       readers = new Set(yield* Effect.filter(readers, isReader))
@@ -64,4 +64,5 @@ export const findReader = Effect.gen(function* () {
       if (readers.size === 0) readers = yield* find
     }
   })
+  return { gone }
 })

@@ -2,19 +2,22 @@ import type * as JobRunner from "@stacksapi/core/JobRunner"
 import * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as AgentRunner from "../../AgentRunner.ts"
 import * as CommandRunner from "../../CommandRunner.ts"
 import * as HealthServer from "../../HealthServer.ts"
-import type * as JobOutput from "../../JobOutput.ts"
+import * as JobOutput from "../../JobOutput.ts"
+import * as StackView from "../../StackView.ts"
 import { connected, flags } from "./connected.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
-import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
 
 const text = (name: string, metavar: string, description: string) =>
@@ -85,6 +88,12 @@ export const run = Command.make(
       Flag.withDescription("How long jobs may go on after SIGTERM or Ctrl-C (default 30)"),
       Flag.withDefault(30)
     ),
+    format: Flag.Literals("format", ["auto", "live", "lines", "json"]).pipe(
+      Flag.withDescription(
+        "What to show: a live view, a line for each event, or JSON; auto is live on a terminal, else lines (default auto)"
+      ),
+      Flag.withDefault("auto")
+    ),
     logDirectory: text("log-directory", "FOLDER", "Keep the output of each job in a file of this folder"),
     ...agentFlags,
     ...commandFlags,
@@ -94,26 +103,26 @@ export const run = Command.make(
   Effect.fnUntraced(
     function* (input) {
       yield* (yield* Host).expectSigterm
-      const health = yield* serveHealth(input)
-      // It ends after the stack, which needs it to the last.
+      // They end after the stack: it needs its runner to the last, and its end is to be seen.
       const runner = yield* Layer.build(layerRunner(input))
+      const view = yield* StackView.make({
+        format: input.json ? "json" : input.format,
+        output: Context.get(runner, JobOutput.JobOutput)
+      })
       let failures = 0
-      const stack = yield* Stack.make({
-        key: input.key,
-        queueKey: input.queue,
-        maxInFlight: input.maxInFlight,
-        tags: Option.getOrUndefined(input.tags),
-        shutdownGrace: input.shutdownGrace * 1000,
-        metadata: { program: "stacksapi run" },
-        onEvent: (event) =>
-          Effect.sync(() => {
-            if (hasFailed(event)) failures++
-          })
-      }).pipe(Effect.provideContext(runner))
-      if (health !== undefined) yield* health.watch(stack)
-      yield* input.untilIdle ? Effect.raceFirst(stack.awaitIdle, stack.awaitFailure) : stack.awaitFailure
-      yield* stack.drain
-      if (failures > 0) return yield* new Failed({ message: `${failures} jobs failed` })
+      const onEvent = (event: StackEvent) => {
+        if (hasFailed(event)) failures++
+        return view.onEvent(event)
+      }
+      yield* runStack(input, view, onEvent).pipe(
+        Effect.scoped,
+        // The view tells what the stack logs at the level of information.
+        Effect.updateService(References.MinimumLogLevel, (level) => (level === "Info" ? "Warn" : level)),
+        Effect.provideContext(runner),
+        Effect.provide(Logger.layer([view.logger]))
+      )
+      if (failures > 0)
+        return yield* new Failed({ message: failures === 1 ? "a job failed" : `${failures} jobs failed` })
     },
     Effect.scoped,
     connected
@@ -129,6 +138,41 @@ export const run = Command.make(
     { command: "stacksapi run --key try --runner command --directory . --until-idle" }
   ])
 )
+
+interface StackInput {
+  readonly key: string
+  readonly queue: string
+  readonly maxInFlight: number
+  readonly tags: Option.Option<Record<string, string>>
+  readonly shutdownGrace: number
+  readonly untilIdle: boolean
+  readonly healthHost: string
+  readonly healthPort: Option.Option<number>
+}
+
+/** Runs the stack for as long as it is to run. */
+const runStack = Effect.fnUntraced(function* (
+  input: StackInput,
+  view: StackView.View,
+  onEvent: StackView.View["onEvent"]
+) {
+  const health = Option.isSome(input.healthPort)
+    ? yield* HealthServer.make({ host: input.healthHost, port: input.healthPort.value })
+    : undefined
+  if (health !== undefined) yield* view.print(`Health and metrics: ${health.url}`)
+  const stack = yield* Stack.make({
+    key: input.key,
+    queueKey: input.queue,
+    maxInFlight: input.maxInFlight,
+    tags: Option.getOrUndefined(input.tags),
+    shutdownGrace: input.shutdownGrace * 1000,
+    metadata: { program: "stacksapi run" },
+    onEvent
+  })
+  yield* view.watch(stack)
+  if (health !== undefined) yield* health.watch(stack)
+  yield* input.untilIdle ? Effect.raceFirst(stack.awaitIdle, stack.awaitFailure) : stack.awaitFailure
+})
 
 interface RunnerInput extends Settings.Connection {
   readonly runner: "agent" | "command"
@@ -170,19 +214,6 @@ const layerAgents = Effect.fnUntraced(function* (input: RunnerInput) {
     reflectExitStatus: input.reflectExitStatus,
     logDirectory: Option.getOrUndefined(input.logDirectory)
   })
-})
-
-const serveHealth = Effect.fnUntraced(function* ({
-  healthHost,
-  healthPort
-}: {
-  readonly healthHost: string
-  readonly healthPort: Option.Option<number>
-}) {
-  if (Option.isNone(healthPort)) return undefined
-  const health = yield* HealthServer.make({ host: healthHost, port: healthPort.value })
-  yield* Output.say(`Health and metrics: ${health.url}`)
-  return health
 })
 
 const hasFailed = (event: StackEvent): boolean =>
