@@ -30,7 +30,7 @@ const stackSettings = Config.all({
 
 const healthSettings = Config.all({
   host: Config.withDefault(Config.String("HEALTH_HOST"), "127.0.0.1"),
-  port: Config.withDefault(Config.Port("HEALTH_PORT"), 9090)
+  port: Config.withDefault(Config.Int("HEALTH_PORT"), 9090)
 })
 
 // -----------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 /** The steps of the guide: each runs by itself, says what the guide says, and ends. */
 import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FileSystem } from "effect"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
+import { Effect, Fiber, FileSystem } from "effect"
+import type { Plan } from "../support/standInAgent.ts"
 import { standIn } from "../support/standInAgentSetup.ts"
 
 const root = join(import.meta.dirname, "../..")
@@ -45,13 +48,15 @@ interface Run {
   readonly stderr: string
 }
 
-const run = (file: string, agentPath = "/nowhere/buildkite-agent") =>
+/** Runs a step with these settings, until it ends; the signal's abort is SIGTERM. */
+const run = (file: string, settings: Record<string, string> = {}, stop = new AbortController().signal) =>
   new Promise<Run>((resolve, reject) => {
     const { BUILDKITE_CLUSTER_TOKEN: _, ...env } = process.env
     const child = spawn(process.execPath, [join(steps, file)], {
-      env: { ...env, AGENT_PATH: agentPath },
+      env: { ...env, AGENT_PATH: "/nowhere/buildkite-agent", ...settings },
       stdio: ["ignore", "pipe", "pipe"]
     })
+    stop.addEventListener("abort", () => child.kill("SIGTERM"))
     const output = { stdout: "", stderr: "" }
     child.stdout.setEncoding("utf8").on("data", (text) => {
       output.stdout += text
@@ -87,23 +92,62 @@ describe("The guide", () => {
     }
   })
 
+  /** The stand-in agent as a program that needs nothing in its environment. */
+  const agent = Effect.fnUntraced(function* (plans: Record<string, Plan>) {
+    const fileSystem = yield* FileSystem.FileSystem
+    const { agentPath, env, setPlans } = yield* standIn
+    yield* setPlans(plans)
+    const folder = join(dirname(agentPath), "bin")
+    const path = join(folder, "buildkite-agent")
+    yield* fileSystem.makeDirectory(folder)
+    yield* fileSystem.writeFileString(
+      path,
+      `#!/bin/sh\nSTAND_IN_PLANS='${env["STAND_IN_PLANS"]}' exec '${agentPath}' "$@"\n`
+    )
+    yield* fileSystem.chmod(path, 0o755)
+    return { folder, path }
+  })
+
   it.live(
     "04-agents.ts runs each job by an agent",
     () =>
       Effect.gen(function* () {
-        const fileSystem = yield* FileSystem.FileSystem
-        const { agentPath, env, setPlans } = yield* standIn
-        yield* setPlans({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
-        const agent = `${agentPath}-with-plans`
-        yield* fileSystem.writeFileString(
-          agent,
-          `#!/bin/sh\nSTAND_IN_PLANS='${env["STAND_IN_PLANS"]}' exec '${agentPath}' "$@"\n`
-        )
-        yield* fileSystem.chmod(agent, 0o755)
-        const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", agent))
+        const { path } = yield* agent({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
+        const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", { AGENT_PATH: path }))
         assert.deepStrictEqual([code, stderr], [0, ""])
         assert.includeMembers([...lines], ["hello: hello", "hello finished with 0", "fails finished with 3"])
       }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+    60_000
+  )
+
+  it.live(
+    "09-production.ts runs agents, and lets them end on SIGTERM",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const { folder } = yield* agent({ job: { millis: 2000 } })
+        yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+        // On a busy machine it may have ended before anybody looks.
+        const isTaken = Effect.map(emulator.jobs, ([job]) => job?.state === "running" || job?.state === "finished")
+        const settings = {
+          PATH: `${folder}:${process.env["PATH"]}`,
+          BUILDKITE_CLUSTER_TOKEN: "bkct_emulator",
+          BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl,
+          STACK_BUILD_PATH: join(folder, "builds"),
+          HEALTH_PORT: "0"
+        }
+        const stop = new AbortController()
+        const ended = yield* Effect.forkChild(Effect.promise(() => run("09-production.ts", settings, stop.signal)))
+        const taken = Effect.repeat(Effect.delay(isTaken, 50), { until: (it) => it })
+        yield* Effect.raceFirst(taken, Fiber.join(ended))
+        stop.abort()
+        const { code, lines } = yield* Fiber.join(ended)
+        assert.strictEqual(code, 130)
+        assert.match(lines.at(-1) ?? "", /"message":"Stopped"/)
+        assert.notInclude(lines.join("\n"), "bkct_")
+        assert.deepInclude((yield* emulator.jobs)[0], { state: "finished", exitStatus: 0 })
+        assert.isEmpty(yield* emulator.stacks)
+      }).pipe(Effect.scoped, Effect.provide([NodeFileSystem.layer, NodeStacksEmulator.layer()])),
     60_000
   )
 })
