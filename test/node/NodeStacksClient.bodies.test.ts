@@ -5,10 +5,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
 import { Context, Deferred, Effect, Layer, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
+import * as UndiciHttpClient from "../../packages/node/src/internal/client/undici.ts"
 import * as RawServer from "../support/rawServer.ts"
 import { answers, calls } from "../support/samples.ts"
 
-const httpClients = { undici: NodeHttpClient.layerUndici, fetch: FetchHttpClient.layer } as const
+const httpClients = {
+  "this package's undici": UndiciHttpClient.layer,
+  undici: NodeHttpClient.layerUndici,
+  fetch: FetchHttpClient.layer
+} as const
 const kinds = Object.keys(httpClients) as ReadonlyArray<keyof typeof httpClients>
 
 const rawBodyLimit = 64 * 1024

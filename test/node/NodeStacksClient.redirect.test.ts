@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { FetchHttpClient, HttpClient } from "effect/http"
+import * as UndiciHttpClient from "../../packages/node/src/internal/client/undici.ts"
 import * as RawServer from "../support/rawServer.ts"
 import { answers, calls, jobUuid } from "../support/samples.ts"
 
@@ -18,6 +19,7 @@ const manualFetch = FetchHttpClient.layer.pipe(
 )
 
 const httpClients = {
+  "this package's undici": { layer: UndiciHttpClient.layer, follows: false },
   undici: { layer: NodeHttpClient.layerUndici, follows: false },
   "undici with followRedirects": {
     layer: Layer.provide(followRedirects, NodeHttpClient.layerUndici),

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import type * as Config from "effect/Config"
 import * as Layer from "effect/Layer"
+import * as UndiciHttpClient from "./internal/client/undici.ts"
 
 /**
  * A client over undici, with connections of its own that close with the layer.
@@ -33,7 +34,7 @@ import * as Layer from "effect/Layer"
  * @category layers
  */
 export const layer = (options: StacksClient.Options): Layer.Layer<StacksClient.StacksClient> =>
-  Layer.provide(StacksClient.layer(options), NodeHttpClient.layerUndici)
+  Layer.provide(StacksClient.layer(options), UndiciHttpClient.layer)
 
 /**
  * Like {@link layerConfig}, with more options.
@@ -44,7 +45,7 @@ export const layer = (options: StacksClient.Options): Layer.Layer<StacksClient.S
 export const layerConfigWith = (
   options: Omit<StacksClient.Options, "token" | "baseUrl">
 ): Layer.Layer<StacksClient.StacksClient, Config.ConfigError> =>
-  Layer.provide(StacksClient.layerConfigWith(options), NodeHttpClient.layerUndici)
+  Layer.provide(StacksClient.layerConfigWith(options), UndiciHttpClient.layer)
 
 /**
  * A client set up from the environment: `BUILDKITE_CLUSTER_TOKEN` (else `BUILDKITE_AGENT_TOKEN`) and
