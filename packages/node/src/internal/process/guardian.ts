@@ -106,7 +106,8 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.acquireRelease(Effect.sync(start), () =>
     Effect.sync(() => {
       isOver = true
-      tell("leave")
+      // With groups left it takes the end of its input for ours, and ends them.
+      if (groups.size === 0) tell("leave")
       input?.end()
     })
   )

@@ -95,10 +95,11 @@ export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Retu
       Effect.ensuring(
         Effect.gen(function* () {
           yield* clearAway(group, ownMark)
+          // From now on the number may be another group's.
+          guardian.remove(group)
           // Somebody who has left the group may hold an output open.
           yield* within(Fiber.awaitAll(outputs), settleTime)
           yield* Fiber.interruptAll(outputs)
-          guardian.remove(group)
         })
       )
     )
