@@ -19,7 +19,8 @@
  *
  * - `stacksapi_jobs` by `outcome`: the name of the event with which a job's time ended.
  * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_queue_to_start_seconds`, a histogram.
- * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_waiting`: gauges.
+ * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_waiting`: gauges. Of stacks that share a pool the
+ *   first and the last have the `queue`, and the slots are the pool's.
  * - `stacksapi_polls`, `stacksapi_troubles`, `stacksapi_registrations`.
  * - `stacksapi_requests` and `stacksapi_retries` by `operation`; `stacksapi_rate_limit_waits` too, from the first wait on.
  * - `stacksapi_notifications` by `outcome`, from the first one on.
@@ -59,6 +60,7 @@ import * as Engine from "./internal/stack/engine.ts"
 import { resolve } from "./internal/stack/settings.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import * as RateLimit from "./RateLimit.ts"
+import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import type { StackLedger } from "./StackLedger.ts"
 import { StacksClient } from "./StacksClient.ts"
@@ -82,8 +84,12 @@ export interface Options {
   readonly metadata?: Readonly<Record<string, string>> | undefined
   /** What its agents are tagged with: only jobs whose rules these meet are taken. Default: all jobs of the queue. */
   readonly tags?: AgentQueryRules.Tags | undefined
-  /** How many jobs may be here at once. Default 25. */
+  /** How many jobs may be here at once. Default 25, or with a `pool` as many as that has slots. */
   readonly maxInFlight?: number | undefined
+  /** Slots that it shares with other stacks of the process. Default none: its slots are its own. */
+  readonly pool?: SlotPool | undefined
+  /** Its share of the pool, compared to the other stacks'. Default 1. */
+  readonly weight?: number | undefined
   /** How often the queue is looked at; never faster than once a second. Default 1 second. */
   readonly pollInterval?: Duration.Input | undefined
   /** How often the states of the jobs that are here are asked for. Default 5 seconds. */

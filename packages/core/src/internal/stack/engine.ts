@@ -14,6 +14,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -23,6 +24,7 @@ import * as Notifications from "../../Notifications.ts"
 import * as Reservations from "../../Reservations.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import * as ScheduledJobs from "../../ScheduledJobs.ts"
+import type { SlotPool } from "../../SlotPool.ts"
 import type { Service, Status } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
@@ -63,7 +65,7 @@ export const make = (settings: Settings): Effect.Effect<Service, StacksError, St
 const start = Effect.fnUntraced(function* (
   settings: Settings
 ): Effect.fn.Return<Service, StacksError, StacksClient | JobRunner | Scope.Scope> {
-  const { key: stackKey, ledger, queueKey, reservationExpiry } = settings
+  const { key: stackKey, ledger, pool, queueKey, reservationExpiry } = settings
   const client = yield* StacksClient
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<StacksClient>()
@@ -131,12 +133,35 @@ const start = Effect.fnUntraced(function* (
   let restUntil = 0
   let troubles = 0
   let reservedAt = 0
+  /** Slots for jobs of the next request that reserves. */
+  let pending = 0
 
   const free = () => maxInFlight - inFlight.size - uncertain.size
-  const measure = () => Metrics.measure({ inFlight: inFlight.size, free: free(), waiting: candidates.size }, context)
+  /** How many new jobs there may be slots for. */
+  const spare = () => Math.min(free() - held.size, pool?.free() ?? Number.POSITIVE_INFINITY)
+  const limit = () => Math.min(maxInFlight, pool?.size() ?? Number.POSITIVE_INFINITY)
+  const measure = () =>
+    Metrics.measure(
+      { inFlight: inFlight.size, free: pool?.free() ?? free(), waiting: candidates.size },
+      pool === undefined ? undefined : queueKey,
+      context
+    )
+  const seat = yield* (pool ?? ownSlots).join({
+    weight: settings.weight,
+    taken: () => inFlight.size + uncertain.size + held.size + pending,
+    wanted: () =>
+      phase !== "running" || isPaused || restUntil > now() || Deferred.isDoneUnsafe(failure)
+        ? 0
+        : Math.min(candidates.size, free() - held.size, MaxBatchSize - uncertain.size),
+    wake: () => {
+      work.openUnsafe()
+      hunger.openUnsafe()
+    }
+  })
   const wake = () => {
     work.openUnsafe()
     hunger.openUnsafe()
+    seat.changed()
   }
   const giveUp = (error: StacksError | CursorStalled) => Deferred.fail(failure, withAdvice(error))
   const recover = (seen: number) => Effect.catch(registration.renew(seen), giveUp)
@@ -219,6 +244,7 @@ const start = Effect.fnUntraced(function* (
             )
           if (!isEntered) return rest()
           for (const job of batch) uncertain.set(job.id, job)
+          pending = 0
           const { failed, notReserved, reserved } = yield* Reservations.reserve({
             stackKey,
             jobUuids: batch.map(({ id }) => id),
@@ -287,14 +313,17 @@ const start = Effect.fnUntraced(function* (
     }
     if (restUntil > now()) return
     const pause = reservedAt + paceMillis - now()
-    if (pause > 0 && uncertain.size === 0 && free() < maxInFlight / 4) yield* Effect.sleep(pause)
+    if (pause > 0 && uncertain.size === 0 && spare() < limit() / 4) yield* Effect.sleep(pause)
     const again = Array.from(uncertain.values())
-    const room = isPaused ? 0 : Math.min(free() - held.size, MaxBatchSize - again.length)
-    const batch = room > 0 ? again.concat(candidates.take(room, mayTake)) : again
+    const room = isPaused ? 0 : Math.min(free() - held.size, MaxBatchSize - again.length, candidates.size)
+    const fresh = room > 0 ? candidates.take(seat.take(room), mayTake) : []
+    pending = fresh.length
+    const batch = again.concat(fresh)
     hunger.openUnsafe()
     if (batch.length > 0) {
       calm.closeUnsafe()
       yield* Effect.ensuring(reserve(batch), calm.open)
+      pending = 0
       reservedAt = now()
       wake()
     }
@@ -330,7 +359,7 @@ const start = Effect.fnUntraced(function* (
     if (page.isLast || page.dispatchPaused) return false
     if (page.index + 1 < minPages) return true
     const until = startedAt + pollMillis
-    while (candidates.size >= free() - held.size || restUntil > now()) {
+    while (candidates.size >= spare() || restUntil > now()) {
       const time = until - now()
       if (time <= 0) return false
       hunger.closeUnsafe()
@@ -388,7 +417,7 @@ const start = Effect.fnUntraced(function* (
   // ---------------------------------------------------------------------------
 
   const onNotRenewed = Effect.fnUntraced(function* (jobUuid: string) {
-    held.delete(jobUuid)
+    if (held.delete(jobUuid)) wake()
     const entry = inFlight.get(jobUuid)
     if (entry === undefined) return
     const state = yield* world.desk.stateOf(jobUuid)
@@ -440,6 +469,7 @@ const start = Effect.fnUntraced(function* (
   const shutdown = Effect.gen(function* () {
     phase = "draining"
     candidates.clear()
+    seat.changed()
     yield* emit(StackEvent.Draining({ inFlight: inFlight.size }))
     yield* Effect.timeoutOption(Fiber.interrupt(polling), farewellTimeout)
     yield* Effect.all([stopTaking, Effect.timeoutOption(empty.await, settings.shutdownGrace)], { concurrency: 2 })
@@ -475,7 +505,7 @@ const start = Effect.fnUntraced(function* (
       phase,
       isPaused,
       lastPolledAt,
-      maxInFlight,
+      maxInFlight: limit(),
       inFlight: Array.from(inFlight.values(), ({ job }) => job),
       waiting: candidates.size,
       held: held.size
@@ -492,5 +522,10 @@ const start = Effect.fnUntraced(function* (
     awaitFailure: Deferred.await(failure)
   }
 })
+
+/** The slots of a stack that shares them with nobody. */
+const ownSlots: Pick<SlotPool, "join"> = {
+  join: () => Effect.succeed({ take: (count) => count, changed: constVoid })
+}
 
 const noAnswer: Reservations.ReserveResult = { reserved: [], notReserved: [], failed: [] }

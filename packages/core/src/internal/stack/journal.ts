@@ -67,30 +67,34 @@ const listener = Effect.fnUntraced(function* (
 
 /** What an operator wants to read, and how loudly. */
 const logged = (event: StackEvent): Effect.Effect<void> => {
+  // Who shows the events knows these lines by it.
+  const named = Effect.annotateLogs("stacksapi.event", event._tag)
   switch (event._tag) {
     case "Registered":
     case "ReRegistered":
-      return Effect.logInfo(`${event._tag} ${event.stackKey} for queue ${event.queueKey}`)
+      return named(Effect.logInfo(`${event._tag} ${event.stackKey} for queue ${event.queueKey}`))
     case "Paused":
     case "Resumed":
     case "Stopped":
-      return Effect.logInfo(event._tag)
+      return named(Effect.logInfo(event._tag))
     case "Draining":
-      return Effect.logInfo(`Draining: ${event.inFlight} jobs in flight`)
+      return named(Effect.logInfo(`Draining: ${event.inFlight} jobs in flight`))
     case "Polled":
       return Effect.logDebug(`Polled: ${event.listed} jobs listed, ${event.startable} may start`)
     case "Troubled":
-      return Effect.logWarning(`Trouble: ${event.error.message}`)
+      return named(Effect.logWarning(`Trouble: ${event.error.message}`))
     case "Lost":
-      return Effect.logWarning(`Lost the reservation of job ${event.job.id}`)
+      return named(Effect.logWarning(`Lost the reservation of job ${event.job.id}`))
     case "Quarantined":
-      return Effect.logWarning(
-        `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
+      return named(
+        Effect.logWarning(
+          `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
+        )
       )
     case "Failed":
-      return Effect.logWarning(`Job ${event.job.id} failed: ${event.detail}`)
+      return named(Effect.logWarning(`Job ${event.job.id} failed: ${event.detail}`))
     case "GivenUp":
-      return Effect.logError(`The end of job ${event.job.id} was not taken: ${event.error.message}`)
+      return named(Effect.logError(`The end of job ${event.job.id} was not taken: ${event.error.message}`))
     default:
       return Effect.logDebug(`${event._tag}: job ${event.job.id}`)
   }

@@ -136,12 +136,14 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
   }
 }
 
-/** How full the stack is. */
+/** How full the stack is; of those that share slots, by queue. */
 export const measure = (
   levels: { readonly inFlight: number; readonly free: number; readonly waiting: number },
+  queue: string | undefined,
   context: Context.Context<never>
 ): void => {
-  jobsInFlight.updateUnsafe(levels.inFlight, context)
+  const of = (gauge: Metric.Gauge<number>) => (queue === undefined ? gauge : Metric.withAttributes(gauge, { queue }))
+  of(jobsInFlight).updateUnsafe(levels.inFlight, context)
+  of(jobsWaiting).updateUnsafe(levels.waiting, context)
   slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)
-  jobsWaiting.updateUnsafe(levels.waiting, context)
 }

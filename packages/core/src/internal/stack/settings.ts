@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AgentQueryRules from "../../AgentQueryRules.ts"
+import type { SlotPool } from "../../SlotPool.ts"
 import type { Options } from "../../Stack.ts"
 import type { StackLedger } from "../../StackLedger.ts"
 import type { StackType } from "../../StacksSchema.ts"
@@ -13,6 +14,8 @@ export interface Settings {
   readonly metadata: Readonly<Record<string, string>>
   readonly tags: AgentQueryRules.Tags | undefined
   readonly maxInFlight: number
+  readonly pool: SlotPool | undefined
+  readonly weight: number
   readonly pollInterval: Duration.Duration
   readonly stateInterval: Duration.Duration
   readonly reservationExpiry: Duration.Duration
@@ -38,7 +41,10 @@ export const resolve = (options: Options): Settings => ({
   type: options.type ?? "custom",
   metadata: options.metadata ?? {},
   tags: options.tags,
-  maxInFlight: slots(options.maxInFlight ?? 25),
+  maxInFlight: slots(options.maxInFlight ?? (options.pool === undefined ? 25 : Number.POSITIVE_INFINITY)),
+  pool: options.pool,
+  // A share of nothing would be no share, and a stack without one would never start a job.
+  weight: Math.max(1e-6, options.weight ?? 1),
   pollInterval: Duration.fromInputUnsafe(options.pollInterval ?? "1 second"),
   stateInterval: Duration.fromInputUnsafe(options.stateInterval ?? "5 seconds"),
   reservationExpiry: Duration.fromInputUnsafe(options.reservationExpiry ?? "15 minutes"),
