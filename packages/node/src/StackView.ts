@@ -81,13 +81,13 @@ export interface View {
   readonly format: Exclude<Format, "auto">
   /** For the stack's `onEvent`: tells the view what happens. */
   readonly onEvent: (event: StackEvent) => Effect.Effect<void>
-  /** Shows this stack's slots and queue, until the scope closes. Of several stacks the sums are shown. */
-  readonly watch: (stack: Stack.Service) => Effect.Effect<void, never, Scope.Scope>
+  /** Shows this stack's slots and queue, until the view's end. Of several stacks the sums are shown. */
+  readonly watch: (stack: Stack.Service) => Effect.Effect<void>
   /** Says something to people: within the view where it is live, else on the standard error. */
   readonly print: (text: string) => Effect.Effect<void>
   /**
    * Says what is logged as {@link View.print} does. Where the standard error is no terminal (`2> file`), log lines go there, also
-   * while the view is live.
+   * while the view is live. What the stack logs of its events is left out: the view shows them.
    */
   readonly logger: Logger.Logger<unknown, void>
 }

@@ -1,0 +1,129 @@
+/** Events as objects for programs, and as lines for people. */
+import type { StackEvent } from "@stacksapi/core/StackEvent"
+import type { StacksError } from "@stacksapi/core/StacksError"
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import type { Style } from "../cli/screen.ts"
+import { nameOf } from "./tally.ts"
+import { clip, harmless, type Line } from "./text.ts"
+import { duration, iso } from "./times.ts"
+
+// -----------------------------------------------------------------------------
+// For programs
+// -----------------------------------------------------------------------------
+
+type Json = string | number | boolean | null | ReadonlyArray<string> | { readonly [name: string]: Json }
+
+/** An event as plain JSON: its fields by their own names, times in ISO 8601, durations in milliseconds. */
+export const toJson = (event: StackEvent, now: number): { readonly [name: string]: Json } => ({
+  event: event._tag,
+  time: iso(now),
+  ...fieldsOf(event)
+})
+
+const fieldsOf = (event: StackEvent): { readonly [name: string]: Json } => {
+  switch (event._tag) {
+    case "Registered":
+    case "ReRegistered":
+      return { stackKey: event.stackKey, queueKey: event.queueKey }
+    case "Polled":
+      return { listed: event.listed, startable: event.startable }
+    case "Paused":
+    case "Resumed":
+    case "Stopped":
+      return {}
+    case "Draining":
+      return { inFlight: event.inFlight }
+    case "Troubled":
+      return { error: ofError(event.error) }
+    case "Reserved":
+    case "NotReserved":
+    case "Lost":
+      return { job: ofJob(event.job) }
+    case "Started":
+      return { job: ofJob(event.job), sinceScheduledMillis: Duration.toMillis(event.sinceScheduled) }
+    case "Finished":
+      return { job: ofJob(event.job), exitStatus: event.exitStatus, detail: event.detail }
+    case "AgentOwned":
+    case "Canceled":
+      return { job: ofJob(event.job), state: event.state ?? null }
+    case "Failed":
+      return { job: ofJob(event.job), detail: event.detail }
+    case "GivenUp":
+      return { job: ofJob(event.job), error: ofError(event.error) }
+    case "Quarantined":
+      return { job: ofJob(event.job), delayMillis: Duration.toMillis(event.delay), message: event.message }
+  }
+}
+
+const ofJob = (job: ScheduledJob): Json => ({
+  id: job.id,
+  priority: job.priority,
+  agentQueryRules: job.agentQueryRules,
+  scheduledAt: DateTime.formatIso(job.scheduledAt),
+  runnableAt: job.runnableAt == null ? null : DateTime.formatIso(job.runnableAt),
+  pipeline: { slug: job.pipeline.slug, uuid: job.pipeline.uuid },
+  build: { uuid: job.build.uuid, number: job.build.number, branch: job.build.branch },
+  step: { key: job.step.key }
+})
+
+/** Neither headers nor bodies: only what was meant to be read. */
+const ofError = (error: StacksError): Json => ({
+  _tag: error._tag,
+  message: error.message,
+  operation: error.operation,
+  method: error.method,
+  url: error.url,
+  isRetryable: error.isRetryable,
+  ...("status" in error && { status: error.status }),
+  ...(error._tag === "ErrorResponse" && { reason: error.reason._tag }),
+  ...(error._tag === "ErrorResponse" &&
+    error.retryAfter !== undefined && { retryAfterMillis: Duration.toMillis(error.retryAfter) }),
+  ...(error._tag === "TransportError" && { kind: error.kind, mayHaveBeenProcessed: error.mayHaveBeenProcessed })
+})
+
+// -----------------------------------------------------------------------------
+// For people
+// -----------------------------------------------------------------------------
+
+const maxValueWidth = 300
+
+/** `2026-10-01T12:00:00.000Z Finished job=0193… name="web#42 test" exitStatus=1 detail="Exited with 1"` */
+export const toLine = (event: StackEvent, now: number): Line => {
+  const fields = Object.entries(fieldsOf(event)).map(([name, value]) => {
+    if (name === "error" && "error" in event) return `error=${quoted(event.error.message)}`
+    if (name === "job" && "job" in event) return `job=${quoted(event.job.id)} name=${quoted(nameOf(event.job))}`
+    if (name.endsWith("Millis")) return `${name.slice(0, -6)}=${quoted(duration(Number(value)))}`
+    return `${name}=${quoted(String(value))}`
+  })
+  return [
+    { text: `${iso(now)} `, style: "dim" },
+    { text: event._tag, style: styleOf(event) },
+    { text: fields.map((field) => ` ${field}`).join("") }
+  ]
+}
+
+const quoted = (text: string): string => {
+  const value = clip(harmless(text), maxValueWidth)
+  return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
+}
+
+const styleOf = (event: StackEvent): Style => {
+  switch (event._tag) {
+    case "Finished":
+      return event.exitStatus === 0 ? "green" : "red"
+    case "Failed":
+    case "GivenUp":
+      return "red"
+    case "Troubled":
+    case "Lost":
+    case "Canceled":
+    case "Quarantined":
+    case "Paused":
+    case "Draining":
+      return "yellow"
+    default:
+      return "bold"
+  }
+}

@@ -1,0 +1,207 @@
+/** What a live view looks like at one moment: a function of what is known, the size of the terminal and the time. */
+import type { Style } from "../cli/screen.ts"
+import type { Note, Outcome } from "./tally.ts"
+import { clip, clipLine, fill, flow, type Line, labelWidth, lineWidth, type Span, widthOf } from "./text.ts"
+import { age, perSecond, timeOfDay } from "./times.ts"
+import type { Traffic } from "./traffic.ts"
+
+/** All that a frame shows. */
+export interface Picture {
+  /** `my-stack · queue linux`; empty before the stack is registered. */
+  readonly title: string
+  readonly phase: "starting" | "running" | "paused" | "draining" | "stopped"
+  /** When the view began, in milliseconds. */
+  readonly startedAt: number
+  readonly slots: { readonly taken: number; readonly max: number } | undefined
+  /** Jobs that may start and wait for a slot, and those that are reserved and wait for another try. */
+  readonly waiting: number | undefined
+  readonly held: number
+  readonly outcomes: ReadonlyArray<readonly [Outcome, number]>
+  /** Jobs that ended in each second, on average. */
+  readonly throughput: number
+  readonly traffic: Traffic
+  /** The jobs that came first; `total` counts all. */
+  readonly running: { readonly total: number; readonly jobs: ReadonlyArray<RunningJob> }
+  /** The last ones, oldest first; `total` counts all. */
+  readonly troubles: { readonly total: number; readonly last: ReadonlyArray<Note> }
+  readonly logs: ReadonlyArray<LogLine>
+}
+
+export interface RunningJob {
+  readonly name: string
+  /** Undefined while it is not started. */
+  readonly startedAt: number | undefined
+  readonly lastLine: string | undefined
+}
+
+export interface LogLine {
+  readonly at: number
+  readonly text: string
+  readonly style?: Style | undefined
+}
+
+export interface Size {
+  readonly columns: number
+  readonly rows: number
+}
+
+/** With so many rows there is room for air, and for more than one line of what can be long. */
+const roomyRows = 20
+
+/** At most so many lines as there are rows, each at least one cell narrower than the terminal: no terminal wraps them. */
+export const render = (picture: Picture, { columns, rows }: Size, now: number): ReadonlyArray<Line> => {
+  const width = Math.max(1, columns - 1)
+  const isRoomy = rows >= roomyRows
+  const air: ReadonlyArray<Line> = isRoomy ? [[]] : []
+
+  const head = [
+    header(picture, width, now),
+    ...air,
+    ...flow(label("Slots"), [...slots(picture, width), ...queue(picture)], { width, maxLines: 2 }),
+    ...flow(label("Done"), done(picture), { width, maxLines: isRoomy ? 2 : 1 }),
+    ...flow(label("Requests"), requests(picture.traffic), { width, maxLines: isRoomy ? 3 : 1 })
+  ]
+  const { last, total } = picture.troubles
+  const troubles =
+    last.length === 0 ? [] : notes({ text: `Troubles: ${total}`, style: "red" }, last, isRoomy ? 4 : 1, width)
+  const logs = picture.logs.length === 0 ? [] : notes(label("Log"), picture.logs, isRoomy ? 4 : 1, width)
+  const foot = [...(troubles.length > 0 ? [...air, ...troubles] : []), ...(logs.length > 0 ? [...air, ...logs] : [])]
+  const room = rows - head.length - foot.length - air.length
+  // Where there is too little of it, the jobs that run matter more than what was.
+  const lines =
+    room >= 2
+      ? [...head, ...air, ...running(picture, room, width, now), ...foot]
+      : [...head.slice(0, Math.max(1, rows - 2)), ...running(picture, Math.min(2, rows - 1), width, now)]
+  return lines.slice(0, rows)
+}
+
+const label = (text: string): Span => ({ text, style: "bold" })
+
+const phaseStyles: Record<Picture["phase"], Style> = {
+  starting: "dim",
+  running: "green",
+  paused: "yellow",
+  draining: "yellow",
+  stopped: "dim"
+}
+
+const header = ({ phase, startedAt, title }: Picture, width: number, now: number): Line => {
+  const right: Line = [{ text: phase, style: phaseStyles[phase] }, { text: ` ${age(now - startedAt)}` }]
+  const left = width - lineWidth(right) - 2
+  return left < 8
+    ? clipLine(right, width)
+    : [{ text: fill(title === "" ? "Registering" : title, left), style: "bold" }, { text: "  " }, ...right]
+}
+
+const slots = ({ slots }: Picture, width: number): ReadonlyArray<Line> => {
+  if (slots === undefined) return [[{ text: "not known yet" }]]
+  const { max, taken } = slots
+  const cells = width >= 60 ? 16 : 0
+  const full = max === 0 ? 0 : Math.min(cells, Math.ceil((taken / max) * cells))
+  const bar: Line =
+    cells === 0
+      ? []
+      : [{ text: "█".repeat(full), style: "cyan" }, { text: "░".repeat(cells - full), style: "dim" }, { text: " " }]
+  return [[...bar, { text: `${taken} of ${max} taken` }], [{ text: `${Math.max(0, max - taken)} free` }]]
+}
+
+const queue = ({ held, waiting }: Picture): ReadonlyArray<Line> => [
+  ...(waiting === undefined ? [] : [[{ text: `${waiting} waiting`, style: "bold" } as const]]),
+  ...(held === 0 ? [] : [[{ text: `${held} to be tried again` }]])
+]
+
+const outcomeStyles: Record<Outcome, Style | undefined> = {
+  passed: "green",
+  failed: "red",
+  "by agents": "green",
+  "stack error": "red",
+  canceled: "yellow",
+  lost: "yellow",
+  "given up": "red"
+}
+
+const done = ({ outcomes, throughput }: Picture): ReadonlyArray<Line> =>
+  outcomes.length === 0
+    ? [[{ text: "nothing yet", style: "dim" }]]
+    : [
+        ...outcomes.map(([outcome, count]) => [{ text: `${count} ${outcome}`, style: outcomeStyles[outcome] }]),
+        [{ text: perSecond(throughput) }]
+      ]
+
+/** The limits of which the least is left come first. */
+const requests = ({ rate, retries, scopes, waits }: Traffic): ReadonlyArray<Line> => [
+  [{ text: `${rate}/s` }],
+  ...scopes
+    .map(({ limit, name, used }) => ({ limit, name, left: Math.max(0, limit - used) }))
+    .sort((a, b) => a.left / a.limit - b.left / b.limit)
+    .map(
+      ({ left, limit, name }): Line => [
+        { text: `${name} ${left}/${limit} left`, style: left * 5 < limit ? "yellow" : undefined }
+      ]
+    ),
+  ...(retries === 0 ? [] : [[{ text: `${retries} retried`, style: "yellow" } as const]]),
+  ...(waits === 0 ? [] : [[{ text: `${waits} had to wait` }]])
+]
+
+/** The last notes under or, where there is one line, beside their label. */
+const notes = (
+  label: Span,
+  all: ReadonlyArray<{
+    readonly at: number
+    readonly text: string
+    readonly count?: number
+    readonly style?: Style | undefined
+  }>,
+  maxLines: number,
+  width: number
+): ReadonlyArray<Line> => {
+  const line = ({ at, count = 1, style, text }: (typeof all)[number]): Line => [
+    { text: `${timeOfDay(at)} `, style: "dim" },
+    ...(count > 1 ? [{ text: `${count} × ` }] : []),
+    { text, style }
+  ]
+  const [only] = all.slice(-1)
+  if (maxLines === 1) {
+    return only === undefined
+      ? []
+      : [clipLine([{ ...label, text: `${label.text.padEnd(labelWidth - 1)} ` }, ...line(only)], width)]
+  }
+  return [[label], ...all.slice(1 - maxLines).map((note) => clipLine([{ text: "  " }, ...line(note)], width))].map(
+    (line) => clipLine(line, width)
+  )
+}
+
+/** The jobs that run, in so many rows: a heading, one for each, and one for those that don't fit. */
+const running = (
+  { running: { jobs, total } }: Picture,
+  rows: number,
+  width: number,
+  now: number
+): ReadonlyArray<Line> => {
+  const heading = clipLine(
+    total === 0 ? [label("No job is running")] : [label("Running"), { text: `: ${total}` }],
+    width
+  )
+  const room = Math.max(0, rows - 1)
+  const shown = jobs.slice(0, total > room ? Math.max(0, room - 1) : room)
+  const more = total - shown.length
+  const nameWidth = Math.min(
+    Math.max(8, Math.floor(width * 0.4)),
+    shown.reduce((most, { name }) => Math.max(most, widthOf(name)), 0)
+  )
+  return [
+    heading,
+    ...shown.map(({ lastLine, name, startedAt }) => {
+      const time = startedAt === undefined ? "…" : age(now - startedAt)
+      return clipLine(
+        [
+          { text: `${time.padStart(7)} `, style: "dim" },
+          { text: fill(name, nameWidth) },
+          { text: lastLine === undefined ? "" : `  ${clip(lastLine, width)}`, style: "dim" }
+        ],
+        width
+      )
+    }),
+    ...(more > 0 && room > 0 ? [clipLine([{ text: `  + ${more} more`, style: "dim" }], width)] : [])
+  ]
+}
