@@ -110,7 +110,13 @@ export const start = Effect.fnUntraced(function* (
     })
   return {
     pid: child.pid ?? 0,
-    seen: (text) => until(() => output.stdout.includes(text) || output.stderr.includes(text) || status !== undefined),
+    seen: (text) => {
+      const isSeen = () => output.stdout.includes(text) || output.stderr.includes(text)
+      return Effect.flatMap(
+        until(() => isSeen() || status !== undefined),
+        (ended) => (isSeen() ? Effect.succeed(ended) : Effect.die(`ended without "${text}": ${JSON.stringify(ended)}`))
+      )
+    },
     kill: (signal) => Effect.sync(() => void child.kill(signal)),
     ended: until(() => status !== undefined)
   } satisfies Process
