@@ -54,7 +54,7 @@ export const bin = fileURLToPath(new URL("../../packages/node/src/bin.ts", impor
 /** A shell's name for the command. */
 export const quoted = `"${process.execPath}" "${bin}"`
 
-export interface Process {
+interface Process {
   readonly pid: number
   /** Waits for the first output in which this occurs. */
   readonly seen: (text: string) => Effect.Effect<Ended>
