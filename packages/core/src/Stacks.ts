@@ -1,0 +1,278 @@
+/**
+ * Many queues in one process: a stack for each, over one pool of slots of which each queue has a fair share.
+ *
+ * **Details**
+ *
+ * Each queue has a stack of its own, with a key of its own ({@link keyOf}), which registers, polls, reserves, and ends by
+ * itself. The service counts requests by stack, so no queue uses up another's rate limit. The slots are shared: see
+ * {@link SlotPool}.
+ *
+ * A queue that can't go on, because it is not there (404) or the organization has too many stacks (403), is reported and tried
+ * again every minute; the others go on. All end with a token that is refused (401), and when no queue is left.
+ *
+ * **Example** (Three queues, fifty jobs at a time)
+ *
+ * ```ts
+ * import { JobRunner, Stacks } from "@stacksapi/core"
+ * import { Effect } from "effect"
+ *
+ * export const program = Stacks.run({
+ *   key: "my-stack",
+ *   queues: ["linux", "deploy", { queueKey: "nightly", weight: 0.5, maxInFlight: 20 }],
+ *   maxInFlight: 50
+ * }).pipe(Effect.provide(JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "done" })))))
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { stackKey } from "./internal/stack/stackKey.ts"
+import type { JobRunner } from "./JobRunner.ts"
+import * as SlotPool from "./SlotPool.ts"
+import * as Stack from "./Stack.ts"
+import type { StackEvent } from "./StackEvent.ts"
+import type { StacksClient } from "./StacksClient.ts"
+import type { CursorStalled, StacksError } from "./StacksError.ts"
+
+/**
+ * What the stacks of all queues have in common.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent" | "ledger"> {
+  /** What the keys of the stacks begin with: 1 to 80 letters, digits, `_` and `-`. */
+  readonly key: string
+  /** The queues, each once. */
+  readonly queues: ReadonlyArray<string | Queue>
+  /** How many jobs may be here at once, of all queues together. Default 25. */
+  readonly maxInFlight?: number | undefined
+  /** After how long a queue that could not go on is tried again. Default 1 minute. */
+  readonly retryInterval?: Duration.Input | undefined
+  /** Told of every event, with the queue's key; see `Stack.Options`. */
+  readonly onEvent?: ((event: StackEvent, queueKey: string) => Effect.Effect<void>) | undefined
+  /** Told of every stack that has registered, to watch it: once for each queue, and again after it could not go on. */
+  readonly onStack?: ((stack: Stack.Service) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * A queue, and what is different for it.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Queue extends Omit<Stack.Options, "key" | "pool" | "onEvent"> {
+  /** How many of its jobs may be here at once. Default as many as there are slots. */
+  readonly maxInFlight?: number | undefined
+  /** Its share of the slots, compared to the other queues'. Default 1. */
+  readonly weight?: number | undefined
+  /** The stack's key. Default {@link keyOf}. */
+  readonly key?: string | undefined
+}
+
+/**
+ * How a queue is doing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface QueueStatus {
+  readonly queueKey: string
+  /** Its stack's key. */
+  readonly key: string
+  /** Undefined where it is not registered, or could not go on. */
+  readonly stack: Stack.Status | undefined
+  /** Why it could not go on; undefined once it does. */
+  readonly failure: StacksError | CursorStalled | undefined
+}
+
+/**
+ * How all queues are doing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Status {
+  readonly maxInFlight: number
+  /** The slots that are free. */
+  readonly free: number
+  readonly queues: ReadonlyArray<QueueStatus>
+}
+
+/**
+ * The stacks of several queues.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly status: Effect.Effect<Status>
+  /** The stacks that run now, by queue. */
+  readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
+  /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
+  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
+  /** Drains all of them at once; see `Stack.Service`. */
+  readonly drain: Effect.Effect<void>
+  /** Fails when none of them can go on. */
+  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+}
+
+/**
+ * The stacks of several queues.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/Stacks") {}
+
+/**
+ * The key of a queue's stack: `key--queue` where that is a key, and else both cropped, with a hash of them.
+ *
+ * **Details**
+ *
+ * It is always the same for the same two, and never the same for others: registering a key for another queue would move the
+ * stack. It is no longer than 80 characters, letters, digits, `_` and `-`, if `key` has none but these.
+ *
+ * @since 0.1.0
+ * @category keys
+ */
+export const keyOf: (key: string, queueKey: string) => string = stackKey
+
+interface Entry {
+  readonly options: Queue & { readonly key: string }
+  readonly isTried: Deferred.Deferred<void>
+  stack: Stack.Service | undefined
+  failure: StacksError | CursorStalled | undefined
+}
+
+/**
+ * Starts the stacks of all queues in the background. When the scope closes all of them drain at once.
+ *
+ * **Details**
+ *
+ * Is there when each queue has registered, or was refused. Fails where all of them were, or the token. Two queues with one
+ * stack's key are a defect: they would run jobs twice.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* ({
+  key,
+  maxInFlight = 25,
+  onEvent,
+  onStack,
+  queues,
+  retryInterval = "1 minute",
+  ...shared
+}: Options): Effect.fn.Return<Service, StacksError | CursorStalled, StacksClient | JobRunner | Scope.Scope> {
+  const pool = yield* SlotPool.make(maxInFlight)
+  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
+  const entries = queues.map((queue): Entry => {
+    const own = typeof queue === "string" ? { queueKey: queue } : queue
+    return {
+      options: { ...shared, ...own, key: own.key ?? keyOf(key, own.queueKey) },
+      isTried: Deferred.makeUnsafe(),
+      stack: undefined,
+      failure: undefined
+    }
+  })
+  const twice = entries.find(
+    ({ options }, index) => entries.findIndex((other) => other.options.key === options.key) < index
+  )
+  if (twice !== undefined) {
+    return yield* Effect.die(new Cause.IllegalArgumentError(`Two queues have the stack key ${twice.options.key}`))
+  }
+  let isDraining = false
+
+  const onFailure = Effect.fnUntraced(function* (entry: Entry, error: StacksError | CursorStalled) {
+    entry.stack = undefined
+    entry.failure = error
+    yield* Effect.logError(`Queue ${entry.options.queueKey} can't go on: ${error.message}`)
+    if (isUnauthorized(error) || entries.every(({ failure }) => failure !== undefined))
+      yield* Deferred.fail(failure, error)
+    yield* Deferred.succeed(entry.isTried, void 0)
+  })
+
+  const life = (entry: Entry) => {
+    const { options } = entry
+    return Effect.gen(function* () {
+      const stack = yield* Stack.make({
+        ...options,
+        pool,
+        onEvent: onEvent === undefined ? undefined : (event) => onEvent(event, options.queueKey)
+      })
+      entry.stack = stack
+      entry.failure = undefined
+      if (onStack !== undefined) yield* onStack(stack)
+      yield* Deferred.succeed(entry.isTried, void 0)
+      if (isDraining) yield* stack.drain
+      return yield* stack.awaitFailure
+    }).pipe(
+      Effect.scoped,
+      Effect.catch((error) => onFailure(entry, error)),
+      Effect.andThen(Effect.sleep(retryInterval)),
+      Effect.repeat({ while: () => !isDraining }),
+      // What fails otherwise is a mistake of ours: better all end than one stands still.
+      Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(failure, cause)))
+    )
+  }
+  // In one fiber: its end is the end of all at once.
+  yield* Effect.forkScoped(Effect.forEach(entries, life, { concurrency: "unbounded", discard: true }))
+  yield* Effect.raceFirst(
+    Effect.forEach(entries, ({ isTried }) => Deferred.await(isTried), { discard: true }),
+    Deferred.await(failure)
+  )
+
+  return {
+    status: Effect.gen(function* () {
+      const statuses = yield* Effect.forEach(entries, ({ failure, options, stack }) =>
+        Effect.map(stack === undefined ? Effect.undefined : stack.status, (status) => ({
+          queueKey: options.queueKey,
+          key: options.key,
+          stack: status,
+          failure
+        }))
+      )
+      return { maxInFlight: pool.size(), free: pool.free(), queues: statuses }
+    }),
+    stacks: Effect.sync(
+      () => new Map(entries.flatMap(({ options, stack }) => (stack === undefined ? [] : [[options.queueKey, stack]])))
+    ),
+    setMaxInFlight: pool.setSize,
+    drain: Effect.suspend(() => {
+      isDraining = true
+      return Effect.forEach(entries, ({ stack }) => stack?.drain ?? Effect.void, {
+        concurrency: "unbounded",
+        discard: true
+      })
+    }),
+    awaitFailure: Deferred.await(failure)
+  }
+})
+
+const isUnauthorized = (error: StacksError | CursorStalled): boolean =>
+  error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
+
+/**
+ * Runs the stacks of all queues until it is interrupted, and then lets them end in order; fails when none can go on.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled, StacksClient | JobRunner> =>
+  Effect.scoped(Effect.flatMap(make(options), (stacks) => stacks.awaitFailure))
+
+/**
+ * The stacks of several queues, which run as long as the layer is in use.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Stacks, StacksError | CursorStalled, StacksClient | JobRunner> =>
+  Layer.effect(Stacks, make(options))

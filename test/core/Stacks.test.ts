@@ -1,0 +1,352 @@
+/** Many queues in one process: who gets which slots, and what one queue's trouble means to the others. */
+import { assert, describe, it } from "@effect/vitest"
+import { JobRunner, SlotPool, Stack, Stacks, StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Exit, Layer, Logger, Metric, Redacted } from "effect"
+import { TestClock } from "effect/testing"
+import { addJobs, census, done, emulated, type Run, within } from "../support/stacks.ts"
+
+/** Runs jobs for so long, and counts those that run by queue. */
+const counted = (duration: (queueKey: string) => number) => {
+  const running: Record<string, number> = {}
+  const ended: Record<string, number> = {}
+  const state = { total: 0, most: 0 }
+  const run: Run = ({ stackKey }) => {
+    const queue = stackKey.slice(stackKey.indexOf("--") + 2)
+    const change = (by: number) => {
+      running[queue] = (running[queue] ?? 0) + by
+      state.total += by
+      state.most = Math.max(state.most, state.total)
+    }
+    return Effect.gen(function* () {
+      change(1)
+      yield* Effect.sleep(duration(queue))
+      ended[queue] = (ended[queue] ?? 0) + 1
+      return done
+    }).pipe(Effect.ensuring(Effect.sync(() => change(-1))))
+  }
+  return { run, running, ended, state }
+}
+
+const start = (run: Run, options: Omit<Stacks.Options, "key"> & { readonly key?: string }) =>
+  Stacks.make({ key: "s", shutdownGrace: 0, ...options }).pipe(Effect.provide(JobRunner.layer(run)))
+
+const jobsFor = (queueKey: string, count: number) => addJobs(count, { queueKey })
+
+/** The jobs that run in each queue, averaged over so many seconds. */
+const averages = Effect.fnUntraced(function* (running: Record<string, number>, seconds: number) {
+  const sums: Record<string, number> = {}
+  for (let step = 0; step < seconds * 4; step++) {
+    yield* TestClock.adjust("250 millis")
+    for (const [queue, count] of Object.entries(running)) sums[queue] = (sums[queue] ?? 0) + count
+  }
+  return Object.fromEntries(Object.entries(sums).map(([queue, sum]) => [queue, sum / seconds / 4]))
+})
+
+const quiet = Logger.layer([])
+
+describe("Stacks", { timeout: 60_000 }, () => {
+  it.effect("give each queue its share of the slots while all have jobs", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("a", 500)
+      yield* jobsFor("b", 500)
+      const { run, running, state } = counted(() => 3000)
+      yield* start(run, { queues: ["a", "b"], maxInFlight: 20 })
+      yield* TestClock.adjust("15 seconds")
+      const { a = 0, b = 0 } = yield* averages(running, 30)
+      assert.isAtLeast(a, 9)
+      assert.isAtLeast(b, 9)
+      assert.strictEqual(state.most, 20)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("give a queue of long jobs no more than its share in the end, nor one of short jobs less", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("long", 500)
+      yield* jobsFor("short", 1500)
+      const { run, running } = counted((queue) => (queue === "long" ? 20_000 : 1000))
+      yield* start(run, { queues: ["long", "short"], maxInFlight: 20 })
+      yield* TestClock.adjust("40 seconds")
+      const { long = 0, short = 0 } = yield* averages(running, 20)
+      assert.isAtMost(long, 10.5)
+      assert.isAtLeast(short, 8)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("give a queue of three times the weight three times the slots", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("light", 500)
+      yield* jobsFor("heavy", 500)
+      const { run, running } = counted(() => 3000)
+      yield* start(run, { queues: ["light", { queueKey: "heavy", weight: 3 }], maxInFlight: 20 })
+      yield* TestClock.adjust("20 seconds")
+      const { heavy = 0, light = 0 } = yield* averages(running, 30)
+      assert.isAtLeast(heavy, 13.5)
+      assert.isAtLeast(light, 4.5)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("lend the share of an idle queue to the others, and give it back as slots free up when it has jobs", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("busy", 500)
+      const { run, running } = counted(() => 5000)
+      yield* start(run, { queues: ["busy", "idle"], maxInFlight: 20 })
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(running, { busy: 20 })
+      yield* jobsFor("idle", 500)
+      // No running job is stopped for it; a round of jobs later it has what is its own.
+      yield* TestClock.adjust("8 seconds")
+      assert.deepStrictEqual(running, { busy: 10, idle: 10 })
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("use all slots where some queues have fewer jobs than their share, or are paused", () =>
+    Effect.gen(function* () {
+      const { pauseQueue } = yield* StacksEmulator.StacksEmulator
+      yield* jobsFor("few", 3)
+      yield* jobsFor("paused", 100)
+      yield* pauseQueue("paused", true)
+      yield* jobsFor("capped", 100)
+      yield* jobsFor("many", 100)
+      const { run, running } = counted(() => 60_000)
+      const queues = ["few", "paused", { queueKey: "capped", maxInFlight: 2 }, "many"]
+      const { status } = yield* start(run, { queues, maxInFlight: 20 })
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(running, { few: 3, capped: 2, many: 15 })
+      assert.strictEqual((yield* status).free, 0)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("starve none of 20 queues on 5 slots", () =>
+    Effect.gen(function* () {
+      const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
+      for (const queue of queues) yield* jobsFor(queue, 50)
+      const { ended, run, state } = counted(() => 1000)
+      yield* start(run, { queues, maxInFlight: 5 })
+      yield* TestClock.adjust("60 seconds")
+      const counts = queues.map((queue) => ended[queue] ?? 0)
+      assert.isAtLeast(Math.min(...counts), 0.7 * (counts.reduce((sum, count) => sum + count) / 20))
+      assert.strictEqual(state.most, 5)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("run everything of 20 queues within each queue's own rate limit, each under a key of its own", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
+      for (const queue of queues) yield* jobsFor(queue, 40)
+      const { run, state } = counted((queue) => 200 + 10 * queue.length)
+      yield* start(run, { queues, maxInFlight: 40 })
+      const { passed } = yield* within(
+        "2 minutes",
+        Effect.gen(function* () {
+          while ((yield* census)["finished 0"] !== 800) yield* Effect.sleep("1 second")
+        })
+      )
+      assert.isAtMost(Number(passed.toString().match(/\d+/)?.[0] ?? 0), 60_000)
+      assert.strictEqual(state.most, 40)
+      assert.strictEqual((yield* emulator.requests).filter(({ status }) => status === 429).length, 0)
+      assert.sameMembers(
+        (yield* emulator.stacks).map(({ clusterQueueKey, key }) => `${key} ${clusterQueueKey}`),
+        queues.map((queue) => `s--${queue} ${queue}`)
+      )
+    }).pipe(Effect.provide(emulated({ rateLimits: true })), Effect.scoped)
+  )
+
+  it.effect("never run more jobs than there are slots, however many those become", () =>
+    Effect.gen(function* () {
+      for (const queue of ["a", "b", "c"]) yield* jobsFor(queue, 500)
+      let count = 0
+      const { run, state } = counted(() => 300 + ((count * 377) % 2500))
+      const failing: Run = (context) =>
+        ++count % 7 === 0 ? new JobRunner.JobRunnerError({ message: "later", tryAgain: true }) : run(context)
+      const { setMaxInFlight } = yield* start(failing, { queues: ["a", "b", "c"], maxInFlight: 10 })
+      yield* TestClock.adjust("10 seconds")
+      // Jobs that wait for another try hold their slots.
+      assert.isAtLeast(state.most, 7)
+      assert.isAtMost(state.most, 10)
+      yield* setMaxInFlight(25)
+      yield* TestClock.adjust("10 seconds")
+      assert.isAtLeast(state.most, 15)
+      assert.isAtMost(state.most, 25)
+      yield* setMaxInFlight(4)
+      yield* TestClock.adjust("4 seconds")
+      state.most = 0
+      yield* TestClock.adjust("20 seconds")
+      assert.isAtMost(state.most, 4)
+      assert.isAtLeast(state.most, 1)
+    }).pipe(Effect.provide(emulated()), Effect.provide(quiet), Effect.scoped)
+  )
+
+  it.effect("drain all at once, and deregister", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
+      for (const queue of queues) yield* jobsFor(queue, 2)
+      const { run, state } = counted(() => 3_600_000)
+      const { passed } = yield* within(
+        "3 minutes",
+        Effect.scoped(
+          Effect.andThen(
+            start(run, { queues, maxInFlight: 40, shutdownGrace: "30 seconds" }),
+            Effect.sleep("5 seconds")
+          )
+        )
+      )
+      assert.strictEqual(state.most, 40)
+      assert.strictEqual(state.total, 0)
+      assert.deepStrictEqual(yield* census, { "finished -1": 40 })
+      assert.lengthOf(yield* emulator.stacks, 0)
+      assert.isAtMost(Number(passed.toString().match(/\d+/)?.[0] ?? 0), 60_000)
+    }).pipe(Effect.provide(emulated()), Effect.provide(quiet), Effect.scoped)
+  )
+
+  it.effect("stop taking when they are told to drain", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("a", 100)
+      yield* jobsFor("b", 100)
+      const { run, state } = counted(() => 2000)
+      const { drain, status } = yield* start(run, { queues: ["a", "b"], maxInFlight: 10, shutdownGrace: "1 minute" })
+      yield* TestClock.adjust("3 seconds")
+      yield* within("1 minute", drain)
+      assert.strictEqual(state.total, 0)
+      const phases = (yield* status).queues.map(({ stack }) => stack?.phase)
+      assert.deepStrictEqual(phases, ["stopped", "stopped"])
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("go on without a queue that does not exist, and say why", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("here", 3)
+      const watched: Array<string> = []
+      const { run, ended } = counted(() => 1000)
+      const onStack = (stack: Stack.Service) => Effect.map(stack.status, ({ queueKey }) => void watched.push(queueKey))
+      const { status } = yield* start(run, { queues: ["gone", "here"], onStack })
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(ended, { here: 3 })
+      assert.deepStrictEqual(watched, ["here"])
+      const [gone, here] = (yield* status).queues
+      assert.include(gone?.failure?.message, "The queue may not exist")
+      assert.isUndefined(gone?.stack)
+      assert.isUndefined(here?.failure)
+    }).pipe(Effect.provide(emulated({ queues: ["here"] })), Effect.provide(quiet), Effect.scoped)
+  )
+
+  it.effect("try a queue again that was refused", () =>
+    Effect.gen(function* () {
+      const client = yield* StacksClient.StacksClient
+      yield* client.registerStack({ key: "other", type: "custom", queueKey: "a" })
+      yield* jobsFor("a", 3)
+      yield* jobsFor("b", 3)
+      const { run } = counted(() => 1000)
+      yield* start(run, { queues: ["a", "b"] })
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* census, { "finished 0": 3, scheduled: 3 })
+      yield* client.deregisterStack({ stackKey: "other" })
+      yield* TestClock.adjust("40 seconds")
+      assert.deepStrictEqual(yield* census, { "finished 0": 6 })
+    }).pipe(Effect.provide(emulated({ maxStacks: 2 })), Effect.provide(quiet), Effect.scoped)
+  )
+
+  it.effect("fail where no queue is left, or the token is refused", () =>
+    Effect.gen(function* () {
+      const { baseUrl } = yield* StacksEmulator.StacksEmulator
+      const runAll = Stacks.run({ key: "s", queues: ["x", "y"] }).pipe(
+        Effect.provide(JobRunner.layer(() => Effect.succeed(done)))
+      )
+      const missing = yield* within("1 minute", Effect.flip(runAll))
+      assert(Exit.isSuccess(missing.exit))
+      assert.include(missing.exit.value.message, "The queue may not exist")
+      const stranger = StacksClient.layer({ baseUrl, token: Redacted.make("bkct_wrong") })
+      const refused = yield* within("1 minute", Effect.provide(Effect.flip(runAll), stranger))
+      assert(Exit.isSuccess(refused.exit))
+      assert.include(refused.exit.value.message, "The token is not valid")
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(StacksEmulator.layerClient, StacksEmulator.layerHttpClient).pipe(
+          Layer.provideMerge(StacksEmulator.layer({ queues: ["z"] }))
+        )
+      ),
+      Effect.provide(quiet),
+      Effect.scoped
+    )
+  )
+
+  it.effect("refuse the same key twice: its jobs would run twice", () =>
+    Effect.gen(function* () {
+      const { run } = counted(() => 0)
+      const exit = yield* Effect.exit(Effect.scoped(start(run, { queues: ["a", "b", "a"] })))
+      assert(Exit.isFailure(exit))
+      assert.include(String(exit.cause), "s--a")
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("measure each queue, and the slots of all", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("a", 3)
+      yield* jobsFor("b", 1)
+      const { run } = counted(() => 60_000)
+      yield* start(run, { queues: ["a", "b"], maxInFlight: 10 })
+      yield* TestClock.adjust("5 seconds")
+      const metrics = yield* Metric.snapshot
+      const valueOf = (id: string, queue?: string) =>
+        metrics.find((metric) => metric.id === id && metric.attributes?.["queue"] === queue)?.state
+      assert.deepStrictEqual(valueOf("stacksapi_jobs_in_flight", "a"), { value: 3 })
+      assert.deepStrictEqual(valueOf("stacksapi_jobs_in_flight", "b"), { value: 1 })
+      assert.deepStrictEqual(valueOf("stacksapi_slots_available"), { value: 6 })
+    }).pipe(Effect.provide(emulated()), Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+})
+
+describe("A pool of slots", () => {
+  it.effect("is shared by stacks that are started one by one", () =>
+    Effect.gen(function* () {
+      yield* jobsFor("a", 100)
+      yield* jobsFor("b", 100)
+      const pool = yield* SlotPool.make(6)
+      const { run, running } = counted(() => 3000)
+      for (const queueKey of ["a", "b"]) {
+        yield* Stack.make({ key: `s--${queueKey}`, queueKey, pool, shutdownGrace: 0 }).pipe(
+          Effect.provide(JobRunner.layer(run))
+        )
+      }
+      yield* TestClock.adjust("20 seconds")
+      assert.deepStrictEqual(running, { a: 3, b: 3 })
+      assert.strictEqual(pool.free(), 0)
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+})
+
+describe("The key of a queue's stack", () => {
+  it("is made of both, where that is a key", () => {
+    assert.strictEqual(Stacks.keyOf("ci", "linux"), "ci--linux")
+    assert.strictEqual(Stacks.keyOf("my_stack-1", "default"), "my_stack-1--default")
+  })
+
+  it("has a hash where it is not, and stays the same for ever", () => {
+    assert.strictEqual(Stacks.keyOf("ci", "mac os"), "ci--mac_os--dggzhqzd9avp1pxt8avexxeh2")
+    assert.strictEqual(
+      Stacks.keyOf("ci", "x".repeat(200)),
+      "ci--xxxxxxxxxxxxxxxxxxxxxxxxxxx--4rmc8a4y0hs9u80wv9mmvypq5"
+    )
+  })
+
+  it("is never that of another queue", () => {
+    const parts = ["a", "b", "-", "--", "_", "a-b", "a--b", "b--a", "-a", "a-", "Ü", "ü", " ", "", "queue/1", "queue_1"]
+    const long = parts.flatMap((part) => [
+      part,
+      part + "x".repeat(40),
+      `${"y".repeat(70)}${part}`,
+      `${"y".repeat(200)}${part}`
+    ])
+    const seen = new Map<string, string>()
+    for (const key of long.filter((part) => /^[\w-]{1,80}$/.test(part))) {
+      for (const queueKey of long) {
+        const made = Stacks.keyOf(key, queueKey)
+        assert.match(made, /^[A-Za-z0-9_-]{1,80}$/)
+        assert.isFalse(seen.has(made), `${seen.get(made)} and ${key}, ${queueKey}`)
+        seen.set(made, `${key}, ${queueKey}`)
+      }
+    }
+  })
+})
