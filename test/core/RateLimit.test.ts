@@ -844,6 +844,24 @@ describe("layerStore", () => {
       }).pipe(Effect.provide(Logger.layer([])))
     )
 
+    it.effect("is slow, calls go on within the limit", () =>
+      Effect.gen(function* () {
+        const store = yield* memoryStore
+        const { scripted, times } = service()
+        for (let index = 0; index < 3; index++) {
+          const limiter = yield* processOf({
+            ...store,
+            tokenBucket: (options) => Effect.delay(store.tokenBucket(options), 600)
+          })
+          yield* flood(yield* clientOf(scripted, { limiter }), list, 10)
+        }
+        yield* TestClock.adjust("30 seconds")
+        assert.isAtMost(mostInASecond(times()), 10)
+        // Each process has one question under way at a time.
+        assert.isAtLeast(times().length, (3 / 0.6) * 30 * 0.8)
+      })
+    )
+
     it.effect("has lost its way in time, calls don't wait for it", () =>
       Effect.gen(function* () {
         const { limiter, state } = yield* unreliable(Effect.succeed([-1000, 0] as const))

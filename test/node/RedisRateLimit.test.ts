@@ -147,6 +147,24 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
   )
 
   it.live(
+    "tells nobody the password that Redis refuses",
+    () =>
+      Effect.gen(function* () {
+        const redis = yield* Redis.started
+        yield* redis.command("CONFIG", "SET", "requirepass", "right-secret")
+        yield* register
+        const lines: Array<string> = []
+        const logger = Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))
+        const url = Redacted.make(Redacted.value(redis.url).replace("//", "//:wrong-secret@"))
+        yield* Effect.provide(flood({ url }), Logger.layer([logger]))
+        yield* untilListed(3)
+        assert.include(lines.join("\n"), "The store of the rate limits failed")
+        assert.notInclude(lines.join("\n"), "secret")
+      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
+    60_000
+  )
+
+  it.live(
     "holds nobody up while Redis hangs",
     () =>
       Effect.gen(function* () {
