@@ -91,7 +91,7 @@ export class Tally {
         this.#end(event.job, "lost")
         return
       case "GivenUp":
-        this.#trouble(kindOf(event.error), `${nameOf(event.job)}: ${event.error.message}`, now)
+        this.#trouble(kindOf(event.error), `${nameOf(event.job)}: ${briefly(event.error)}`, now)
         this.#end(event.job, "given up")
         return
       case "Quarantined":
@@ -99,7 +99,7 @@ export class Tally {
         this.#trouble("a job that could not be started", `${nameOf(event.job)}: ${event.message}`, now)
         return
       case "Troubled":
-        this.#trouble(kindOf(event.error), event.error.message, now)
+        this.#trouble(kindOf(event.error), briefly(event.error), now)
         return
     }
   }
@@ -128,6 +128,19 @@ export const nameOf = ({ build, id, pipeline, step }: ScheduledJob): string => {
     step.key ?? undefined
   ].filter((part) => part !== undefined)
   return harmless(parts.length === 0 ? id : parts.join(" "))
+}
+
+/** What went wrong, without the URL: there is no room for that. */
+const briefly = (error: StacksError): string => {
+  switch (error._tag) {
+    case "ErrorResponse":
+      return `${error.operation}: ${error.status} ${error.reason.message}`
+    case "TransportError":
+      return `${error.operation}: ${error.description}`
+    case "DecodeError":
+    case "InvalidRequest":
+      return `${error.operation}: ${error.issue}`
+  }
 }
 
 /** What of an error is the same each time it happens. */

@@ -1,0 +1,91 @@
+/** A view on a real terminal, in a process of its own: what a person sees meanwhile and afterwards, however it ends. */
+import { resolve } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { open, type Pty } from "../support/terminal.ts"
+import type { Scenario } from "../support/viewedStack.ts"
+
+const program = resolve(import.meta.dirname, "../support/viewedStack.ts")
+
+const run = (scenario: Scenario, size: { readonly columns: number; readonly rows: number }) =>
+  open([process.execPath, program, JSON.stringify(scenario)], size)
+
+const large = { columns: 80, rows: 24 }
+const small = { columns: 40, rows: 12 }
+
+const interrupt = "\u0003"
+
+/** Nothing of the view is left, and the terminal is as it was. */
+const assertGivenBack = (pty: Pty) => {
+  assert.isTrue(pty.hasCursor())
+  assert.isFalse(pty.isSecondScreen())
+  assert.notMatch(pty.scrollback(), /taken|Running:|web#7/)
+}
+
+const runs = (count: number) => (screen: string) => screen.includes(`Running: ${count}\n`)
+
+describe("a stack on a terminal", () => {
+  for (const size of [large, small]) {
+    const name = `${size.columns}x${size.rows}`
+
+    it.live(`is shown at ${name} while it runs, and leaves a summary when it is interrupted`, () =>
+      Effect.gen(function* () {
+        const pty = yield* run({ quick: 20, endless: 12, output: "\u001b[31mmaking 日本語" }, size)
+        yield* pty.until("8 running jobs and a log line", (screen) => runs(8)(screen) && screen.includes("look out"))
+        yield* pty.until("all ends", (screen) => screen.includes("16 passed") && screen.includes("4 failed"))
+        assert.isTrue(pty.isSecondScreen())
+        assert.isFalse(pty.hasCursor())
+        const rows = pty.screen()
+        assert.match(rows[0] ?? "", /^my-stack · queue q +running \d+s$/)
+        assert.match(rows.join("\n"), /8 of 8 taken · 0 free/)
+        assert.match(rows.join("\n"), /^ +\d+s web#7 endless-0 {2}making 日本/m)
+
+        yield* pty.type(interrupt)
+        assert.strictEqual(yield* pty.ended, 130)
+        assertGivenBack(pty)
+        assert.match(pty.scrollback(), /^timestamp=\S+ level\s?=WARN/)
+        assert.match(pty.scrollback(), /^Stack +my-stack · queue q$/m)
+        assert.match(pty.scrollback(), /^Jobs +28 jobs in \d+s/m)
+        assert.match(pty.scrollback(), /^Troubles +8 × a job/m)
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("leaves a summary when it has done its work", () =>
+    Effect.gen(function* () {
+      const pty = yield* run({ quick: 10, end: "idle" }, large)
+      assert.strictEqual(yield* pty.ended, 0)
+      assertGivenBack(pty)
+      assert.match(pty.scrollback(), /^Jobs +10 jobs in \d+s .* 8 passed · 2 failed$/m)
+      assert.match(pty.scrollback(), /^Troubles +none$/m)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("gives the terminal back when the process crashes, and lets the reason be read", () =>
+    Effect.gen(function* () {
+      const pty = yield* run({ endless: 2, end: "crash" }, large)
+      assert.notStrictEqual(yield* pty.ended, 0)
+      assertGivenBack(pty)
+      assert.include(pty.scrollback(), "Error: crashed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("gives the terminal back when the process exits at once", () =>
+    Effect.gen(function* () {
+      const pty = yield* run({ endless: 2, end: "exit" }, large)
+      assert.strictEqual(yield* pty.ended, 7)
+      assertGivenBack(pty)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("gives the terminal back when a signal kills the process", () =>
+    Effect.gen(function* () {
+      const pty = yield* run({ endless: 2, isBare: true }, large)
+      yield* pty.until("2 running jobs", runs(2))
+      yield* pty.type(interrupt)
+      assert.strictEqual(yield* pty.ended, 130)
+      assertGivenBack(pty)
+      assert.strictEqual(pty.scrollback(), "")
+    }).pipe(Effect.scoped)
+  )
+})
