@@ -175,7 +175,7 @@ describe("Stacks", { timeout: 60_000 }, () => {
       yield* TestClock.adjust("20 seconds")
       assert.isAtMost(state.most, 4)
       assert.isAtLeast(state.most, 1)
-    }).pipe(Effect.provide(emulated()), Effect.provide(quiet), Effect.scoped)
+    }).pipe(Effect.provide([emulated(), quiet]), Effect.scoped)
   )
 
   it.effect("drain all at once, and deregister", () =>
@@ -198,7 +198,7 @@ describe("Stacks", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(yield* census, { "finished -1": 40 })
       assert.lengthOf(yield* emulator.stacks, 0)
       assert.isAtMost(Number(passed.toString().match(/\d+/)?.[0] ?? 0), 60_000)
-    }).pipe(Effect.provide(emulated()), Effect.provide(quiet), Effect.scoped)
+    }).pipe(Effect.provide([emulated(), quiet]), Effect.scoped)
   )
 
   it.effect("stop taking when they are told to drain", () =>
@@ -229,7 +229,7 @@ describe("Stacks", { timeout: 60_000 }, () => {
       assert.include(gone?.failure?.message, "The queue may not exist")
       assert.isUndefined(gone?.stack)
       assert.isUndefined(here?.failure)
-    }).pipe(Effect.provide(emulated({ queues: ["here"] })), Effect.provide(quiet), Effect.scoped)
+    }).pipe(Effect.provide([emulated({ queues: ["here"] }), quiet]), Effect.scoped)
   )
 
   it.effect("try a queue again that was refused", () =>
@@ -245,7 +245,7 @@ describe("Stacks", { timeout: 60_000 }, () => {
       yield* client.deregisterStack({ stackKey: "other" })
       yield* TestClock.adjust("40 seconds")
       assert.deepStrictEqual(yield* census, { "finished 0": 6 })
-    }).pipe(Effect.provide(emulated({ maxStacks: 2 })), Effect.provide(quiet), Effect.scoped)
+    }).pipe(Effect.provide([emulated({ maxStacks: 2 }), quiet]), Effect.scoped)
   )
 
   it.effect("fail where no queue is left, or the token is refused", () =>
@@ -262,12 +262,12 @@ describe("Stacks", { timeout: 60_000 }, () => {
       assert(Exit.isSuccess(refused.exit))
       assert.include(refused.exit.value.message, "The token is not valid")
     }).pipe(
-      Effect.provide(
+      Effect.provide([
+        quiet,
         Layer.mergeAll(StacksEmulator.layerClient, StacksEmulator.layerHttpClient).pipe(
           Layer.provideMerge(StacksEmulator.layer({ queues: ["z"] }))
         )
-      ),
-      Effect.provide(quiet),
+      ]),
       Effect.scoped
     )
   )

@@ -120,7 +120,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
         yield* until(isAsked(redis))
         yield* untilListed(30)
         yield* assertWithin
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.provide(silent), Effect.scoped),
+      }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped),
     120_000
   )
 
@@ -178,7 +178,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
         const { times } = yield* listings
         yield* until(Effect.map(listings, (now) => mostIn(1000, now.times.slice(times.length)) > 6))
         yield* assertWithin
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.provide(silent), Effect.scoped),
+      }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped),
     120_000
   )
 

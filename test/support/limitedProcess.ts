@@ -27,4 +27,4 @@ const program = Effect.gen(function* () {
 
 // Its parent ends it.
 process.once("disconnect", () => process.exit())
-Effect.runFork(program.pipe(Effect.provide(client), Effect.provide(Logger.layer([]))))
+Effect.runFork(program.pipe(Effect.provide([client, Logger.layer([])])))

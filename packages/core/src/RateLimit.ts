@@ -152,7 +152,7 @@ export interface StoreOptions {
 }
 
 /**
- * {@link layerStore} with options.
+ * Like {@link layerStore}, with options.
  *
  * @since 0.1.0
  * @category layers
