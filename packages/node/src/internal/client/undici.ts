@@ -10,6 +10,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Cookies from "effect/http/Cookies"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
@@ -36,10 +37,10 @@ const interrupted = () => new Error("The request was interrupted")
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly request: HttpClientRequest
   readonly url: string
+  private readonly fiber: Fiber.Fiber<unknown, unknown>
   private readonly resume: Resume
   private controller: Undici.Dispatcher.DispatchController | undefined
   private abortReason: Error | undefined
-  private response: Response | undefined
   private isStarted = false
   private isClaimed = false
   private isPaused = false
@@ -50,10 +51,12 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   private stream: Readable | undefined
   private end: { readonly error: Error | undefined } | undefined
   private onEnd: Array<() => void> = []
+  private stopWatching: (() => void) | undefined
 
-  constructor(request: HttpClientRequest, url: string, resume: Resume) {
+  constructor(request: HttpClientRequest, url: string, fiber: Fiber.Fiber<unknown, unknown>, resume: Resume) {
     this.request = request
     this.url = url
+    this.fiber = fiber
     this.resume = resume
   }
 
@@ -96,8 +99,17 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
 
   private claim() {
     this.isClaimed = true
-    this.response = undefined
+    this.stopWatching?.()
     this.goOn()
+  }
+
+  /**
+   * If its fiber ends before anybody asks for the body, as by an interruption that comes just then, nobody ever will: the
+   * connection must not wait for the rest of it.
+   */
+  private abortWhenUnclaimed() {
+    if (this.end !== undefined) return
+    this.stopWatching = this.fiber.addObserver(() => this.abortUnsafe(new Error("The response's body was not read")))
   }
 
   private goOn() {
@@ -119,7 +131,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   private finish(error: Error | undefined) {
     if (this.end !== undefined) return
     this.end = { error }
-    this.response = undefined
+    this.stopWatching?.()
     if (this.stream !== undefined) this.endStream(this.stream, error)
     for (const listener of this.onEnd) listener()
   }
@@ -141,9 +153,11 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     if (status < 200) return
     this.isStarted = true
     const response = new Response(this, status, headers)
-    this.response = response
     // Later, so that a body that came with the head is there at once.
-    queueMicrotask(() => this.resume(Effect.succeed(response)))
+    queueMicrotask(() => {
+      this.abortWhenUnclaimed()
+      this.resume(Effect.succeed(response))
+    })
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Uint8Array) {
@@ -153,11 +167,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     }
     this.chunks.push(chunk)
     this.size += chunk.byteLength
-    if (this.isClaimed || this.size <= highWaterMark) return
-    this.pause(controller)
-    // If nobody ever asks for the rest, the connection must not wait for ever.
-    if (this.response !== undefined) abandoned.register(this.response, controller)
-    this.response = undefined
+    if (!this.isClaimed && this.size > highWaterMark) this.pause(controller)
   }
 
   onResponseEnd() {
@@ -170,10 +180,6 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.resume(Effect.fail(notSent(this.request, error)))
   }
 }
-
-const abandoned = new FinalizationRegistry<Undici.Dispatcher.DispatchController>((controller) =>
-  controller.abort(new Error("The response's body was not read"))
-)
 
 const notSent = (request: HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
@@ -301,7 +307,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
 const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
   const send = (
     request: HttpClientRequest,
-    options: Partial<Undici.Dispatcher.RequestOptions>
+    fiber: Fiber.Fiber<unknown, unknown>
   ): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> => {
     const parsed = Url.make(request.url, request.urlParams, Option.getOrUndefined(request.hash))
     if (Result.isFailure(parsed)) {
@@ -314,11 +320,11 @@ const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
     const url = parsed.success
     const { body } = request
     return Effect.callback((resume) => {
-      const exchange = new Exchange(request, url.href, resume)
+      const exchange = new Exchange(request, url.href, fiber, resume)
       const dispatched = Result.try(() =>
         dispatcher.dispatch(
           {
-            ...options,
+            ...fiber.getRef(NodeHttpClient.UndiciOptions),
             method: request.method as Undici.Dispatcher.HttpMethod,
             headers: request.headers,
             origin: url.origin,
@@ -336,10 +342,7 @@ const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
     })
   }
   return HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
-    (request) =>
-      Effect.flatMap(request, (request) =>
-        Effect.withFiber((fiber) => send(request, fiber.getRef(NodeHttpClient.UndiciOptions)))
-      ),
+    (request) => Effect.flatMap(request, (request) => Effect.withFiber((fiber) => send(request, fiber))),
     Effect.succeed
   )
 }
