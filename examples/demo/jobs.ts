@@ -181,25 +181,30 @@ const toNewJob = (line: typeof JobLine.Type, queueKey: string): NewJob => ({
 // What becomes of them
 // -----------------------------------------------------------------------------
 
+export interface Simulation {
+  /** How long the job takes, in its own time. */
+  readonly seconds: number
+  readonly outcome: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>
+}
+
 /**
  * A made-up outcome, always the same for the same job and seed. Most jobs pass; tests fail more often than the rest, what
  * builds images is sometimes killed for its memory, and for a few there is no machine.
  */
-export const simulate = (
-  job: StacksSchema.JobDetails,
-  seed: number
-): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> => {
+export const simulate = (job: StacksSchema.JobDetails, seed: number): Simulation => {
   const dice = createHash("sha256").update(`${seed}/${job.id}`).digest()
   const chance = dice.readUInt32BE(0) / 2 ** 32
   const seconds = 5 + (dice.readUInt32BE(4) % 240)
   const isTest = /\b(test|spec|check|lint)/i.test(job.command)
   const isHeavy = /\b(image|docker)\b/i.test(job.command)
-  const end = (exitStatus: number, detail: string) =>
-    Effect.succeed(JobRunner.Finished({ exitStatus, detail: `${detail} after ${seconds} s (simulated)` }))
+  const end = (exitStatus: number, detail: string): Simulation => ({
+    seconds,
+    outcome: Effect.succeed(JobRunner.Finished({ exitStatus, detail: `${detail} after ${seconds} s (simulated)` }))
+  })
 
   if (chance < 0.01) {
     const message = "No machine could be started for this job (simulated)"
-    return Effect.fail(new JobRunner.JobRunnerError({ message }))
+    return { seconds: 0, outcome: Effect.fail(new JobRunner.JobRunnerError({ message })) }
   }
   if (isHeavy && chance > 0.95) return end(137, "Out of memory")
   if (chance > (isTest ? 0.92 : 0.97)) return end(1, "Exited with 1")

@@ -29,7 +29,7 @@ import { CliConfig, Command, Flag, GlobalFlag, Prompt } from "effect/cli"
 import { pipelineJobs, readJobs } from "./jobs.ts"
 import * as Measure from "./measure.ts"
 import * as Progress from "./progress.ts"
-import { Report, run } from "./run.ts"
+import { pretendedOutput, Report, run } from "./run.ts"
 import { summarize } from "./summary.ts"
 
 const stackKey = "stacksapi-demo"
@@ -60,12 +60,14 @@ const runAndReport = Effect.fn("demo.runAndReport")(function* (options: {
   const measurements = yield* Measure.Measure
   const startedAt = yield* DateTime.now
   yield* Effect.gen(function* () {
-    const say = yield* Progress.show(report, options.expected)
-    yield* run({ ...options, stackKey, say }, report).pipe(
+    const progress = yield* Progress.show(report, options.expected, pretendedOutput(report))
+    yield* run({ ...options, stackKey, progress }, report).pipe(
       Effect.ensuring(
         Effect.suspend(() => {
           const farewell = measurements.endpoints.get("deregisterStack")
-          return farewell === undefined ? Effect.void : say(farewell.isDone ? "Deregistered" : "Not deregistered")
+          return farewell === undefined
+            ? Effect.void
+            : progress.say(farewell.isDone ? "Deregistered" : "Not deregistered")
         })
       )
     )

@@ -3,23 +3,26 @@
  * start an agent with the job's acquisition token, or run the job's command; this one makes the outcomes up.
  */
 import { JobRunner, Stack, type StackEvent, StacksClient, StacksSchema } from "@stacksapi/core"
-import { Array, Data, Deferred, Effect } from "effect"
+import type { JobOutput } from "@stacksapi/node"
+import { Array, Clock, Data, Deferred, Effect, Stream } from "effect"
 import { simulate } from "./jobs.ts"
 import * as Measure from "./measure.ts"
+import type { Progress } from "./progress.ts"
 
 export interface Options {
   readonly stackKey: string
   readonly queueKey: string
   /** Decides the outcomes. */
   readonly seed: number
-  /** Tells how it goes. */
-  readonly say: (line: string) => Effect.Effect<void>
+  /** Shows how it goes. */
+  readonly progress: Progress
 }
 
-/** What was done so far. It is complete only when the run is, but good for a progress bar at any time. */
+/** What was done so far. It is complete only when the run is, but can be read at any time. */
 export class Report {
-  /** What is being done right now. */
-  activity = "registering"
+  isRegistered = false
+  /** The jobs that run, with what they pretend to do. */
+  readonly running = new Map<string, Pretence>()
   readonly reserved = new Set<string>()
   /** The jobs that the service took as finished, and how. */
   readonly finished = new Map<string, Outcome>()
@@ -41,11 +44,21 @@ export class Report {
   }
 }
 
+interface Pretence {
+  readonly command: string
+  readonly seconds: number
+  /** Milliseconds. */
+  readonly startedAt: number
+}
+
 export type Outcome = "passed" | "failed" | "killed" | "stack error"
 
 class NoAnswer extends Data.TaggedError("NoAnswer") {
   override readonly message = "The service did not answer for 30 seconds: the stack could not be registered."
 }
+
+/** How many milliseconds a job really takes of each second that it pretends to. */
+const pace = 4
 
 /** What is done with each job. The runtime reserved it, renews that, interrupts this if the job is canceled, and finishes it. */
 const runner = (seed: number, report: Report) =>
@@ -56,21 +69,47 @@ const runner = (seed: number, report: Report) =>
       // Here an agent would start with it. Where there is none, this fails, and the job is finished as a stack error.
       yield* acquisitionToken
       report.tokens++
-      return yield* simulate(job, seed)
+      const { outcome, seconds } = simulate(job, seed)
+      report.running.set(job.id, { command: job.command, seconds, startedAt: yield* Clock.currentTimeMillis })
+      yield* Effect.ensuring(
+        Effect.sleep(seconds * pace),
+        Effect.sync(() => report.running.delete(job.id))
+      )
+      return yield* outcome
     })
   )
 
+/** What the jobs would print if they ran. */
+export const pretendedOutput = (report: Report): JobOutput.Service => ({
+  lines: Stream.empty,
+  tail: (jobUuid) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      const pretence = report.running.get(jobUuid)
+      if (pretence === undefined) return []
+      const { command, seconds, startedAt } = pretence
+      const done = Math.min(1, (now - startedAt) / (seconds * pace))
+      return [`${String(Math.floor(done * 100)).padStart(2)} % of ${command}`]
+    })
+})
+
 export const run = Effect.fn("demo.run")(function* (options: Options, report: Report) {
-  const { queueKey, say, seed, stackKey } = options
+  const { progress, queueKey, seed, stackKey } = options
   const waiting = new Waiting(options)
-  const stack = Stack.runUntilIdle({
-    key: stackKey,
-    queueKey,
-    metadata: { program: "the demo of stacksapi" },
-    maxInFlight: 50,
-    shutdownGrace: "5 seconds",
-    onEvent: (event) => Effect.andThen(note(event, report, say), waiting.note(event, report))
-  }).pipe(Effect.provide(runner(seed, report)))
+  const stack = Effect.gen(function* () {
+    const stack = yield* Stack.make({
+      key: stackKey,
+      queueKey,
+      metadata: { program: "the demo of stacksapi" },
+      maxInFlight: 50,
+      shutdownGrace: "5 seconds",
+      onEvent: (event) =>
+        Effect.all([progress.onEvent(event), note(event, report, progress.say), waiting.note(event, report)], {
+          discard: true
+        })
+    })
+    yield* progress.watch(stack)
+    yield* Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)
+  }).pipe(Effect.scoped, Effect.provide(runner(seed, report)))
 
   // Whoever is first ends the others: a stack that is ended lets its jobs end, and deregisters.
   yield* Effect.raceAllFirst([stack, waiting.isOver, noAnswer(report)])
@@ -79,21 +118,18 @@ export const run = Effect.fn("demo.run")(function* (options: Options, report: Re
 
 /** A stack goes on trying until the service is there. Who watches a demo does not. */
 const noAnswer = (report: Report) =>
-  Effect.suspend(() => (report.activity === "registering" ? Effect.fail(new NoAnswer()) : Effect.never)).pipe(
+  Effect.suspend(() => (report.isRegistered ? Effect.never : Effect.fail(new NoAnswer()))).pipe(
     Effect.delay("30 seconds")
   )
 
 /** Notes what an event says. */
-const note = (event: StackEvent.StackEvent, report: Report, say: Options["say"]): Effect.Effect<void> => {
+const note = (event: StackEvent.StackEvent, report: Report, say: Progress["say"]): Effect.Effect<void> => {
   switch (event._tag) {
     case "Registered":
-      report.activity = "running"
+      report.isRegistered = true
       return say(`Registered the stack ${event.stackKey} for the queue ${event.queueKey}`)
     case "Paused":
       return say("The queue is paused: its jobs are listed, but must not be started")
-    case "Draining":
-      report.activity = "leaving"
-      break
     case "Reserved":
       report.reserved.add(event.job.id)
       report.notReserved.delete(event.job.id)
@@ -127,12 +163,12 @@ const patience = 10
 /** Notices when the queue has only jobs that may not start: the queue is paused, or it is not their time for long. */
 class Waiting {
   private readonly over = Deferred.makeUnsafe<void>()
-  private readonly say: Options["say"]
+  private readonly say: Progress["say"]
   private isPaused = false
   private quietPolls = 0
 
-  constructor({ say }: Options) {
-    this.say = say
+  constructor({ progress }: Options) {
+    this.say = progress.say
   }
 
   get isOver(): Effect.Effect<void> {

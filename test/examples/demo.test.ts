@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, FileSystem, Redacted } from "effect"
+import { open } from "../support/terminal.ts"
 
 const main = Path.resolve(import.meta.dirname, "../../examples/demo/main.ts")
 
@@ -120,6 +121,48 @@ describe("against the emulator", () => {
       assert.include(stdout, "Deregistered")
       assert.match(stdout, /^Interrupted: \d+ of \d+ reserved jobs finished/m)
     })
+  )
+})
+
+describe("on a terminal", () => {
+  const onTerminal = (args: ReadonlyArray<string>) => open([process.execPath, main, ...args], { columns: 80, rows: 24 })
+
+  const jobs = (command: string) =>
+    Array.from({ length: 200 }, (_, i) => JSON.stringify({ id: `job-${i}`, command, step: { key: `step-${i}` } })).join(
+      "\n"
+    )
+
+  it.live("shows the stack at work, and leaves nothing behind but what it said and the summary", () =>
+    withFile(jobs("make test"), (path) =>
+      Effect.gen(function* () {
+        const pty = yield* onTerminal(["--jobs", path])
+        yield* pty.until("jobs that run", (screen) => /^ +\d+s step-\d+ +\d+ % of make test$/m.test(screen))
+        assert.match(pty.screen()[0] ?? "", /^stacksapi-demo · queue _default +running \d+s$/)
+        assert.match(pty.screen().join("\n"), /\d+ of 50 taken · \d+ free · \d+ waiting/)
+        assert.strictEqual(yield* pty.ended, 0)
+        assert.isTrue(pty.hasCursor())
+        assert.isFalse(pty.isSecondScreen())
+        const left = pty.scrollback()
+        assert.match(left, /^Emulated service: /)
+        assert.match(left, /^Deregistered$/m)
+        assert.match(left, /^200 of 200 reserved jobs finished in/m)
+        assert.notMatch(left, /taken|Running/)
+      })
+    )
+  )
+
+  it.live("is left in order with Ctrl-C", () =>
+    withFile(jobs("make slow"), (path) =>
+      Effect.gen(function* () {
+        const pty = yield* onTerminal(["--jobs", path])
+        yield* pty.until("jobs that run", (screen) => /^Running: \d+$/m.test(screen))
+        yield* pty.type("\u0003")
+        assert.strictEqual(yield* pty.ended, 130)
+        assert.isTrue(pty.hasCursor())
+        assert.match(pty.scrollback(), /^Deregistered$/m)
+        assert.match(pty.scrollback(), /^Interrupted: \d+ of \d+ reserved jobs finished in/m)
+      })
+    )
   )
 })
 
