@@ -117,9 +117,9 @@ const referenceDelay = (n: number) => 1000 ** (n / 16 + 1)
 
 const reference: RetrySchedule = Schedule.fromStepWithMetadata(
   Effect.succeed(({ attempt }: Schedule.InputMetadata<StacksError>) =>
-    Effect.map(Random.nextBetween(500, 1000), (jitter): [number, Duration.Duration] => [
+    Effect.map(Random.next, (random): [number, Duration.Duration] => [
       attempt,
-      Duration.millis(referenceDelay(attempt - 1) + jitter)
+      Duration.millis(referenceDelay(attempt - 1) + 500 + 500 * random)
     ])
   )
 )
@@ -183,11 +183,11 @@ export const honorRetryAfter: {
 } = dual(
   (args) => isPolicy(args[0]),
   (self: Policy, options?: { readonly max?: Duration.Input | undefined }): Policy => {
-    const max = Duration.fromInputUnsafe(options?.max ?? Duration.minutes(5))
+    const max = Duration.toMillis(Duration.fromInputUnsafe(options?.max ?? "5 minutes"))
     return mapSchedule(self, (schedule) =>
       Schedule.modifyDelay(schedule, ({ duration, input }) => {
         const asked = input._tag === "ErrorResponse" ? input.retryAfter : undefined
-        return Effect.succeed(asked === undefined ? duration : Duration.min(asked, max))
+        return Effect.succeed(asked === undefined ? duration : Duration.millis(Math.min(Duration.toMillis(asked), max)))
       })
     )
   }

@@ -23,7 +23,7 @@ import { version } from "./internal/client/version.ts"
 import { cropBytes } from "./internal/schema/text.ts"
 import * as RateLimit from "./RateLimit.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
-import type { Operation, Request } from "./StacksApi.ts"
+import type { Endpoint, Operation, Request, Success } from "./StacksApi.ts"
 import * as StacksError from "./StacksError.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
@@ -317,6 +317,12 @@ export const make = Effect.fnUntraced(function* (
   const notify = (operation: Operation, request: CreateStackNotificationsRequest) =>
     transport.call(endpoints.createStackNotifications, request, { operation, stackKey: request.stackKey })
 
+  /** A method that is its endpoint and no more. */
+  const plain =
+    <E extends Exclude<Endpoint, "registerStack">>(operation: E) =>
+    (request: Request<E> & { readonly stackKey: string }) =>
+      transport.call<Request<E>, Success<E>>(endpoints[operation], request, { operation, stackKey: request.stackKey })
+
   const client: Service = {
     registerStack: (request) =>
       transport.call(endpoints.registerStack, request, { operation: "registerStack", stackKey: request.key }),
@@ -328,22 +334,13 @@ export const make = Effect.fnUntraced(function* (
         isDoneWhenGone: true
       }),
 
-    listScheduledJobs: (request) =>
-      transport.call(endpoints.listScheduledJobs, request, {
-        operation: "listScheduledJobs",
-        stackKey: request.stackKey
-      }),
+    listScheduledJobs: plain("listScheduledJobs"),
 
-    batchReserveJobs: (request) =>
-      transport.call(endpoints.batchReserveJobs, request, {
-        operation: "batchReserveJobs",
-        stackKey: request.stackKey
-      }),
+    batchReserveJobs: plain("batchReserveJobs"),
 
-    getJob: (request) => transport.call(endpoints.getJob, request, { operation: "getJob", stackKey: request.stackKey }),
+    getJob: plain("getJob"),
 
-    getJobStates: (request) =>
-      transport.call(endpoints.getJobStates, request, { operation: "getJobStates", stackKey: request.stackKey }),
+    getJobStates: plain("getJobStates"),
 
     finishJob: (request) => finish("finishJob", request),
 
@@ -362,11 +359,7 @@ export const make = Effect.fnUntraced(function* (
               )
       ),
 
-    issueJobAcquisitionTokens: (request) =>
-      transport.call(endpoints.issueJobAcquisitionTokens, request, {
-        operation: "issueJobAcquisitionTokens",
-        stackKey: request.stackKey
-      })
+    issueJobAcquisitionTokens: plain("issueJobAcquisitionTokens")
   }
   if (rateLimit !== undefined) setLimiterOf(client, rateLimit)
   return client

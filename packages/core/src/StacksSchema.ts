@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -48,7 +48,7 @@ export const MaxBatchSize = 1000
  * @since 0.1.0
  * @category constants
  */
-export const MaxLifetime: Duration.Duration = Duration.hours(1)
+export const MaxLifetime: Duration.Duration = Duration.seconds(3600)
 
 /**
  * The longest `detail` of `finishJob` and `failJob`, in bytes of UTF-8: 4096. Longer texts are cropped.
@@ -114,8 +114,24 @@ const LifetimeSeconds = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum:
     Schema.declare<Duration.Input>(isDurationInput, { expected: "a duration between 1 second and 1 hour" }),
     SchemaTransformation.transform({
       decode: (seconds: number): Duration.Input => Duration.seconds(seconds),
-      encode: (input: Duration.Input) => Math.ceil(Duration.toSeconds(Duration.fromInputUnsafe(input)))
+      encode: (input: Duration.Input) => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(input)) / 1000)
     })
+  )
+)
+
+const redacting = SchemaTransformation.transform({
+  decode: (text: string) => Redacted.make(text),
+  encode: (secret: Redacted.Redacted) => Redacted.value(secret)
+})
+
+/** A text that is only shown to who asks for it. `Schema.RedactedFromValue` does more than is needed, and weighs it. */
+const Secret = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.declare((u): u is Redacted.Redacted => Redacted.isRedacted(u), {
+      expected: "a redacted text",
+      toCodecJson: () => Schema.link<Redacted.Redacted>()(Schema.String, redacting)
+    }),
+    redacting
   )
 )
 
@@ -706,7 +722,7 @@ export const IssueJobAcquisitionTokensPayload = Schema.Struct({
  */
 export const JobAcquisitionToken = Schema.Struct({
   jobUuid: Schema.String,
-  token: Schema.RedactedFromValue(Schema.String),
+  token: Secret,
   expiresAt: Time
 }).pipe(wireKeys({ jobUuid: "job_uuid", token: "job_acquisition_token", expiresAt: "expires_at" }))
 

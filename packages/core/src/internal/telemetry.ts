@@ -1,26 +1,29 @@
 /** What can be seen of a call: spans where a tracer is installed, and debug log lines, under one request id per attempt. */
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
-import * as Result from "effect/Result"
 import type { Operation } from "../StacksApi.ts"
 import type { RequestInfo } from "./client/failures.ts"
+import * as Span from "./span.ts"
 
 /** Whether somebody installed a tracer: without one, spans would be made for nobody. */
-export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  fiber.cache.tracer !== undefined && fiber.cache.tracerEnabled
+export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean => Span.installedTracer(fiber) !== undefined
 
-/** The span of a whole call, all its attempts included. */
+/** The span of a whole call, all its attempts included, where a tracer is installed. */
 export const withOperationSpan = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
   call: { readonly operation: Operation; readonly stackKey: string },
   f: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Effect.useSpan(
-    `StacksClient.${call.operation}`,
-    { attributes: { "stacksapi.operation": call.operation, "stacksapi.stack_key": call.stackKey } },
-    (span) => Effect.withParentSpan(Effect.withFiber(f), span, { captureStackTrace: false })
+): Effect.Effect<A, E> => {
+  const tracer = Span.installedTracer(fiber)
+  if (tracer === undefined) return f(fiber)
+  const attributes = { "stacksapi.operation": call.operation, "stacksapi.stack_key": call.stackKey }
+  return Span.useSpan(fiber, tracer, { name: `StacksClient.${call.operation}`, kind: "internal", attributes }, (span) =>
+    Span.withParent(fiber, Effect.withFiber(f), span)
   )
+}
 
 /** Gives an attempt its id, and its span where a tracer is installed. */
 export const withAttemptSpan = <A, E>(
@@ -30,22 +33,17 @@ export const withAttemptSpan = <A, E>(
   isLogged: boolean,
   f: (requestId: string, onStatus: ((status: number) => void) | undefined) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> => {
-  const traced = isTraced(fiber)
-  if (!traced) return f(isLogged ? globalThis.crypto.randomUUID() : "", undefined)
+  const tracer = Span.installedTracer(fiber)
+  if (tracer === undefined) return f(isLogged ? globalThis.crypto.randomUUID() : "", undefined)
   const requestId = globalThis.crypto.randomUUID()
-  return Effect.useSpan(
-    info.method,
-    {
-      kind: "client",
-      parent: fiber.cache.span,
-      attributes: {
-        "http.request.method": info.method,
-        "url.full": info.url,
-        "stacksapi.request_id": requestId,
-        "stacksapi.attempt": attempt
-      }
-    },
-    (span) => f(requestId, (status) => span.attribute("http.response.status_code", status))
+  const attributes = {
+    "http.request.method": info.method,
+    "url.full": info.url,
+    "stacksapi.request_id": requestId,
+    "stacksapi.attempt": attempt
+  }
+  return Span.useSpan(fiber, tracer, { name: info.method, kind: "client", attributes }, (span) =>
+    f(requestId, (status) => span.attribute("http.response.status_code", status))
   )
 }
 
@@ -74,22 +72,30 @@ export class AttemptLog {
   }
 
   around<A, E>(sent: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    const withPayloads = this.requestBody !== undefined
-    return Effect.logDebug("sending request").pipe(
-      Effect.annotateLogs(withPayloads ? { ...this.annotations, request_body: this.requestBody } : this.annotations),
-      Effect.andThen(Effect.timed(Effect.result(sent))),
-      Effect.flatMap(([duration, result]) =>
-        Effect.logDebug(Result.isSuccess(result) ? "received response" : "request failed").pipe(
-          Effect.annotateLogs({
-            ...this.annotations,
-            ...(this.response === undefined ? {} : { status: this.response.status }),
-            ...(withPayloads && this.response !== undefined ? { response_body: this.response.body } : {}),
-            ...(Result.isFailure(result) ? { error: String(result.failure) } : {}),
-            duration: Duration.format(duration)
-          }),
-          Effect.andThen(Effect.fromResult(result))
-        )
+    return Effect.andThen(
+      this.log("sending request", this.requestBody === undefined ? {} : { request_body: this.requestBody }),
+      Effect.flatMap(Clock.monotonicTimeNanos, (start) =>
+        Effect.matchEffect(sent, {
+          onFailure: (error) =>
+            Effect.andThen(this.ended("request failed", start, { error: String(error) }), Effect.fail(error)),
+          onSuccess: (value) => Effect.as(this.ended("received response", start, {}), value)
+        })
       )
     )
+  }
+
+  private ended(message: string, start: bigint, annotations: Readonly<Record<string, unknown>>) {
+    return Effect.flatMap(Clock.monotonicTimeNanos, (end) =>
+      this.log(message, {
+        ...(this.response === undefined ? {} : { status: this.response.status }),
+        ...(this.requestBody === undefined || this.response === undefined ? {} : { response_body: this.response.body }),
+        ...annotations,
+        duration: Duration.format(Duration.nanos(end - start))
+      })
+    )
+  }
+
+  private log(message: string, annotations: Readonly<Record<string, unknown>>) {
+    return Effect.annotateLogs(Effect.logDebug(message), { ...this.annotations, ...annotations })
   }
 }

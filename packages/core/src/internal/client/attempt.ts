@@ -50,7 +50,7 @@ type Received<A> = Effect.Effect<A, StacksError.StacksError>
 /** Makes the function that runs attempts. */
 export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
   /** What nobody decodes is not waited for as long as an answer is. */
-  const patience = Duration.min(Duration.times(timeout, 0.5), Duration.seconds(5))
+  const patience = Duration.millis(Math.min(Duration.toMillis(timeout) / 2, 5000))
 
   const receiveError = <A>({ info, log }: Attempt<A>, response: HttpClientResponse): Received<A> =>
     Effect.flatMap(ResponseBody.readSome(response, patience), (body) =>

@@ -21,9 +21,10 @@ const Settings = Schema.Struct({
 export const settings: Effect.Effect<
   { readonly token: Redacted.Redacted; readonly baseUrl: string | undefined },
   Config.ConfigError
-> = Effect.flatMap(ConfigProvider.ConfigProvider, (provider) => {
-  const textOf = (name: string) => Effect.map(provider.load([name]), (node) => node?.value)
-  return Effect.gen(function* () {
+> = Effect.flatMap(
+  ConfigProvider.ConfigProvider,
+  Effect.fnUntraced(function* (provider) {
+    const textOf = (name: string) => Effect.map(provider.load([name]), (node) => node?.value)
     const { BUILDKITE_AGENT_ENDPOINT, BUILDKITE_CLUSTER_TOKEN } = yield* Schema.decodeUnknownEffect(Settings)({
       // With neither, the error names the variable that should be set.
       BUILDKITE_CLUSTER_TOKEN: (yield* textOf("BUILDKITE_CLUSTER_TOKEN")) ?? (yield* textOf("BUILDKITE_AGENT_TOKEN")),
@@ -31,4 +32,4 @@ export const settings: Effect.Effect<
     })
     return { token: Redacted.make(BUILDKITE_CLUSTER_TOKEN), baseUrl: BUILDKITE_AGENT_ENDPOINT }
   })
-}).pipe(Effect.mapError((cause) => new Config.ConfigError(cause)))
+).pipe(Effect.catch((cause) => Effect.fail(new Config.ConfigError(cause))))

@@ -41,12 +41,11 @@ export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, Htt
 export const readSome = (response: HttpClientResponse, patience: Duration.Duration): Effect.Effect<Body> =>
   Effect.suspend(() => {
     const received = new Received(MaxRawBodyBytes)
+    const soFar = Effect.sync((): Body => ({ text: received.text, isCropped: true }))
     return receive(response, received).pipe(
-      Effect.timeout(patience),
-      Effect.match({
-        onFailure: () => ({ text: received.text, isCropped: true }),
-        onSuccess: () => received
-      })
+      Effect.as<Body>(received),
+      Effect.timeoutOrElse({ duration: patience, orElse: () => soFar }),
+      Effect.catch(() => soFar)
     )
   })
 
@@ -80,7 +79,7 @@ const receive = (
   received: Received
 ): Effect.Effect<void, HttpClientError.HttpClientError> =>
   Stream.runForEachWhile(response.stream, (chunk) => Effect.sync(() => received.add(chunk))).pipe(
-    Effect.catchReason("HttpClientError", "EmptyBodyError", () => Effect.void)
+    Effect.catch((error) => (error.reason._tag === "EmptyBodyError" ? Effect.void : Effect.fail(error)))
   )
 
 const decodeUtf8 = (chunks: ReadonlyArray<Uint8Array>, size: number): string => {

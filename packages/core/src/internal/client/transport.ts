@@ -24,7 +24,7 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
 import { CurrentMeter } from "../meter.ts"
-import { AttemptLog, isTraced, withAttemptSpan, withOperationSpan } from "../telemetry.ts"
+import { AttemptLog, withAttemptSpan, withOperationSpan } from "../telemetry.ts"
 import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
 import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
@@ -178,27 +178,30 @@ export const make = (options: TransportOptions): Transport => {
         if (brokenSetup !== undefined) return refuse(brokenSetup)
         const encoded = endpoint.encode(request)
         if (Result.isFailure(encoded)) return refuse(encoded.failure.message)
-        return isTraced(fiber)
-          ? withOperationSpan(callOptions, (fiber) => run(fiber, endpoint, encoded.success, callOptions))
-          : run(fiber, endpoint, encoded.success, callOptions)
+        return withOperationSpan(fiber, callOptions, (fiber) => run(fiber, endpoint, encoded.success, callOptions))
       })
   }
 }
 
-/** Goes on with a schedule from a failure that has already happened. */
+/** Goes on with a schedule from a failure that has already happened, for as long as failures are retryable. */
 const retryAfterFailure = <A>(
   again: Effect.Effect<A, StacksError.StacksError>,
   failure: StacksError.StacksError,
   schedule: RetryPolicy.RetrySchedule
 ): Effect.Effect<A, StacksError.StacksError> => {
   let isFirst = true
-  return Effect.retry(
-    Effect.suspend(() => {
-      if (!isFirst) return again
-      isFirst = false
-      return Effect.fail(failure)
-    }),
-    { schedule: Schedule.tap(schedule, announce), while: (error) => error.isRetryable }
+  const next = Effect.suspend(() => {
+    if (!isFirst) return again
+    isFirst = false
+    return Effect.fail(failure)
+  })
+  const unlessFatal = Effect.matchEffect(next, {
+    onFailure: (error) => (error.isRetryable ? Effect.fail(error) : Effect.succeed(Result.fail(error))),
+    onSuccess: (value) => Effect.succeed(Result.succeed(value))
+  })
+  return Effect.flatMap(
+    Effect.retryOrElse(unlessFatal, Schedule.tap(schedule, announce), (error) => Effect.fail(error)),
+    Effect.fromResult
   )
 }
 
