@@ -136,7 +136,7 @@ describe("on a terminal", () => {
     withFile(jobs("make test"), (path) =>
       Effect.gen(function* () {
         const pty = yield* onTerminal(["--jobs", path])
-        yield* pty.until("jobs that run", (screen) => /^ +\d+s step-\d+ +\d+ % of make test$/m.test(screen))
+        yield* pty.until("jobs that run", (screen) => /^ +\d+s .*step-\d+ +\d+ % of make test$/m.test(screen))
         assert.match(pty.screen()[0] ?? "", /^stacksapi-demo · queue _default +running \d+s$/)
         assert.match(pty.screen().join("\n"), /\d+ of 50 taken · \d+ free · \d+ waiting/)
         assert.strictEqual(yield* pty.ended, 0)
