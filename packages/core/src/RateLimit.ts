@@ -6,6 +6,7 @@
  * client's where it is provided beneath the client's layer.
  *
  * Each wait is counted by the metric `stacksapi_rate_limit_waits` and timed by `stacksapi_rate_limit_wait_seconds`, by operation.
+ * The gauges `stacksapi_rate_limit` and `stacksapi_rate_limit_remaining` are what the service last said, by `scope`.
  *
  * **Example** (A client that limits itself)
  *

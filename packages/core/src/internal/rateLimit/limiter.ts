@@ -1,5 +1,6 @@
 /** A limiter: finds the window that a call is counted in, and has calls wait for their turn in it. */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
@@ -8,6 +9,7 @@ import type * as RateLimit from "../../RateLimit.ts"
 import { rateLimitStatus } from "../client/responseHeaders.ts"
 import { type Endpoint, endpointOf, type Operation } from "../schema/declaration.ts"
 import { documentedLimit, type ScopeLimit } from "./documentedLimits.ts"
+import * as Reported from "./reported.ts"
 import type { Report, SlidingWindow, Slot } from "./slidingWindow.ts"
 
 /** A `Retry-After` beyond this is not believed. */
@@ -25,7 +27,8 @@ export const make = (makeWindow: (key: string, limit: number) => SlidingWindow):
   return {
     limit: (call, attempt) =>
       Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Clock.Clock, (clock) => {
+        Effect.contextWith((context: Context.Context<never>) => {
+          const clock = Context.get(context, Clock.Clock)
           const start = monotonicMillis(clock)
           const window = windows.find(call, start)
           const slot = window.line.first !== undefined ? undefined : takeIfFree(window, start)
@@ -37,6 +40,7 @@ export const make = (makeWindow: (key: string, limit: number) => SlidingWindow):
                 const report = makeReport(observation)
                 window.answer(slot, now)
                 windows.learn(call, report)
+                Reported.note(call.operation, report, context)
                 // It may be another one than the request was counted in.
                 windows.find(call, now).correct(report, slot, now)
               })
