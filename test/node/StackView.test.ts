@@ -19,11 +19,11 @@ import {
   Terminal
 } from "effect"
 import { TerminalCapabilities } from "effect/cli"
-import { Headers } from "effect/http"
+import { Headers, HttpClientResponse } from "effect/http"
 import { TestClock, TestConsole } from "effect/testing"
 import { type Picture, render } from "../../packages/node/src/internal/view/frame.ts"
 import { lineWidth, painted } from "../../packages/node/src/internal/view/text.ts"
-import { addJobs, done, emulated, type Run, slowly, takes } from "../support/stacks.ts"
+import { addJobs, clientVia, done, emulated, type Run, slowly, takes } from "../support/stacks.ts"
 import { screenAfter } from "../support/terminal.ts"
 
 const { Fault } = StacksEmulator
@@ -148,6 +148,31 @@ describe("on a terminal", () => {
         yield* TestClock.adjust("30 seconds")
         assert.match(yield* desk.text, /^Requests +0\/s · .*list 10\/10 left.*reserve 10\/10 left/m)
       })
+    )
+  )
+
+  it.effect("goes by what the service says of its limits, where others use them too", () =>
+    live((desk) =>
+      Effect.gen(function* () {
+        yield* watched(endless, { stack: { stateInterval: "1 hour" } })
+        yield* slowly("1300 millis")
+        assert.match(yield* desk.text, /^Requests .*list 3\/20 left/m)
+      }).pipe(
+        Effect.provide(
+          clientVia((request, response) =>
+            request.method === "GET"
+              ? Effect.gen(function* () {
+                  const { headers, status, text } = yield* response
+                  const limits = { "ratelimit-limit": "20", "ratelimit-remaining": "3" }
+                  return HttpClientResponse.fromWeb(
+                    request,
+                    new Response(yield* text, { status, headers: { ...headers, ...limits } })
+                  )
+                })
+              : response
+          )
+        )
+      )
     )
   )
 

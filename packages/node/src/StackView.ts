@@ -15,7 +15,8 @@
  *
  * **Gotchas**
  *
- * Requests are read from the metrics of the process, which count those of all its stacks together.
+ * Requests are read from the metrics of the process, which count those of all its stacks together. What is left of a rate limit
+ * is what the service last said, where that is less than the stack's own requests of the last second leave.
  *
  * **Example** (A stack that is watched)
  *

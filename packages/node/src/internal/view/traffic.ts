@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
-/** One limit, and how much of it was used in the last second. */
+/** One limit, as the service last said it or else documents it, and how much of it was used in the last second. */
 export interface Scope {
   readonly name: string
   readonly limit: number
@@ -35,8 +35,8 @@ const names: Record<StacksApi.RateLimitScope, string> = {
 
 const { endpoints } = StacksApi.StacksApi.groups.stacks
 
-/** The limit of each operation that a stack has counted. */
-const limits = new Map(
+/** The documented limit of each operation. */
+const documented = new Map(
   Object.entries(endpoints).flatMap(([operation, { annotations }]) => {
     const limit = Context.getOrUndefined(annotations, StacksApi.Limit)
     return limit === undefined ? [] : [[operation, limit] as const]
@@ -50,6 +50,9 @@ interface Sample {
 }
 
 interface Counts extends Sample {
+  /** What the service said in its latest responses. */
+  readonly limits: ReadonlyMap<string, number>
+  readonly remaining: ReadonlyMap<string, number>
   readonly retries: number
   readonly waits: number
 }
@@ -59,20 +62,27 @@ const windowMillis = 1000
 const readCounts = (now: number) =>
   Effect.map(Metric.snapshot, (snapshots): Counts => {
     const byScope = new Map<StacksApi.RateLimitScope, number>()
+    const limits = new Map<string, number>()
+    const remaining = new Map<string, number>()
     let total = 0
     let retries = 0
     let waits = 0
     for (const { attributes, id, state, type } of snapshots) {
+      const scope = attributes?.["scope"]
+      if (type === "Gauge" && scope !== undefined) {
+        if (id === "stacksapi_rate_limit") limits.set(scope, Number(state.value))
+        if (id === "stacksapi_rate_limit_remaining") remaining.set(scope, Number(state.value))
+      }
       if (type !== "Counter") continue
       const count = Number(state.count)
       if (id === "stacksapi_retries") retries += count
       if (id === "stacksapi_rate_limit_waits") waits += count
       if (id !== "stacksapi_requests") continue
       total += count
-      const limit = limits.get(attributes?.["operation"] ?? "")
+      const limit = documented.get(attributes?.["operation"] ?? "")
       if (limit !== undefined) byScope.set(limit.scope, (byScope.get(limit.scope) ?? 0) + count)
     }
-    return { at: now, total, byScope, retries, waits }
+    return { at: now, total, byScope, limits, remaining, retries, waits }
   })
 
 /** Gives what measures: each time it is run it looks at the metrics, and compares with what they were a second ago. */
@@ -85,14 +95,17 @@ export const make = Effect.fnUntraced(function* (startedAt: number) {
       samples = [...samples.filter(({ at }) => at >= first.at), current]
       return {
         rate: current.total - first.total,
-        scopes: Array.from(limits.values())
+        scopes: Array.from(documented.values())
           .filter(({ scope }, index, all) => all.findIndex((other) => other.scope === scope) === index)
           .filter(({ scope }) => (current.byScope.get(scope) ?? 0) > (start.byScope.get(scope) ?? 0))
-          .map(({ limit, scope }) => ({
-            name: names[scope],
-            limit,
-            used: (current.byScope.get(scope) ?? 0) - (first.byScope.get(scope) ?? 0)
-          })),
+          .map((documented) => {
+            const { scope } = documented
+            const own = (current.byScope.get(scope) ?? 0) - (first.byScope.get(scope) ?? 0)
+            const limit = current.limits.get(scope) ?? documented.limit
+            // Other processes may use the limit too. What the service said before the last second is out of date.
+            const all = own === 0 ? 0 : limit - (current.remaining.get(scope) ?? limit)
+            return { name: names[scope], limit, used: Math.max(own, all) }
+          }),
         requests: current.total - start.total,
         retries: current.retries - start.retries,
         waits: current.waits - start.waits
