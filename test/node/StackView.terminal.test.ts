@@ -88,4 +88,21 @@ describe("a stack on a terminal", () => {
       assert.strictEqual(pty.scrollback(), "")
     }).pipe(Effect.scoped)
   )
+
+  it.live("gives the terminal to the shell while it is suspended", () =>
+    Effect.gen(function* () {
+      const pty = yield* open(["/bin/bash", "--norc", "-i"], large)
+      yield* pty.type(`'${process.execPath}' '${program}' '{"endless": 2}'\n`)
+      yield* pty.until("2 running jobs", runs(2))
+      yield* pty.type("\u001a")
+      yield* pty.until("the shell", (screen) => screen.includes("Stopped"))
+      assert.isTrue(pty.hasCursor())
+      yield* pty.type("fg\n")
+      yield* pty.until("2 running jobs", runs(2))
+      assert.isFalse(pty.hasCursor())
+      yield* pty.type(interrupt)
+      yield* pty.until("the summary", (screen) => /^Jobs +2 jobs in/m.test(screen))
+      assert.isTrue(pty.hasCursor())
+    }).pipe(Effect.scoped)
+  )
 })
