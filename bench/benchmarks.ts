@@ -2,6 +2,7 @@
 import type { Contender } from "./contender.ts"
 import { concurrency } from "./contender.ts"
 import { countJob, job, pageCount, pageSize } from "./fixtures.ts"
+import { slowPages } from "./work.ts"
 
 export interface Benchmark {
   readonly title: string
@@ -49,6 +50,30 @@ export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>
         "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).list,
         "stacksapi, listScheduledJobs": async () => (await import("./contenders/stacksClient.ts")).list,
         "stacksapi, ScheduledJobs.stream": async () => (await import("./contenders/stacksClient.ts")).stream
+      }
+    },
+    overlap: {
+      title: `overlap: ${slowPages} pages that take 20 ms to come, and 5 ms of work with each`,
+      unit: "page",
+      units: slowPages,
+      warmup: 1,
+      times: 1,
+      counted: slowPages * pageSize,
+      contenders: {
+        "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).listAndWork,
+        "stacksapi, ScheduledJobs.pages": async () => (await import("./contenders/stacksClient.ts")).listAndWork
+      }
+    },
+    memory: {
+      title: "memory: a queue streamed, job by job",
+      unit: "queue",
+      units: 1,
+      warmup: 1,
+      times: 1,
+      counted: 1,
+      contenders: {
+        "10,000 jobs": async () => (await import("./contenders/stacksClient.ts")).streamPages(10),
+        "1,000,000 jobs": async () => (await import("./contenders/stacksClient.ts")).streamPages(1000 / scale)
       }
     },
     decode: {

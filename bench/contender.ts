@@ -7,6 +7,8 @@ export interface Workload {
   /** Does the work `times` times, and gives back what it counted of what it got. */
   readonly run: (times: number) => Promise<number>
   readonly close: () => Promise<void>
+  /** The most memory that was in use, garbage left out, in bytes; where that is what is measured. */
+  readonly peakMemory?: () => number
 }
 
 /** Sets a workload up against the server at this URL. */

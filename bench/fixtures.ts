@@ -7,6 +7,15 @@ export const pageSize = 1000
 export const pageCount = 200
 
 export const stackKey = "bench-stack"
+
+/** The key of a stack whose queue has so many pages, each of them answered after so many milliseconds. */
+export const stackKeyOf = (pages: number, latency: number): string => `bench-${pages}-${latency}`
+
+/** What such a key says. */
+export const queueOf = (path: string): { readonly pages: number; readonly latency: number } => {
+  const [, pages = pageCount, latency = 0] = /\/bench-(\d+)-(\d+)\//.exec(path) ?? []
+  return { pages: Number(pages), latency: Number(latency) }
+}
 export const queueKey = "default"
 export const token = "bkct_00000000000000000000000000000000"
 
@@ -102,10 +111,13 @@ const scheduledJob = (index: number) => ({
   step: { key: index % 5 === 0 ? null : `unit-tests-${index % 24}` }
 })
 
-/** One page of the queue, about 360 kB. */
-export const page = (number: number): string =>
-  JSON.stringify({
-    jobs: Array.from({ length: pageSize }, (_, index) => scheduledJob(number * pageSize + index)),
-    cluster_queue: { id: "0192b000-1111-4222-8333-444455556666", dispatch_paused: false },
-    page_info: { has_next_page: number + 1 < pageCount, end_cursor: cursorOf(number) }
-  })
+/** The jobs of a page, about 360 kB. */
+export const pageJobs = (number: number): string =>
+  JSON.stringify(Array.from({ length: pageSize }, (_, index) => scheduledJob(number * pageSize + index)))
+
+/** One page of a queue. */
+export const page = (number: number, jobs = pageJobs(number), pages = pageCount): string => {
+  const clusterQueue = JSON.stringify({ id: "0192b000-1111-4222-8333-444455556666", dispatch_paused: false })
+  const pageInfo = JSON.stringify({ has_next_page: number + 1 < pages, end_cursor: cursorOf(number) })
+  return `{"jobs":${jobs},"cluster_queue":${clusterQueue},"page_info":${pageInfo}}`
+}

@@ -4,9 +4,11 @@ import { once } from "node:events"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { sizeOf } from "../scripts/size.ts"
 import { benchmarks } from "./benchmarks.ts"
 import type { Measurement, Task } from "./measure.ts"
-import { disturbance, summarize, table } from "./report.ts"
+import { benchmarkTable, disturbance, spread, summarize } from "./report.ts"
+import { type Target, targetsOf, targetTable } from "./targets.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -25,7 +27,7 @@ if (options.help) {
   console.log(`node bench/main.ts
   --rounds N       how often everybody is measured (default 5, with --quick 2)
   --quick          fewer rounds, less work in each
-  --only NAME      one of ${Object.keys(all).join(", ")}
+  --only NAME      one of ${[...Object.keys(all), "stack", "size"].join(", ")}
   --json           the figures for a machine
   --cpu-prof DIR   keeps a CPU profile of every contender; it slows them down`)
   process.exit()
@@ -33,7 +35,9 @@ if (options.help) {
 
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5))
 const chosen = Object.entries(all).filter(([name]) => options.only === undefined || name === options.only)
-if (!(rounds >= 1) || chosen.length === 0) throw new Error("nothing to measure: see --help")
+const isChosen = (name: string) => options.only === undefined || name === options.only
+if (!(rounds >= 1) || (chosen.length === 0 && !isChosen("stack") && !isChosen("size")))
+  throw new Error("nothing to measure: see --help")
 
 const pinner = "taskset"
 
@@ -96,13 +100,53 @@ for (const [name, benchmark] of chosen) {
   const rows = summarize(benchmark, measured)
   results.push({ name, title: benchmark.title, rows, rounds: measured })
   if (options.json) continue
-  console.log(table(benchmark, rows))
+  console.log(benchmarkTable(benchmark, rows))
   const disturbed = disturbance(measured)
   if (disturbed > 0.05) {
     console.log(`  Disturbed: others had the contender's core for up to ${Math.round(disturbed * 100)} % of the time.`)
   }
   console.log()
 }
-if (options.json)
-  console.log(JSON.stringify({ node: process.version, serverCore, contenderCore, benchmarks: results }, undefined, 2))
 server.disconnect()
+
+/** What the benchmark of the runtime prints: jobs a second for each number of jobs waiting, and the CPU of an idle stack. */
+const measureStack = (): { readonly jobsPerSecond: ReadonlyArray<number>; readonly idle: number } => {
+  const args = [fileURLToPath(new URL("./stack/main.ts", import.meta.url)), ...(options.quick ? ["--quick"] : [])]
+  const { status, stdout } = spawnSync(process.execPath, args, { encoding: "utf8" })
+  if (status !== 0) throw new Error("the benchmark of the runtime failed")
+  if (!options.json) console.log(stdout)
+  const figures = (pattern: RegExp) =>
+    Array.from(stdout.matchAll(pattern), ([, figure = ""]) => Number(figure.replaceAll(",", "")))
+  return {
+    jobsPerSecond: figures(/waiting: +([\d,]+) jobs\/s/g),
+    idle: figures(/ 0 waiting .*: ([\d.]+) % of a core/g)[0] ?? Number.NaN
+  }
+}
+
+const targets: Array<Target> = targetsOf(Object.fromEntries(results.map(({ name, rows }) => [name, rows])))
+if (isChosen("stack")) {
+  const measured = Array.from({ length: Math.min(rounds, 3) }, measureStack)
+  const over = (f: (stack: ReturnType<typeof measureStack>) => number) => spread(measured.map(f))
+  targets.push(
+    {
+      work: "runtime, no limits: jobs a second, at the slowest size",
+      atLeast: 5000,
+      figure: over(({ jobsPerSecond }) => Math.min(...jobsPerSecond))
+    },
+    {
+      work: "the same: the fastest size × the slowest, 1,000 to 100,000 waiting",
+      figure: over(({ jobsPerSecond }) => Math.max(...jobsPerSecond) / Math.min(...jobsPerSecond))
+    },
+    { work: "idle stack: % of a core", atMost: 1, figure: over(({ idle }) => idle) }
+  )
+}
+if (isChosen("size")) {
+  const figure = spread([(await sizeOf("@stacksapi/core/StacksClient")) / 1000])
+  targets.push({ work: "client, minified and gzipped: kB", atMost: 55, figure })
+}
+
+if (!options.json) console.log(targetTable(targets))
+else
+  console.log(
+    JSON.stringify({ node: process.version, serverCore, contenderCore, benchmarks: results, targets }, undefined, 2)
+  )

@@ -7,6 +7,10 @@ export interface Measurement {
   /** User and system time of all threads. */
   readonly cpu: number
   readonly wall: number
+  /** The most memory that the process had at any time, garbage included, in bytes. */
+  readonly resident: number
+  /** The most that was in use, where a contender measures it; else the same. */
+  readonly memory: number
   /** What other processes used of this one's core meanwhile; 0 where it has no core of its own. */
   readonly disturbed: number
 }
@@ -26,7 +30,7 @@ const benchmark = benchmarks(task.isQuick)[task.benchmark]
 const load = benchmark?.contenders[task.contender]
 if (benchmark === undefined || load === undefined) throw new Error(`no ${task.contender} in ${task.benchmark}`)
 
-const { close, run } = await (await load())(task.baseUrl)
+const { close, peakMemory, run } = await (await load())(task.baseUrl)
 
 const runChecked = async (times: number) => {
   const counted = await run(times)
@@ -53,5 +57,7 @@ const busy = task.core === undefined ? 0 : busyMicros(task.core) - busyBefore
 const wall = Number(process.hrtime.bigint() - start) / 1000
 
 const cpu = user + system
-process.send?.({ cpu, wall, disturbed: Math.max(0, busy - cpu) } satisfies Measurement)
+const resident = process.resourceUsage().maxRSS * 1024
+const memory = peakMemory?.() ?? resident
+process.send?.({ cpu, wall, resident, memory, disturbed: Math.max(0, busy - cpu) } satisfies Measurement)
 await close()

@@ -6,6 +6,9 @@ export interface Row {
   readonly contender: string
   readonly cpuRatio: Spread
   readonly wallRatio: Spread
+  /** Of memory in use, and of memory that the process had. */
+  readonly memoryRatio: Spread
+  readonly residentRatio: Spread
   /** Microseconds for one unit. */
   readonly cpuMicros: Spread
   readonly wallMicros: Spread
@@ -16,7 +19,7 @@ export interface Spread {
   readonly median: number
 }
 
-const spread = (values: ReadonlyArray<number>): Spread => {
+export const spread = (values: ReadonlyArray<number>): Spread => {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (index: number) => sorted[index] ?? Number.NaN
   return { min: at(0), median: (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2 }
@@ -37,6 +40,8 @@ export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyAr
       contender,
       cpuRatio: over((own, baseline) => own.cpu / baseline.cpu),
       wallRatio: over((own, baseline) => own.wall / baseline.wall),
+      memoryRatio: over((own, baseline) => own.memory / baseline.memory),
+      residentRatio: over((own, baseline) => own.resident / baseline.resident),
       cpuMicros: over((own) => own.cpu / benchmark.units),
       wallMicros: over((own) => own.wall / benchmark.units)
     }
@@ -46,16 +51,25 @@ export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyAr
 export const disturbance = (rounds: ReadonlyArray<ReadonlyArray<Measurement>>): number =>
   Math.max(...rounds.flat().map(({ disturbed, wall }) => disturbed / wall))
 
-export const table = ({ title, unit }: Benchmark, rows: ReadonlyArray<Row>): string => {
-  const cells = [
-    ["", "CPU × min", "median", "wall × min", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
-    ...rows.map(({ contender, cpuMicros, cpuRatio, wallMicros, wallRatio }) => [
+export const benchmarkTable = ({ title, unit }: Benchmark, rows: ReadonlyArray<Row>): string =>
+  table(
+    title,
+    ["", "CPU × min", "median", "wall × min", "median", "memory × min", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
+    rows.map(({ contender, cpuMicros, cpuRatio, memoryRatio, wallMicros, wallRatio }) => [
       contender,
-      ...[cpuRatio.min, cpuRatio.median, wallRatio.min, wallRatio.median].map((ratio) => ratio.toFixed(2)),
+      ...[cpuRatio, wallRatio, memoryRatio].flatMap(({ median, min }) => [min.toFixed(2), median.toFixed(2)]),
       ...[cpuMicros.median, wallMicros.median].map((micros) => micros.toFixed(micros < 100 ? 1 : 0))
     ])
-  ]
-  const widths = cells[0]?.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0))) ?? []
+  )
+
+/** Lines of cells under a title, the first column to the left. */
+export const table = (
+  title: string,
+  head: ReadonlyArray<string>,
+  rows: ReadonlyArray<ReadonlyArray<string>>
+): string => {
+  const cells = [head, ...rows]
+  const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
   const lines = cells.map((row) =>
     row
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))

@@ -3,7 +3,7 @@
  * It takes GET requests over HTTP/1.1 with keep-alive, and nothing else.
  */
 import { createServer } from "node:net"
-import { job, page, pageAfter, pageCount } from "./fixtures.ts"
+import { job, page, pageAfter, pageCount, pageJobs, queueOf } from "./fixtures.ts"
 
 const responseWith = (scope: string, limit: number, body: string): Buffer =>
   Buffer.from(
@@ -21,17 +21,19 @@ const responseWith = (scope: string, limit: number, body: string): Buffer =>
   )
 
 const jobResponse = responseWith("show-job", 1000, job)
-const pageResponses = Array.from({ length: pageCount }, (_, number) =>
-  responseWith("list-scheduled-jobs", 10, page(number))
-)
+const jobsOfPages = Array.from({ length: pageCount }, (_, number) => pageJobs(number))
+const pageResponse = (number: number, pages: number) =>
+  responseWith("list-scheduled-jobs", 10, page(number, jobsOfPages[number % pageCount], pages))
+const pageResponses = jobsOfPages.map((_, number) => pageResponse(number, pageCount))
 const notFound = Buffer.from("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
-const respond = (head: string): Buffer => {
-  const target = head.slice(head.indexOf(" ") + 1, head.indexOf(" HTTP/1.1"))
+const respond = (target: string, pages: number): Buffer => {
   if (target.includes("/jobs/")) return jobResponse
   if (!target.includes("/scheduled-jobs?")) return notFound
   const [, cursor] = /[?&]after=([^&]*)/.exec(target) ?? []
-  return pageResponses[cursor === undefined ? 0 : pageAfter(cursor)] ?? notFound
+  const number = cursor === undefined ? 0 : pageAfter(cursor)
+  if (number >= pages) return notFound
+  return pages === pageCount ? (pageResponses[number] ?? notFound) : pageResponse(number, pages)
 }
 
 const headEnd = "\r\n\r\n"
@@ -42,7 +44,11 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on("data", (chunk: string) => {
     received += chunk
     for (let end = received.indexOf(headEnd); end !== -1; end = received.indexOf(headEnd)) {
-      socket.write(respond(received.slice(0, end)))
+      const head = received.slice(0, end)
+      const target = head.slice(head.indexOf(" ") + 1, head.indexOf(" HTTP/1.1"))
+      const { latency, pages } = queueOf(target)
+      if (latency === 0) socket.write(respond(target, pages))
+      else setTimeout(() => socket.write(respond(target, pages)), latency)
       received = received.slice(end + headEnd.length)
     }
   })

@@ -10,7 +10,7 @@ export const headers = {
 
 export const jobPath = (index: number): string => `/v3/stacks/${stackKey}/jobs/${jobUuid(index)}`
 
-export const pagePath = (startCursor: string | undefined): string => {
+export const pagePath = (startCursor: string | undefined, key = stackKey): string => {
   const after = startCursor === undefined ? "" : `&after=${encodeURIComponent(startCursor)}`
-  return `/v3/stacks/${stackKey}/scheduled-jobs?queue_key=${queueKey}&limit=${pageSize}${after}`
+  return `/v3/stacks/${key}/scheduled-jobs?queue_key=${queueKey}&limit=${pageSize}${after}`
 }

@@ -9,7 +9,8 @@ const budgets: Record<string, number> = {
   "@stacksapi/core": 100_000
 }
 
-const sizeOf = async (entry: string): Promise<number> => {
+/** Bytes of an import, as it ends up in a bundle. */
+export const sizeOf = async (entry: string): Promise<number> => {
   const { outputFiles } = await build({
     stdin: { contents: `export * from "${entry}"`, resolveDir: `${root}/test` },
     bundle: true,
@@ -24,11 +25,13 @@ const sizeOf = async (entry: string): Promise<number> => {
   return outputFiles.reduce((sum, file) => sum + gzipSync(file.contents, { level: 9 }).length, 0)
 }
 
-for (const [entry, budget] of Object.entries(budgets)) {
-  const size = await sizeOf(entry)
-  console.log(`${entry}: ${(size / 1000).toFixed(1)} kB of ${budget / 1000} kB`)
-  if (size > budget) {
-    console.error(`${entry} is over its budget`)
-    process.exitCode = 1
+if (import.meta.main) {
+  for (const [entry, budget] of Object.entries(budgets)) {
+    const size = await sizeOf(entry)
+    console.log(`${entry}: ${(size / 1000).toFixed(1)} kB of ${budget / 1000} kB`)
+    if (size > budget) {
+      console.error(`${entry} is over its budget`)
+      process.exitCode = 1
+    }
   }
 }

@@ -8,8 +8,9 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { Contender, Workload } from "../contender.ts"
-import { countJob, jobUuid, pageSize, queueKey, stackKey, token } from "../fixtures.ts"
+import { countJob, jobUuid, pageSize, queueKey, stackKey, stackKeyOf, token } from "../fixtures.ts"
 import { sumEffects } from "../sumEffects.ts"
+import { slowKey, work } from "../work.ts"
 
 const workload = (
   baseUrl: string,
@@ -50,13 +51,54 @@ export const list: Contender = async (baseUrl) =>
     })
   )
 
-export const stream: Contender = async (baseUrl) =>
+/** Streams a whole queue as often as is wanted, and counts the jobs. */
+const countStreamed = (stackKey: string) =>
+  Effect.fnUntraced(function* (times: number) {
+    let jobs = 0
+    for (let time = 0; time < times; time++) {
+      jobs += yield* Stream.runCount(ScheduledJobs.stream({ stackKey, clusterQueueKey: queueKey }))
+    }
+    return jobs
+  })
+
+export const stream: Contender = async (baseUrl) => workload(baseUrl, countStreamed(stackKey))
+
+/** Streams a queue of so many pages, and looks again and again at how much memory is in use; counts 1 for all its jobs. */
+export const streamPages =
+  (pages: number): Contender =>
+  async (baseUrl) => {
+    let peak = 0
+    let jobs = 0
+    const look = Effect.sync(() => {
+      if (++jobs % (5 * pageSize) !== 1) return
+      globalThis.gc?.()
+      const { external, heapUsed } = process.memoryUsage()
+      peak = Math.max(peak, heapUsed + external)
+    })
+    const streamed = Stream.runForEach(
+      ScheduledJobs.stream({ stackKey: stackKeyOf(pages, 0), clusterQueueKey: queueKey }),
+      () => look
+    )
+    const run = Effect.fnUntraced(function* (times: number) {
+      jobs = 0
+      for (let time = 0; time < times; time++) yield* streamed
+      return jobs / (pages * pageSize)
+    })
+    return { ...workload(baseUrl, run), peakMemory: () => peak }
+  }
+
+export const listAndWork: Contender = async (baseUrl) =>
   workload(
     baseUrl,
     Effect.fnUntraced(function* (times) {
       let jobs = 0
       for (let time = 0; time < times; time++) {
-        jobs += yield* Stream.runCount(ScheduledJobs.stream({ stackKey, clusterQueueKey: queueKey }))
+        yield* Stream.runForEach(ScheduledJobs.pages({ stackKey: slowKey, clusterQueueKey: queueKey }), (page) =>
+          Effect.sync(() => {
+            jobs += page.jobs.length
+            work()
+          })
+        )
       }
       return jobs
     })

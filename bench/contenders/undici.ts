@@ -3,6 +3,7 @@ import { Pool } from "undici"
 import { type Contender, countListed, sumConcurrently } from "../contender.ts"
 import { countJob } from "../fixtures.ts"
 import { headers, jobPath, pagePath } from "../wire.ts"
+import { slowKey, work } from "../work.ts"
 
 const makeGet = (baseUrl: string) => {
   const pool = new Pool(baseUrl)
@@ -23,4 +24,14 @@ export const getJob: Contender = async (baseUrl) => {
 export const list: Contender = async (baseUrl) => {
   const { close, get } = makeGet(baseUrl)
   return { run: (times) => countListed(times, (startCursor) => get(pagePath(startCursor))), close }
+}
+
+export const listAndWork: Contender = async (baseUrl) => {
+  const { close, get } = makeGet(baseUrl)
+  const getAndWork = async (startCursor: string | undefined) => {
+    const page = await get(pagePath(startCursor, slowKey))
+    work()
+    return page
+  }
+  return { run: (times) => countListed(times, getAndWork), close }
 }

@@ -133,7 +133,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.end = { error }
     this.stopWatching?.()
     if (this.stream !== undefined) this.endStream(this.stream, error)
-    for (const listener of this.onEnd) listener()
+    // Later: undici is still busy with this response, and would open another connection for the next request.
+    if (this.onEnd.length > 0) queueMicrotask(() => this.onEnd.forEach((listener) => listener()))
   }
 
   // ---------------------------------------------------------------------------

@@ -1,0 +1,76 @@
+/** What is to be reached, and the table that says whether it was. */
+import { type Row, type Spread, table } from "./report.ts"
+
+export interface Target {
+  readonly work: string
+  /** The figure is to be at most, or at least, this. */
+  readonly atMost?: number
+  readonly atLeast?: number
+  readonly figure: Spread
+}
+
+type Rows = Readonly<Record<string, ReadonlyArray<Row> | undefined>>
+
+/** The targets for what was measured; what was left out is left out here. */
+export const targetsOf = (rows: Rows): Array<Target> => {
+  const find = (benchmark: string, contender: string, figure: (row: Row) => Spread) => {
+    const row = rows[benchmark]?.find((row) => row.contender === contender)
+    return row === undefined ? [] : [figure(row)]
+  }
+  const cpu = (row: Row) => row.cpuRatio
+  return [
+    ...find("getJob", "stacksapi", cpu).map((figure) => ({
+      work: "getJob, no tracer: CPU × undici",
+      atMost: 2.3,
+      figure
+    })),
+    ...find("getJob", "stacksapi, with a tracer", cpu).map((figure) => ({
+      work: "getJob, with a tracer: CPU × undici",
+      atMost: 3.2,
+      figure
+    })),
+    ...find("list", "stacksapi, ScheduledJobs.stream", cpu).map((figure) => ({
+      work: "list 200,000 jobs: CPU × undici",
+      atMost: 1.5,
+      figure
+    })),
+    ...find("overlap", "stacksapi, ScheduledJobs.pages", (row) => row.wallRatio).map((figure) => ({
+      work: "list, 20 ms of latency and 5 ms of work a page: wall × undici",
+      atMost: 0.85,
+      figure
+    })),
+    ...find("memory", "1,000,000 jobs", (row) => row.memoryRatio).map((figure) => ({
+      work: "peak memory in use, 1,000,000 jobs streamed × 10,000",
+      atMost: 1.1,
+      figure
+    })),
+    ...find("memory", "1,000,000 jobs", (row) => row.residentRatio).map((figure) => ({
+      work: "the same, garbage that V8 has not collected yet included",
+      figure
+    }))
+  ]
+}
+
+const format = (value: number) => (value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2))
+
+const verdict = ({ atLeast, atMost, figure }: Target): string => {
+  if (atMost !== undefined) return figure.median <= atMost ? "yes" : figure.min <= atMost ? "at best" : "no"
+  return atLeast === undefined ? "" : figure.median >= atLeast ? "yes" : "no"
+}
+
+export const targetTable = (targets: ReadonlyArray<Target>): string =>
+  table(
+    "Targets",
+    ["", "min", "median", "to reach", "reached"],
+    targets.map((target) => [
+      target.work,
+      format(target.figure.min),
+      format(target.figure.median),
+      target.atMost !== undefined
+        ? `<= ${format(target.atMost)}`
+        : target.atLeast === undefined
+          ? ""
+          : `>= ${format(target.atLeast)}`,
+      verdict(target)
+    ])
+  )
