@@ -139,3 +139,48 @@ export const replacements = function* (original: unknown): Generator<unknown> {
     for (const how of ["remove", "wrap"] as const) yield mutate(original, [{ at, how, value: 0 }])
   }
 }
+
+const position = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 9999 }))
+
+const ByteEdit = Schema.Struct({
+  at: position,
+  how: Schema.Literals(["flip", "flip", "insert", "remove", "repeat", "cut"]),
+  value: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))
+})
+
+/** A few changes anywhere in bytes; positions are in ten thousandths of their length. */
+export const byteEdits = Arbitrary.array(Arbitrary.schema(ByteEdit), { maxLength: 3 })
+
+const placeIn = (bytes: Uint8Array, at: number): number => Math.floor((at / 10_000) * bytes.length)
+
+const editOnce = (bytes: Uint8Array, { at, how, value }: typeof ByteEdit.Type): Uint8Array => {
+  const place = placeIn(bytes, at)
+  const before = bytes.subarray(0, place)
+  const after = bytes.subarray(place)
+  switch (how) {
+    case "flip":
+      return Buffer.concat([before, Buffer.from([(after[0] ?? 0) ^ value]), after.subarray(1)])
+    case "insert":
+      return Buffer.concat([before, Buffer.alloc(1 + (value % 4), value), after])
+    case "remove":
+      return Buffer.concat([before, after.subarray(1 + (value % 16))])
+    case "repeat":
+      return Buffer.concat([before, after.subarray(0, value), after])
+    case "cut":
+      return before
+  }
+}
+
+/** The bytes with the edits. */
+export const editBytes = (bytes: Uint8Array, edits: ReadonlyArray<typeof ByteEdit.Type>): Uint8Array =>
+  edits.reduce(editOnce, bytes)
+
+/** Where to split bytes: before any of them. */
+export const splits = Arbitrary.array(Arbitrary.schema(position), { maxLength: 6 })
+
+export const splitBytes = (bytes: Uint8Array, splits: ReadonlyArray<number>): ReadonlyArray<Uint8Array> => {
+  const places = [0, ...splits.map((at) => placeIn(bytes, at)).sort((a, b) => a - b), bytes.length]
+  return places
+    .slice(1)
+    .flatMap((end, index) => (end > (places[index] ?? 0) ? [bytes.subarray(places[index], end)] : []))
+}
