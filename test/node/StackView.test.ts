@@ -1,4 +1,5 @@
 /** A view as people and programs read it, while its time is a test's. */
+import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack, StackEvent, StacksError, type StacksSchema } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -13,6 +14,7 @@ import {
   Logger,
   Metric,
   Queue,
+  Redacted,
   Scope,
   Stdio,
   Stream,
@@ -33,8 +35,14 @@ class Desk {
   size = { columns: 80, rows: 24 }
   readonly written: Array<string> = []
 
-  readonly layer = (surroundings: { readonly isTerminal?: boolean; readonly stderrIsTerminal?: boolean } = {}) => {
-    const { isTerminal = true, stderrIsTerminal = true } = surroundings
+  readonly layer = (
+    surroundings: {
+      readonly isTerminal?: boolean
+      readonly stderrIsTerminal?: boolean
+      readonly canColor?: boolean
+    } = {}
+  ) => {
+    const { canColor = false, isTerminal = true, stderrIsTerminal = true } = surroundings
     return Layer.mergeAll(
       Layer.succeed(
         Terminal.Terminal,
@@ -52,7 +60,7 @@ class Desk {
         stderrIsTerminal: Effect.succeed(stderrIsTerminal)
       }),
       Layer.succeed(TerminalCapabilities.TerminalCapabilities, {
-        canColor: false,
+        canColor,
         canAnimate: isTerminal,
         canPrompt: false
       }),
@@ -305,15 +313,16 @@ describe("on a terminal", () => {
         const { view } = yield* watched(takes("1 second"))
         yield* slowly("500 millis")
         yield* Effect.logWarning("look out").pipe(
-          Effect.annotateLogs("slot", 3),
+          Effect.annotateLogs({ slot: 3n, token: Redacted.make("bkct_secret") }),
           Effect.provide(Logger.layer([view.logger]))
         )
         yield* view.print("so far, so good")
         yield* slowly("3 seconds")
         const text = yield* desk.text
-        assert.match(text, /^ +\d\d:\d\d:\d\d WARN look out slot=3$/m)
+        assert.match(text, /^ +\d\d:\d\d:\d\d WARN look out slot=3n? token=<redacted>$/m)
         assert.match(text, /^ +\d\d:\d\d:\d\d so far, so good$/m)
         assert.notInclude(text, "Registered")
+        assert.notInclude(text, "bkct_secret")
         assert.deepStrictEqual(yield* TestConsole.errorLines, [])
       }).pipe(Scope.provide(scope), Effect.provide(Layer.merge(desk.layer(), emulated())), alone)
       yield* Scope.close(scope, Exit.void)
@@ -323,7 +332,7 @@ describe("on a terminal", () => {
         []
       )
       const [logged, printed, ...others] = yield* TestConsole.errorLines
-      assert.match(String(logged), /^timestamp=\S+ level=WARN fiber=\S+ message="look out" slot=3$/)
+      assert.match(String(logged), /^timestamp=\S+ level=WARN fiber=\S+ message="look out" slot=3n? token=\S+$/)
       assert.strictEqual(printed, "so far, so good")
       assert.deepStrictEqual(others, [])
       const [summary, ...more] = yield* TestConsole.logLines
@@ -441,7 +450,33 @@ describe("as lines", () => {
   )
 })
 
+describe("in color", () => {
+  it.effect("says the same as without", () =>
+    Effect.gen(function* () {
+      const plain = yield* told("lines", everything)
+      yield* Effect.gen(function* () {
+        const view = yield* StackView.make({ format: "lines" })
+        for (const event of everything) yield* view.onEvent(event)
+      }).pipe(Effect.scoped, alone, Effect.provide(new Desk().layer({ isTerminal: false, canColor: true })))
+      const colored = Array.from(yield* TestConsole.logLines, String).slice(plain.length)
+      assert.include(colored.join(), "\u001b[31m")
+      assert.deepStrictEqual(colored.map(stripVTControlCharacters), plain)
+    })
+  )
+})
+
 describe("as JSON", () => {
+  it.effect("tells how long jobs waited, within 2 %", () =>
+    Effect.gen(function* () {
+      const waits = Array.from({ length: 1000 }, (_, i) =>
+        Event.Started({ job, sinceScheduled: Duration.millis(10 * (i + 1)) })
+      )
+      const { queueToStartMillis } = JSON.parse((yield* told("json", waits)).at(-1) ?? "")
+      assert.closeTo(queueToStartMillis.p50, 5000, 100)
+      assert.closeTo(queueToStartMillis.p99, 9900, 198)
+    })
+  )
+
   it.effect("has one object for each event, of plain values without a secret, and one for the summary", () =>
     Effect.gen(function* () {
       const lines = yield* told("json", everything)

@@ -10,6 +10,14 @@
  * - `lines`, for pipes: one line per event, for people. Polls that found what the one before had found are left out.
  * - `json`: one JSON object per event, and one at the end.
  *
+ * Each object has `event`, the event's name, and `time`, in ISO 8601. The other fields are those of the event: `stackKey`,
+ * `queueKey`, `listed`, `startable`, `inFlight`, `exitStatus`, `state` (or null), `detail`, `message`; durations as
+ * `sinceScheduledMillis` and `delayMillis`; `job` with `id`, `priority`, `agentQueryRules`, `scheduledAt`, `runnableAt` (or
+ * null), `pipeline`, `build` and `step`; `error` with `_tag`, `message`, `operation`, `method`, `url`, `isRetryable`, and where
+ * it has them `status`, `reason`, `retryAfterMillis`, `kind`, `mayHaveBeenProcessed`. The last one is the event `Summary`:
+ * `durationMillis`, `jobs`, `jobsPerSecond`, `outcomes` (counts by name), `queueToStartMillis` (`p50` and `p99`, within 2 %, or
+ * null), `requests` (`sent`, `retried`, `waited` for a rate limit) and `troubles` (counts by kind).
+ *
  * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`; no meaning is in color alone.
  * Control characters and ANSI sequences of jobs' names and output never reach the terminal.
  *

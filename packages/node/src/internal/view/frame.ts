@@ -27,7 +27,7 @@ export interface Picture {
   readonly logs: ReadonlyArray<LogLine>
 }
 
-export interface RunningJob {
+interface RunningJob {
   readonly name: string
   /** Undefined while it is not started. */
   readonly startedAt: number | undefined

@@ -1,4 +1,5 @@
 /** Log lines that wait on the terminal's second screen until they can go where they belong. */
+import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import { CurrentLogAnnotations } from "effect/References"
 import type { Style } from "../cli/screen.ts"
@@ -48,5 +49,4 @@ export const brief: Logger.Logger<unknown, Kept> = Logger.make((options) => {
 
 const styles: Readonly<Record<string, Style>> = { WARN: "yellow", ERROR: "red", FATAL: "red" }
 
-const textOf = (value: unknown): string =>
-  typeof value === "string" ? value : (JSON.stringify(value) ?? String(value))
+const textOf = (value: unknown): string => (typeof value === "string" ? value : format(value))

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
 /** One limit, as the service last said it or else documents it, and how much of it was used in the last second. */
-export interface Scope {
+interface Scope {
   readonly name: string
   readonly limit: number
   readonly used: number
