@@ -134,7 +134,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.stopWatching?.()
     if (this.stream !== undefined) this.endStream(this.stream, error)
     // Later: undici is still busy with this response, and would open another connection for the next request.
-    if (this.onEnd.length > 0) queueMicrotask(() => this.onEnd.forEach((listener) => listener()))
+    if (this.onEnd.length > 0) queueMicrotask(() => this.onEnd.forEach((listener) => void listener()))
   }
 
   // ---------------------------------------------------------------------------
