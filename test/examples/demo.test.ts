@@ -70,7 +70,7 @@ const assertAllFinished = ({ code, stderr, stdout }: Ended, jobs?: number) => {
 
 const hasControlCharacters = (text: string) => /[^\P{Cc}\n]/u.test(text)
 
-describe("against the emulator", () => {
+describe.concurrent("against the emulator", () => {
   it.live("finishes every job of its pipeline, within the rate limits, and says so in plain text", () =>
     Effect.gen(function* () {
       const ended = yield* demo([])
@@ -124,7 +124,7 @@ describe("against the emulator", () => {
   )
 })
 
-describe("on a terminal", () => {
+describe.concurrent("on a terminal", () => {
   const onTerminal = (args: ReadonlyArray<string>) => open([process.execPath, main, ...args], { columns: 80, rows: 24 })
 
   const jobs = (command: string) =>
@@ -166,7 +166,7 @@ describe("on a terminal", () => {
   )
 })
 
-describe("with a file of jobs", () => {
+describe.concurrent("with a file of jobs", () => {
   it.live("takes the jobs of the file, however little they say", () =>
     Effect.gen(function* () {
       const lines = [
@@ -215,7 +215,7 @@ describe("with a file of jobs", () => {
   )
 })
 
-describe("against a service", () => {
+describe.concurrent("against a service", () => {
   const queueKey = "linux"
 
   const variables = Effect.map(StacksEmulator.StacksEmulator, ({ baseUrl, token }) => ({
@@ -303,7 +303,7 @@ describe("against a service", () => {
   )
 })
 
-describe("the command line", () => {
+describe.concurrent("the command line", () => {
   it.live("explains itself", () =>
     Effect.gen(function* () {
       const { code, stdout } = yield* demo(["--help"])
