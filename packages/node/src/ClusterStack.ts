@@ -1,0 +1,257 @@
+/**
+ * One stack on many machines: any number of identical processes, each with slots of its own, that share the work of some queues
+ * and take over from each other.
+ *
+ * **When to use**
+ *
+ * When one machine is too small, or must not be a single point of failure. A single process needs none of this: `Stack.run`.
+ *
+ * **Details**
+ *
+ * The processes find each other in a PostgreSQL database (14 or later), by Effect's cluster. For each queue exactly one of them
+ * polls, reserves, renews and finishes; each job runs on exactly one of them, in one of its slots. What becomes of the jobs of a
+ * process that died:
+ *
+ * - those that it had not started are started by another one;
+ * - those that an agent has acquired are left to their agents;
+ * - the others are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
+ *
+ * Another process polls within 10 seconds. A process that loses the database, or was suspended, stops what it does, but leaves
+ * the agents alone that have acquired their jobs.
+ *
+ * **Gotchas**
+ *
+ * The processes talk to each other over TCP, without encryption or authentication: use a network where nobody else can reach
+ * their ports. This module needs the package `@effect/sql-pg`, which `@stacksapi/node` does not install.
+ *
+ * @since 0.1.0
+ */
+import { randomUUID } from "node:crypto"
+import * as NodeClusterSocket from "@effect/platform-node/NodeClusterSocket"
+import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import type { JobRunner } from "@stacksapi/core/JobRunner"
+import * as RateLimit from "@stacksapi/core/RateLimit"
+import type * as Stack from "@stacksapi/core/Stack"
+import type { StacksClient } from "@stacksapi/core/StacksClient"
+import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as RunnerAddress from "effect/cluster/RunnerAddress"
+import { RunnerStorage } from "effect/cluster/RunnerStorage"
+import { Sharding } from "effect/cluster/Sharding"
+import * as ShardingConfig from "effect/cluster/ShardingConfig"
+import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
+import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import type { SocketServerError } from "effect/socket/SocketServer"
+import type { MigrationError } from "effect/sql/Migrator"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Book from "./internal/cluster/book.ts"
+import * as Leader from "./internal/cluster/leader.ts"
+import * as Lease from "./internal/cluster/lease.ts"
+import * as Processes from "./internal/cluster/processes.ts"
+import * as Worker from "./internal/cluster/worker.ts"
+
+/**
+ * A queue that the cluster serves.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface QueueOptions {
+  readonly queueKey: string
+  /** The key of this queue's stack, the same on all processes; no two queues may share one. */
+  readonly key: string
+  /** What the stack's agents are tagged with. Default: the tags of all queues. */
+  readonly tags?: Stack.Options["tags"]
+}
+
+/**
+ * How a process of the cluster is set up. All but `slots` and the addresses must be the same on all processes.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options
+  extends Pick<
+    Stack.Options,
+    "type" | "metadata" | "tags" | "pollInterval" | "stateInterval" | "reservationExpiry" | "shutdownGrace" | "onEvent"
+  > {
+  readonly queues: ReadonlyArray<QueueOptions>
+  /** How many jobs this process may run at once. Default 25. */
+  readonly slots?: number | undefined
+  /** The host under which the other processes reach this one. Default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** The port on which it listens. Default 34431. */
+  readonly port?: number | undefined
+  /** The address on which it listens. Default `host`. */
+  readonly listenHost?: string | undefined
+  /**
+   * What becomes of a job whose process died while it ran it, if no agent has it. `fail`, the default: it is finished with -1
+   * and `stack_error`, and the pipeline's retry rules may run it again. `runAgain`: another process runs it; what the first
+   * one did may then be done twice.
+   */
+  readonly onProcessDeath?: "fail" | "runAgain" | undefined
+  /** What the names of all tables begin with. Default `stacksapi`. */
+  readonly tablePrefix?: string | undefined
+}
+
+/**
+ * What a process knows of the cluster.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Status {
+  /** The processes that are there, as far as a process that leads a queue saw them last. */
+  readonly processes: ReadonlyArray<{ readonly address: string; readonly slots: number }>
+  /** The jobs that hold a slot of this process. */
+  readonly running: ReadonlyArray<ScheduledJob>
+  /** The queues that this process leads: for them it polls, reserves and finishes. */
+  readonly leading: ReadonlyArray<{ readonly stackKey: string; readonly status: Stack.Status }>
+}
+
+/**
+ * A process of the cluster.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly status: Effect.Effect<Status>
+  /** Fails when a queue that this process leads can't go on, as with a token that is revoked. */
+  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+}
+
+/**
+ * A process of the cluster.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class ClusterStack extends Context.Service<ClusterStack, Service>()("@stacksapi/node/ClusterStack") {}
+
+const shardsPerGroup = 100
+
+/** Short enough that another process takes over within 10 seconds. */
+const timing = {
+  shardLockRefreshInterval: Duration.seconds(1),
+  shardLockExpiration: Duration.seconds(5),
+  refreshAssignmentsInterval: Duration.seconds(1),
+  runnerHealthCheckInterval: Duration.seconds(2),
+  entityMessagePollInterval: Duration.seconds(1),
+  entityReplyPollInterval: Duration.millis(200)
+}
+
+/**
+ * Starts a process of the cluster in the background. When the scope closes it hands its queues over, lets its jobs end within
+ * `shutdownGrace`, and leaves what is not over by then to the others.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* ({
+  host = "127.0.0.1",
+  listenHost = host,
+  onProcessDeath = "fail",
+  port = 34_431,
+  queues,
+  shutdownGrace = "30 seconds",
+  slots = 25,
+  tablePrefix = "stacksapi",
+  tags,
+  ...shared
+}: Options): Effect.fn.Return<
+  Service,
+  SocketServerError | Config.ConfigError | SqlError | MigrationError,
+  StacksClient | JobRunner | SqlClient | Scope.Scope
+> {
+  const book = yield* Book.make(tablePrefix)
+  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
+  const running = new Map<string, ScheduledJob>()
+  const leading = new Map<string, Stack.Service>()
+  const given = Context.getOrUndefined(yield* Effect.context<never>(), RateLimit.RateLimit)
+  const limiter = given ?? Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
+  // Each is open until what depends on it has ended.
+  const scope = yield* Effect.scope
+  const locks = yield* Scope.fork(scope)
+  const jobs = yield* Scope.fork(scope)
+
+  const shardingConfig = {
+    ...ShardingConfig.defaults,
+    ...timing,
+    runnerAddress: Option.some(RunnerAddress.make(host, port)),
+    runnerListenAddress: Option.some(RunnerAddress.make(listenHost, port)),
+    runnerShardWeight: slots,
+    shardsPerGroup,
+    entityTerminationTimeout: shutdownGrace
+  }
+  const prefix = `${tablePrefix}_cluster`
+  const lease = Lease.make(
+    yield* SqlRunnerStorage.make({ prefix }).pipe(
+      Effect.provideService(ShardingConfig.ShardingConfig, shardingConfig),
+      Scope.provide(locks)
+    ),
+    timing.shardLockExpiration
+  )
+  const Storage = Layer.merge(
+    Layer.succeed(RunnerStorage, lease.storage),
+    SqlMessageStorage.layerWith({ prefix }).pipe(
+      Layer.provide([NodeCrypto.layerDigest, ShardingConfig.layer(shardingConfig)])
+    )
+  )
+  const Cluster = NodeClusterSocket.layer({ storage: "byo", shardingConfig }).pipe(Layer.provideMerge(Storage))
+
+  const cluster = yield* Layer.build(Cluster)
+  const processes = Processes.make(Context.get(cluster, Sharding), lease.storage, shardsPerGroup)
+  yield* Layer.build(
+    Layer.mergeAll(
+      Worker.layer({
+        book,
+        lease,
+        limiter,
+        processId: randomUUID(),
+        slots,
+        stackKeys: queues.map(({ key }) => key),
+        onProcessDeath,
+        running,
+        scope: jobs
+      }),
+      ...queues.map((queue) =>
+        Leader.layer({ book, lease, limiter, processes, leading, failure, stack: { ...shared, tags, ...queue } })
+      )
+    )
+  ).pipe(Effect.provideContext(cluster))
+
+  return {
+    status: Effect.map(
+      Effect.forEach(leading, ([stackKey, stack]) => Effect.map(stack.status, (status) => ({ stackKey, status }))),
+      (leading) => ({ processes: processes.all(), running: Array.from(running.values()), leading })
+    ),
+    awaitFailure: Deferred.await(failure)
+  }
+})
+
+/**
+ * A process of the cluster that runs as long as the layer is in use.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options) => Layer.effect(ClusterStack, make(options))
+
+/**
+ * Runs a process of the cluster until it is interrupted, and then lets it end in order; fails when it can't go on.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const run = (options: Options) =>
+  Effect.scoped(Effect.flatMap(make(options), ({ awaitFailure }) => awaitFailure))
