@@ -3,14 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Effect } from "effect"
+import { Effect, type Scope } from "effect"
 import * as Cluster from "../support/cluster.ts"
 import * as Postgres from "../support/postgres.ts"
 
-const queue = { queueKey: "q", key: "s" }
-
 const options: Omit<ClusterStack.Options, "port"> = {
-  queues: [queue],
+  key: "s",
+  queues: ["q"],
   slots: 20,
   shutdownGrace: "5 seconds",
   reservationExpiry: "2 minutes"
@@ -29,10 +28,10 @@ const scene = Effect.fnUntraced(function* (count: number, settings: Partial<Clus
   const database = yield* Postgres.make
   const emulator = yield* StacksEmulator.StacksEmulator
   const cluster = yield* Cluster.make({ databaseUrl: database.url, options, ...settings })
-  const queues = settings.options?.queues ?? options.queues
-  yield* emulator.addJobs(
-    Array.from({ length: count }, (_, i) => ({ queueKey: queues[i % queues.length]?.queueKey ?? "q" }))
+  const queues = (settings.options ?? options).queues.map((queue) =>
+    typeof queue === "string" ? queue : queue.queueKey
   )
+  yield* emulator.addJobs(Array.from({ length: count }, (_, i) => ({ queueKey: queues[i % queues.length] ?? "q" })))
   const allOver = Cluster.until(Effect.map(countBy(isOver), (over) => over === count))
   const areOver = (n: number) => Cluster.until(Effect.map(countBy(isOver), (over) => over >= n))
   const refusals = Effect.map(emulator.requests, (requests) => requests.filter(({ status }) => status === 429).length)
@@ -45,24 +44,23 @@ const scene = Effect.fnUntraced(function* (count: number, settings: Partial<Clus
 
 const leaderOf = (members: ReadonlyArray<Cluster.Member>) => members.find((member) => member.leading().length > 0)
 
-const live = <E, R>(name: string, test: Effect.Effect<void, E, R | StacksEmulator.StacksEmulator>) =>
-  it.live(
-    name,
-    () => test.pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer())) as Effect.Effect<void>,
-    120_000
-  )
+const live = <E>(name: string, test: Effect.Effect<void, E, StacksEmulator.StacksEmulator | Scope.Scope>) =>
+  it.live(name, () => test.pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer())), 120_000)
 
-describe.concurrent("A cluster of three processes", () => {
+/** No process of these tests hangs: one that is starved for a while must not be taken for one that does. */
+const patient = { ...options, lockExpiration: "30 seconds" } as const
+
+describe("A cluster of three processes", () => {
   live(
     "runs every job once and none twice at a time, though its processes are killed, the leader among them",
     Effect.gen(function* () {
-      const { allOver, areOver, begun, finishes, mistakes, refusals, start } = yield* scene(1000, {
-        options: { ...options, onProcessDeath: "runAgain" }
+      const { allOver, areOver, begun, finishes, mistakes, refusals, start } = yield* scene(600, {
+        options: { ...patient, onProcessDeath: "runAgain" }
       })
       const members = [yield* start, yield* start, yield* start]
-      for (const over of [150, 350, 550]) {
+      for (const over of [100, 200, 300]) {
         yield* areOver(over)
-        const victim = over === 350 ? members.find((member) => member.leading().length === 0) : leaderOf(members)
+        const victim = over === 200 ? members.find((member) => member.leading().length === 0) : leaderOf(members)
         if (victim === undefined) continue
         victim.kill("SIGKILL")
         yield* victim.ended
@@ -70,9 +68,9 @@ describe.concurrent("A cluster of three processes", () => {
       }
       yield* allOver
       assert.isEmpty(mistakes)
-      assert.strictEqual(yield* countBy(hasPassed), 1000)
-      assert.strictEqual(begun.size, 1000)
-      assert.strictEqual(yield* finishes, 1000)
+      assert.strictEqual(yield* countBy(hasPassed), 600)
+      assert.strictEqual(begun.size, 600)
+      assert.strictEqual(yield* finishes, 600)
       assert.strictEqual(yield* refusals, 0)
     })
   )
@@ -80,7 +78,7 @@ describe.concurrent("A cluster of three processes", () => {
   live(
     "lets another lead when its leader is suspended, which does nothing any more when it goes on",
     Effect.gen(function* () {
-      const { allOver, areOver, emulator, finishes, mistakes, refusals, start } = yield* scene(800)
+      const { allOver, areOver, emulator, finishes, mistakes, refusals, start } = yield* scene(500)
       const members = [yield* start, yield* start, yield* start]
       yield* areOver(150)
       const leader = leaderOf(members)
@@ -91,17 +89,17 @@ describe.concurrent("A cluster of three processes", () => {
         Effect.sync(() => members.some((member) => member !== leader && member.leading().length > 0))
       )
       const over = yield* countBy(isOver)
-      yield* areOver(over + 200)
+      yield* areOver(over + 100)
       leader?.kill("SIGCONT")
       yield* allOver
       assert.isEmpty(mistakes)
       // Nothing was refused: nobody finished what somebody else had finished.
-      assert.strictEqual(yield* finishes, 800)
+      assert.strictEqual(yield* finishes, 500)
       const refused = (yield* emulator.requests).filter(({ status }) => status !== undefined && status >= 400)
       assert.isEmpty(refused.map(({ operation, status }) => `${operation} ${status}`))
       assert.strictEqual(yield* refusals, 0)
       // What the suspended process had begun has failed, and nothing else.
-      assert.isAtLeast(yield* countBy(hasPassed), 800 - 20)
+      assert.isAtLeast(yield* countBy(hasPassed), 500 - 20)
       assert.isTrue(
         (yield* emulator.jobs).every(
           (job) => hasPassed(job) || (job.exitStatus === -1 && job.signalReason === "stack_error")
@@ -134,9 +132,9 @@ describe.concurrent("A cluster of three processes", () => {
   live(
     "fails no job when it is restarted process by process",
     Effect.gen(function* () {
-      const { allOver, areOver, begun, emulator, mistakes, start } = yield* scene(600)
+      const { allOver, areOver, begun, emulator, mistakes, start } = yield* scene(300, { options: patient })
       const members = [yield* start, yield* start, yield* start]
-      for (const [index, over] of [100, 250, 400].entries()) {
+      for (const [index, over] of [50, 120, 190].entries()) {
         yield* areOver(over)
         const successor = yield* start
         members[index]?.kill("SIGTERM")
@@ -155,7 +153,7 @@ describe.concurrent("A cluster of three processes", () => {
     "leaves the agents alone of a process that was killed, and keeps to its slots",
     Effect.gen(function* () {
       const { allOver, areOver, begun, emulator, finishes, mistakes, start } = yield* scene(40, {
-        options: { ...options, slots: 4 },
+        options: { ...options, slots: 4, lockExpiration: "10 seconds" },
         withAgents: true
       })
       const members = [yield* start, yield* start, yield* start]
@@ -179,8 +177,8 @@ describe.concurrent("A cluster of three processes", () => {
   live(
     "spreads twenty queues, and takes over those of a process that leaves",
     Effect.gen(function* () {
-      const queues = Array.from({ length: 20 }, (_, i) => ({ queueKey: `q${i}`, key: `s${i}` }))
-      const { allOver, areOver, mistakes, refusals, start } = yield* scene(800, { options: { ...options, queues } })
+      const queues = Array.from({ length: 20 }, (_, i) => `q${i}`)
+      const { allOver, areOver, mistakes, refusals, start } = yield* scene(300, { options: { ...patient, queues } })
       const members = [yield* start, yield* start, yield* start]
       const led = () => members.flatMap((member) => member.leading())
       yield* Cluster.until(
@@ -193,7 +191,7 @@ describe.concurrent("A cluster of three processes", () => {
       yield* areOver(1)
       yield* allOver
       assert.isEmpty(mistakes)
-      assert.strictEqual(yield* countBy(hasPassed), 800)
+      assert.strictEqual(yield* countBy(hasPassed), 300)
       assert.strictEqual(yield* refusals, 0)
     })
   )

@@ -29,13 +29,15 @@
 import { randomUUID } from "node:crypto"
 import * as NodeClusterSocket from "@effect/platform-node/NodeClusterSocket"
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import type * as Stack from "@stacksapi/core/Stack"
+import { keyOf } from "@stacksapi/core/Stacks"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
-import type * as Config from "effect/Config"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import { RunnerStorage } from "effect/cluster/RunnerStorage"
@@ -43,6 +45,7 @@ import { Sharding } from "effect/cluster/Sharding"
 import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -60,18 +63,26 @@ import * as Processes from "./internal/cluster/processes.ts"
 import * as Worker from "./internal/cluster/worker.ts"
 
 /**
- * A queue that the cluster serves.
+ * A queue that the cluster serves, and what is different for it.
  *
  * @since 0.1.0
  * @category options
  */
-export interface QueueOptions {
+export interface Queue {
   readonly queueKey: string
-  /** The key of this queue's stack, the same on all processes; no two queues may share one. */
-  readonly key: string
-  /** What the stack's agents are tagged with. Default: the tags of all queues. */
+  /** The key of this queue's stack. Default `Stacks.keyOf` of the cluster's key and the queue's. */
+  readonly key?: string | undefined
+  /** What the stack's agents are tagged with. Default: the tags of the cluster. */
   readonly tags?: Stack.Options["tags"]
 }
+
+/**
+ * The options contradict themselves; the message says how.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{ readonly message: string }> {}
 
 /**
  * How a process of the cluster is set up. All but `slots` and the addresses must be the same on all processes.
@@ -84,7 +95,10 @@ export interface Options
     Stack.Options,
     "type" | "metadata" | "tags" | "pollInterval" | "stateInterval" | "reservationExpiry" | "shutdownGrace" | "onEvent"
   > {
-  readonly queues: ReadonlyArray<QueueOptions>
+  /** From it the key of each queue's stack is made. */
+  readonly key: string
+  /** The queues, at least one; their keys, where nothing is different for them. */
+  readonly queues: ReadonlyArray<string | Queue>
   /** How many jobs this process may run at once. Default 25. */
   readonly slots?: number | undefined
   /** The host under which the other processes reach this one. Default `127.0.0.1`. */
@@ -99,6 +113,12 @@ export interface Options
    * one did may then be done twice.
    */
   readonly onProcessDeath?: "fail" | "runAgain" | undefined
+  /**
+   * How long a process may be silent before others take over what it has, at least 3 seconds. Default 5 seconds. A process that
+   * is killed is noticed at once; this is for one that hangs, or that the network cuts off. Longer where processes may be
+   * starved for seconds: what a process had begun when it was given up has failed.
+   */
+  readonly lockExpiration?: Duration.Input | undefined
   /** What the names of all tables begin with. Default `stacksapi`. */
   readonly tablePrefix?: string | undefined
 }
@@ -140,10 +160,9 @@ export class ClusterStack extends Context.Service<ClusterStack, Service>()("@sta
 
 const shardsPerGroup = 100
 
-/** Short enough that another process takes over within 10 seconds. */
+/** Short enough that, with a `lockExpiration` of 5 seconds, another process takes over within 10. */
 const timing = {
   shardLockRefreshInterval: Duration.seconds(1),
-  shardLockExpiration: Duration.seconds(5),
   refreshAssignmentsInterval: Duration.seconds(1),
   runnerHealthCheckInterval: Duration.seconds(2),
   entityMessagePollInterval: Duration.seconds(1),
@@ -159,7 +178,9 @@ const timing = {
  */
 export const make = Effect.fnUntraced(function* ({
   host = "127.0.0.1",
+  key,
   listenHost = host,
+  lockExpiration = "5 seconds",
   onProcessDeath = "fail",
   port = 34_431,
   queues,
@@ -170,9 +191,21 @@ export const make = Effect.fnUntraced(function* ({
   ...shared
 }: Options): Effect.fn.Return<
   Service,
-  SocketServerError | Config.ConfigError | SqlError | MigrationError,
+  InvalidOptions | SocketServerError | Config.ConfigError | SqlError | MigrationError,
   StacksClient | JobRunner | SqlClient | Scope.Scope
 > {
+  const stacks = queues.map((queue) => {
+    const own = typeof queue === "string" ? { queueKey: queue } : queue
+    return { tags, ...own, key: own.key ?? keyOf(key, own.queueKey) }
+  })
+  if (stacks.length === 0) return yield* new InvalidOptions({ message: "A cluster needs at least one queue" })
+  const twice = stacks.find((stack, index) => stacks.findIndex(({ key }) => key === stack.key) < index)
+  if (twice !== undefined) {
+    return yield* new InvalidOptions({ message: `Two queues have the stack key ${twice.key}: give each its own` })
+  }
+  if (!Number.isInteger(slots) || slots < 1) {
+    return yield* new InvalidOptions({ message: `A process has at least one slot, not ${slots}` })
+  }
   const book = yield* Book.make(tablePrefix)
   const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
   const running = new Map<string, ScheduledJob>()
@@ -184,12 +217,14 @@ export const make = Effect.fnUntraced(function* ({
   const locks = yield* Scope.fork(scope)
   const jobs = yield* Scope.fork(scope)
 
+  const expiration = Duration.max(Duration.fromInputUnsafe(lockExpiration), Duration.seconds(3))
   const shardingConfig = {
     ...ShardingConfig.defaults,
     ...timing,
     runnerAddress: Option.some(RunnerAddress.make(host, port)),
     runnerListenAddress: Option.some(RunnerAddress.make(listenHost, port)),
     runnerShardWeight: slots,
+    shardLockExpiration: expiration,
     shardsPerGroup,
     entityTerminationTimeout: shutdownGrace
   }
@@ -199,7 +234,7 @@ export const make = Effect.fnUntraced(function* ({
       Effect.provideService(ShardingConfig.ShardingConfig, shardingConfig),
       Scope.provide(locks)
     ),
-    timing.shardLockExpiration
+    expiration
   )
   const Storage = Layer.merge(
     Layer.succeed(RunnerStorage, lease.storage),
@@ -219,13 +254,13 @@ export const make = Effect.fnUntraced(function* ({
         limiter,
         processId: randomUUID(),
         slots,
-        stackKeys: queues.map(({ key }) => key),
+        stackKeys: stacks.map(({ key }) => key),
         onProcessDeath,
         running,
         scope: jobs
       }),
-      ...queues.map((queue) =>
-        Leader.layer({ book, lease, limiter, processes, leading, failure, stack: { ...shared, tags, ...queue } })
+      ...stacks.map((stack) =>
+        Leader.layer({ book, lease, limiter, processes, leading, failure, stack: { ...shared, ...stack } })
       )
     )
   ).pipe(Effect.provideContext(cluster))
@@ -237,6 +272,16 @@ export const make = Effect.fnUntraced(function* ({
     ),
     awaitFailure: Deferred.await(failure)
   }
+})
+
+/**
+ * The database, from `DATABASE_URL` (`postgres://user:password@host/name`).
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError> = PgClient.layerConfig({
+  url: Config.Redacted("DATABASE_URL")
 })
 
 /**

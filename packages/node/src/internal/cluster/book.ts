@@ -12,7 +12,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 
 /** Where a job was sent, and the how manieth time. */
-export interface Placement {
+interface Placement {
   readonly entityId: string
   readonly attempt: number
 }
