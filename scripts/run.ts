@@ -5,6 +5,12 @@ import { basename, delimiter, dirname, join, resolve } from "node:path"
 
 export const root = resolve(import.meta.dirname, "..")
 
+/** The modules that can be imported only where a package is installed that not everybody needs, and that package. */
+export const optionalPeers: Readonly<Record<string, string>> = {
+  ClusterStack: "@effect/sql-pg",
+  RedisRateLimit: "redis"
+}
+
 export const packages = ["core", "node"].map((directory) => {
   const path = join(root, "packages", directory)
   return {

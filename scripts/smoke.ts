@@ -1,11 +1,12 @@
 /**
  * What a user does first: packs both packages, installs the tarballs with npm into an empty project next to Effect, checks
- * the types of a small program there and runs it. The program is `test/packaging/consumer.ts`.
+ * the types of a small program there and runs it. The program is `test/packaging/consumer.ts`. The modules that need an
+ * optional peer are imported in the end, when that is installed too.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { pack, packages, root, run } from "./run.ts"
+import { optionalPeers, pack, packages, root, run } from "./run.ts"
 
 const project = mkdtempSync(join(tmpdir(), "stacksapi-smoke-"))
 process.on("exit", () => rmSync(project, { recursive: true, force: true }))
@@ -23,11 +24,16 @@ const compilerOptions = {
   ...{ module: "nodenext", target: "es2023", lib: ["es2023", "dom", "dom.iterable"], strict: true },
   ...{ exactOptionalPropertyTypes: true, allowImportingTsExtensions: true, noEmit: true, types: [] }
 }
-write("tsconfig.json", JSON.stringify({ compilerOptions, files: ["modules.ts", "consumer.ts"] }))
+write("tsconfig.json", JSON.stringify({ compilerOptions, include: ["*.ts"] }))
 
 // Every public module can be imported, and nothing internal.
-const names = packages.flatMap(({ name, modules }) => [name, ...modules.map((module) => `${name}/${module}`)])
-write("modules.ts", `${names.map((name) => `import "${name}"`).join("\n")}\n`)
+const namesOf = (isWanted: (module: string) => boolean) =>
+  packages.flatMap(({ name, modules }) => modules.filter(isWanted).map((module) => `${name}/${module}`))
+const writeImports = (file: string, names: ReadonlyArray<string>) =>
+  write(file, `${names.map((name) => `import "${name}"`).join("\n")}\n`)
+const names = [...packages.map(({ name }) => name), ...namesOf((module) => !(module in optionalPeers))]
+const optional = namesOf((module) => module in optionalPeers)
+writeImports("modules.ts", names)
 write(
   "internal.mjs",
   `const open = await import("@stacksapi/core/internal/any").then(() => true, (e) => e.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED")
@@ -35,7 +41,17 @@ write(
 )
 copyFileSync(join(root, "test/packaging/consumer.ts"), join(project, "consumer.ts"))
 
-run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], project)
+const install = (...more: ReadonlyArray<string>) =>
+  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", ...more], project)
+
+install()
 run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
-console.log(`${names.length} modules imported from the packed tarballs`)
+
+const versionOf = (peer: string) =>
+  JSON.parse(readFileSync(join(root, "packages/node/node_modules", peer, "package.json"), "utf8")).version
+writeImports("optional.ts", optional)
+install(...new Set(Object.values(optionalPeers).map((peer) => `${peer}@${versionOf(peer)}`)))
+run("tsc", ["--project", project])
+run("node", ["optional.ts"], project)
+console.log(`${names.length + optional.length} modules imported from the packed tarballs`)

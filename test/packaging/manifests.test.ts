@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { optionalPeers } from "../../scripts/run.ts"
 
 const packages = join(import.meta.dirname, "../../packages")
 
@@ -52,7 +53,7 @@ describe("the barrels", () => {
   it("@stacksapi/node exports every module but those that need an optional peer", () => {
     assert.deepStrictEqual(
       reexportsOf("node", "index.ts"),
-      modulesOf("node").filter((module) => !["ClusterStack", "RedisRateLimit"].includes(module))
+      modulesOf("node").filter((module) => !(module in optionalPeers))
     )
   })
 })
