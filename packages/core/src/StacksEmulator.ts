@@ -53,6 +53,7 @@ import * as RateLimits from "./internal/emulator/rateLimits.ts"
 import { type LoggedRequest, RequestLog } from "./internal/emulator/requestLog.ts"
 import { basePath } from "./internal/emulator/routes.ts"
 import * as HttpService from "./internal/emulator/service.ts"
+import { settle } from "./internal/emulator/settle.ts"
 import * as Stacks from "./internal/emulator/stacks.ts"
 import * as State from "./internal/emulator/state.ts"
 import * as Views from "./internal/emulator/views.ts"
@@ -63,15 +64,6 @@ import type { RegisteredStack } from "./StacksSchema.ts"
 // Models
 // -----------------------------------------------------------------------------
 
-export type {
-  /**
-   * What an agent asked for over the agents' own API.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  AgentOperation
-} from "./internal/emulator/agentRoutes.ts"
 export {
   /**
    * Something that goes wrong on purpose.
@@ -123,6 +115,13 @@ export type {
   NewJob
 } from "./internal/emulator/intake.ts"
 export type {
+  /**
+   * What an agent asked for over the agents' own API.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  AgentOperation,
   /**
    * A request that arrived, of a stack or an agent: operation, method, path, headers without `authorization`, body, time,
    * and the status that was answered or the fault that it met.
@@ -293,7 +292,7 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   /** Does something to the state as it is now; a `Result.fail` is a mistake of the caller's, hence a defect. */
   const now = <A>(act: (now: number) => Result.Result<A, string>): Effect.Effect<A> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      State.settle(state, now)
+      settle(state, now)
       return Result.match(act(now), {
         onFailure: (message) => Effect.die(new Misuse({ message: `StacksEmulator: ${message}` })),
         onSuccess: Effect.succeed

@@ -14,30 +14,9 @@ import * as Agents from "./agents.ts"
 import * as JobEnvironment from "./jobEnvironment.ts"
 import * as Partings from "./partings.ts"
 import { type Refusal, refuse } from "./refusal.ts"
-import { parseJson } from "./requestLog.ts"
+import { type AgentOperation, parseJson } from "./requestLog.ts"
 import { basePath } from "./routes.ts"
 import type { Agent, Job, State } from "./state.ts"
-
-/** What an agent asks for. */
-export type AgentOperation =
-  | "registerAgent"
-  | "connectAgent"
-  | "disconnectAgent"
-  | "pingAgent"
-  | "heartbeatAgent"
-  | "stopAgent"
-  | "acquireJob"
-  | "acceptJob"
-  | "startJob"
-  | "showJob"
-  | "uploadLogChunk"
-  | "saveHeaderTimes"
-  | "finishAgentJob"
-  | "annotateBuild"
-  | "setMetaData"
-  | "getMetaData"
-  | "hasMetaData"
-  | "listMetaData"
 
 /** A request of an agent, as its handler sees it. */
 interface Incoming {

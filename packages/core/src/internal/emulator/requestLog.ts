@@ -4,8 +4,28 @@ import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
-import type { AgentOperation } from "./agentRoutes.ts"
 import type { Fault } from "./faults.ts"
+
+/** What an agent asks for. */
+export type AgentOperation =
+  | "registerAgent"
+  | "connectAgent"
+  | "disconnectAgent"
+  | "pingAgent"
+  | "heartbeatAgent"
+  | "stopAgent"
+  | "acquireJob"
+  | "acceptJob"
+  | "startJob"
+  | "showJob"
+  | "uploadLogChunk"
+  | "saveHeaderTimes"
+  | "finishAgentJob"
+  | "annotateBuild"
+  | "setMetaData"
+  | "getMetaData"
+  | "hasMetaData"
+  | "listMetaData"
 
 /** The log forgets the oldest requests beyond this many requests, or this many characters of bodies. */
 const maxEntries = 10_000

@@ -15,8 +15,9 @@ import * as StacksSchema from "../../StacksSchema.ts"
 import * as Jobs from "./jobs.ts"
 import * as Notifications from "./notifications.ts"
 import * as Refusal from "./refusal.ts"
+import { settle } from "./settle.ts"
 import * as Stacks from "./stacks.ts"
-import { findQueue, type Stack, type State, settle } from "./state.ts"
+import { findQueue, type Stack, type State } from "./state.ts"
 
 /** The path under which the emulator serves the API, as Buildkite does. */
 export const basePath = "/v3"

@@ -23,7 +23,8 @@ import * as RateLimits from "./rateLimits.ts"
 import * as Refusal from "./refusal.ts"
 import { type Entry, parseJson, type RequestLog } from "./requestLog.ts"
 import * as Routes from "./routes.ts"
-import { type State, settle } from "./state.ts"
+import { settle } from "./settle.ts"
+import type { State } from "./state.ts"
 
 export interface ServiceOptions {
   readonly state: State

@@ -3,9 +3,7 @@ import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
 import * as Dice from "./dice.ts"
 import { JobLogs } from "./jobLogs.ts"
-import * as Partings from "./partings.ts"
 import { Timeline } from "./timeline.ts"
-import * as Waiting from "./waiting.ts"
 
 export interface StateOptions {
   readonly queues: ReadonlyArray<string> | undefined
@@ -178,23 +176,6 @@ const canonicalKey = (key: string): string => (key === "__default__" ? StacksSch
 // Reservations
 // -----------------------------------------------------------------------------
 
-/**
- * Puts the jobs into the list whose reservations have lapsed, or whose wait is over, and ends those of lost agents. Done
- * before anything looks at the jobs.
- */
-export const settle = (state: State, now: number): void => {
-  for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
-    endReservation(state, job)
-    job.state = "scheduled"
-    job.reservedBy = undefined
-    job.reservedAt = undefined
-    job.queue.scheduled.add(job)
-    job = state.reservations.first
-  }
-  Partings.settle(state, now)
-  Waiting.settle(state, now)
-}
-
 export const reserve = (state: State, job: Job, stackKey: string, until: number, now: number): void => {
   if (job.state === "reserved") state.reservations.remove(job)
   else job.queue.scheduled.remove(job)
@@ -209,6 +190,18 @@ const endReservation = (state: State, job: Job): void => {
   state.reservations.remove(job)
   for (const token of job.tokens) state.tokens.delete(token)
   job.tokens.clear()
+}
+
+/** Lists the jobs again whose reservations have lapsed. */
+export const lapse = (state: State, now: number): void => {
+  for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
+    endReservation(state, job)
+    job.state = "scheduled"
+    job.reservedBy = undefined
+    job.reservedAt = undefined
+    job.queue.scheduled.add(job)
+    job = state.reservations.first
+  }
 }
 
 /** Takes a job that waits, scheduled or reserved, out of the service's hands: an agent has it, or it is over. */
