@@ -56,7 +56,7 @@ const steps: ReadonlyArray<Step> = [
   { script: "smoke" }
 ]
 
-const timeoutSeconds = 480
+const timeoutSeconds = 1800
 
 let stop = () => {}
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -13,7 +13,7 @@ const refused = Effect.gen(function* () {
 
 const limited = emulated({ rateLimits: true })
 
-describe("A stack under rate limits", { timeout: 60_000 }, () => {
+describe("A stack under rate limits", () => {
   it.effect("finishes at least 95 of the 100 jobs a second that it may, without a 429", () =>
     Effect.gen(function* () {
       yield* addJobs(6000)

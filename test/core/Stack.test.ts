@@ -24,7 +24,7 @@ const runAll = (run: Run, options: Partial<Stack.Options> = {}) =>
     Stack.runUntilIdle({ key: "s", queueKey: "q", ...options }).pipe(Effect.provide(JobRunner.layer(run)))
   )
 
-describe("Stack", { timeout: 60_000 }, () => {
+describe("Stack", () => {
   it.effect("runs all jobs, with as many at a time as there are slots, and ends", () =>
     Effect.gen(function* () {
       yield* addJobs(200)

@@ -45,7 +45,7 @@ const averages = Effect.fnUntraced(function* (running: Record<string, number>, s
 
 const quiet = Logger.layer([])
 
-describe("Stacks", { timeout: 60_000 }, () => {
+describe("Stacks", () => {
   it.effect("give each queue its share of the slots while all have jobs", () =>
     Effect.gen(function* () {
       yield* jobsFor("a", 500)

@@ -84,18 +84,15 @@ describe.concurrent("against the emulator", () => {
     })
   )
 
-  it.live(
-    "finishes every job although every seventh response goes wrong",
-    () =>
-      Effect.gen(function* () {
-        const ended = yield* demo(["--faults", "--seed", "1"])
-        assertAllFinished(ended)
-        for (const kind of ["reset", "502 (HTML)", "503", "cut short"]) {
-          assert.include(ended.stdout, `× ${kind}`)
-        }
-        assert.strictEqual(ended.stderr, "")
-      }),
-    180_000
+  it.live("finishes every job although every seventh response goes wrong", () =>
+    Effect.gen(function* () {
+      const ended = yield* demo(["--faults", "--seed", "1"])
+      assertAllFinished(ended)
+      for (const kind of ["reset", "502 (HTML)", "503", "cut short"]) {
+        assert.include(ended.stdout, `× ${kind}`)
+      }
+      assert.strictEqual(ended.stderr, "")
+    })
   )
 
   it.live("decides the same outcomes for the same seed", () =>
@@ -230,31 +227,28 @@ describe.concurrent("against a service", () => {
 
   const layer = NodeStacksEmulator.layer({ token: Redacted.make("bkct_of_somebody") })
 
-  it.live(
-    "finishes each job exactly once, also while responses are lost",
-    () =>
-      Effect.gen(function* () {
-        const emulator = yield* StacksEmulator.StacksEmulator
-        yield* addJobs(30)
-        yield* emulator.setFaults([
-          StacksEmulator.Fault.LostResponse({ operations: ["finishJob"], times: 2 }),
-          StacksEmulator.Fault.LostResponse({ operations: ["batchReserveJobs", "deregisterStack"], times: 2 })
-        ])
-        const ended = yield* demo(["--queue", queueKey, "--yes"], { env: yield* variables })
-        assertAllFinished(ended, 30)
-        assert.include(ended.stdout, `Using the service at ${emulator.baseUrl}`)
-        assert.notInclude(ended.stdout + ended.stderr, "bkct_of_somebody")
+  it.live("finishes each job exactly once, also while responses are lost", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(30)
+      yield* emulator.setFaults([
+        StacksEmulator.Fault.LostResponse({ operations: ["finishJob"], times: 2 }),
+        StacksEmulator.Fault.LostResponse({ operations: ["batchReserveJobs", "deregisterStack"], times: 2 })
+      ])
+      const ended = yield* demo(["--queue", queueKey, "--yes"], { env: yield* variables })
+      assertAllFinished(ended, 30)
+      assert.include(ended.stdout, `Using the service at ${emulator.baseUrl}`)
+      assert.notInclude(ended.stdout + ended.stderr, "bkct_of_somebody")
 
-        for (const { exitStatus, state } of yield* emulator.jobs) {
-          assert.strictEqual(state, "finished")
-          assert.isTrue(exitStatus !== undefined && [0, 1, -1].includes(exitStatus))
-        }
-        const finishes = (yield* emulator.requests).filter(({ operation }) => operation === "finishJob")
-        assert.strictEqual(finishes.length, 30)
-        assert.strictEqual((yield* emulator.notifications).length, 30)
-        assert.strictEqual((yield* emulator.stacks).length, 0)
-      }).pipe(Effect.provide(layer)),
-    180_000
+      for (const { exitStatus, state } of yield* emulator.jobs) {
+        assert.strictEqual(state, "finished")
+        assert.isTrue(exitStatus !== undefined && [0, 1, -1].includes(exitStatus))
+      }
+      const finishes = (yield* emulator.requests).filter(({ operation }) => operation === "finishJob")
+      assert.strictEqual(finishes.length, 30)
+      assert.strictEqual((yield* emulator.notifications).length, 30)
+      assert.strictEqual((yield* emulator.stacks).length, 0)
+    }).pipe(Effect.provide(layer))
   )
 
   it.live("sends nothing before it was told --yes", () =>

@@ -79,7 +79,7 @@ describe("the examples", () => {
     assert.deepStrictEqual(files.sort(), Object.keys(expected).sort())
   })
 
-  it.concurrent.for(Object.keys(expected))("%s runs on plain Node and ends", { timeout: 60_000 }, async (file) => {
+  it.concurrent.for(Object.keys(expected))("%s runs on plain Node and ends", async (file) => {
     const { code, lines, stderr } = await run(file)
     assert.strictEqual(stderr, "")
     assert.strictEqual(code, 0)

@@ -82,7 +82,7 @@ describe("The guide", () => {
     }
   })
 
-  it.concurrent.for(Object.keys(expected))("%s runs on plain Node and ends", { timeout: 60_000 }, async (file) => {
+  it.concurrent.for(Object.keys(expected))("%s runs on plain Node and ends", async (file) => {
     const { code, lines, stderr } = await run(file)
     assert.strictEqual(stderr, "")
     assert.strictEqual(code, 0)
@@ -108,47 +108,41 @@ describe("The guide", () => {
     return { folder, path }
   })
 
-  it.live(
-    "04-agents.ts runs each job by an agent",
-    () =>
-      Effect.gen(function* () {
-        const { path } = yield* agent({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
-        const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", { AGENT_PATH: path }))
-        assert.deepStrictEqual([code, stderr], [0, ""])
-        assert.includeMembers([...lines], ["hello: hello", "hello finished with 0", "fails finished with 3"])
-      }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
-    60_000
+  it.live("04-agents.ts runs each job by an agent", () =>
+    Effect.gen(function* () {
+      const { path } = yield* agent({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
+      const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", { AGENT_PATH: path }))
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      assert.includeMembers([...lines], ["hello: hello", "hello finished with 0", "fails finished with 3"])
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
   )
 
-  it.live(
-    "09-production.ts runs agents, and lets them end on SIGTERM",
-    () =>
-      Effect.gen(function* () {
-        const emulator = yield* StacksEmulator.StacksEmulator
-        const { folder } = yield* agent({ job: { millis: 2000 } })
-        yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
-        // On a busy machine it may have ended before anybody looks.
-        const isTaken = Effect.map(emulator.jobs, ([job]) => job?.state === "running" || job?.state === "finished")
-        const settings = {
-          PATH: `${folder}:${process.env["PATH"]}`,
-          BUILDKITE_CLUSTER_TOKEN: "bkct_emulator",
-          BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl,
-          STACK_BUILD_PATH: join(folder, "builds"),
-          HEALTH_PORT: "0"
-        }
-        const stop = new AbortController()
-        const ended = yield* Effect.forkChild(Effect.promise(() => run("09-production.ts", settings, stop.signal)))
-        const taken = Effect.repeat(Effect.delay(isTaken, 50), { until: (it) => it })
-        yield* Effect.raceFirst(taken, Fiber.join(ended))
-        stop.abort()
-        const { code, lines } = yield* Fiber.join(ended)
-        assert.strictEqual(code, 130)
-        assert.match(lines.at(-1) ?? "", /"message":"Stopped"/)
-        assert.notInclude(lines.join("\n"), "bkct_")
-        assert.deepInclude((yield* emulator.jobs)[0], { state: "finished", exitStatus: 0 })
-        assert.isEmpty(yield* emulator.stacks)
-      }).pipe(Effect.scoped, Effect.provide([NodeFileSystem.layer, NodeStacksEmulator.layer()])),
-    60_000
+  it.live("09-production.ts runs agents, and lets them end on SIGTERM", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const { folder } = yield* agent({ job: { millis: 2000 } })
+      yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+      // On a busy machine it may have ended before anybody looks.
+      const isTaken = Effect.map(emulator.jobs, ([job]) => job?.state === "running" || job?.state === "finished")
+      const settings = {
+        PATH: `${folder}:${process.env["PATH"]}`,
+        BUILDKITE_CLUSTER_TOKEN: "bkct_emulator",
+        BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl,
+        STACK_BUILD_PATH: join(folder, "builds"),
+        HEALTH_PORT: "0"
+      }
+      const stop = new AbortController()
+      const ended = yield* Effect.forkChild(Effect.promise(() => run("09-production.ts", settings, stop.signal)))
+      const taken = Effect.repeat(Effect.delay(isTaken, 50), { until: (it) => it })
+      yield* Effect.raceFirst(taken, Fiber.join(ended))
+      stop.abort()
+      const { code, lines } = yield* Fiber.join(ended)
+      assert.strictEqual(code, 130)
+      assert.match(lines.at(-1) ?? "", /"message":"Stopped"/)
+      assert.notInclude(lines.join("\n"), "bkct_")
+      assert.deepInclude((yield* emulator.jobs)[0], { state: "finished", exitStatus: 0 })
+      assert.isEmpty(yield* emulator.stacks)
+    }).pipe(Effect.scoped, Effect.provide([NodeFileSystem.layer, NodeStacksEmulator.layer()]))
   )
 })
 

@@ -27,38 +27,35 @@ const kinds: ReadonlyArray<readonly [plan: Plan, job: string, event: StackEvent.
 ]
 
 describe("Two hundred jobs", () => {
-  it.live(
-    "on eight slots end as their agents do, each once, and leave nothing behind",
-    () =>
-      Effect.gen(function* () {
-        const emulator = yield* StacksEmulator.StacksEmulator
-        const agents = yield* standIn
-        const added = yield* emulator.addJobs(Array.from({ length: 200 }, () => ({ queueKey: "q" })))
-        const kindOf = new Map(added.map(({ id }, index) => [id, kinds[index % kinds.length] ?? assert.fail()]))
-        yield* agents.setPlans(Object.fromEntries(Array.from(kindOf, ([id, [plan]]) => [id, plan])))
-        const ends = new Map<string, Array<string>>()
-        let running = 0
-        let most = 0
+  it.live("on eight slots end as their agents do, each once, and leave nothing behind", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const agents = yield* standIn
+      const added = yield* emulator.addJobs(Array.from({ length: 200 }, () => ({ queueKey: "q" })))
+      const kindOf = new Map(added.map(({ id }, index) => [id, kinds[index % kinds.length] ?? assert.fail()]))
+      yield* agents.setPlans(Object.fromEntries(Array.from(kindOf, ([id, [plan]]) => [id, plan])))
+      const ends = new Map<string, Array<string>>()
+      let running = 0
+      let most = 0
 
-        yield* Stack.runUntilIdle({
-          ...stackOptions,
-          onEvent: (event) =>
-            Effect.sync(() => {
-              if (event._tag === "Started") most = Math.max(most, ++running)
-              if (event._tag !== "AgentOwned" && event._tag !== "Failed" && event._tag !== "Finished") return
-              running--
-              ends.set(event.job.id, [...(ends.get(event.job.id) ?? []), event._tag])
-            })
-        }).pipe(Effect.provide(runner(agents, { reflectExitStatus: true })))
+      yield* Stack.runUntilIdle({
+        ...stackOptions,
+        onEvent: (event) =>
+          Effect.sync(() => {
+            if (event._tag === "Started") most = Math.max(most, ++running)
+            if (event._tag !== "AgentOwned" && event._tag !== "Failed" && event._tag !== "Finished") return
+            running--
+            ends.set(event.job.id, [...(ends.get(event.job.id) ?? []), event._tag])
+          })
+      }).pipe(Effect.provide(runner(agents, { reflectExitStatus: true })))
 
-        for (const { exitStatus, id, signalReason, state } of yield* emulator.jobs) {
-          const [plan, job, event] = kindOf.get(id) ?? assert.fail()
-          const seen = [state, exitStatus, signalReason].filter((part) => part !== undefined).join(" ")
-          assert.deepStrictEqual([seen, ends.get(id)], [job, [event]], JSON.stringify(plan))
-        }
-        assert.strictEqual(most, 8)
-        assert.isEmpty(processesWith(agents.agentPath.replace(/buildkite-agent$/, "")))
-      }).pipe(Effect.scoped, Effect.provide(service)),
-    120_000
+      for (const { exitStatus, id, signalReason, state } of yield* emulator.jobs) {
+        const [plan, job, event] = kindOf.get(id) ?? assert.fail()
+        const seen = [state, exitStatus, signalReason].filter((part) => part !== undefined).join(" ")
+        assert.deepStrictEqual([seen, ends.get(id)], [job, [event]], JSON.stringify(plan))
+      }
+      assert.strictEqual(most, 8)
+      assert.isEmpty(processesWith(agents.agentPath.replace(/buildkite-agent$/, "")))
+    }).pipe(Effect.scoped, Effect.provide(service))
   )
 })

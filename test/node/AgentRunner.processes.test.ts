@@ -168,8 +168,9 @@ describe("A stack whose jobs are run by agents", () => {
       yield* gone
       const started = performance.now()
       yield* until(() => processesWith(mark).length === 0)
-      // One second for the job of a canceled agent, and fifteen.
-      assert.isBelow(performance.now() - started, 16_000)
+      // One second for the job of a canceled agent, and fifteen, where there is somebody to count them: by themselves they
+      // would be there for minutes.
+      assert.isBelow(performance.now() - started, 60_000)
       yield* until(() => guardian === undefined || !isAlive(guardian.pid))
     }).pipe(Effect.scoped, Effect.provide(service))
   )

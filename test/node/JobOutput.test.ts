@@ -162,20 +162,17 @@ describe("A reader", () => {
 })
 
 describe("The last lines", () => {
-  it.live(
-    "of a job are there while it runs and afterwards; those of the oldest jobs are forgotten",
-    () =>
-      Effect.gen(function* () {
-        const { run, tail } = yield* commandRunner({ shell: ["/bin/sh", "-c"] })
-        const jobs = Array.from({ length: JobOutput.maxEndedJobs + 1 }, (_, index) => jobWith(`echo ${index}`))
-        const [first, ...others] = jobs
-        assert.isEmpty(yield* tail(first?.job.id ?? ""))
-        yield* Effect.forEach(jobs.slice(0, 1), run)
-        assert.deepStrictEqual(yield* tail(first?.job.id ?? ""), ["0"])
-        yield* Effect.forEach(others, run, { concurrency: 8 })
-        assert.isEmpty(yield* tail(first?.job.id ?? ""))
-        assert.deepStrictEqual(yield* tail(others[0]?.job.id ?? ""), ["1"])
-      }).pipe(Effect.scoped),
-    60_000
+  it.live("of a job are there while it runs and afterwards; those of the oldest jobs are forgotten", () =>
+    Effect.gen(function* () {
+      const { run, tail } = yield* commandRunner({ shell: ["/bin/sh", "-c"] })
+      const jobs = Array.from({ length: JobOutput.maxEndedJobs + 1 }, (_, index) => jobWith(`echo ${index}`))
+      const [first, ...others] = jobs
+      assert.isEmpty(yield* tail(first?.job.id ?? ""))
+      yield* Effect.forEach(jobs.slice(0, 1), run)
+      assert.deepStrictEqual(yield* tail(first?.job.id ?? ""), ["0"])
+      yield* Effect.forEach(others, run, { concurrency: 8 })
+      assert.isEmpty(yield* tail(first?.job.id ?? ""))
+      assert.deepStrictEqual(yield* tail(others[0]?.job.id ?? ""), ["1"])
+    }).pipe(Effect.scoped)
   )
 })

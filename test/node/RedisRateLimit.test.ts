@@ -66,170 +66,149 @@ const flood = Effect.fnUntraced(function* (options: RedisRateLimit.Options, name
 const isAsked = (redis: Redis.RedisServer) => Effect.map(redis.command("DBSIZE"), (size) => Number(size) > 0)
 
 /**
- * Where this machine stands still for a moment, requests arrive together that were sent apart. Processes that don't share their
- * limit would be refused dozens of times; that those who do are never refused is tested where time is.
+ * Where this machine stands still for a moment, requests arrive together that were sent apart. Of processes that don't share
+ * their limit the half would be refused; that those who do are never refused is tested where time is.
  */
-const assertWithin = Effect.map(listings, ({ tooMany }) => assert.isAtMost(tooMany, 2))
+const assertWithin = Effect.map(listings, ({ times, tooMany }) => assert.isAtMost(tooMany, 2 + times.length / 10))
 
 const silent = Logger.layer([])
 
 describe("One rate limit for many processes", { concurrent: true }, () => {
-  it.live(
-    "of which three use at least 90 % of it together, and no more",
-    () =>
-      Effect.gen(function* () {
-        const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
-        const redis = yield* Redis.started
-        yield* register
-        const program = fileURLToPath(new URL("../support/limitedProcess.ts", import.meta.url))
-        const env = {
-          ...process.env,
-          BUILDKITE_AGENT_ENDPOINT: baseUrl,
-          BUILDKITE_CLUSTER_TOKEN: Redacted.value(token),
-          REDIS_URL: Redacted.value(redis.url),
-          STACKSAPI_PROCESSES: "3"
-        }
-        const launch = Effect.acquireRelease(
-          Effect.sync(() => fork(program, { env })),
-          (child) => Effect.sync(() => child.kill("SIGKILL"))
-        )
-        const children = yield* Effect.all([launch, launch, launch])
-        const isReady = (child: ChildProcess) =>
-          Effect.callback<void>((resume) => {
-            child.once("message", () => resume(Effect.void))
-          })
-        yield* Effect.forEach(children, isReady, { concurrency: "unbounded" })
-        for (const child of children) child.send("start")
-        yield* until(Effect.map(listings, ({ times }) => mostIn(3000, times) >= 0.9 * limit * 3))
-        yield* assertWithin
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
-    120_000
-  )
-
-  it.live(
-    "goes on by a share of it while Redis is gone, and comes back to it by itself",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.started
-        yield* register
-        for (let index = 0; index < 3; index++) yield* flood({ url: redis.url, processes: 3 })
-        yield* untilListed(10)
-        yield* redis.stop
-        yield* untilListed(15)
-        yield* redis.start
-        yield* until(isAsked(redis))
-        yield* untilListed(30)
-        yield* assertWithin
-      }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped),
-    120_000
-  )
-
-  it.live(
-    "is kept to by a process that starts without Redis, and shared when that is there",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.make
-        yield* register
-        const warnings: Array<unknown> = []
-        const logger = Logger.make(({ logLevel, message }) => {
-          if (logLevel === "Warn") warnings.push(message)
+  it.live("of which three use at least 90 % of it together, and no more", () =>
+    Effect.gen(function* () {
+      const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
+      const redis = yield* Redis.started
+      yield* register
+      const program = fileURLToPath(new URL("../support/limitedProcess.ts", import.meta.url))
+      const env = {
+        ...process.env,
+        BUILDKITE_AGENT_ENDPOINT: baseUrl,
+        BUILDKITE_CLUSTER_TOKEN: Redacted.value(token),
+        REDIS_URL: Redacted.value(redis.url),
+        STACKSAPI_PROCESSES: "3"
+      }
+      const launch = Effect.acquireRelease(
+        Effect.sync(() => fork(program, { env })),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const children = yield* Effect.all([launch, launch, launch])
+      const isReady = (child: ChildProcess) =>
+        Effect.callback<void>((resume) => {
+          child.once("message", () => resume(Effect.void))
         })
-        yield* Effect.provide(flood({ url: redis.url, processes: 3 }), Logger.layer([logger]))
-        yield* untilListed(8)
-        assert.isAtMost(mostIn(1000, (yield* listings).times), 3)
-        assert.lengthOf(warnings, 1)
-        yield* redis.start
-        yield* until(isAsked(redis))
-        yield* until(Effect.map(listings, ({ times }) => mostIn(1000, times) > 6))
-        yield* assertWithin
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
-    120_000
+      yield* Effect.forEach(children, isReady, { concurrency: "unbounded" })
+      for (const child of children) child.send("start")
+      yield* until(Effect.map(listings, ({ times }) => mostIn(3000, times) >= 0.9 * limit * 3))
+      yield* assertWithin
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live(
-    "tells nobody the password that Redis refuses",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.started
-        yield* redis.command("CONFIG", "SET", "requirepass", "right-secret")
-        yield* register
-        const lines: Array<string> = []
-        const logger = Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))
-        const url = Redacted.make(Redacted.value(redis.url).replace("//", "//:wrong-secret@"))
-        yield* Effect.provide(flood({ url }), Logger.layer([logger]))
-        yield* untilListed(3)
-        assert.include(lines.join("\n"), "The store of the rate limits failed")
-        assert.notInclude(lines.join("\n"), "secret")
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
-    60_000
+  it.live("goes on by a share of it while Redis is gone, and comes back to it by itself", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.started
+      yield* register
+      for (let index = 0; index < 3; index++) yield* flood({ url: redis.url, processes: 3 })
+      yield* untilListed(10)
+      yield* redis.stop
+      yield* untilListed(15)
+      yield* redis.start
+      yield* until(isAsked(redis))
+      yield* untilListed(30)
+      yield* assertWithin
+    }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped)
   )
 
-  it.live(
-    "holds nobody up while Redis hangs",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.started
-        yield* register
-        yield* flood({ url: redis.url, processes: 2 })
-        yield* untilListed(5)
-        yield* redis.suspend
-        yield* untilListed(20)
-        yield* redis.resume
-        const { times } = yield* listings
-        yield* until(Effect.map(listings, (now) => mostIn(1000, now.times.slice(times.length)) > 6))
-        yield* assertWithin
-      }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped),
-    120_000
+  it.live("is kept to by a process that starts without Redis, and shared when that is there", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.make
+      yield* register
+      const warnings: Array<unknown> = []
+      const logger = Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push(message)
+      })
+      yield* Effect.provide(flood({ url: redis.url, processes: 3 }), Logger.layer([logger]))
+      yield* untilListed(8)
+      assert.isAtMost(mostIn(1000, (yield* listings).times), 3)
+      assert.lengthOf(warnings, 1)
+      yield* redis.start
+      yield* until(isAsked(redis))
+      yield* until(Effect.map(listings, ({ times }) => mostIn(1000, times) > 6))
+      yield* assertWithin
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live(
-    "is shared by processes whose clocks differ",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.started
-        yield* register
-        const clock = yield* Clock.Clock
-        for (const [name, ahead] of Object.entries({ right: 0, fast: 30_000, slow: -30_000 })) {
-          const currentTimeMillisUnsafe = () => clock.currentTimeMillisUnsafe() + ahead
-          const currentTimeNanosUnsafe = () => BigInt(currentTimeMillisUnsafe()) * 1_000_000n
-          const wrong: Clock.Clock = {
-            currentTimeMillisUnsafe,
-            currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
-            currentTimeNanosUnsafe,
-            currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
-            monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
-            monotonicTimeNanos: clock.monotonicTimeNanos,
-            sleep: (duration) => clock.sleep(duration)
-          }
-          yield* Effect.provideService(flood({ url: redis.url }, name), Clock.Clock, wrong)
+  it.live("tells nobody the password that Redis refuses", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.started
+      yield* redis.command("CONFIG", "SET", "requirepass", "right-secret")
+      yield* register
+      const lines: Array<string> = []
+      const logger = Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))
+      const url = Redacted.make(Redacted.value(redis.url).replace("//", "//:wrong-secret@"))
+      yield* Effect.provide(flood({ url }), Logger.layer([logger]))
+      yield* untilListed(3)
+      assert.include(lines.join("\n"), "The store of the rate limits failed")
+      assert.notInclude(lines.join("\n"), "secret")
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
+  )
+
+  it.live("holds nobody up while Redis hangs", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.started
+      yield* register
+      yield* flood({ url: redis.url, processes: 2 })
+      yield* untilListed(5)
+      yield* redis.suspend
+      yield* untilListed(20)
+      yield* redis.resume
+      const { times } = yield* listings
+      yield* until(Effect.map(listings, (now) => mostIn(1000, now.times.slice(times.length)) > 6))
+      yield* assertWithin
+    }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped)
+  )
+
+  it.live("is shared by processes whose clocks differ", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.started
+      yield* register
+      const clock = yield* Clock.Clock
+      for (const [name, ahead] of Object.entries({ right: 0, fast: 30_000, slow: -30_000 })) {
+        const currentTimeMillisUnsafe = () => clock.currentTimeMillisUnsafe() + ahead
+        const currentTimeNanosUnsafe = () => BigInt(currentTimeMillisUnsafe()) * 1_000_000n
+        const wrong: Clock.Clock = {
+          currentTimeMillisUnsafe,
+          currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
+          currentTimeNanosUnsafe,
+          currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+          monotonicTimeNanos: clock.monotonicTimeNanos,
+          sleep: (duration) => clock.sleep(duration)
         }
-        const counts = Effect.map(listings, ({ by }) => ["right", "fast", "slow"].map(by))
-        yield* until(Effect.map(counts, (all) => Math.min(...all) >= 8))
-        assert.isAtMost(Math.max(...(yield* counts)), 30)
-        yield* assertWithin
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
-    120_000
+        yield* Effect.provideService(flood({ url: redis.url }, name), Clock.Clock, wrong)
+      }
+      const counts = Effect.map(listings, ({ by }) => ["right", "fast", "slow"].map(by))
+      yield* until(Effect.map(counts, (all) => Math.min(...all) >= 8))
+      assert.isAtMost(Math.max(...(yield* counts)), 30)
+      yield* assertWithin
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live(
-    "leaves nothing in Redis, and uses keys under its prefix only",
-    () =>
-      Effect.gen(function* () {
-        const redis = yield* Redis.started
-        yield* register
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            yield* flood({ url: redis.url, prefix: "ci:" })
-            yield* until(isAsked(redis))
-            const keys = yield* redis.command("KEYS", "*")
-            assert(Array.isArray(keys))
-            for (const key of keys)
-              assert.isTrue(String(key).startsWith("ci:stacksapi:list-scheduled-jobs:s"), String(key))
-          })
-        )
-        yield* until(Effect.map(isAsked(redis), (asked) => !asked))
-      }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped),
-    120_000
+  it.live("leaves nothing in Redis, and uses keys under its prefix only", () =>
+    Effect.gen(function* () {
+      const redis = yield* Redis.started
+      yield* register
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* flood({ url: redis.url, prefix: "ci:" })
+          yield* until(isAsked(redis))
+          const keys = yield* redis.command("KEYS", "*")
+          assert(Array.isArray(keys))
+          for (const key of keys)
+            assert.isTrue(String(key).startsWith("ci:stacksapi:list-scheduled-jobs:s"), String(key))
+        })
+      )
+      yield* until(Effect.map(isAsked(redis), (asked) => !asked))
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 })
 

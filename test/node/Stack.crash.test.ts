@@ -93,7 +93,6 @@ describe("A stack that is killed", () => {
         const jobs = yield* emulator.jobs
         assert.deepStrictEqual(new Set(jobs.map(({ exitStatus }) => exitStatus)), new Set([0]))
         assert.strictEqual(agents, jobs.filter(({ id }) => Number.parseInt(id.slice(-1), 16) % 2 === 0).length)
-      }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer({ rateLimits: false }))),
-    120_000
+      }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer({ rateLimits: false })))
   )
 })

@@ -54,7 +54,7 @@ export const visit = Effect.fnUntraced(function* ({ colorScheme = "light", heigh
     (context) => Effect.promise(() => context.close())
   )
   const page = yield* Effect.promise(() => context.newPage())
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(120_000)
   const complaints: Array<string> = []
   page.on("console", (message) => {
     if (message.type() !== "log") complaints.push(`${message.type()}: ${message.text()}`)

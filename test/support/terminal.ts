@@ -111,7 +111,7 @@ class Opened implements Pty {
       return Effect.sync(() => this.#waiting.delete(look))
     }).pipe(
       Effect.timeoutOrElse({
-        duration: "15 seconds",
+        duration: "2 minutes",
         orElse: () => Effect.die(`never seen: ${what}; last seen:\n${this.screen().join("\n")}`)
       })
     )
