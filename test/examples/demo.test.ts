@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, FileSystem, Redacted } from "effect"
+import { bareEnvironment } from "../support/bareEnvironment.ts"
 import { open } from "../support/terminal.ts"
 
 const main = Path.resolve(import.meta.dirname, "../../examples/demo/main.ts")
@@ -15,9 +16,6 @@ interface Ended {
   readonly stdout: string
   readonly stderr: string
 }
-
-/** Nothing of the tests' own surroundings may decide what the demo does. */
-const environment = { PATH: process.env["PATH"] }
 
 const demo = (
   args: ReadonlyArray<string>,
@@ -29,7 +27,7 @@ const demo = (
 ) =>
   Effect.callback<Ended>((resume) => {
     const child = spawn(process.execPath, [main, ...args], {
-      env: { ...environment, ...options.env },
+      env: { ...bareEnvironment, ...options.env },
       stdio: ["ignore", "pipe", "pipe"]
     })
     let stdout = ""

@@ -6,6 +6,7 @@ import type { StacksEmulator } from "@stacksapi/core/testing"
 import { Cause, ConfigProvider, Console, Effect, Layer, Redacted, Stdio, Stream } from "effect"
 import { Host } from "../../packages/node/src/internal/cli/host.ts"
 import { main } from "../../packages/node/src/internal/cli/main.ts"
+import { bareEnvironment } from "./bareEnvironment.ts"
 
 export interface Ended {
   readonly status: number | null
@@ -71,7 +72,7 @@ export const start = Effect.fnUntraced(function* (
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(program, args, {
-        env: { PATH: process.env["PATH"], HOME: process.env["HOME"], ...env },
+        env: { ...bareEnvironment, ...env },
         detached: true,
         stdio: ["ignore", "pipe", "pipe"]
       })

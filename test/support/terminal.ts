@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import xterm from "@xterm/headless"
 import { Effect } from "effect"
+import { bareEnvironment } from "./bareEnvironment.ts"
 
 interface Size {
   readonly columns: number
@@ -78,7 +79,7 @@ class Opened implements Pty {
     }
     const line = `stty cols ${columns} rows ${rows}; exec ${command.map(quote).join(" ")}`
     this.#child = spawn("script", ["-qefc", line, "/dev/null"], {
-      env: { PATH: process.env["PATH"] ?? "", TERM: "xterm-256color", SHELL: "/bin/sh", ...env },
+      env: { ...bareEnvironment, TERM: "xterm-256color", SHELL: "/bin/sh", ...env },
       stdio: ["pipe", "pipe", "inherit"]
     })
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {

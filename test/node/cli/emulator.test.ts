@@ -21,7 +21,9 @@ const folderOf = (files: Readonly<Record<string, string>>) =>
 /** An emulator in a process of its own, and the environment that it tells to use. */
 const emulator = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
   const process_ = yield* start(process.execPath, [bin, "emulator", ...args])
-  const { stderr, stdout } = yield* process_.seen("Stop with Ctrl-C")
+  // Two channels: either may come first.
+  yield* process_.seen("Stop with Ctrl-C")
+  const { stderr, stdout } = yield* process_.seen("export BUILDKITE_CLUSTER_TOKEN=bkct_emulator\n")
   const env = Object.fromEntries(
     Array.from(stdout.matchAll(/^export (\w+)=(.+)$/gm), ([, name, value]) => [name, value])
   )
@@ -71,7 +73,7 @@ describe("stacksapi emulator", () => {
         "--token-file",
         join(folder, "token")
       ])
-      const { stderr, stdout } = yield* seen("\n")
+      const { stderr, stdout } = yield* seen("}\n")
       const { endpoint, ...rest } = JSON.parse(stdout)
       assert.deepStrictEqual(rest, { page: endpoint.replace("v3/", ""), jobs: 0, queues: [] })
       assert.strictEqual(stderr, "")
