@@ -1,6 +1,8 @@
 /** A server on a real socket that keeps every byte it gets and says exactly the bytes that a test wants said. */
 import * as Net from "node:net"
-import { Deferred, Effect, type Scope } from "effect"
+import * as Tls from "node:tls"
+import { Deferred, Effect, Latch, type Scope } from "effect"
+import type { Certificate } from "./certificate.ts"
 
 /** A request as it came over the wire. */
 export interface RawRequest {
@@ -21,6 +23,17 @@ export interface RawServer {
   readonly requests: ReadonlyArray<RawRequest>
   /** The first request; waits for it. */
   readonly firstRequest: Effect.Effect<RawRequest>
+  /** Waits until there have been connections, and all of them are closed. */
+  readonly deserted: Effect.Effect<void>
+}
+
+export interface Options {
+  /** Speaks TLS with this certificate. */
+  readonly certificate?: Certificate
+  /** What to do with a connection before anything has come over it. */
+  readonly onConnection?: (socket: Net.Socket) => void
+  /** Whether a connection stays open for writing when the other side has ended it. */
+  readonly allowHalfOpen?: boolean
 }
 
 /** What to do with a request: write to its socket, or not. */
@@ -31,26 +44,41 @@ export const header = (request: RawRequest, name: string): string =>
   request.headers.find(([key]) => key === name)?.[1] ?? ""
 
 /** Listens on a free port of the loopback interface until the scope closes. */
-export const make = (answer: Answer): Effect.Effect<RawServer, never, Scope.Scope> =>
+export const make = (
+  answer: Answer,
+  { allowHalfOpen = false, certificate, onConnection }: Options = {}
+): Effect.Effect<RawServer, never, Scope.Scope> =>
   Effect.gen(function* () {
     const requests: Array<RawRequest> = []
     const first = Deferred.makeUnsafe<RawRequest>()
     const sockets = new Set<Net.Socket>()
-    const server = Net.createServer((socket) => {
-      const closed = Deferred.makeUnsafe<void>()
+    const deserted = Latch.makeUnsafe(false)
+    const keep = (socket: Net.Socket) => {
+      deserted.closeUnsafe()
       sockets.add(socket)
       socket.on("error", () => {})
       socket.on("close", () => {
         sockets.delete(socket)
-        Deferred.doneUnsafe(closed, Effect.void)
+        if (sockets.size === 0) deserted.openUnsafe()
       })
+    }
+    const converse = (socket: Net.Socket) => {
+      const closed = Deferred.makeUnsafe<void>()
+      socket.on("error", () => {})
+      socket.on("close", () => Deferred.doneUnsafe(closed, Effect.void))
+      onConnection?.(socket)
       onRequests(socket, (parsed) => {
         const request = { ...parsed, closed }
         const index = requests.push(request) - 1
         Deferred.doneUnsafe(first, Effect.succeed(request))
         answer(socket, request, index)
       })
-    })
+    }
+    const server =
+      certificate === undefined
+        ? Net.createServer({ allowHalfOpen }, converse)
+        : Tls.createServer({ cert: certificate.cert, key: certificate.key, ALPNProtocols: ["http/1.1"] }, converse)
+    server.on("connection", keep)
     yield* Effect.acquireRelease(
       Effect.callback<void>((resume) => {
         server.listen(0, "127.0.0.1", () => resume(Effect.void))
@@ -63,8 +91,14 @@ export const make = (answer: Answer): Effect.Effect<RawServer, never, Scope.Scop
     )
     const address = server.address()
     const port = typeof address === "object" && address !== null ? address.port : 0
-    const origin = `http://127.0.0.1:${port}`
-    return { origin, baseUrl: `${origin}/v3/`, requests, firstRequest: Deferred.await(first) }
+    const origin = `${certificate === undefined ? "http" : "https"}://127.0.0.1:${port}`
+    return {
+      origin,
+      baseUrl: `${origin}/v3/`,
+      requests,
+      firstRequest: Deferred.await(first),
+      deserted: deserted.await
+    }
   })
 
 /** Calls back with each request of a connection, when it has come as a whole. */

@@ -9,6 +9,8 @@ const collect: () => void = runInNewContext("gc")
 export interface Vitals {
   /** Bytes in use after garbage was collected. */
   readonly heap: number
+  /** Bytes of buffers, which are not on the heap. */
+  readonly buffers: number
   /** Bytes that the process takes of the machine's memory. */
   readonly rss: number
   /** What keeps the process alive, by kind: sockets, servers, timers, child processes. */
@@ -24,10 +26,10 @@ export const vitals: Effect.Effect<Vitals> = Effect.gen(function* () {
     yield* turn
     yield* turn
   }
-  const { heapUsed, rss } = process.memoryUsage()
+  const { arrayBuffers, heapUsed, rss } = process.memoryUsage()
   const resources: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1
-  return { heap: heapUsed, rss, resources }
+  return { heap: heapUsed, buffers: arrayBuffers, rss, resources }
 })
 
 const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`

@@ -15,6 +15,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
 import { settings } from "./internal/client/environment.ts"
+import { oneLine } from "./internal/client/failures.ts"
 import { setLimiterOf } from "./internal/client/limiterOf.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
@@ -355,7 +356,10 @@ export const make = Effect.fnUntraced(function* (
           rejected === undefined
             ? Effect.void
             : Effect.fail(
-                new StacksError.NotificationRejected({ jobUuid: notification.jobUuid, error: rejected.error })
+                new StacksError.NotificationRejected({
+                  jobUuid: notification.jobUuid,
+                  error: oneLine(rejected.error)
+                })
               )
       ),
 

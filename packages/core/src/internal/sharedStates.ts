@@ -6,6 +6,7 @@ import * as RequestResolver from "effect/RequestResolver"
 import type * as StacksClient from "../StacksClient.ts"
 import type { StacksError } from "../StacksError.ts"
 import { type JobState, MaxBatchSize } from "../StacksSchema.ts"
+import { stateIn } from "./stateIn.ts"
 import * as StatePoll from "./statePoll.ts"
 
 /** The state of a job; lookups that are made together travel together. */
@@ -63,7 +64,7 @@ const makeResolver = (client: StacksClient.Service): RequestResolver.RequestReso
           jobUuids: Array.from(new Set(entries.map(({ request }) => request.jobUuid)))
         }),
         ({ states }) => {
-          for (const entry of entries) entry.completeUnsafe(Exit.succeed(states[entry.request.jobUuid]))
+          for (const entry of entries) entry.completeUnsafe(Exit.succeed(stateIn(states, entry.request.jobUuid)))
         }
       )
   }).pipe(RequestResolver.batchN(MaxBatchSize))

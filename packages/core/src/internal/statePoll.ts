@@ -9,6 +9,7 @@ import * as RetryPolicy from "../RetryPolicy.ts"
 import type * as StacksClient from "../StacksClient.ts"
 import type { FatalError } from "../StacksError.ts"
 import { type JobState, MaxBatchSize } from "../StacksSchema.ts"
+import { stateIn } from "./stateIn.ts"
 
 /** Somebody who watches one job. Both functions are called by the poll and must return at once. */
 interface Watcher {
@@ -40,7 +41,7 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
         error.isRetryable
           ? Effect.logDebug("The states of watched jobs could not be asked for; asking again at the next poll", error)
           : Effect.sync(() => tell((watcher) => watcher.onFatal(error))),
-      onSuccess: ({ states }) => Effect.sync(() => tell((watcher) => watcher.onState(states[watcher.jobUuid])))
+      onSuccess: ({ states }) => Effect.sync(() => tell((watcher) => watcher.onState(stateIn(states, watcher.jobUuid))))
     })
   }
 

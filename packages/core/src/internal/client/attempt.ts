@@ -74,27 +74,29 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
   ): Received<A> =>
     Effect.matchEffect(ResponseBody.readWhole(response), {
       onFailure: (error) => Effect.fail(Failures.cutShort(info, error, redact)),
-      onSuccess: ({ isCropped, text }) => {
-        log?.received(response, endpoint.isSensitive ? "<redacted>" : redact.text(text))
+      onSuccess: (body) => {
+        const { isCropped, text } = body
+        log?.received(response, endpoint.isSensitive ? "<redacted>" : redact.body(body))
         const decodeError = (issue: string) =>
           Effect.fail(
             new StacksError.DecodeError({
               ...info,
               status: response.status,
               headers: redact.headers(response.headers),
-              issue,
-              rawBody: endpoint.isSensitive ? "" : redact.text(text).slice(0, ResponseBody.MaxRawBodyBytes)
+              issue: Failures.oneLine(redact.text(issue)),
+              rawBody: endpoint.isSensitive ? "" : redact.body(body).slice(0, ResponseBody.MaxRawBodyBytes)
             })
           )
         if (isCropped) return decodeError(`the body is larger than ${ResponseBody.MaxBodyBytes} bytes`)
         if (text === "") return decodeError("the body is empty")
         const json = Failures.parseJson(text)
-        if (Result.isFailure(json)) return decodeError("the body is not JSON")
+        if (Result.isFailure(json)) {
+          const encoding = response.headers["content-encoding"]
+          return decodeError(`the body is not JSON${encoding ? `, but ${encoding}` : ""}`)
+        }
         const value = decode(json.success)
         if (Result.isSuccess(value)) return Effect.succeed(value.success)
-        return decodeError(
-          endpoint.isSensitive ? "the body has another shape than declared" : redact.text(value.failure.message)
-        )
+        return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
       }
     })
 

@@ -21,7 +21,6 @@ export interface RequestInfo {
 // -----------------------------------------------------------------------------
 
 const phrases: Readonly<Record<number, string>> = {
-  300: "Multiple Choices",
   301: "Moved Permanently",
   302: "Found",
   303: "See Other",
@@ -49,10 +48,10 @@ const phrases: Readonly<Record<number, string>> = {
 
 const maxMessageLength = 1000
 
-/** A text from outside for one line of a log: no line breaks, no escape codes, no end of it. */
-const oneLine = (text: string): string =>
+/** A text from outside for one line of a log: no line breaks, no escape codes, nothing that turns around, no end of it. */
+export const oneLine = (text: string): string =>
   text
-    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ")
     .trim()
     .slice(0, maxMessageLength)
 
@@ -130,66 +129,60 @@ const notConnected = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
   "SELF_SIGNED_CERT_IN_CHAIN",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  // Of an HttpClient that knows: ours on Node.
+  "ERR_NOT_SENT"
 ])
 
-/** The first error code in a chain of causes; clients wrap the socket's error in their own. */
-const codeOf = (cause: unknown, depth = 0): string | undefined => {
-  if (depth > 4 || !Predicate.isObject(cause)) return undefined
-  if (Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code)) {
-    if (Predicate.hasProperty(cause, "cause")) {
-      const inner = codeOf(cause.cause, depth + 1)
-      if (inner !== undefined && notConnected.has(inner)) return inner
-    }
-    return cause.code
-  }
-  if (Predicate.hasProperty(cause, "cause")) return codeOf(cause.cause, depth + 1)
-  if (Predicate.hasProperty(cause, "errors") && Array.isArray(cause.errors)) return codeOf(cause.errors[0], depth + 1)
-  return undefined
+/** The error codes in a chain of causes; clients wrap the socket's error in their own. */
+const codesOf = (error: unknown, depth = 0): ReadonlyArray<string> => {
+  if (depth > 4 || !Predicate.isObject(error)) return []
+  const { cause, code, errors } = error
+  const inner = codesOf(cause ?? (Array.isArray(errors) && errors[0]), depth + 1)
+  return Predicate.isString(code) ? [code, ...inner] : inner
 }
 
-const described = (text: string, code: string | undefined, redact: Redact) =>
-  code === undefined ? text : `${text} (${redact.text(code)})`
+const broken = (
+  request: RequestInfo,
+  kind: StacksError.TransportFailure,
+  text: string,
+  cause: unknown,
+  redact: Redact
+): StacksError.TransportError => {
+  const code = codesOf(cause).at(-1)
+  return new StacksError.TransportError({
+    ...request,
+    kind,
+    mayHaveBeenProcessed: kind !== "NotConnected",
+    description: code === undefined ? text : `${text} (${redact.text(code)})`,
+    cause: redact.cause(cause)
+  })
+}
 
 /** The failure for a request that got no response. */
 export const notSent = (
   request: RequestInfo,
-  error: HttpClientError.HttpClientError,
+  { reason }: HttpClientError.HttpClientError,
   redact: Redact
 ): StacksError.TransportError | StacksError.InvalidRequest => {
-  const { reason } = error
   if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
     return new StacksError.InvalidRequest({
       ...request,
-      issue: `The base URL does not give a valid URL: set baseUrl to something like https://agent.buildkite.com/v3/`
+      issue: "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
     })
   }
-  const code = codeOf(reason.cause)
-  const isConnected = code === undefined || !notConnected.has(code)
-  return new StacksError.TransportError({
-    ...request,
-    kind: isConnected ? "Reset" : "NotConnected",
-    mayHaveBeenProcessed: isConnected,
-    description: isConnected
-      ? described("the connection broke before a response came", code, redact)
-      : described("no connection could be made", code, redact),
-    cause: redact.cause(reason.cause)
-  })
+  return codesOf(reason.cause).some((code) => notConnected.has(code))
+    ? broken(request, "NotConnected", "no connection could be made", reason.cause, redact)
+    : broken(request, "Reset", "the connection broke before a response came", reason.cause, redact)
 }
 
 /** The failure for a success whose body broke off. */
 export const cutShort = (
   request: RequestInfo,
-  error: HttpClientError.HttpClientError,
+  { reason }: HttpClientError.HttpClientError,
   redact: Redact
 ): StacksError.TransportError =>
-  new StacksError.TransportError({
-    ...request,
-    kind: "CutShort",
-    mayHaveBeenProcessed: true,
-    description: described("the connection broke within the response", codeOf(error.reason.cause), redact),
-    cause: redact.cause(error.reason.cause)
-  })
+  broken(request, "CutShort", "the connection broke within the response", reason.cause, redact)
 
 /** The failure for an attempt that took too long. */
 export const timedOut = (request: RequestInfo, timeout: Duration.Duration): StacksError.TransportError =>

@@ -17,19 +17,18 @@ export interface Body {
   readonly isCropped: boolean
 }
 
-/** The body's length if the server told it and it can be believed: a compressed body's length says nothing. */
-const knownLength = (response: HttpClientResponse): number | undefined => {
-  const length = response.headers["content-length"]
-  return length === undefined || response.headers["content-encoding"] !== undefined ? undefined : Number(length)
-}
+/** The body's length if the server told it and it can be believed, else NaN: a compressed body's length says nothing. */
+const knownLength = ({ headers }: HttpClientResponse): number =>
+  headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN
 
-/** Reads all of a body, unless it is longer than the bound. */
+/** Reads all of a body, unless it is longer than the bound: then only its beginning is kept. */
 export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, HttpClientError.HttpClientError> => {
   const length = knownLength(response)
-  return length !== undefined && length <= MaxBodyBytes
+  return length <= MaxBodyBytes
     ? Effect.map(response.text, (text) => ({ text, isCropped: false }))
     : Effect.suspend(() => {
-        const received = new Received(MaxBodyBytes)
+        // One that says it is too long need not prove it.
+        const received = new Received(length > MaxBodyBytes ? MaxRawBodyBytes : MaxBodyBytes)
         return Effect.as(receive(response, received), received)
       })
 }
@@ -70,7 +69,7 @@ class Received implements Body {
   }
 
   get text(): string {
-    return decodeUtf8(this.chunks, Math.min(this.size, this.maxBytes))
+    return decodeUtf8(this.chunks, this.isCropped ? MaxRawBodyBytes : this.size)
   }
 }
 

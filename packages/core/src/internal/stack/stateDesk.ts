@@ -6,6 +6,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { StacksError } from "../../StacksError.ts"
 import { type JobState, MaxBatchSize } from "../../StacksSchema.ts"
+import { stateIn } from "../stateIn.ts"
 
 export interface StateDesk {
   /** The state of a job; undefined where it is not known, or the service won't tell. */
@@ -32,7 +33,7 @@ export const make = Effect.fnUntraced(function* (
       onFailure: (): States => ({}),
       onSuccess: ({ states }) => states
     })
-    for (const [jobUuid, answer] of batch) Deferred.doneUnsafe(answer, Exit.succeed(states[jobUuid]))
+    for (const [jobUuid, answer] of batch) Deferred.doneUnsafe(answer, Exit.succeed(stateIn(states, jobUuid)))
   })
   yield* Effect.forkScoped(Effect.forever(serve))
 

@@ -178,12 +178,20 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   onResponseError(_: Undici.Dispatcher.DispatchController, error: Error) {
     if (this.isStarted) return this.finish(error)
     this.end = { error }
-    this.resume(Effect.fail(notSent(this.request, error)))
+    this.resume(Effect.fail(this.controller === undefined ? notSent(this.request, error) : broken(this.request, error)))
   }
 }
 
-const notSent = (request: HttpClientRequest, cause: unknown) =>
+const failed = (request: HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
+
+/** Nothing of the request has left: core's client takes it by this code for one that can't have been processed. */
+const notSent = (request: HttpClientRequest, cause: unknown) =>
+  failed(request, Object.assign(new Error("Nothing was sent", { cause }), { code: "ERR_NOT_SENT" }))
+
+/** Core's client says by a code what happened; undici has none for what is no HTTP. */
+const broken = (request: HttpClientRequest, cause: Error) =>
+  failed(request, cause.name === "HTTPParserError" ? Object.assign(cause, { code: "ERR_INVALID_HTTP" }) : cause)
 
 /** Takes a byte order mark off, as fetch does. */
 const utf8 = new TextDecoder()
