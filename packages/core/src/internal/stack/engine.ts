@@ -34,6 +34,7 @@ import { CurrentMeter } from "../meter.ts"
 import { pollOf } from "../sharedStates.ts"
 import { Candidates } from "./candidates.ts"
 import { isLockedOut, isNotFound, withAdvice } from "./fatal.ts"
+import * as JobId from "./jobId.ts"
 import { type Departure, Ending, end, type InFlight, live, type World } from "./jobLife.ts"
 import * as Journal from "./journal.ts"
 import * as Metrics from "./metrics.ts"
@@ -129,6 +130,8 @@ const start = Effect.fnUntraced(function* (
   let isPaused = false
   let lastPolledAt: Status["lastPolledAt"]
   let busyUntil = 0
+  /** Whether it was told that there are jobs with unusable ids. */
+  let isWarned = false
   /** Nothing is reserved before then: the service asked for it, or is in trouble. */
   let restUntil = 0
   let troubles = 0
@@ -354,8 +357,13 @@ const start = Effect.fnUntraced(function* (
       isPaused = page.dispatchPaused
       yield* emit(isPaused ? StackEvent.Paused() : StackEvent.Resumed())
     }
-    candidates.add(page.jobs.filter((job) => !left.has(job.id) && mayTake(job)))
+    candidates.add(page.jobs.filter((job) => JobId.isUsable(job.id) && !left.has(job.id) && mayTake(job)))
     work.openUnsafe()
+    const strange = isWarned ? undefined : page.jobs.find(({ id }) => !JobId.isUsable(id))
+    if (strange !== undefined) {
+      isWarned = true
+      yield* Effect.logWarning(`Jobs with ids that can't be used are left alone, such as "${JobId.shown(strange.id)}"`)
+    }
     if (page.isLast || page.dispatchPaused) return false
     if (page.index + 1 < minPages) return true
     const until = startedAt + pollMillis
@@ -379,7 +387,9 @@ const start = Effect.fnUntraced(function* (
     }
     wake()
     const isEmpty =
-      poll.failure === undefined && poll.isComplete && !poll.listed.some((job) => isForUs(job.agentQueryRules))
+      poll.failure === undefined &&
+      poll.isComplete &&
+      !poll.listed.some((job) => isForUs(job.agentQueryRules) && JobId.isUsable(job.id))
     const isQuiet = inFlight.size === 0 && uncertain.size === 0 && held.size === 0
     if (isEmpty && isQuiet && DateTime.toEpochMillis(poll.startedAt) >= busyUntil) yield* Deferred.succeed(idle, void 0)
     // The next poll would list what is about to be reserved, and be the shorter by it.
