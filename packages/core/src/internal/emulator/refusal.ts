@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 
 /** What the service answers when it does not do what was asked. */
 export interface Refusal {
-  readonly status: 400 | 401 | 403 | 404 | 422 | 423 | 500
+  readonly status: 400 | 401 | 403 | 404 | 413 | 422 | 423 | 500
   readonly message: string
   /** Seconds after which to ask again. */
   readonly retryAfter?: number | undefined

@@ -115,7 +115,26 @@ const toLoggedRequest = ({
   }
 }
 
-/** The value of a JSON text, if it is one. */
-export const parseJson: (text: string) => Option.Option<unknown> = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Unknown)
-)
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+
+/** The value of a JSON text, if it is one, and not too deep. */
+export const parseJson = (text: string): Option.Option<unknown> => (isDeep(text) ? Option.none() : decodeJson(text))
+
+const maxDepth = 100
+
+/** Whether a JSON text is nested deeper than anything that is meant: who works through it may run out of stack. */
+export const isDeep = (text: string): boolean => {
+  let depth = 0
+  let isInString = false
+  for (let index = 0; index < text.length; index++) {
+    const character = text[index]
+    if (isInString) {
+      if (character === "\\") index++
+      else if (character === '"') isInString = false
+    } else if (character === '"') isInString = true
+    else if (character === "[" || character === "{") {
+      if (++depth > maxDepth) return true
+    } else if (character === "]" || character === "}") depth--
+  }
+  return false
+}

@@ -1,8 +1,10 @@
 /** The way of a request: it is logged, may meet a fault, is authenticated, counted, decoded and answered. */
+import * as ByteSize from "effect/ByteSize"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
@@ -21,7 +23,7 @@ import type { FaultPlan } from "./faults.ts"
 import { suffer } from "./misfortune.ts"
 import * as RateLimits from "./rateLimits.ts"
 import * as Refusal from "./refusal.ts"
-import { type Entry, parseJson, type RequestLog } from "./requestLog.ts"
+import { type Entry, isDeep, parseJson, type RequestLog } from "./requestLog.ts"
 import * as Routes from "./routes.ts"
 import { settle } from "./settle.ts"
 import type { State } from "./state.ts"
@@ -51,6 +53,7 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     if (arrival.endpoint === undefined) return answer(Refusal.toResponse(unknownPath(request)))
     const admission = limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
     if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
+    if (isDeep(text)) return answer(Refusal.toResponse(tooDeep), admission)
     const response = yield* Effect.scoped(app).pipe(
       Effect.catchCause((cause) => explainFailure(cause, text)),
       Effect.provideService(HttpServerRequest.HttpServerRequest, request)
@@ -102,13 +105,14 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
 
   const fromStack = Effect.fnUntraced(function* (original: HttpServerRequest.HttpServerRequest) {
     const request = withJsonType(original)
-    const text = yield* request.text
+    const body = yield* Effect.option(request.text)
+    const text = Option.getOrElse(body, () => "")
     const arrival = Arrival.make(request, text)
     const { headers, method, url } = original
     return yield* answered(
       { endpoint: arrival.endpoint, agentOperation: undefined, method, url, headers, text },
       arrival.limit,
-      process(arrival)
+      Option.isNone(body) ? Effect.succeed(Refusal.toResponse(tooLarge)) : process(arrival)
     )
   })
 
@@ -135,10 +139,17 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     const request = yield* HttpServerRequest.HttpServerRequest
     const route = AgentRoutes.find(request.method, request.url)
     return yield* route === undefined ? fromStack(request) : fromAgent(request, route)
-  })
+  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize))
 
   return { httpEffect }
 })
+
+/** More than twice the largest request that is valid: 1000 notifications of 256 characters. */
+const maxBodySize = ByteSize.mebibytes(8)
+
+const tooLarge: Refusal.Refusal = { status: 413, message: "The body can't be read: it may have 8 MiB" }
+
+const tooDeep: Refusal.Refusal = { status: 400, message: "The body is nested too deeply" }
 
 const unauthorized: Refusal.Refusal = {
   status: 401,

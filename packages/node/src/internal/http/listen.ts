@@ -4,6 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { ListenError } from "./listenError.ts"
 
+/** A request that takes longer to arrive does not mean to. */
+const requestMillis = 60_000
+
 /** Long enough that no idle connection ends while a client is about to use it again. */
 const keepAliveMillis = 60_000
 
@@ -13,7 +16,7 @@ export const listen = (
   port: number
 ): Effect.Effect<Http.Server, ListenError> =>
   Effect.callback((resume) => {
-    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis }, handler)
+    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis, requestTimeout: requestMillis }, handler)
     const onError = (cause: NodeJS.ErrnoException) =>
       resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
     server.once("error", onError)

@@ -23,6 +23,9 @@ export interface DataOptions {
 /** How often the emulator is looked at while somebody watches. While nobody does, nothing runs. */
 const lookInterval = "500 millis"
 
+/** How old may be what somebody gets to see because somebody else has looked. */
+const lookAge = "400 millis"
+
 /** Said before each event: how soon, in milliseconds, a browser tries again after it has lost the connection. */
 const retry = "retry: 1000\n"
 
@@ -40,7 +43,9 @@ const IdQuery = Schema.Struct({ id: Schema.String })
 
 const RequestsQuery = Schema.Struct({ only: Schema.optionalKey(Schema.Literal("problems")) })
 
-export const layer = ({ emulator, requestsVersion }: DataOptions) => {
+export const layer = (options: DataOptions) => Layer.unwrap(make(options))
+
+const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: DataOptions) {
   const encode = encoderWithout(Redacted.value(emulator.token))
 
   /** A route: what it takes, and what it answers; undefined where there is no such thing. */
@@ -61,10 +66,14 @@ export const layer = ({ emulator, requestsVersion }: DataOptions) => {
 
   const overview = Effect.suspend(() => Effect.flatMap(requestsVersion, (version) => Overview.make(emulator, version)))
 
-  const look = Effect.map(Effect.all([Clock.currentTimeMillis, overview]), ([now, overview]) => ({
-    now,
-    overview: encode(overview)
-  }))
+  // However many watch, the emulator is looked at once.
+  const look = yield* Effect.cachedWithTTL(
+    Effect.map(Effect.all([Clock.currentTimeMillis, overview]), ([now, overview]) => ({
+      now,
+      overview: encode(overview)
+    })),
+    lookAge
+  )
 
   const events = Stream.fromEffectSchedule(look, Schedule.spaced(lookInterval)).pipe(
     Stream.changesWith((before, after) => before.overview === after.overview),
@@ -109,7 +118,7 @@ export const layer = ({ emulator, requestsVersion }: DataOptions) => {
       })
     )
   )
-}
+})
 
 const newest = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => all.slice(-pageSize).reverse()
 

@@ -1,6 +1,8 @@
 /** The emulator's web page: its files, the data that it shows and what its buttons do, all under `/` and `/ui/`. */
+import * as ByteSize from "effect/ByteSize"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import type { HttpServerError } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -35,8 +37,11 @@ export const make = (options: PageOptions) =>
         const refusal = Guard.check(yield* HttpServerRequest.HttpServerRequest, options.boundTo)
         const response = refusal === undefined ? yield* answered(app) : refuse(refusal.status, refusal.message)
         return HttpServerResponse.setHeaders(response, Guard.securityHeaders)
-      })
+      }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize))
   )
+
+/** A button has little to say. */
+const maxBodySize = ByteSize.mebibytes(1)
 
 /** An answer whatever happens, so that it has the headers of every answer. */
 const answered = <R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, HttpServerError, R>) =>
