@@ -72,19 +72,23 @@ describe("A stack that is killed", () => {
           ({ kill }) => kill
         )
 
+        const left = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state !== "finished").length)
+        const isInMidRun = Effect.map(left, (left) => live.size > 0 || left === 0)
+
         let next = yield* launch
         let killedInMidRun = 0
         for (let kill = 0; kill < 20; kill++) {
           const stack = next
           yield* stack.start
           next = yield* launch
-          yield* Effect.sleep(300 + ((kill * 137) % 500))
+          // However long a process takes for its first job: what counts is the moment after that.
+          yield* isInMidRun.pipe(Effect.delay("10 millis"), Effect.repeat({ until: (it) => it }))
+          yield* Effect.sleep((kill * 37) % 90)
           if (live.size > 0) killedInMidRun++
           yield* stack.kill
           assert.strictEqual(live.size, 0)
         }
         yield* next.start
-        const left = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state !== "finished").length)
         yield* left.pipe(Effect.delay("100 millis"), Effect.repeat({ until: (left) => left === 0 }))
         yield* next.kill
 
