@@ -139,6 +139,23 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("is the agent's also when that has finished it by the time that the stack gives it up", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start(({ job }) =>
+        // As an agent that is stopped: it cancels its job, and says so.
+        Effect.andThen(emulator.acquireJob(job.id), Effect.never).pipe(
+          Effect.onInterrupt(() => Effect.ignore(emulator.completeJob(job.id, -1)))
+        )
+      )
+      yield* TestClock.adjust("5 seconds")
+      yield* stack.drain
+      assert.strictEqual(stack.names().at(-2), "AgentOwned")
+      assert.deepInclude(yield* jobOf(id), { state: "finished", exitStatus: -1, signalReason: undefined })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("that is canceled has its runner interrupted within one poll of states, and its slot is free", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

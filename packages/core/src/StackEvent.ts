@@ -22,8 +22,9 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * Of a job, in this order:
  * - `Reserved`, `Started`, then one of `Finished` (the stack finished it with its own outcome), `AgentOwned` (an agent has
- *   it), `Failed` (finished with -1 and `stack_error`), `Canceled` (its runner was interrupted, or had ended by then), `Lost`
- *   (the reservation is somebody else's; its runner was interrupted) or `GivenUp` (the service does not take its end).
+ *   it, or has finished it), `Failed` (finished with -1 and `stack_error`), `Canceled` (its runner was interrupted, or had
+ *   ended by then), `Lost` (the reservation is somebody else's; its runner was interrupted) or `GivenUp` (the service does not
+ *   take its end). `sinceScheduled` counts from the job's `runnableAt` where that is later.
  * - `NotReserved`: somebody else was faster, or it is no longer reservable.
  * - `Quarantined`: it could not be started, and is tried again after `delay`.
  *

@@ -87,7 +87,11 @@ export const live = Effect.fnUntraced(function* (
     }
   }
   const now = yield* Clock.currentTimeMillis
-  const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(job.scheduledAt)))
+  const mightStart = Math.max(
+    DateTime.toEpochMillis(job.scheduledAt),
+    DateTime.toEpochMillis(job.runnableAt ?? job.scheduledAt)
+  )
+  const sinceScheduled = Duration.millis(Math.max(0, now - mightStart))
   yield* world.emit(StackEvent.Started({ job, sinceScheduled }))
   const context = yield* makeContext(world, job)
   yield* world.states.join(
@@ -213,34 +217,47 @@ const finish = (
     StackEvent.Finished({ job, exitStatus, detail })
   )
 
+/** An agent may have finished the job meanwhile, as those do that are stopped: then there is nothing to report. */
 const fail = (world: World, job: ScheduledJob, detail: string): Effect.Effect<void> =>
-  tell(world, job, { exitStatus: -1, detail, signalReason: "stack_error" }, StackEvent.Failed({ job, detail }))
+  tell(
+    world,
+    job,
+    { exitStatus: -1, detail, signalReason: "stack_error" },
+    StackEvent.Failed({ job, detail }),
+    (state) => state === "finished"
+  )
 
 /** Tells the service how a job ended, until the service has taken it or refused it for good. */
 const tell = (
   world: World,
   job: ScheduledJob,
   end: { readonly exitStatus: number; readonly detail: string; readonly signalReason: string | undefined },
-  taken: StackEvent
+  taken: StackEvent,
+  isSettled: (state: JobState) => boolean = () => false
 ): Effect.Effect<void> =>
   world.client.finishJob({ stackKey: world.settings.key, jobUuid: job.id, ...end }).pipe(
     RetryPolicy.withPolicy(world.patient),
     world.registration.rescue,
     Effect.matchEffect({
       onSuccess: () => world.emit(taken),
-      onFailure: (error) => Effect.flatMap(whyRefused(world, job, error), world.emit)
+      onFailure: (error) => Effect.flatMap(whyRefused(world, job, error, isSettled), world.emit)
     })
   )
 
 /** A job that somebody else has ended, or has now, is no failure of ours. */
-const whyRefused = (world: World, job: ScheduledJob, error: StacksError): Effect.Effect<StackEvent> =>
+const whyRefused = (
+  world: World,
+  job: ScheduledJob,
+  error: StacksError,
+  isSettled: (state: JobState) => boolean
+): Effect.Effect<StackEvent> =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
     ? Effect.map(world.desk.stateOf(job.id), (state) =>
         state === undefined
           ? StackEvent.GivenUp({ job, error })
           : isOver(state)
             ? StackEvent.Canceled({ job, state })
-            : isAgentOwned(state)
+            : isAgentOwned(state) || isSettled(state)
               ? StackEvent.AgentOwned({ job, state })
               : StackEvent.GivenUp({ job, error })
       )
