@@ -99,9 +99,16 @@ describe("The metrics of a stack", () => {
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
   )
 
-  it.effect("take the time from a job's scheduling to its start", () =>
+  for (const [what, job] of [
+    ["scheduling", {}],
+    ["runnableAt", { scheduledAt: -3_600_000, runnableAt: 0 }]
+  ] as const) {
+    it.effect(`take the time from a job's ${what} to its start`, () => fromStart(job))
+  }
+
+  const fromStart = (job: Partial<StacksEmulator.NewJob>) =>
     Effect.gen(function* () {
-      yield* addJobs(1)
+      yield* addJobs(1, job)
       yield* TestClock.adjust("7 seconds")
       const stack = yield* start(takes(0))
       yield* slowly("1 second")
@@ -111,7 +118,6 @@ describe("The metrics of a stack", () => {
       const histogram = (yield* Metric.snapshot).find(({ id }) => id === "stacksapi_queue_to_start_seconds")
       assert.deepInclude(histogram?.state, { count: 1, sum: seconds })
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
-  )
 
   it.effect("count requests, retries and waits for the rate limit by operation", () =>
     Effect.gen(function* () {

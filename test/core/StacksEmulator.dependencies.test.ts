@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, DateTime, Effect, Exit } from "effect"
+import { TestClock } from "effect/testing"
 import { addJobs, emulated, finish, job, list, register, reserve, states } from "../support/emulated.ts"
 
 const end = (id: string, exitStatus: number) =>
@@ -11,12 +12,18 @@ describe("a job that depends on others", () => {
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("lint", "test", { id: "ship", dependsOn: ["lint", "test"] })
+      yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual((yield* list()).ids, ["lint", "test"])
       yield* end("lint", 0)
       assert.deepStrictEqual((yield* states("ship")).body, { states: { ship: "waiting" } })
       assert.deepStrictEqual((yield* reserve(["ship"])).body, { reserved: [], not_reserved: ["ship"] })
       yield* end("test", 0)
       assert.deepStrictEqual((yield* list()).ids, ["ship"])
+      const { runnableAt, scheduledAt } = yield* job("ship")
+      assert.deepStrictEqual(
+        [scheduledAt, runnableAt].map((time) => time && DateTime.toEpochMillis(time)),
+        [0, 60_000]
+      )
     }).pipe(Effect.provide(emulated()))
   )
 

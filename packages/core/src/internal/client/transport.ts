@@ -207,9 +207,11 @@ const retryAfterFailure = <A>(
 
 /** A caller who waits for retries should not wait in silence. */
 const announce = ({ attempt, duration, input }: Schedule.Metadata<unknown, StacksError.StacksError>) =>
-  Effect.logInfo(`${input.operation} failed, next attempt in ${Duration.format(duration)}: ${input.message}`).pipe(
+  Effect.logInfo(`${input.operation} failed, next attempt in ${inTenths(duration)} s: ${input.message}`).pipe(
     Effect.annotateLogs({ operation: input.operation, retry: attempt })
   )
+
+const inTenths = (duration: Duration.Duration): string => Duration.toSeconds(duration).toFixed(1)
 
 /** What is wrong with the client's own settings, so that no call can be sent. The token is not shown. */
 const findBrokenSetup = (

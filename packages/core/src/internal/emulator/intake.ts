@@ -1,6 +1,7 @@
 /** Jobs that pipelines create. */
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import { findQueue, type Job, type State } from "./state.ts"
@@ -72,7 +73,9 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
       priority: newJob.priority ?? 0,
       agentQueryRules: newJob.agentQueryRules ?? [],
       scheduledAt,
-      ...(newJob.runnableAt && { runnableAt: DateTime.toUtc(DateTime.makeUnsafe(newJob.runnableAt)) }),
+      ...(Predicate.isNotNullish(newJob.runnableAt) && {
+        runnableAt: DateTime.toUtc(DateTime.makeUnsafe(newJob.runnableAt))
+      }),
       pipeline: { slug: "emulated-pipeline", uuid: state.pipelineUuid, ...newJob.pipeline },
       build: { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build },
       step: { key: null, ...newJob.step }

@@ -63,7 +63,7 @@ export interface Job {
   readonly queueKey: string
   readonly scheduledAt: number
   /** The job as lists show it. */
-  readonly listed: ScheduledJob
+  listed: ScheduledJob
   readonly env: Readonly<Record<string, string>>
   readonly command: string
   state: JobState

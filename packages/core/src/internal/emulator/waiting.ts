@@ -1,4 +1,5 @@
 /** Jobs that wait for others to pass, as the steps of a pipeline do. */
+import * as DateTime from "effect/DateTime"
 import type { Job, State } from "./state.ts"
 
 /** Lists the jobs whose wait is over, and ends those that wait in vain. Done before anything looks at the jobs. */
@@ -12,11 +13,18 @@ export const settle = (state: State, now: number): void => {
       hasChanged = true
       state.waiting.delete(job)
       job.state = outlook
-      if (outlook === "scheduled") job.queue.scheduled.add(job)
+      if (outlook === "scheduled") list(job, now)
       else job.finishedAt = now
     }
     // Whoever waits for a job that waits in vain does so too.
   } while (hasChanged)
+}
+
+/** It was scheduled when it was added, and can run from now on. */
+const list = (job: Job, now: number): void => {
+  const { runnableAt, scheduledAt } = job.listed
+  job.listed = { ...job.listed, runnableAt: DateTime.max(DateTime.makeUnsafe(now), runnableAt ?? scheduledAt) }
+  job.queue.scheduled.add(job)
 }
 
 const outlookOf = (state: State, job: Job): "waiting" | "waiting_failed" | "scheduled" => {

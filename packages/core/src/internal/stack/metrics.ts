@@ -27,7 +27,7 @@ const reserved = Metric.counter("stacksapi_jobs_reserved", {
 const started = Metric.counter("stacksapi_jobs_started", { description: "Jobs that were started", incremental: true })
 
 const queueToStart = Metric.histogram("stacksapi_queue_to_start_seconds", {
-  description: "Time from a job's scheduling to its start",
+  description: "Time from a job's scheduling, or its runnable_at, to its start",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
 })
 
