@@ -251,6 +251,15 @@ describe("An agent that can't be run", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
+  it.live.runIf(process.platform === "linux")(
+    "because its build path is in a file system that makes no folders, too",
+    () =>
+      Effect.gen(function* () {
+        const { message } = yield* attempt({ agentPath: "/bin/true", buildPath: "/proc/builds/here" })
+        assert.match(message, /^Can't write to the folder \/proc\/builds\/here: there is no such file or folder; /)
+      }).pipe(Effect.scoped, Effect.provide(service))
+  )
+
   it.live("because its log folder can't be made, is an error before anything is asked of the service", () =>
     Effect.gen(function* () {
       const path = yield* folder

@@ -69,6 +69,7 @@ import { ensureWritable, findProgram } from "./internal/process/needs.ts"
 import * as Processes from "./internal/process/run.ts"
 import * as Slots from "./internal/process/slots.ts"
 import { gracePeriod } from "./internal/process/stopPlan.ts"
+import { whyNot } from "./internal/process/whyNot.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -184,7 +185,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const buildPath = path.join(needs.buildPath, `slot-${slot}`)
     yield* Effect.mapError(
       fileSystem.makeDirectory(buildPath, { recursive: true }),
-      (error) => new JobRunner.JobRunnerError({ message: `No folder for the agent: ${error.message}` })
+      (error) => new JobRunner.JobRunnerError({ message: `No folder for the agent: ${whyNot(error)}` })
     )
     // The job's environment is of use for one thing only: to know its secrets.
     const [details, token] = yield* Effect.all(
@@ -296,7 +297,7 @@ const check = Effect.fnUntraced(function* (
       (cause: PlatformError.PlatformError) =>
         new AgentUnusable({
           option,
-          message: `Can't write to the folder ${value}: ${cause.message}; make it writable, or set ${option} to another`,
+          message: `Can't write to the folder ${value}: ${whyNot(cause)}; make it writable, or set ${option} to another`,
           cause
         })
     )

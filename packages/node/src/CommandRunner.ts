@@ -43,6 +43,7 @@ import * as JobOutputs from "./internal/process/jobOutputs.ts"
 import { ensureWritable, findProgram } from "./internal/process/needs.ts"
 import * as Processes from "./internal/process/run.ts"
 import { gracePeriod } from "./internal/process/stopPlan.ts"
+import { whyNot } from "./internal/process/whyNot.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -111,7 +112,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       ? fileSystem.makeTempDirectoryScoped({ prefix: "stacksapi-job-" }).pipe(
           // Only after its processes are gone, which may have made files that their user can't remove.
           Effect.mapError(
-            (error) => new JobRunner.JobRunnerError({ message: `No folder for the job: ${error.message}` })
+            (error) => new JobRunner.JobRunnerError({ message: `No folder for the job: ${whyNot(error)}` })
           )
         )
       : Effect.succeed(settings.workingDirectory)
@@ -178,7 +179,7 @@ const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
 const check = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const unusable = (option: CommandRunnerUnusable["option"], what: string) => (cause: PlatformError.PlatformError) =>
-    new CommandRunnerUnusable({ option, message: `${what}: ${cause.message}`, cause })
+    new CommandRunnerUnusable({ option, message: `${what}: ${whyNot(cause)}`, cause })
   const [program, ...args] = shell ?? [(yield* hasBash) ? "/bin/bash" : "/bin/sh", "-e", "-c"]
   return {
     logDirectory:

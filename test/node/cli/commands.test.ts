@@ -4,7 +4,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect } from "effect"
 import packageJson from "../../../packages/node/package.json" with { type: "json" }
-import { environmentOf, type Options, stacksapi } from "../../support/cli.ts"
+import { environmentOf, type Options, stacksapi, start } from "../../support/cli.ts"
 
 /** Calls the command with a stack of its own, whose queue has these jobs. */
 const emulated = Effect.fnUntraced(function* (name: string, jobs: ReadonlyArray<Partial<StacksEmulator.NewJob>> = []) {
@@ -362,6 +362,11 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         assert.strictEqual(status, 1)
         assert.match(stderr, /^stacksapi: GET http.*: 404 .*`stacksapi register`\n$/)
         assert.include((yield* call(["jobs", "list", "--log-level", "debug"])).stderr, "The command failed")
+        yield* call(["register"])
+        assert.match(
+          (yield* call(["jobs", "get", "nobody"])).stderr,
+          /^stacksapi: GET http.*: 404 .*Is the job's id right\?/
+        )
       })
     )
 
@@ -381,7 +386,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         assert.strictEqual((yield* call(["jobs", "list", "--endpoint", "nowhere"])).status, 2)
         const bad = yield* call(["jobs", "list"], { env: { BUILDKITE_AGENT_ENDPOINT: "nowhere" } })
         assert.strictEqual(bad.status, 1)
-        assert.include(bad.stderr, "BUILDKITE_AGENT_ENDPOINT")
+        assert.match(bad.stderr, /^stacksapi: BUILDKITE_AGENT_ENDPOINT is not a URL\. .*\n$/)
       })
     )
 
@@ -391,6 +396,29 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         const { status, stderr } = yield* stacksapi(["jobs", "list"])
         assert.strictEqual(status, 2)
         assert.strictEqual(stderr, "stacksapi: Missing required flag: --key\nSee stacksapi jobs list --help\n")
+      })
+    )
+
+    it.effect("of a value is told in plain words", () =>
+      Effect.gen(function* () {
+        const problemOf = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
+          const { status, stderr } = yield* stacksapi(args)
+          assert.strictEqual(status, 2)
+          return lines(stderr)[0]
+        })
+        const invalid = "stacksapi: Invalid value for flag"
+        assert.strictEqual(
+          yield* problemOf("jobs", "list", "--key", "k", "--limit", "many"),
+          `${invalid} --limit: "many". Expected a number`
+        )
+        assert.strictEqual(
+          yield* problemOf("jobs", "watch", "--key", "k", "--tag", "linux"),
+          `${invalid} --tag: "linux". Invalid key=value format. Expected format: key=value, got: linux`
+        )
+        assert.strictEqual(
+          yield* problemOf("run", "--key", "k", "--directory", "package.json"),
+          `${invalid} --directory: "package.json". Path is not a directory: ${process.cwd()}/package.json`
+        )
       })
     )
   })
@@ -427,5 +455,27 @@ describe("stacksapi", () => {
         assert.include((yield* stacksapi(["--completions", shell])).stdout, "stacksapi")
       }
     })
+  )
+
+  it.live("is completed by bash: commands, flags, their values, and files", () =>
+    Effect.gen(function* () {
+      const { stdout: script } = yield* stacksapi(["--completions", "bash"])
+      const completed = Effect.fnUntraced(function* (...words: ReadonlyArray<string>) {
+        const ask = `
+          ${script}
+          COMP_LINE="$*" COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+          _stacksapi stacksapi "\${!#}" "\${COMP_WORDS[COMP_CWORD - 1]}"
+          printf '%s\\n' "\${COMPREPLY[@]}"`
+        const bash = yield* start("/bin/bash", ["-c", ask, "bash", "stacksapi", ...words])
+        return lines((yield* bash.ended).stdout)
+      })
+      assert.deepStrictEqual(yield* completed("jobs", "no"), ["notify"])
+      assert.deepStrictEqual(yield* completed("run", "--max"), ["--max-in-flight"])
+      assert.deepStrictEqual(yield* completed("run", "--runner", ""), ["agent", "command"])
+      assert.deepStrictEqual(yield* completed("emulator", "--pipeline", "packages/node/package"), [
+        "packages/node/package.json"
+      ])
+      assert.deepStrictEqual(yield* completed("run", "--directory", "packages/no"), ["packages/node"])
+    }).pipe(Effect.scoped)
   )
 })

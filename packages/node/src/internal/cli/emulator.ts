@@ -10,6 +10,7 @@ import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
 import * as Pipeline from "../pipeline/pipeline.ts"
+import { whyNot } from "../process/whyNot.ts"
 import { logFailure } from "./connected.ts"
 import { Failed } from "./failure.ts"
 import { Host } from "./host.ts"
@@ -32,12 +33,12 @@ export const emulator = Command.make(
       Flag.withDescription("The address to listen on (default 127.0.0.1: only this machine reaches it)"),
       Flag.withDefault("127.0.0.1")
     ),
-    jobs: Flag.String("jobs").pipe(
+    jobs: Settings.path("jobs", "either").pipe(
       Flag.withMetavar("FILE"),
       Flag.withDescription("Jobs to begin with: one JSON object a line"),
       Flag.optional
     ),
-    pipeline: Flag.String("pipeline").pipe(
+    pipeline: Settings.path("pipeline", "either").pipe(
       Flag.withMetavar("FILE"),
       Flag.withDescription("A pipeline.yml whose steps become jobs"),
       Flag.optional
@@ -51,7 +52,7 @@ export const emulator = Command.make(
       Flag.withDescription("Enforce the documented rate limits (default; --no-rate-limits does not)"),
       Flag.withDefault(true)
     ),
-    tokenFile: Flag.String("token-file").pipe(
+    tokenFile: Settings.path("token-file", "either").pipe(
       Flag.withMetavar("FILE"),
       Flag.withDescription(`A file with the token that it accepts, or - for standard input (default ${defaultToken})`),
       Flag.optional
@@ -95,7 +96,7 @@ const readFile = Effect.fnUntraced(function* (file: string) {
   const fs = yield* FileSystem.FileSystem
   return yield* Effect.mapError(
     fs.readFileString(file),
-    (error) => new Failed({ message: `Can't read ${file}: ${error.message}` })
+    (error) => new Failed({ message: `Can't read ${file}: ${whyNot(error)}` })
   )
 })
 

@@ -1,4 +1,5 @@
 /** What a command says when it fails: one line, with the setting to fix. And with which status it ends. */
+import type * as StacksApi from "@stacksapi/core/StacksApi"
 import * as StacksError from "@stacksapi/core/StacksError"
 import * as Config from "effect/Config"
 import * as Data from "effect/Data"
@@ -65,10 +66,13 @@ const hintOf = ({ operation, reason }: StacksError.ErrorResponse): string => {
     case "NotFound":
       return operation === "registerStack"
         ? ". Does the cluster have that queue? See --queue"
-        : ". A stack that the service does not hear from is forgotten: register it (again) with `stacksapi register`"
+        : `. ${aboutJob.has(operation) ? "Is the job's id right? " : ""}A stack that the service does not hear from is forgotten: ` +
+            "register it (again) with `stacksapi register`"
     default:
       return ""
   }
 }
+
+const aboutJob: ReadonlySet<StacksApi.Operation> = new Set(["getJob", "finishJob", "failJob"])
 
 const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, " ")

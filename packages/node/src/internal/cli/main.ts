@@ -47,7 +47,7 @@ const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
     const { commandPath, errors } = event
-    const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(({ message }) => message)
+    const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(({ message }) => inPlainWords(message))
     return say(
       [
         ...problems.map((problem) => `stacksapi: ${problem}`),
@@ -56,6 +56,9 @@ const presenter: CliOutput.Presenter = {
     )
   }
 }
+
+const inPlainWords = (message: string): string =>
+  message.replace("a string representing a finite number", "a number").replace(/Expected: (?=Invalid |Path )/, "")
 
 const isTokenFlag = (error: CliError.NonShowHelpErrors): boolean =>
   error._tag === "UnrecognizedOption" && /^--?(access-|agent-|cluster-)?token$/.test(error.option)

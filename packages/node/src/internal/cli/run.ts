@@ -20,18 +20,20 @@ import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
 import * as Settings from "./settings.ts"
 
-const text = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+const folder = (name: string, description: string) =>
+  Settings.path(name, "directory").pipe(Flag.withMetavar("FOLDER"), Flag.withDescription(description))
 
 /** What only `--runner agent` uses. */
 const agentFlags = {
-  agentPath: text("agent-path", "FILE", "With --runner agent: the agent (default buildkite-agent, looked up on PATH)"),
-  buildPath: Flag.String("build-path").pipe(
-    Flag.withMetavar("FOLDER"),
-    Flag.withDescription("With --runner agent: where agents check out and build (else BUILDKITE_BUILD_PATH)"),
-    Flag.withFallbackConfig(Config.String("BUILDKITE_BUILD_PATH")),
+  agentPath: Flag.String("agent-path").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription("With --runner agent: the agent (default buildkite-agent, looked up on PATH)"),
     Flag.optional
   ),
+  buildPath: folder(
+    "build-path",
+    "With --runner agent: where agents check out and build (else BUILDKITE_BUILD_PATH)"
+  ).pipe(Flag.withFallbackConfig(Config.String("BUILDKITE_BUILD_PATH")), Flag.optional),
   reflectExitStatus: Flag.Boolean("reflect-exit-status").pipe(
     Flag.withDescription("With --runner agent: agents end with the exit status of their job"),
     Flag.withDefault(false)
@@ -40,10 +42,11 @@ const agentFlags = {
 
 /** What only `--runner command` uses. */
 const commandFlags = {
-  directory: text(
-    "directory",
-    "FOLDER",
-    "With --runner command: the folder in which all commands run (default: for each job a new empty one)"
+  directory: Flag.optional(
+    folder(
+      "directory",
+      "With --runner command: the folder in which all commands run (default: for each job a new empty one)"
+    )
   ),
   timeout: Settings.integer("timeout", 1, 7 * 24 * 3600).pipe(
     Flag.withMetavar("SECONDS"),
@@ -94,7 +97,7 @@ export const run = Command.make(
       ),
       Flag.withDefault("auto")
     ),
-    logDirectory: text("log-directory", "FOLDER", "Keep the output of each job in a file of this folder"),
+    logDirectory: Flag.optional(folder("log-directory", "Keep the output of each job in a file of this folder")),
     ...agentFlags,
     ...commandFlags,
     ...healthFlags,
@@ -189,7 +192,7 @@ const layerRunner = (
   input: RunnerInput
 ): Layer.Layer<
   JobRunner.JobRunner | JobOutput.JobOutput,
-  AgentRunner.AgentUnusable | CommandRunner.CommandRunnerUnusable | Config.ConfigError | Misused
+  AgentRunner.AgentUnusable | CommandRunner.CommandRunnerUnusable | Config.ConfigError | Failed | Misused
 > =>
   input.runner === "command"
     ? CommandRunner.layer({

@@ -10,10 +10,12 @@ import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as NodeStacksClient from "../../NodeStacksClient.ts"
+import { whyNot } from "../process/whyNot.ts"
 import { Failed, Misused } from "./failure.ts"
 import { version } from "./version.ts"
 
@@ -50,6 +52,20 @@ export const integer = (name: string, minimum: number, maximum: number): Flag.Fl
     )
   )
 
+/**
+ * A flag with a file or folder, which shells complete. Its value is as it was given, or without what leads to where we are; so
+ * `-` stays what it is.
+ */
+export const path = (name: string, pathType: "directory" | "either"): Flag.Flag<string> =>
+  Flag.Path(name, { pathType }).pipe(
+    Flag.mapEffect((whole) =>
+      Effect.map(Path.Path, (path) => {
+        const relative = path.relative(path.resolve("."), whole)
+        return relative === "" ? "." : relative.startsWith("..") ? whole : relative
+      })
+    )
+  )
+
 // -----------------------------------------------------------------------------
 // Which service
 // -----------------------------------------------------------------------------
@@ -65,7 +81,7 @@ export const connection = {
     ),
     Flag.optional
   ),
-  tokenFile: Flag.String("token-file").pipe(
+  tokenFile: path("token-file", "either").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription(
       "A file with the cluster token, or - for standard input (else BUILDKITE_CLUSTER_TOKEN, else BUILDKITE_AGENT_TOKEN)"
@@ -96,9 +112,14 @@ export const layerClient = (
 export const endpoint = ({ endpoint }: Pick<Connection, "endpoint">) =>
   Option.isSome(endpoint)
     ? Effect.succeed(endpoint.value)
-    : Effect.map(Config.option(Config.URL("BUILDKITE_AGENT_ENDPOINT")), (url) =>
-        Option.match(url, { onNone: () => undefined, onSome: ({ href }) => href })
-      )
+    : Effect.flatMap(Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT")), (url) => {
+        if (Option.isNone(url)) return Effect.undefined
+        return URL.canParse(url.value) ? Effect.succeed(url.value) : badEndpoint
+      })
+
+const badEndpoint = new Failed({
+  message: "BUILDKITE_AGENT_ENDPOINT is not a URL. Set it to one such as https://agent.buildkite.com/v3/, or unset it"
+})
 
 const missingToken = new Failed({
   message:
@@ -132,7 +153,7 @@ export const readToken = Effect.fnUntraced(function* (file: string) {
           Effect.mapError(() => new Failed({ message: "The standard input can't be read" }))
         )
       : yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)).pipe(
-          Effect.mapError((error) => new Failed({ message: `Can't read --token-file: ${error.message}` }))
+          Effect.mapError((error) => new Failed({ message: `Can't read --token-file ${file}: ${whyNot(error)}` }))
         )
   return text.trim()
 })

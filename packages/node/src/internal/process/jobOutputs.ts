@@ -13,6 +13,7 @@ import * as JobOutput from "../../JobOutput.ts"
 import type { Environment, Extra } from "./environment.ts"
 import { Lines, type RawLine } from "./lines.ts"
 import * as Secrets from "./secrets.ts"
+import { whyNot } from "./whyNot.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
 
@@ -54,7 +55,7 @@ export const make = Effect.fnUntraced(function* (
       .open(file, { flag: "a", mode: 0o600 })
       .pipe(
         Effect.catch((error) =>
-          Effect.as(Effect.logWarning(`Can't keep the output of a job: ${error.message}`), undefined)
+          Effect.as(Effect.logWarning(`Can't keep the output of a job: ${whyNot(error)}`), undefined)
         )
       )
   })
@@ -89,7 +90,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.catch((error) =>
             Effect.andThen(
               Ref.set(log, undefined),
-              Effect.logWarning(`The output of a job is kept no longer: ${error.message}`)
+              Effect.logWarning(`The output of a job is kept no longer: ${whyNot(error)}`)
             )
           )
         )

@@ -13,10 +13,28 @@ export const ensureWritable = Effect.fnUntraced(function* (
 ): Effect.fn.Return<string, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
   const fileSystem = yield* FileSystem.FileSystem
   const whole = (yield* Path.Path).resolve(folder)
-  yield* fileSystem.makeDirectory(whole, { recursive: true })
+  yield* makeFolder(whole)
   yield* fileSystem.access(whole, { readable: true, writable: true })
   return whole
 })
+
+/**
+ * Makes a folder and those above it. Not by `recursive` alone: that tries for ever, and busily, where a file system as /proc says
+ * of a new folder in one that exists that there is no such thing.
+ */
+const makeFolder: (
+  folder: string
+) => Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> = Effect.fnUntraced(
+  function* (folder) {
+    const fileSystem = yield* FileSystem.FileSystem
+    const above = (yield* Path.Path).dirname(folder)
+    if (!(yield* fileSystem.exists(above))) yield* makeFolder(above)
+    yield* fileSystem.makeDirectory(folder).pipe(
+      // Which is right for a folder, and still wrong for a file.
+      Effect.catchReason("PlatformError", "AlreadyExists", () => fileSystem.makeDirectory(folder, { recursive: true }))
+    )
+  }
+)
 
 /** Why a program can't be run. */
 export class NoProgram extends Data.TaggedError("NoProgram")<{ readonly reason: string }> {}
