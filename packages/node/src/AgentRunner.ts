@@ -22,8 +22,9 @@
  * | `cancelGracePeriod` + 10 s | SIGKILL, with all that came from it | |
  *
  * If this process itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 15
- * seconds later. Often less: nobody reads what an agent prints any more, so that it ends at its next line, before it has told
- * the service, which ends the job when it misses the agent. What an agent left running as it ended is stopped too: SIGTERM, 2 seconds later SIGKILL.
+ * seconds later. Often it is less: nobody reads what an agent prints any more, so that it ends at its next line, before it has
+ * told the service, which ends the job when it misses the agent. What an agent left running as it ended is stopped too: SIGTERM,
+ * 2 seconds later SIGKILL.
  *
  * **Gotchas**
  *
