@@ -112,9 +112,15 @@ layer(Browser.layer, { excludeTestServices: true })("the page, for everybody", (
   for (const width of [360, 1400]) {
     it.effect(`fits ${width} pixels, with its dialogs`, () =>
       Effect.gen(function* () {
-        yield* busy
+        const { baseUrl } = yield* busy
         const seen = yield* visit({ width, height: 740 })
         yield* sees(seen, /503/)
+        yield* Effect.promise(() => seen.page.request.post(`${baseUrl}stacks/s/notifications`))
+        yield* sees(seen, "401")
+        const broken = yield* ask(seen, () =>
+          Array.from(document.querySelectorAll("#requests time"), (time) => time.getClientRects().length)
+        )
+        assert.deepStrictEqual(broken, [1])
         const fits = Effect.gen(function* () {
           const tooWide = yield* ask(seen, () =>
             Array.from(document.querySelectorAll<HTMLElement>("html, dialog[open], main section, .scroll"))

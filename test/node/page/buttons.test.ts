@@ -56,6 +56,26 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(emulated))
   )
 
+  it.effect("proposes a queue that there is, until another is named", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const seen = yield* visit()
+      const proposed = Effect.gen(function* () {
+        yield* click(seen, "button", "Add jobs…")
+        return yield* Effect.promise(() => control(seen, "combobox", "Queue").inputValue())
+      })
+      assert.strictEqual(yield* proposed, "default")
+      yield* click(seen, "button", "Cancel")
+      yield* emulator.addJobs([{ queueKey: "_default" }])
+      yield* sees(seen, "1 scheduled")
+      assert.strictEqual(yield* proposed, "_default")
+      yield* fill(seen, "combobox", "Queue", "linux")
+      yield* click(seen, "button", "Add")
+      yield* sees(seen, "1 job added to queue linux.")
+      assert.strictEqual(yield* proposed, "linux")
+    }).pipe(Effect.provide(emulated))
+  )
+
   it.effect("tells what the emulator refuses", () =>
     Effect.gen(function* () {
       const seen = yield* visit()

@@ -77,6 +77,31 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
+  it.effect("tells apart how long a job waited for others, and for a stack", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([
+        { id: "0193b1a6-0000-7000-8000-00000000000a", queueKey: "linux", command: "make" },
+        { queueKey: "linux", command: "make ship", dependsOn: ["0193b1a6-0000-7000-8000-00000000000a"] }
+      ])
+      const seen = yield* visit()
+      yield* sees(seen, "1 waiting")
+      yield* sees(seen, /…0000000a$/)
+      /** Waits until the first job's bar has these parts. */
+      const bar = (...phases: ReadonlyArray<string>) =>
+        Effect.promise(() => {
+          const parts = phases.map((phase) => `rect.${phase}:not([width="0%"])`).join(" ~ ")
+          return seen.page.locator(`#jobs li:first-child svg > ${parts}`).waitFor({ state: "attached" })
+        })
+      yield* bar("waiting")
+      assert.strictEqual(yield* Effect.promise(() => control(seen, "img", /runnable/).count()), 0)
+      yield* emulator.acquireJob("0193b1a6-0000-7000-8000-00000000000a")
+      yield* emulator.completeJob("0193b1a6-0000-7000-8000-00000000000a", 0)
+      yield* bar("waiting", "scheduled")
+      yield* Effect.promise(() => control(seen, "img", /^scheduled .*, runnable /).waitFor())
+    }).pipe(Effect.provide(emulated))
+  )
+
   it.effect("shows an agent, and the output of its job as it comes", () =>
     Effect.gen(function* () {
       const { emulator } = yield* prepared

@@ -40,6 +40,7 @@ export const row = (job: StacksEmulator.Job) => ({
   phase: phaseOf(job),
   exitStatus: job.exitStatus,
   scheduledAt: DateTime.toEpochMillis(job.scheduledAt),
+  runnableAt: millis(job.runnableAt ?? undefined),
   reservedAt: millis(job.reservedAt),
   startedAt: millis(job.startedAt),
   finishedAt: millis(job.finishedAt)
@@ -58,7 +59,6 @@ export const job = (
   env: job.env,
   priority: job.priority,
   agentQueryRules: job.agentQueryRules,
-  runnableAt: millis(job.runnableAt ?? undefined),
   branch: job.build.branch,
   reservedBy: job.reservedBy,
   reservedUntil: millis(job.reservedUntil),

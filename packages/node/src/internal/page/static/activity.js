@@ -1,7 +1,7 @@
 /** The newest requests and notifications. */
 import { get, refresher } from "./api.js"
 import { byId, el, setAttribute, setText, showFacts, showList } from "./dom.js"
-import { time } from "./format.js"
+import { shortId, time } from "./format.js"
 import { openJob } from "./job.js"
 
 export const refreshNotifications = refresher(async () => {
@@ -19,7 +19,7 @@ export const refreshNotifications = refresher(async () => {
           "button",
           { type: "button", class: "link", click: () => openJob(notification.jobUuid) },
           el("span", { class: "hidden" }, "Job "),
-          notification.jobUuid.slice(0, 8)
+          shortId(notification.jobUuid)
         )
       ),
     update: () => {}
@@ -31,16 +31,26 @@ export const refreshRequests = refresher(async () => {
   showList(byId("requests"), requests, {
     key: ({ id }) => id,
     create: (request) => {
-      const status = el("td", { class: "status" })
-      const fault = el("td", {}, request.fault ?? "")
+      const status = el("span")
       const name = request.operation ?? `${request.method} ${request.path}`
-      const button = el("button", { type: "button", class: "link", click: () => openRequest(request.id) }, name)
-      const row = el("tr", {}, el("td", {}, el("time", {}, time(request.time))), el("td", {}, button), status, fault)
+      const button = el(
+        "button",
+        { type: "button", class: "link", click: () => openRequest(request.id) },
+        // A long name breaks between its words.
+        ...name.split(/(?=[A-Z/])/).flatMap((word) => [word, el("wbr")])
+      )
+      const row = el(
+        "tr",
+        {},
+        el("td", {}, el("time", {}, time(request.time))),
+        el("td", {}, button),
+        el("td", {}, status, " ", el("span", { class: "fault" }, request.fault ?? ""))
+      )
       return Object.assign(row, { status })
     },
     update: ({ status }, request) => {
       setText(status, request.status ?? "–")
-      setAttribute(status, "class", request.status === undefined || request.status < 400 ? "status" : "status bad")
+      setAttribute(status, "class", request.status === undefined || request.status < 400 ? "" : "bad")
     }
   })
 })

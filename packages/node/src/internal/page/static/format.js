@@ -36,4 +36,7 @@ export const state = ({ exitStatus, phase, state }) => {
   return state.replaceAll("_", " ")
 }
 
+/** The end of an id: UUIDs that were made at the same time begin alike. */
+export const shortId = (id) => (id.length > 12 ? `…${id.slice(-8)}` : id)
+
 export const name = ({ id, label }) => label || id

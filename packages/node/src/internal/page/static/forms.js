@@ -43,8 +43,13 @@ export const setChoices = (choices) => {
   operations = choices.operations
 }
 
-setUp("add-jobs", {
-  prepare: () => byId("queue-keys").replaceChildren(...queues.map((key) => el("option", { value: key }))),
+const jobsForm = setUp("add-jobs", {
+  prepare: () => {
+    byId("queue-keys").replaceChildren(...queues.map((key) => el("option", { value: key })))
+    const { queueKey } = jobsForm.elements
+    // A queue that is there, until somebody names another.
+    if (queueKey.value === queueKey.defaultValue) queueKey.value = queueKey.defaultValue = queues[0] ?? "default"
+  },
   read: ({ command, count, env, priority, queueKey }) => ({
     queueKey,
     command,

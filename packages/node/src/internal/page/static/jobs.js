@@ -1,7 +1,7 @@
 /** The list of jobs: a page of those that the filter leaves, newest first. */
 import { get, refresher } from "./api.js"
 import { byId, el, setAttribute, setText, showList } from "./dom.js"
-import { count, name, state, time } from "./format.js"
+import { count, name, shortId, state, time } from "./format.js"
 import { openJob } from "./job.js"
 import { axisOf, createBar, durationsOf, updateBar } from "./timeline.js"
 
@@ -46,7 +46,7 @@ const show = () => {
       setText(parts.button, name(job))
       setText(
         parts.about,
-        [job.queue, job.build === null ? job.pipeline : `${job.pipeline} #${job.build}`, job.id.slice(0, 8)].join(" · ")
+        [job.queue, job.build === null ? job.pipeline : `${job.pipeline} #${job.build}`, shortId(job.id)].join(" · ")
       )
       setText(parts.badge, state(job))
       setAttribute(parts.badge, "class", `badge ${job.phase}`)

@@ -1,8 +1,9 @@
 /** Queues, stacks, agents and faults. */
 import { post } from "./api.js"
 import { byId, el, say, setAttribute, setText, showList } from "./dom.js"
-import { count, duration, now } from "./format.js"
+import { count, duration, now, shortId } from "./format.js"
 import { openJob } from "./job.js"
+import { createShares, updateShares } from "./timeline.js"
 
 /** Does what a button says, and tells how it went. */
 const attempt = async (name, body, done) => {
@@ -28,15 +29,17 @@ export const showQueues = (queues) =>
       })
       const status = el("span", { class: "badge waiting" }, "paused")
       const numbers = el("p", { class: "muted" })
-      item.append(el("h3", {}, key), status, button, numbers)
-      return Object.assign(item, { parts: { button, numbers, status } })
+      const shares = createShares()
+      item.append(el("h3", {}, key), status, button, shares, numbers)
+      return Object.assign(item, { parts: { button, numbers, shares, status } })
     },
     update: (item, { key, paused, phases }) => {
-      const { button, numbers, status } = item.parts
+      const { button, numbers, shares, status } = item.parts
       setAttribute(item, "data-paused", paused)
       status.hidden = !paused
       setText(button, paused ? "Resume" : "Pause")
       setAttribute(button, "aria-label", `${paused ? "Resume" : "Pause"} queue ${key}`)
+      updateShares(shares, phases)
       const present = Object.entries(phases).filter(([, number]) => number > 0)
       setText(numbers, present.map(([phase, number]) => `${count(number)} ${phase}`).join(", ") || "no jobs")
     }
@@ -83,7 +86,7 @@ export const showAgents = ({ shown, total }) => {
       setAttribute(parts.state, "class", `badge ${badgeOf[state] ?? "canceled"}`)
       parts.job.hidden = jobUuid === undefined
       parts.job.jobUuid = jobUuid
-      setText(parts.job, jobUuid === undefined ? "" : `job ${jobUuid.slice(0, 8)}`)
+      setText(parts.job, jobUuid === undefined ? "" : `job ${shortId(jobUuid)}`)
       setText(parts.about, [version, ...tags, `seen ${duration(now() - lastSeen)} ago`].filter(Boolean).join(", "))
     }
   })

@@ -3,12 +3,36 @@ import { duration, now, time } from "./format.js"
 
 const svg = (name) => document.createElementNS("http://www.w3.org/2000/svg", name)
 
-export const createBar = () => {
+/** A bar of so many parts. */
+const create = (parts, attributes) => {
   const bar = svg("svg")
-  bar.setAttribute("class", "bar")
-  bar.setAttribute("role", "img")
-  bar.append(svg("rect"), svg("rect"), svg("rect"))
+  for (const [name, value] of Object.entries({ class: "bar", ...attributes })) bar.setAttribute(name, value)
+  bar.append(...Array.from({ length: parts }, () => svg("rect")))
   return bar
+}
+
+/** What has not begun is a line, what has is a block. */
+const place = (rect, phase, x, width) => {
+  const isLine = phase === "waiting"
+  const all = { class: phase, x: `${x}%`, width: `${width}%`, y: isLine ? "40%" : 0, height: isLine ? "20%" : "100%" }
+  for (const [name, value] of Object.entries(all)) rect.setAttribute(name, value)
+}
+
+export const createBar = () => create(4, { role: "img" })
+
+/** How many jobs are in which phase, those that have ended first. The numbers are written beside it. */
+export const createShares = () => create(phases.length, { class: "bar shares", "aria-hidden": "true" })
+
+const phases = ["passed", "failed", "canceled", "running", "reserved", "scheduled", "waiting"]
+
+export const updateShares = (bar, numbers) => {
+  const total = phases.reduce((sum, phase) => sum + numbers[phase], 0)
+  let x = 0
+  for (const [index, phase] of phases.entries()) {
+    const width = total === 0 ? 0 : (100 * numbers[phase]) / total
+    place(bar.children[index], phase, x, width)
+    x += width
+  }
 }
 
 /** From when to when the jobs of a list lived. */
@@ -18,11 +42,18 @@ export const axisOf = (jobs) => {
   return { start, end }
 }
 
+/** When a job might start: others have passed, and its time has come. */
+const runnableSince = ({ runnableAt, scheduledAt }) => Math.max(scheduledAt, runnableAt ?? scheduledAt)
+
 /** The parts of a job's life, each with its state, beginning and end. */
-const partsOf = ({ finishedAt, phase, reservedAt, scheduledAt, startedAt }) => {
+const partsOf = (job) => {
+  const { finishedAt, phase, reservedAt, scheduledAt, startedAt, state } = job
   const end = finishedAt ?? now()
+  const taken = reservedAt ?? startedAt ?? end
+  const runnable = state.startsWith("waiting") ? end : Math.min(runnableSince(job), taken)
   return [
-    ["scheduled", scheduledAt, reservedAt ?? startedAt ?? end],
+    ["waiting", scheduledAt, runnable],
+    ["scheduled", runnable, taken],
     ["reserved", reservedAt, startedAt ?? end],
     // A job that its stack finished was never started; how it ended still has to be seen.
     [finishedAt === undefined ? "running" : phase, startedAt ?? finishedAt, end]
@@ -32,12 +63,14 @@ const partsOf = ({ finishedAt, phase, reservedAt, scheduledAt, startedAt }) => {
 export const updateBar = (bar, job, axis) => {
   const percent = (time) => (100 * (time - axis.start)) / (axis.end - axis.start)
   for (const [index, [part, start, end]] of partsOf(job).entries()) {
-    const rect = bar.children[index]
     const isThere = start !== undefined
-    rect.setAttribute("class", part)
-    rect.setAttribute("x", `${isThere ? Math.min(percent(start), 99) : 0}%`)
-    rect.setAttribute("width", `${isThere ? Math.max(percent(end) - percent(start), index === 2 ? 1 : 0) : 0}%`)
-    rect.setAttribute("height", "100%")
+    const isLast = index === bar.children.length - 1
+    place(
+      bar.children[index],
+      part,
+      isThere ? Math.min(percent(start), 99) : 0,
+      isThere ? Math.max(percent(end) - percent(start), isLast ? 1 : 0) : 0
+    )
   }
   bar.setAttribute("aria-label", describe(job))
 }
@@ -46,6 +79,7 @@ export const updateBar = (bar, job, axis) => {
 const describe = (job) =>
   [
     `scheduled ${time(job.scheduledAt)}`,
+    job.runnableAt && `runnable ${time(job.runnableAt)}`,
     job.reservedAt && `reserved ${time(job.reservedAt)}`,
     job.startedAt && `started ${time(job.startedAt)}`,
     job.finishedAt && `ended ${time(job.finishedAt)}`
@@ -54,9 +88,11 @@ const describe = (job) =>
     .join(", ")
 
 /** How long a job waited for an agent, and how long it ran. */
-export const durationsOf = ({ finishedAt, phase, scheduledAt, startedAt }) => {
-  const waited = duration((startedAt ?? finishedAt ?? now()) - scheduledAt)
-  if (startedAt === undefined)
-    return `${phase === "waiting" || finishedAt === undefined ? "waits" : "waited"} ${waited}`
+export const durationsOf = (job) => {
+  const { finishedAt, scheduledAt, startedAt, state } = job
+  const since = state.startsWith("waiting") ? scheduledAt : runnableSince(job)
+  if (startedAt === undefined) {
+    return `${finishedAt === undefined ? "waits" : "waited"} ${duration((finishedAt ?? now()) - since)}`
+  }
   return `${finishedAt === undefined ? "runs" : "ran"} ${duration((finishedAt ?? now()) - startedAt)}`
 }
