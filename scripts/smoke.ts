@@ -39,6 +39,15 @@ write(
   `const open = await import("@stacksapi/core/internal/any").then(() => true, (e) => e.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED")
    if (open) throw new Error("internal modules can be imported")`
 )
+// The command says which package it lacks, and with that what else.
+write(
+  "cluster.mjs",
+  `import { spawnSync } from "node:child_process"
+   const env = { PATH: process.env.PATH, BUILDKITE_CLUSTER_TOKEN: "bkct_none" }
+   const args = ["node_modules/.bin/stacksapi", "run", "--cluster", "--key", "smoke"]
+   const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env })
+   if (status !== 1 || !stderr.startsWith("stacksapi: " + process.argv[2])) throw new Error(status + " " + stderr)`
+)
 copyFileSync(join(root, "test/packaging/consumer.ts"), join(project, "consumer.ts"))
 
 const install = (...more: ReadonlyArray<string>) =>
@@ -47,6 +56,7 @@ const install = (...more: ReadonlyArray<string>) =>
 install()
 run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
+run("node", ["cluster.mjs", "--cluster needs the package @effect/sql-pg. Install it"], project)
 
 const versionOf = (peer: string) =>
   JSON.parse(readFileSync(join(root, "packages/node/node_modules", peer, "package.json"), "utf8")).version
@@ -54,4 +64,5 @@ writeImports("optional.ts", optional)
 install(...new Set(Object.values(optionalPeers).map((peer) => `${peer}@${versionOf(peer)}`)))
 run("tsc", ["--project", project])
 run("node", ["optional.ts"], project)
+run("node", ["cluster.mjs", "There is no database. Set DATABASE_URL"], project)
 console.log(`${names.length + optional.length} modules imported from the packed tarballs`)

@@ -54,6 +54,7 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
     "  Info Registered observability for queue examples",
     "  Warn Job release failed: No machine may release"
   ],
+  "cluster.ts": ["There is no database here: set DATABASE_URL to one of PostgreSQL"],
   "promises.ts": ["make test with CI=true", "failed: NotFound, retryable: false", "aborted: true"]
 }
 

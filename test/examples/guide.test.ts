@@ -1,14 +1,12 @@
 /** The steps of the guide: each runs by itself, says what the guide says, and ends. */
 import { spawn } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { NodeFileSystem } from "@effect/platform-node"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { Effect, Fiber, FileSystem } from "effect"
-import type { Plan } from "../support/standInAgent.ts"
-import { standIn } from "../support/standInAgentSetup.ts"
+import { Effect, Fiber } from "effect"
+import { standInOnPath } from "../support/standInAgentSetup.ts"
 
 const root = join(import.meta.dirname, "../..")
 const steps = join(root, "examples/guide")
@@ -92,35 +90,19 @@ describe("The guide", () => {
     }
   })
 
-  /** The stand-in agent as a program that needs nothing in its environment. */
-  const agent = Effect.fnUntraced(function* (plans: Record<string, Plan>) {
-    const fileSystem = yield* FileSystem.FileSystem
-    const { agentPath, env, setPlans } = yield* standIn
-    yield* setPlans(plans)
-    const folder = join(dirname(agentPath), "bin")
-    const path = join(folder, "buildkite-agent")
-    yield* fileSystem.makeDirectory(folder)
-    yield* fileSystem.writeFileString(
-      path,
-      `#!/bin/sh\nSTAND_IN_PLANS='${env["STAND_IN_PLANS"]}' exec '${agentPath}' "$@"\n`
-    )
-    yield* fileSystem.chmod(path, 0o755)
-    return { folder, path }
-  })
-
   it.live("04-agents.ts runs each job by an agent", () =>
     Effect.gen(function* () {
-      const { path } = yield* agent({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
+      const { path } = yield* standInOnPath({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
       const { code, lines, stderr } = yield* Effect.promise(() => run("04-agents.ts", { AGENT_PATH: path }))
       assert.deepStrictEqual([code, stderr], [0, ""])
       assert.includeMembers([...lines], ["hello: hello", "hello finished with 0", "fails finished with 3"])
-    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+    }).pipe(Effect.scoped)
   )
 
   it.live("09-production.ts runs agents, and lets them end on SIGTERM", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
-      const { folder } = yield* agent({ job: { millis: 2000 } })
+      const { folder } = yield* standInOnPath({ job: { millis: 2000 } })
       yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
       // On a busy machine it may have ended before anybody looks.
       const isTaken = Effect.map(emulator.jobs, ([job]) => job?.state === "running" || job?.state === "finished")
@@ -142,7 +124,7 @@ describe("The guide", () => {
       assert.notInclude(lines.join("\n"), "bkct_")
       assert.deepInclude((yield* emulator.jobs)[0], { state: "finished", exitStatus: 0 })
       assert.isEmpty(yield* emulator.stacks)
-    }).pipe(Effect.scoped, Effect.provide([NodeFileSystem.layer, NodeStacksEmulator.layer()]))
+    }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))
   )
 })
 

@@ -1,17 +1,18 @@
 /** What monitoring gets to see of a process with stacks: over real HTTP, while their time is a test's. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, Stack } from "@stacksapi/core"
+import { JobRunner, Stack, Stacks, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { HealthServer, NodeStacksEmulator } from "@stacksapi/node"
-import { Duration, Effect, Exit, Fiber, Layer, Metric, Scope, Tracer } from "effect"
+import type * as ClusterStack from "@stacksapi/node/ClusterStack"
+import { Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, done, emulated, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
 
 /** A server on a free port, and counters from zero on. */
-const served = (options?: Partial<HealthServer.Options>) =>
-  Layer.provideMerge(HealthServer.layer({ port: 0, ...options }), emulated())
+const served = (options?: Partial<HealthServer.Options>, service?: StacksEmulator.Options) =>
+  Layer.provideMerge(HealthServer.layer({ port: 0, ...options }), emulated(service))
 
 const alone = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.suspend(() => Effect.provideService(effect, Metric.MetricRegistry, new Map()))
@@ -173,6 +174,80 @@ describe("/healthz", () => {
       assert.include(reason ?? "", stacks[0]?.failure ?? assert.fail())
       assert.notInclude(JSON.stringify(stacks) + reason, "bkct_emulator")
       assert.strictEqual((yield* report("/readyz")).reason, reason)
+    }).pipe(Effect.scoped, Effect.provide(served()))
+  )
+})
+
+describe("A process with several queues", () => {
+  it.effect("goes on while one of them is refused, and is ready when all are there", () =>
+    Effect.gen(function* () {
+      const health = yield* HealthServer.HealthServer
+      const client = yield* StacksClient.StacksClient
+      yield* client.registerStack({ key: "other", type: "custom", queueKey: "a" })
+      const stacks = yield* Stacks.make({ key: "s", queues: ["a", "b"], shutdownGrace: 0 }).pipe(
+        Effect.provide([JobRunner.layer(takes("1 second")), Logger.layer([])])
+      )
+      yield* health.watch(stacks)
+      yield* slowly("2 seconds")
+      assert.strictEqual((yield* report("/healthz")).status, 200)
+      const unready = yield* report("/readyz")
+      assert.match(unready.reason ?? "", /^stack s--[ab] can't go on: .*403/)
+      assert.sameDeepMembers(
+        unready.stacks.map(({ failure, phase }) => [phase, failure === null]),
+        [
+          ["running", true],
+          ["stopped", false]
+        ]
+      )
+      yield* client.deregisterStack({ stackKey: "other" })
+      yield* TestClock.adjust("1 minute")
+      yield* slowly("2 seconds")
+      assert.strictEqual(yield* readiness, "200 null")
+    }).pipe(Effect.scoped, Effect.provide(served({}, { maxStacks: 2 })))
+  )
+})
+
+describe("A process of a cluster", () => {
+  const watchedProcess = Effect.fnUntraced(function* (changes: Partial<ClusterStack.Status>) {
+    const health = yield* HealthServer.HealthServer
+    const status = { phase: "running", slots: 8, processes: [], running: [], leading: [], ...changes } as const
+    yield* health.watch({ status: Effect.succeed(status), awaitFailure: Effect.never })
+  })
+
+  it.effect("is ready when it has its place there, though it leads no queue", () =>
+    Effect.gen(function* () {
+      const processes = [{ address: "a:1", slots: 8 }]
+      yield* watchedProcess({ processes })
+      assert.deepStrictEqual(yield* report("/readyz"), {
+        status: 200,
+        reason: null,
+        stacks: [],
+        cluster: { phase: "running", slots: 8, running: 0, processes }
+      })
+    }).pipe(Effect.provide(served()))
+  )
+
+  it.effect("is not ready before, and when the database does not confirm it, and goes on", () =>
+    Effect.gen(function* () {
+      for (const [phase, reason] of [
+        ["joining", /no place in the cluster yet/],
+        ["cutOff", /database does not confirm/],
+        ["leaving", /leaves/]
+      ] as const) {
+        yield* Effect.gen(function* () {
+          yield* watchedProcess({ phase })
+          assert.match(yield* readiness, reason)
+          assert.strictEqual((yield* report("/healthz")).status, 200)
+        }).pipe(Effect.provide(HealthServer.layer({ port: 0 })))
+      }
+    })
+  )
+
+  it.effect("is ready only when the queues that it leads are looked at", () =>
+    Effect.gen(function* () {
+      const status = yield* (yield* start(takes("5 seconds"))).status
+      yield* watchedProcess({ leading: [{ stackKey: "s", status }] })
+      assert.strictEqual(yield* readiness, "503 stack s has not looked at its queue yet")
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 })

@@ -1,9 +1,10 @@
 /** A view as people and programs read it, while its time is a test's. */
 import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, Stack, StackEvent, StacksError, type StacksSchema } from "@stacksapi/core"
+import { JobRunner, Stack, StackEvent, Stacks, StacksError, type StacksSchema } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { type JobOutput, StackView } from "@stacksapi/node"
+import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import {
   ConfigProvider,
   DateTime,
@@ -356,6 +357,35 @@ describe("on a terminal", () => {
   )
 })
 
+describe("of several queues, on a terminal", () => {
+  it.effect("shows the slots that they share, and is paused where all of them are", () =>
+    live((desk) =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        yield* emulator.addJobs(["a", "a", "a", "a", "b", "b"].map((queueKey) => ({ queueKey })))
+        const view = yield* StackView.make({ format: "live" })
+        const stacks = yield* Stacks.make({
+          key: "s",
+          queues: ["a", "b"],
+          maxInFlight: 4,
+          shutdownGrace: 0,
+          onEvent: view.onEvent
+        }).pipe(Effect.provide(Layer.merge(JobRunner.layer(endless), Logger.layer([view.logger]))))
+        yield* view.watch(stacks)
+        yield* slowly("2 seconds")
+        assert.match((yield* desk.screen)[0] ?? "", /^2 stacks .* running \ds$/)
+        assert.match(yield* desk.text, /^Slots +█{16} 4 of 4 taken · 0 free · 2 waiting$/m)
+        yield* emulator.pauseQueue("a", true)
+        yield* slowly("2 seconds")
+        assert.match((yield* desk.screen)[0] ?? "", / running \ds$/)
+        yield* emulator.pauseQueue("b", true)
+        yield* slowly("2 seconds")
+        assert.match((yield* desk.screen)[0] ?? "", / paused \ds$/)
+      })
+    )
+  )
+})
+
 // -----------------------------------------------------------------------------
 // Elsewhere
 // -----------------------------------------------------------------------------
@@ -447,6 +477,116 @@ describe("as lines", () => {
       )
       assert.lengthOf(yield* TestConsole.logLines, 3)
     })
+  )
+})
+
+describe("of several queues", () => {
+  it.effect("says of each event of which queue it is", () =>
+    Effect.gen(function* () {
+      const lines = yield* Effect.gen(function* () {
+        const view = yield* StackView.make({ format: "lines", summary: false })
+        for (const listed of [1, 1, 2]) {
+          for (const queue of ["a", "b"]) yield* view.onEvent(Event.Polled({ listed, startable: 0 }), queue)
+        }
+        return Array.from(yield* TestConsole.logLines, String)
+      }).pipe(Effect.scoped, Effect.provide(new Desk().layer({ isTerminal: false })))
+      assert.deepStrictEqual(lines, [
+        `${at} Polled queueKey=a listed=1 startable=0`,
+        `${at} Polled queueKey=b listed=1 startable=0`,
+        `${at} Polled queueKey=a listed=2 startable=0`,
+        `${at} Polled queueKey=b listed=2 startable=0`
+      ])
+    })
+  )
+})
+
+describe("of a process of a cluster", () => {
+  const began: ClusterStack.ClusterEvent = { _tag: "Began", job, sinceScheduled: Duration.millis(1500) }
+  const ended = (
+    outcome: "Finished" | "AgentOwned" | "Failed" | "Interrupted",
+    exitStatus?: number,
+    detail?: string
+  ): ClusterStack.ClusterEvent => ({ _tag: "Ended", job, outcome, exitStatus, detail })
+  const events: ReadonlyArray<ClusterStack.ClusterEvent> = [
+    began,
+    ended("Finished", 0, "done"),
+    ended("Finished", 3, "Exited with 3"),
+    ended("AgentOwned"),
+    ended("Failed", undefined, "no machine"),
+    ended("Interrupted"),
+    // Of jobs that other processes run.
+    Event.Registered({ stackKey: "s--q", queueKey: "q" }),
+    Event.Started({ job, sinceScheduled: Duration.millis(9000) }),
+    Event.Finished({ job, exitStatus: 0, detail: "done" }),
+    Event.Failed({ job, detail: "its process died" })
+  ]
+  const toldOfCluster = Effect.fnUntraced(function* (format: StackView.Format) {
+    yield* Effect.gen(function* () {
+      const view = yield* StackView.make({ format })
+      for (const event of events) yield* view.onClusterEvent(event, "q")
+    }).pipe(Effect.scoped, alone, Effect.provide(new Desk().layer({ isTerminal: false })))
+    return Array.from(yield* TestConsole.logLines, String)
+  })
+
+  it.effect("tells of the jobs that it runs, and of the queues that it leads, and counts the former", () =>
+    Effect.gen(function* () {
+      const lines = yield* toldOfCluster("lines")
+      const name = `queueKey=q job=${job.id} name="web#42 test"`
+      assert.include(lines, `${at} Began ${name} sinceScheduled="1.5 s"`)
+      assert.include(lines, `${at} Ended ${name} outcome=Finished exitStatus=3 detail="Exited with 3"`)
+      assert.include(lines, `${at} Ended ${name} outcome=Interrupted`)
+      assert.include(lines, `${at} Finished ${name} exitStatus=0 detail=done`)
+      const summary = lines.at(-1) ?? ""
+      assert.match(
+        summary,
+        /^Jobs +5 jobs in 0s · 50\/s · 1 passed · 1 failed · 1 by agents · 1 stack error · 1 interrupted$/m
+      )
+      assert.match(summary, /^Waited +p50 1\.5 s/m)
+      assert.match(summary, /^Troubles +1 × a job that could not be run$/m)
+    })
+  )
+
+  it.effect("is as plain in JSON", () =>
+    Effect.gen(function* () {
+      const objects = (yield* toldOfCluster("json")).map((line): Record<string, unknown> => JSON.parse(line))
+      const plainJob = { ...job, scheduledAt: "2026-10-01T12:34:56.789Z" }
+      assert.deepStrictEqual(objects.slice(0, 4), [
+        { event: "Began", time: at, queueKey: "q", job: plainJob, sinceScheduledMillis: 1500 },
+        { event: "Ended", time: at, queueKey: "q", job: plainJob, outcome: "Finished", exitStatus: 0, detail: "done" },
+        {
+          event: "Ended",
+          time: at,
+          queueKey: "q",
+          job: plainJob,
+          outcome: "Finished",
+          exitStatus: 3,
+          detail: "Exited with 3"
+        },
+        { event: "Ended", time: at, queueKey: "q", job: plainJob, outcome: "AgentOwned" }
+      ])
+    })
+  )
+
+  it.effect("shows on a terminal what it is in the cluster, and the slots that it has itself", () =>
+    live((desk) =>
+      Effect.gen(function* () {
+        let status: ClusterStack.Status = { phase: "joining", slots: 4, processes: [], running: [], leading: [] }
+        const view = yield* StackView.make({ format: "live" })
+        yield* view.watch({ status: Effect.sync(() => status), awaitFailure: Effect.never })
+        yield* slowly("1 second")
+        assert.match((yield* desk.screen)[0] ?? "", /^a process · leads no queue .* starting \ds$/)
+        const processes = ["a", "b", "c"].map((host) => ({ address: `${host}:1`, slots: 4 }))
+        status = { ...status, phase: "running", processes, running: [job] }
+        yield* view.onClusterEvent(began, "q")
+        yield* slowly("1 second")
+        assert.match((yield* desk.screen)[0] ?? "", /^one of 3 processes · leads no queue .* running \ds$/)
+        assert.match(yield* desk.text, /^Slots +█{4}░{12} 1 of 4 taken · 3 free/m)
+        assert.match(yield* desk.text, /^Running: 1$/m)
+        status = { ...status, phase: "cutOff" }
+        yield* slowly("1 second")
+        assert.match((yield* desk.screen)[0] ?? "", / cut off \ds$/)
+      })
+    )
   )
 })
 

@@ -1,10 +1,11 @@
 /** A PostgreSQL server of a test's own, on loopback, with its data in a temporary folder. */
 import { execFileSync, spawn } from "node:child_process"
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Effect, Redacted, type Scope } from "effect"
+import { SqlClient } from "effect/sql"
 import { freePort } from "./freePort.ts"
 
 export interface Postgres {
@@ -36,7 +37,10 @@ const user = (): { readonly uid?: number; readonly gid?: number } => {
   return { uid: id("-u"), gid: id("-g") }
 }
 
-export const make: Effect.Effect<Postgres, never, Scope.Scope> = Effect.gen(function* () {
+/** With a password, only who has it gets in. */
+export const makeWith = Effect.fnUntraced(function* (
+  password?: string
+): Effect.fn.Return<Postgres, never, Scope.Scope> {
   const port = yield* freePort
   const { binaries, data, folder, owner } = yield* Effect.acquireRelease(
     Effect.sync(() => {
@@ -45,7 +49,10 @@ export const make: Effect.Effect<Postgres, never, Scope.Scope> = Effect.gen(func
       const folder = mkdtempSync(join(tmpdir(), "stacksapi-postgres-"))
       if (owner.uid !== undefined && owner.gid !== undefined) chownSync(folder, owner.uid, owner.gid)
       const data = join(folder, "data")
-      execFileSync(join(binaries, "initdb"), ["-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], {
+      const secret = join(folder, "password")
+      if (password !== undefined) writeFileSync(secret, password)
+      const access = password === undefined ? ["-A", "trust"] : ["-A", "scram-sha-256", "--pwfile", secret]
+      execFileSync(join(binaries, "initdb"), ["-D", data, ...access, "-U", "postgres", "--no-sync"], {
         ...owner,
         cwd: folder,
         stdio: "ignore"
@@ -69,7 +76,18 @@ export const make: Effect.Effect<Postgres, never, Scope.Scope> = Effect.gen(func
   const start = control("-o", settings, "-l", join(folder, "log"), "start")
   const stop = control("-m", "fast", "stop")
   yield* Effect.acquireRelease(start, () => Effect.ignoreCause(control("-m", "immediate", "stop")))
-  return { url: `postgres://postgres@127.0.0.1:${port}/postgres`, start, stop }
+  const login = password === undefined ? "postgres" : `postgres:${password}`
+  return { url: `postgres://${login}@127.0.0.1:${port}/postgres`, start, stop }
 })
+
+export const make: Effect.Effect<Postgres, never, Scope.Scope> = makeWith()
+
+/** The names of the tables that are there. */
+export const tablesOf = (url: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const tables = yield* sql<{ readonly tablename: string }>`SELECT tablename FROM pg_tables`
+    return tables.map(({ tablename }) => tablename)
+  }).pipe(Effect.provide(layerClient(url)))
 
 export const layerClient = (url: string) => PgClient.layer({ url: Redacted.make(url) })

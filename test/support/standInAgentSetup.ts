@@ -16,6 +16,26 @@ export interface StandIn {
   readonly setPlans: (plans: Record<string, Plan>) => Effect.Effect<void>
 }
 
+/** The stand-in agent in a folder for the PATH, for programs that pass nothing on to it; until the scope closes. */
+export const standInOnPath = Effect.fnUntraced(
+  function* (plans: Record<string, Plan>) {
+    const fileSystem = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const { agentPath, buildPath, env, setPlans } = yield* standIn
+    yield* setPlans(plans)
+    const folder = path.join(path.dirname(agentPath), "bin")
+    const program = path.join(folder, "buildkite-agent")
+    yield* fileSystem.makeDirectory(folder)
+    yield* fileSystem.writeFileString(
+      program,
+      `#!/bin/sh\nSTAND_IN_PLANS='${env["STAND_IN_PLANS"]}' exec '${agentPath}' "$@"\n`
+    )
+    yield* fileSystem.chmod(program, 0o755)
+    return { folder, path: program, buildPath, setPlans }
+  },
+  Effect.provide(Layer.merge(NodeFileSystem.layer, NodePath.layer))
+)
+
 /** Until the scope closes. */
 export const standIn = Effect.gen(function* () {
   const fileSystem = yield* FileSystem.FileSystem

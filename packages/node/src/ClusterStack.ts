@@ -33,6 +33,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import type * as Stack from "@stacksapi/core/Stack"
+import type { StackEvent } from "@stacksapi/core/StackEvent"
 import { keyOf } from "@stacksapi/core/Stacks"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
@@ -51,16 +52,30 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import type { SocketServerError } from "effect/socket/SocketServer"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Book from "./internal/cluster/book.ts"
+import * as Journal from "./internal/cluster/journal.ts"
 import * as Leader from "./internal/cluster/leader.ts"
 import * as Lease from "./internal/cluster/lease.ts"
+import * as Logs from "./internal/cluster/logs.ts"
+import * as Metrics from "./internal/cluster/metrics.ts"
 import * as Processes from "./internal/cluster/processes.ts"
 import * as Worker from "./internal/cluster/worker.ts"
+import { ListenError } from "./internal/http/listenError.ts"
+
+export {
+  /**
+   * The process can't listen where it was told to: the port is in use, or the address is not this machine's.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  ListenError
+}
 
 /**
  * A queue that the cluster serves, and what is different for it.
@@ -85,6 +100,32 @@ export interface Queue {
 export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{ readonly message: string }> {}
 
 /**
+ * Something that happened on a process of the cluster.
+ *
+ * **Details**
+ *
+ * - The process that leads a queue tells its events: each of them is told once in the whole cluster, wherever the job runs.
+ * - The process that runs a job tells that it `Began`, and how its runner `Ended`, before the service knows of it. `Interrupted`:
+ *   the job was canceled, or the process stopped or lost its place in the cluster.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ClusterEvent =
+  | StackEvent
+  | Data.TaggedEnum<{
+      Began: { readonly job: ScheduledJob; readonly sinceScheduled: Duration.Duration }
+      Ended: {
+        readonly job: ScheduledJob
+        readonly outcome: "Finished" | "AgentOwned" | "Failed" | "Interrupted"
+        /** That of a job that was `Finished`. */
+        readonly exitStatus: number | undefined
+        /** Of a job that was `Finished`, or `Failed`. */
+        readonly detail: string | undefined
+      }
+    }>
+
+/**
  * How a process of the cluster is set up. All but `slots` and the addresses must be the same on all processes.
  *
  * @since 0.1.0
@@ -93,7 +134,7 @@ export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{ readonl
 export interface Options
   extends Pick<
     Stack.Options,
-    "type" | "metadata" | "tags" | "pollInterval" | "stateInterval" | "reservationExpiry" | "shutdownGrace" | "onEvent"
+    "type" | "metadata" | "tags" | "pollInterval" | "stateInterval" | "reservationExpiry" | "shutdownGrace"
   > {
   /** From it the key of each queue's stack is made. */
   readonly key: string
@@ -121,6 +162,11 @@ export interface Options
   readonly lockExpiration?: Duration.Input | undefined
   /** What the names of all tables begin with. Default `stacksapi`. */
   readonly tablePrefix?: string | undefined
+  /**
+   * Told of what happens on this process, with the queue's key, one after the other. The process does not wait for it, but at its
+   * end, for at most 5 seconds.
+   */
+  readonly onEvent?: ((event: ClusterEvent, queueKey: string) => Effect.Effect<void>) | undefined
 }
 
 /**
@@ -130,7 +176,14 @@ export interface Options
  * @category models
  */
 export interface Status {
-  /** The processes that are there, as far as a process that leads a queue saw them last. */
+  /**
+   * Whether the process takes part. `joining`: it has no place in the cluster yet. `running`: the database has confirmed its place.
+   * `cutOff`: it has not, for longer than `lockExpiration`, and nothing new starts here. `leaving`: it was told to stop.
+   */
+  readonly phase: "joining" | "running" | "cutOff" | "leaving"
+  /** How many jobs this process may run at once. */
+  readonly slots: number
+  /** The processes that are there, as this one saw them last, within the last 5 seconds. */
   readonly processes: ReadonlyArray<{ readonly address: string; readonly slots: number }>
   /** The jobs that hold a slot of this process. */
   readonly running: ReadonlyArray<ScheduledJob>
@@ -181,6 +234,7 @@ export const make = Effect.fnUntraced(function* ({
   key,
   listenHost = host,
   lockExpiration = "5 seconds",
+  onEvent,
   onProcessDeath = "fail",
   port = 34_431,
   queues,
@@ -191,7 +245,7 @@ export const make = Effect.fnUntraced(function* ({
   ...shared
 }: Options): Effect.fn.Return<
   Service,
-  InvalidOptions | SocketServerError | Config.ConfigError | SqlError | MigrationError,
+  InvalidOptions | ListenError | Config.ConfigError | SqlError | MigrationError,
   StacksClient | JobRunner | SqlClient | Scope.Scope
 > {
   const stacks = queues.map((queue) => {
@@ -206,6 +260,7 @@ export const make = Effect.fnUntraced(function* ({
   if (!Number.isInteger(slots) || slots < 1) {
     return yield* new InvalidOptions({ message: `A process has at least one slot, not ${slots}` })
   }
+  const tell = yield* Journal.make(onEvent)
   const book = yield* Book.make(tablePrefix)
   const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
   const running = new Map<string, ScheduledJob>()
@@ -244,7 +299,12 @@ export const make = Effect.fnUntraced(function* ({
   )
   const Cluster = NodeClusterSocket.layer({ storage: "byo", shardingConfig }).pipe(Layer.provideMerge(Storage))
 
-  const cluster = yield* Layer.build(Cluster)
+  const cluster = yield* Logs.subdued(Layer.build(Cluster)).pipe(
+    Effect.catchTag("SocketServerError", ({ reason: { cause } }) =>
+      Effect.fail(ListenError.of(listenHost, port, cause))
+    )
+  )
+  const outspoken = yield* Logs.outspoken
   const processes = Processes.make(Context.get(cluster, Sharding), lease.storage, shardsPerGroup)
   yield* Layer.build(
     Layer.mergeAll(
@@ -254,22 +314,72 @@ export const make = Effect.fnUntraced(function* ({
         limiter,
         processId: randomUUID(),
         slots,
-        stackKeys: stacks.map(({ key }) => key),
+        stacks,
         onProcessDeath,
         running,
+        tell,
+        outspoken,
         scope: jobs
       }),
       ...stacks.map((stack) =>
-        Leader.layer({ book, lease, limiter, processes, leading, failure, stack: { ...shared, ...stack } })
+        Leader.layer({
+          book,
+          lease,
+          limiter,
+          processes,
+          leading,
+          failure,
+          tell,
+          outspoken,
+          stack: { ...shared, ...stack }
+        })
       )
     )
   ).pipe(Effect.provideContext(cluster))
 
+  let isLeaving = false
+  let hasJoined = false
+  const phase = Effect.map(lease.isHeld, (isHeld): Status["phase"] => {
+    hasJoined ||= isHeld
+    if (isLeaving) return "leaving"
+    return isHeld ? "running" : hasJoined ? "cutOff" : "joining"
+  })
+  let lastPhase: Status["phase"] = "joining"
+  const measure = Effect.gen(function* () {
+    const now = yield* phase
+    yield* Metrics.measure({ isMember: now === "running", slots, running: running.size, leading: leading.size })
+    if (now === "cutOff" && lastPhase === "running") {
+      yield* Effect.logWarning(
+        "The database does not confirm this process's place in the cluster: nothing new starts here"
+      )
+    }
+    if (now === "running" && lastPhase === "cutOff")
+      yield* Effect.logInfo("This process has a place in the cluster again")
+    lastPhase = now
+  })
+  yield* Effect.forkScoped(Effect.repeat(measure, Schedule.spaced("1 second")))
+  // Who leads a queue looks who is there by itself, and more often.
+  const look = Effect.suspend(() => (leading.size === 0 ? processes.refresh : Effect.void))
+  yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced("5 seconds")))
+  // It ends first: from then on the process leaves.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isLeaving = true
+    })
+  )
+
   return {
-    status: Effect.map(
-      Effect.forEach(leading, ([stackKey, stack]) => Effect.map(stack.status, (status) => ({ stackKey, status }))),
-      (leading) => ({ processes: processes.all(), running: Array.from(running.values()), leading })
-    ),
+    status: Effect.gen(function* () {
+      return {
+        phase: yield* phase,
+        slots,
+        processes: processes.all(),
+        running: Array.from(running.values()),
+        leading: yield* Effect.forEach(leading, ([stackKey, stack]) =>
+          Effect.map(stack.status, (status) => ({ stackKey, status }))
+        )
+      }
+    }),
     awaitFailure: Deferred.await(failure)
   }
 })

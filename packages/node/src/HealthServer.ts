@@ -4,9 +4,10 @@
  * **Details**
  *
  * - `GET /metrics`: all metrics of the process in Prometheus' text format. Counters get the suffix `_total` there.
- * - `GET /healthz`: whether the process should go on. 503 when a stack has failed and can't go on, else 200.
- * - `GET /readyz`: whether it takes jobs. 200 when every stack is registered, runs, and has looked at its queue of late; else
- *   503 with the reason.
+ * - `GET /healthz`: whether the process should go on. 503 when a stack has failed and can't go on, or of the stacks of several
+ *   queues none can; else 200.
+ * - `GET /readyz`: whether it takes jobs. 200 when every stack is registered, runs, and has looked at its queue of late, and a
+ *   process of a cluster has its place there; else 503 with the reason.
  *
  * The last two answer with a {@link Report} in JSON. There is no secret in any of them, and no access control: the server
  * listens on `127.0.0.1` unless told otherwise.
@@ -30,6 +31,7 @@
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Stack from "@stacksapi/core/Stack"
+import type * as Stacks from "@stacksapi/core/Stacks"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -37,6 +39,7 @@ import { constTrue } from "effect/Function"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import type * as ClusterStack from "./ClusterStack.ts"
 import { answer } from "./internal/health/answer.ts"
 import * as Watch from "./internal/health/watch.ts"
 import { authority, close, listen } from "./internal/http/listen.ts"
@@ -96,6 +99,21 @@ export interface StackReport {
 }
 
 /**
+ * What a process of a cluster looks like from outside.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ClusterReport {
+  readonly phase: ClusterStack.Status["phase"]
+  readonly slots: number
+  /** How many jobs hold a slot of this process. */
+  readonly running: number
+  /** The processes of the cluster, as this one knows them. */
+  readonly processes: ClusterStack.Status["processes"]
+}
+
+/**
  * What `/healthz` and `/readyz` answer, as JSON.
  *
  * @since 0.1.0
@@ -105,8 +123,19 @@ export interface Report {
   readonly status: "ok" | "unavailable"
   /** Why it is unavailable; null when it is ok. */
   readonly reason: string | null
+  /** The stacks of the process; in a cluster those of the queues that it leads. */
   readonly stacks: ReadonlyArray<StackReport>
+  /** Null where no process of a cluster is watched. */
+  readonly cluster: ClusterReport | null
 }
+
+/**
+ * What a server can tell of: a stack, the stacks of several queues, or a process of a cluster.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Watched = Stack.Service | Stacks.Service | ClusterStack.Service
 
 /**
  * A server that tells how stacks are doing.
@@ -117,8 +146,11 @@ export interface Report {
 export interface Service {
   /** Where clients on this machine reach it, for example `http://127.0.0.1:9090`. */
   readonly url: string
-  /** Tells of this stack too, from now on. `/readyz` leaves a stack out that has stopped, as long as another one runs. */
-  readonly watch: (stack: Stack.Service) => Effect.Effect<void>
+  /**
+   * Tells of this stack too, from now on; one with the key of an earlier one takes its place. `/readyz` leaves a stack out that
+   * has stopped, as long as another one runs.
+   */
+  readonly watch: (stack: Watched) => Effect.Effect<void>
 }
 
 /**
@@ -137,10 +169,10 @@ export class HealthServer extends Context.Service<HealthServer, Service>()("@sta
  */
 export const make: (options: Options) => Effect.Effect<Service, ListenError, Scope.Scope> = Effect.fnUntraced(
   function* ({ host = "127.0.0.1", maxPollAge = "1 minute", port }: Options) {
-    const { reports, watch } = yield* Watch.make
+    const { look, watch } = yield* Watch.make
     // Requests end after the server, which cuts them off.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer(reports, maxPollAge), { scope: requests }).pipe(
+    const handler = yield* NodeHttpServer.makeHandler(answer(look, maxPollAge), { scope: requests }).pipe(
       // Probes come every few seconds: their traces would hide the others.
       Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
     )

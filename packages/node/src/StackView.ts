@@ -18,6 +18,9 @@
  * `durationMillis`, `jobs`, `jobsPerSecond`, `outcomes` (counts by name), `queueToStartMillis` (`p50` and `p99`, within 2 %, or
  * null), `requests` (`sent`, `retried`, `waited` for a rate limit) and `troubles` (counts by kind).
  *
+ * Of the stacks of several queues, and of a process of a cluster, each event has its `queueKey`. The process of a cluster adds
+ * `Began` (like `Started`) and `Ended` (`outcome`, and where there are `exitStatus` and `detail`) of the jobs that it runs itself.
+ *
  * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`; no meaning is in color alone.
  * Control characters and ANSI sequences of jobs' names and output never reach the terminal.
  *
@@ -47,11 +50,13 @@
  */
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
+import type * as Stacks from "@stacksapi/core/Stacks"
 import type * as Effect from "effect/Effect"
 import type * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
+import type * as ClusterStack from "./ClusterStack.ts"
 import * as internal from "./internal/view/view.ts"
 import type * as JobOutput from "./JobOutput.ts"
 
@@ -80,6 +85,14 @@ export interface Options {
 }
 
 /**
+ * What a view can show: a stack, the stacks of several queues, or a process of a cluster.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Watched = Stack.Service | Stacks.Service | ClusterStack.Service
+
+/**
  * A view of a stack.
  *
  * @since 0.1.0
@@ -88,10 +101,12 @@ export interface Options {
 export interface View {
   /** What was chosen. */
   readonly format: Exclude<Format, "auto">
-  /** For the stack's `onEvent`: tells the view what happens. */
-  readonly onEvent: (event: StackEvent) => Effect.Effect<void>
-  /** Shows this stack's slots and queue, until the view's end. Of several stacks the sums are shown. */
-  readonly watch: (stack: Stack.Service) => Effect.Effect<void>
+  /** For the `onEvent` of a stack, or of the stacks of several queues: tells the view what happens. */
+  readonly onEvent: (event: StackEvent, queueKey?: string) => Effect.Effect<void>
+  /** For the `onEvent` of a process of a cluster. The jobs that it counts are those that this process runs. */
+  readonly onClusterEvent: (event: ClusterStack.ClusterEvent, queueKey: string) => Effect.Effect<void>
+  /** Shows slots, and what waits for them, until the view's end. Of several stacks the sums are shown. */
+  readonly watch: (stack: Watched) => Effect.Effect<void>
   /** Says something to people: within the view where it is live, else on the standard error. */
   readonly print: (text: string) => Effect.Effect<void>
   /**

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The process around the command `stacksapi`: its arguments, signals and exit status. */
+import { hostname } from "node:os"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,7 +22,8 @@ let ending: Ending | undefined
 const host = Host.of({
   expectSigterm: Effect.sync(() => {
     exitStatus.SIGTERM = 0
-  })
+  }),
+  name: Effect.sync(hostname)
 })
 
 const run = Runtime.makeRunMain(({ fiber }) => {

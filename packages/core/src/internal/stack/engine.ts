@@ -504,6 +504,8 @@ const start = Effect.fnUntraced(function* (
     yield* Effect.timeoutOption(Fiber.interruptAll([polling, taking]), farewellTimeout)
     const fibers = Array.from(inFlight.values()).flatMap(({ fiber }) => fiber ?? [])
     yield* Effect.timeoutOption(Fiber.interruptAll(fibers), farewellTimeout)
+    // Another life measures them from now on, maybe in another process.
+    Metrics.measure({ inFlight: 0, free: 0, waiting: 0 }, pool === undefined ? undefined : queueKey, context)
     yield* emit(StackEvent.Stopped())
   })
   yield* Effect.addFinalizer(() => (settings.onClose === "leave" ? leave : drain))

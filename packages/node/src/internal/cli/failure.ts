@@ -75,4 +75,4 @@ const hintOf = ({ operation, reason }: StacksError.ErrorResponse): string => {
 
 const aboutJob: ReadonlySet<StacksApi.Operation> = new Set(["getJob", "finishJob", "failJob"])
 
-const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, " ")
+export const oneLine = (text: string): string => text.replace(/\s*\n\s*/g, " ")

@@ -7,5 +7,7 @@ export class Host extends Context.Service<
   {
     /** From now on SIGTERM is how the command is meant to end: when it has ended in order, that is a success. */
     readonly expectSigterm: Effect.Effect<void>
+    /** What the machine, or container, calls itself. */
+    readonly name: Effect.Effect<string>
   }
 >()("@stacksapi/node/internal/cli/host") {}

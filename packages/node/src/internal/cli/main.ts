@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { deregister } from "./deregister.ts"
 import { emulator } from "./emulator.ts"
-import { type Description, describe } from "./failure.ts"
+import { type Description, describe, oneLine } from "./failure.ts"
 import { jobs } from "./jobs.ts"
 import { say } from "./output.ts"
 import { register } from "./register.ts"
@@ -47,7 +47,7 @@ const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
     const { commandPath, errors } = event
-    const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(({ message }) => inPlainWords(message))
+    const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(problemOf)
     return say(
       [
         ...problems.map((problem) => `stacksapi: ${problem}`),
@@ -56,6 +56,14 @@ const presenter: CliOutput.Presenter = {
     )
   }
 }
+
+/** A flag that was not given has the value of a variable, which may not be one. */
+const problemOf = (error: CliError.NonShowHelpErrors): string =>
+  inPlainWords(
+    error._tag === "InvalidValue" && error.value === "config"
+      ? `A setting in the environment can't be used: ${oneLine(error.expected)}`
+      : error.message
+  )
 
 const inPlainWords = (message: string): string =>
   message.replace("a string representing a finite number", "a number").replace(/Expected: (?=Invalid |Path )/, "")

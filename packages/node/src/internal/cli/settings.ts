@@ -45,11 +45,13 @@ export const tags = Flag.KeyValuePair("tag").pipe(
 
 /** A flag with a whole number. */
 export const integer = (name: string, minimum: number, maximum: number): Flag.Flag<number> =>
-  Flag.Int(name).pipe(
-    Flag.filter(
-      (value) => value >= minimum && value <= maximum,
-      () => `Expected a whole number from ${minimum} to ${maximum}`
-    )
+  within(Flag.Int(name), minimum, maximum)
+
+export const within = (flag: Flag.Flag<number>, minimum: number, maximum: number): Flag.Flag<number> =>
+  Flag.filter(
+    flag,
+    (value) => value >= minimum && value <= maximum,
+    () => `Expected a whole number from ${minimum} to ${maximum}`
   )
 
 /**
@@ -133,12 +135,25 @@ const token = Effect.fnUntraced(function* ({ tokenFile }: Pick<Connection, "toke
   return Redacted.make(text, { label: "cluster token" })
 })
 
+/** A secret of the environment, or of the file that is named there, as by `DATABASE_URL_FILE`; empty where there is neither. */
+export const secret = Effect.fnUntraced(function* (variable: string) {
+  const value = Option.getOrElse(yield* Config.option(Config.String(variable)), () => "").trim()
+  const file = Option.getOrElse(yield* Config.option(Config.String(`${variable}_FILE`)), () => "")
+  if (value !== "" || file === "") return value
+  // Not to be shown as the name of a file that does not exist.
+  if (/^bkct_|:\/\//.test(file)) {
+    return yield* new Misused({ message: `${variable}_FILE takes the name of a file, not what belongs into it` })
+  }
+  const text = yield* Effect.mapError(
+    Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)),
+    (error) => new Failed({ message: `Can't read ${variable}_FILE ${file}: ${whyNot(error)}` })
+  )
+  return text.trim()
+})
+
 const tokenOfEnvironment = Effect.map(
-  Effect.all([
-    Config.option(Config.String("BUILDKITE_CLUSTER_TOKEN")),
-    Config.option(Config.String("BUILDKITE_AGENT_TOKEN"))
-  ]),
-  (tokens) => tokens.map((token) => Option.getOrElse(token, () => "").trim()).find((token) => token !== "") ?? ""
+  Effect.all([secret("BUILDKITE_CLUSTER_TOKEN"), secret("BUILDKITE_AGENT_TOKEN")]),
+  (tokens) => tokens.find((token) => token !== "") ?? ""
 )
 
 /** The token in a file, or in the standard input. */

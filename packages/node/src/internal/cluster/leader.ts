@@ -10,10 +10,13 @@ import { Sharding } from "effect/cluster/Sharding"
 import * as Singleton from "effect/cluster/Singleton"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
 import type { Book } from "./book.ts"
 import * as Dispatcher from "./dispatcher.ts"
 import { JobEntity } from "./jobEntity.ts"
+import type { Tell } from "./journal.ts"
 import { gate, type Lease } from "./lease.ts"
+import type { Outspoken } from "./logs.ts"
 import { type Processes, shardGroup } from "./processes.ts"
 import { share } from "./shares.ts"
 
@@ -23,7 +26,9 @@ export interface LeaderOptions {
   /** That of the process. */
   readonly limiter: RateLimit.Limiter
   readonly processes: Processes
-  readonly stack: Omit<Stack.Options, "maxInFlight" | "ledger" | "onClose">
+  readonly tell: Tell
+  readonly outspoken: Outspoken
+  readonly stack: Omit<Stack.Options, "maxInFlight" | "ledger" | "onClose" | "onEvent">
   /** The stacks that this process leads. */
   readonly leading: Map<string, Stack.Service>
   readonly failure: Deferred.Deferred<never, StacksError | CursorStalled>
@@ -32,7 +37,17 @@ export interface LeaderOptions {
 /** How often the slots are shared anew. */
 const interval = "1 second"
 
-export const layer = ({ book, failure, leading, lease, limiter, processes, stack: options }: LeaderOptions) => {
+export const layer = ({
+  book,
+  failure,
+  leading,
+  lease,
+  limiter,
+  outspoken,
+  processes,
+  stack: options,
+  tell
+}: LeaderOptions) => {
   const name = `StacksapiQueue/${options.key}`
   return Singleton.make(
     name,
@@ -56,8 +71,11 @@ export const layer = ({ book, failure, leading, lease, limiter, processes, stack
         ...options,
         maxInFlight: 0,
         ledger: book.ledger(options.key, forget),
+        onEvent: (event) => Effect.sync(() => tell(event, options.queueKey)),
         onClose: "leave"
       }).pipe(
+        // A process leads several queues, and each for a while.
+        Effect.provideService(Metric.CurrentMetricAttributes, { queue: options.queueKey }),
         Effect.provideService(JobRunner.JobRunner, yield* Dispatcher.make(book, processes, () => isLeaving)),
         Effect.provideService(
           RateLimit.RateLimit,
@@ -85,7 +103,8 @@ export const layer = ({ book, failure, leading, lease, limiter, processes, stack
     }).pipe(
       Effect.scoped,
       Effect.catch((error) => Deferred.fail(failure, error)),
-      Effect.asVoid
+      Effect.asVoid,
+      outspoken
     )
   )
 }

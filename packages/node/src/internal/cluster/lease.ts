@@ -16,6 +16,8 @@ export interface Lease {
   readonly storage: RunnerStorage["Service"]
   /** Waits until the lock of a shard is known to be held, now. */
   readonly awaitHeld: (shardId: ShardId) => Effect.Effect<void>
+  /** Whether any lock is known to be held, now. */
+  readonly isHeld: Effect.Effect<boolean>
 }
 
 /** How often somebody who waits looks again. */
@@ -70,7 +72,8 @@ export const make = (storage: RunnerStorage["Service"], expiration: Duration.Dur
               Effect.repeat({ until: (now) => (heldUntil.get(String(shardId)) ?? 0n) > now }),
               Effect.asVoid
             )
-      )
+      ),
+    isHeld: Effect.map(Clock.currentTimeNanos, (now) => Array.from(heldUntil.values()).some((until) => until > now))
   }
 }
 

@@ -9,16 +9,22 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Entity from "effect/cluster/Entity"
 import { Sharding } from "effect/cluster/Sharding"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import type { ClusterEvent } from "../../ClusterStack.ts"
 import type { Book, JobKey } from "./book.ts"
 import { type Answer, JobEntity, toAnswer } from "./jobEntity.ts"
+import type { Tell } from "./journal.ts"
 import { gate, type Lease } from "./lease.ts"
 import { Lives } from "./lives.ts"
+import type { Outspoken } from "./logs.ts"
 
 export interface WorkerOptions {
   readonly book: Book
@@ -27,10 +33,12 @@ export interface WorkerOptions {
   /** Another one for each life of each process. */
   readonly processId: string
   readonly slots: number
-  readonly stackKeys: ReadonlyArray<string>
+  readonly stacks: ReadonlyArray<{ readonly key: string; readonly queueKey: string }>
   readonly onProcessDeath: "fail" | "runAgain"
   /** The jobs that hold a slot here. */
   readonly running: Map<string, ScheduledJob>
+  readonly tell: Tell
+  readonly outspoken: Outspoken
   /** Where the jobs run: it outlives their places in the cluster. */
   readonly scope: Scope.Scope
 }
@@ -49,6 +57,17 @@ const died = (cause: Cause.Cause<unknown>): Answer => {
   return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), tryAgain: false }
 }
 
+const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
+  const answer = Exit.isSuccess(exit) ? exit.value : undefined
+  return {
+    _tag: "Ended",
+    job,
+    outcome: answer?._tag ?? "Interrupted",
+    exitStatus: answer?._tag === "Finished" ? answer.exitStatus : undefined,
+    detail: answer?._tag === "Finished" ? answer.detail : answer?._tag === "Failed" ? answer.message : undefined
+  }
+}
+
 /** How long the state of an interrupted job is waited for: its place in the cluster is not ours for much longer. */
 const lastLookTimeout = "2 seconds"
 
@@ -60,11 +79,13 @@ export const layer = ({
   lease,
   limiter,
   onProcessDeath,
+  outspoken,
   processId,
   running,
   scope,
   slots,
-  stackKeys
+  stacks,
+  tell
 }: WorkerOptions) =>
   Layer.unwrap(
     Effect.gen(function* () {
@@ -74,8 +95,10 @@ export const layer = ({
       const freeSlots = yield* Semaphore.make(slots)
       const lives = new Lives()
       const notifications = new Map<string, Notifications.Service>()
-      for (const stackKey of stackKeys)
-        notifications.set(stackKey, yield* Notifications.make({ stackKey }).pipe(Scope.provide(scope)))
+      for (const { key } of stacks)
+        notifications.set(key, yield* Notifications.make({ stackKey: key }).pipe(Scope.provide(scope)))
+      const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
+      const queueOf = ({ stackKey }: JobKey) => queues.get(stackKey) ?? stackKey
 
       const stateOf = ({ jobUuid, stackKey }: JobKey): Effect.Effect<JobState | undefined> =>
         JobStates.get(stackKey, jobUuid).pipe(
@@ -120,13 +143,19 @@ export const layer = ({
           yield* mayAct
           if (!(yield* book.claim(key, former, processId))) return elsewhere
           running.set(job.id, job)
+          const waited = (yield* Clock.currentTimeMillis) - DateTime.toEpochMillis(job.scheduledAt)
+          tell({ _tag: "Began", job, sinceScheduled: Duration.millis(Math.max(0, waited)) }, queueOf(key))
           const context = yield* contextOf(key, job, mayAct)
           return yield* toAnswer(Effect.suspend(() => runner.run(context)))
         }).pipe(
           Effect.catchCause((cause) =>
             Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(died(cause))
           ),
-          Effect.ensuring(Effect.sync(() => running.delete(job.id))),
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              if (running.delete(job.id)) tell(ended(job, exit), queueOf(key))
+            })
+          ),
           freeSlots.withPermit
         )
 
@@ -170,7 +199,7 @@ export const layer = ({
             const fiber = yield* Effect.forkIn(run, scope)
             lives.add(key, attempt, fiber, yield* Clock.currentTimeMillis)
             return yield* Effect.onInterrupt(Fiber.join(fiber), () => onInterrupt(key, fiber))
-          })
+          }, outspoken)
         })
       })
 

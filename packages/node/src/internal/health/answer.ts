@@ -3,21 +3,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import type { Report, StackReport } from "../../HealthServer.ts"
+import type { Report } from "../../HealthServer.ts"
 import { contentType, exposition } from "./exposition.ts"
-import { illness, unreadiness } from "./verdict.ts"
-
-type Reports = Effect.Effect<ReadonlyArray<StackReport>>
+import { unreadiness } from "./verdict.ts"
+import type { Sight } from "./watch.ts"
 
 export const answer = (
-  reports: Reports,
+  look: Effect.Effect<Sight>,
   maxPollAge: Duration.Input
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
   const age = Duration.fromInputUnsafe(maxPollAge)
   const paths: ReadonlyMap<string, Effect.Effect<HttpServerResponse.HttpServerResponse>> = new Map([
     ["/metrics", Effect.map(exposition, (text) => HttpServerResponse.text(text, { contentType, headers: uncached }))],
-    ["/healthz", Effect.map(reports, (stacks) => told(stacks, illness(stacks)))],
-    ["/readyz", Effect.map(reports, (stacks) => told(stacks, unreadiness(stacks, age)))]
+    ["/healthz", Effect.map(look, (sight) => told(sight, sight.illness))],
+    ["/readyz", Effect.map(look, (sight) => told(sight, unreadiness(sight, age)))]
   ])
   return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) => {
     const [path = ""] = url.split("?", 1)
@@ -33,7 +32,7 @@ export const answer = (
 
 const uncached = { "cache-control": "no-store" }
 
-const told = (stacks: ReadonlyArray<StackReport>, reason: string | null): HttpServerResponse.HttpServerResponse => {
-  const report: Report = { status: reason === null ? "ok" : "unavailable", reason, stacks }
+const told = ({ cluster, stacks }: Sight, reason: string | null): HttpServerResponse.HttpServerResponse => {
+  const report: Report = { status: reason === null ? "ok" : "unavailable", reason, stacks, cluster }
   return HttpServerResponse.jsonUnsafe(report, { status: reason === null ? 200 : 503, headers: uncached })
 }

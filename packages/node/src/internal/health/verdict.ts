@@ -1,18 +1,16 @@
-/** What is wrong with the stacks of a process: null where nothing is. */
+/** Whether work can be expected of a process. */
 import * as Duration from "effect/Duration"
-import type { StackReport } from "../../HealthServer.ts"
+import type { ClusterReport } from "../../HealthServer.ts"
+import type { Sight } from "./watch.ts"
 
-/** Why the process should not go on. */
-export const illness = (stacks: ReadonlyArray<StackReport>): string | null => {
-  const failed = stacks.find(({ failure }) => failure !== null)
-  return failed === undefined ? null : `stack ${failed.key} can't go on: ${failed.failure}`
-}
-
-/** Why no work should be expected of it now. */
-export const unreadiness = (stacks: ReadonlyArray<StackReport>, maxPollAge: Duration.Duration): string | null => {
-  if (stacks.length === 0) return "no stack is registered yet"
-  const ill = illness(stacks)
-  if (ill !== null) return ill
+/** Why no work should be expected of it now; null where it should. */
+export const unreadiness = ({ cluster, illness, stacks }: Sight, maxPollAge: Duration.Duration): string | null => {
+  if (illness !== null) return illness
+  if (cluster !== null && cluster.phase !== "running") return absences[cluster.phase]
+  // A process of a cluster may lead no queue, and run jobs.
+  if (stacks.length === 0) return cluster === null ? "no stack is registered yet" : null
+  const refused = stacks.find(({ failure }) => failure !== null)
+  if (refused !== undefined) return `stack ${refused.key} can't go on: ${refused.failure}`
   const going = stacks.filter(({ phase }) => phase !== "stopped")
   if (going.length === 0) return "stopped"
   for (const { key, phase, secondsSincePoll } of going) {
@@ -23,4 +21,10 @@ export const unreadiness = (stacks: ReadonlyArray<StackReport>, maxPollAge: Dura
     }
   }
   return null
+}
+
+const absences: Record<Exclude<ClusterReport["phase"], "running">, string> = {
+  joining: "the process has no place in the cluster yet",
+  cutOff: "the process lost its place in the cluster: the database does not confirm it",
+  leaving: "the process leaves the cluster"
 }

@@ -1,39 +1,87 @@
 /** The stacks that are watched, and what each looks like now. */
 import type * as Stack from "@stacksapi/core/Stack"
+import type * as Stacks from "@stacksapi/core/Stacks"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import type { Service, StackReport } from "../../HealthServer.ts"
+import type * as ClusterStack from "../../ClusterStack.ts"
+import type { ClusterReport, Service, StackReport, Watched } from "../../HealthServer.ts"
 
 export interface Watch {
   readonly watch: Service["watch"]
-  readonly reports: Effect.Effect<ReadonlyArray<StackReport>>
+  readonly look: Effect.Effect<Sight>
 }
 
-interface Watched {
-  readonly stack: Stack.Service
+/** All that is watched, together. */
+export interface Sight {
+  readonly stacks: ReadonlyArray<StackReport>
+  readonly cluster: ClusterReport | null
+  /** Why the process should not go on; null while it should. */
+  readonly illness: string | null
+}
+
+interface Entry {
+  readonly watched: Watched
   failure: string | null
 }
 
 export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.scope, (scope) => {
-  const all = new Set<Watched>()
+  const entries = new Map<unknown, Entry>()
+
+  const lookAt = ({ failure, watched }: Entry, now: number): Effect.Effect<Sight> =>
+    Effect.map(watched.status, (status: Stack.Status | Stacks.Status | ClusterStack.Status) => {
+      if ("inFlight" in status) {
+        return {
+          stacks: [report(status, failure, now)],
+          cluster: null,
+          illness: failure && `stack ${status.key} can't go on: ${failure}`
+        }
+      }
+      if ("queues" in status) {
+        return {
+          stacks: status.queues.map(({ failure, key, queueKey, stack }) =>
+            report(stack ?? { ...absent, key, queueKey }, failure?.message ?? null, now)
+          ),
+          cluster: null,
+          illness: failure && `no queue can go on: ${failure}`
+        }
+      }
+      return {
+        stacks: status.leading.map(({ status }) => report(status, null, now)),
+        cluster: {
+          phase: status.phase,
+          slots: status.slots,
+          running: status.running.length,
+          processes: status.processes
+        },
+        illness: failure && `the process of the cluster can't go on: ${failure}`
+      }
+    })
+
   return {
-    watch: (stack) =>
-      Effect.suspend(() => {
-        const watched: Watched = { stack, failure: null }
-        all.add(watched)
-        return stack.awaitFailure.pipe(
-          Effect.catchCause((cause) => Effect.sync(() => (watched.failure = messageOf(cause)))),
-          Effect.forkIn(scope, { startImmediately: true }),
-          Effect.asVoid
+    watch: (watched) =>
+      Effect.gen(function* () {
+        const status: Stack.Status | Stacks.Status | ClusterStack.Status = yield* watched.status
+        const entry: Entry = { watched, failure: null }
+        // A stack that is started again comes in the place of its former life.
+        entries.set("inFlight" in status ? status.key : watched, entry)
+        yield* watched.awaitFailure.pipe(
+          Effect.catchCause((cause) => Effect.sync(() => (entry.failure = messageOf(cause)))),
+          Effect.forkIn(scope, { startImmediately: true })
         )
       }),
-    reports: Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.forEach(all, ({ failure, stack }) => Effect.map(stack.status, (status) => report(status, failure, now)))
-    )
+    look: Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const sights = yield* Effect.forEach(entries.values(), (entry) => lookAt(entry, now))
+      return {
+        stacks: sights.flatMap(({ stacks }) => stacks),
+        cluster: sights.find(({ cluster }) => cluster !== null)?.cluster ?? null,
+        illness: sights.find(({ illness }) => illness !== null)?.illness ?? null
+      }
+    })
   }
 })
 
@@ -42,6 +90,17 @@ const messageOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   return Predicate.isError(error) ? error.message : String(error)
 }
+
+/** A queue's stack that could not be registered, or had to end. */
+const absent = {
+  phase: "stopped",
+  isPaused: false,
+  lastPolledAt: undefined,
+  maxInFlight: 0,
+  inFlight: [],
+  waiting: 0,
+  held: 0
+} as const
 
 const report = (status: Stack.Status, failure: string | null, now: number): StackReport => ({
   key: status.key,

@@ -17,8 +17,7 @@ export const listen = (
 ): Effect.Effect<Http.Server, ListenError> =>
   Effect.callback((resume) => {
     const server = Http.createServer({ keepAliveTimeout: keepAliveMillis, requestTimeout: requestMillis }, handler)
-    const onError = (cause: NodeJS.ErrnoException) =>
-      resume(Effect.fail(new ListenError({ host, port, code: cause.code, cause })))
+    const onError = (cause: unknown) => resume(Effect.fail(ListenError.of(host, port, cause)))
     server.once("error", onError)
     if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
       return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))

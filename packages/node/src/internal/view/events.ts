@@ -4,6 +4,7 @@ import type { StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import type { ClusterEvent } from "../../ClusterStack.ts"
 import type { Style } from "../cli/screen.ts"
 import { nameOf } from "./tally.ts"
 import { clip, harmless, type Line } from "./text.ts"
@@ -16,13 +17,18 @@ import { duration, iso } from "./times.ts"
 type Json = string | number | boolean | null | ReadonlyArray<string> | { readonly [name: string]: Json }
 
 /** An event as plain JSON: its fields by their own names, times in ISO 8601, durations in milliseconds. */
-export const toJson = (event: StackEvent, now: number): { readonly [name: string]: Json } => ({
+export const toJson = (
+  event: StackEvent | ClusterEvent,
+  now: number,
+  queueKey?: string
+): { readonly [name: string]: Json } => ({
   event: event._tag,
   time: iso(now),
+  ...(queueKey !== undefined && { queueKey }),
   ...fieldsOf(event)
 })
 
-const fieldsOf = (event: StackEvent): { readonly [name: string]: Json } => {
+const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: Json } => {
   switch (event._tag) {
     case "Registered":
     case "ReRegistered":
@@ -42,9 +48,17 @@ const fieldsOf = (event: StackEvent): { readonly [name: string]: Json } => {
     case "Lost":
       return { job: ofJob(event.job) }
     case "Started":
+    case "Began":
       return { job: ofJob(event.job), sinceScheduledMillis: Duration.toMillis(event.sinceScheduled) }
     case "Finished":
       return { job: ofJob(event.job), exitStatus: event.exitStatus, detail: event.detail }
+    case "Ended":
+      return {
+        job: ofJob(event.job),
+        outcome: event.outcome,
+        ...(event.exitStatus !== undefined && { exitStatus: event.exitStatus }),
+        ...(event.detail !== undefined && { detail: event.detail })
+      }
     case "AgentOwned":
     case "Canceled":
       return { job: ofJob(event.job), state: event.state ?? null }
@@ -90,8 +104,9 @@ const ofError = (error: StacksError): Json => ({
 const maxValueWidth = 300
 
 /** `2026-10-01T12:00:00.000Z Finished job=0193… name="web#42 test" exitStatus=1 detail="Exited with 1"` */
-export const toLine = (event: StackEvent, now: number): Line => {
-  const fields = Object.entries(fieldsOf(event)).map(([name, value]) => {
+export const toLine = (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Line => {
+  const ofQueue = queueKey === undefined ? {} : { queueKey }
+  const fields = Object.entries({ ...ofQueue, ...fieldsOf(event) }).map(([name, value]) => {
     if (name === "error" && "error" in event) return `error=${quoted(event.error.message)}`
     if (name === "job" && "job" in event) return `job=${quoted(event.job.id)} name=${quoted(nameOf(event.job))}`
     if (name.endsWith("Millis")) return `${name.slice(0, -6)}=${quoted(duration(Number(value)))}`
@@ -109,10 +124,16 @@ const quoted = (text: string): string => {
   return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
 }
 
-const styleOf = (event: StackEvent): Style => {
+const styleOf = (event: StackEvent | ClusterEvent): Style => {
   switch (event._tag) {
     case "Finished":
       return event.exitStatus === 0 ? "green" : "red"
+    case "Ended":
+      return event.outcome === "Interrupted"
+        ? "yellow"
+        : event.outcome === "Failed" || (event.exitStatus ?? 0) !== 0
+          ? "red"
+          : "green"
     case "Failed":
     case "GivenUp":
       return "red"

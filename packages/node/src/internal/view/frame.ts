@@ -9,7 +9,7 @@ import type { Traffic } from "./traffic.ts"
 export interface Picture {
   /** `my-stack · queue linux`; empty before the stack is registered. */
   readonly title: string
-  readonly phase: "starting" | "running" | "paused" | "draining" | "stopped"
+  readonly phase: "starting" | "running" | "paused" | "cut off" | "draining" | "stopped"
   /** When the view began, in milliseconds. */
   readonly startedAt: number
   readonly slots: { readonly taken: number; readonly max: number } | undefined
@@ -81,6 +81,7 @@ const phaseStyles: Record<Picture["phase"], Style> = {
   starting: "dim",
   running: "green",
   paused: "yellow",
+  "cut off": "red",
   draining: "yellow",
   stopped: "dim"
 }
@@ -116,6 +117,7 @@ const outcomeStyles: Record<Outcome, Style | undefined> = {
   "by agents": "green",
   "stack error": "red",
   canceled: "yellow",
+  interrupted: "yellow",
   lost: "yellow",
   "given up": "red"
 }

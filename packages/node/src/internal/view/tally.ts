@@ -3,13 +3,31 @@ import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type { StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Duration from "effect/Duration"
+import type { ClusterEvent } from "../../ClusterStack.ts"
 import { Percentiles } from "./percentiles.ts"
 import { harmless } from "./text.ts"
 
 /** How a job's time in the stack can end. */
-export const outcomes = ["passed", "failed", "by agents", "stack error", "canceled", "lost", "given up"] as const
+export const outcomes = [
+  "passed",
+  "failed",
+  "by agents",
+  "stack error",
+  "canceled",
+  "interrupted",
+  "lost",
+  "given up"
+] as const
 
 export type Outcome = (typeof outcomes)[number]
+
+/** What the end of a job on a process of a cluster counts as, if it has not passed. */
+const endings = {
+  Finished: "failed",
+  AgentOwned: "by agents",
+  Failed: "stack error",
+  Interrupted: "interrupted"
+} as const
 
 export interface Running {
   readonly job: ScheduledJob
@@ -29,9 +47,14 @@ export interface Note {
 const maxNotes = 8
 const maxKinds = 50
 
+/** How the queue of a stack is doing. */
+interface Queue {
+  phase: "running" | "draining" | "stopped"
+  isPaused: boolean
+}
+
 export class Tally {
-  phase: "starting" | "running" | "draining" | "stopped" = "starting"
-  isPaused = false
+  readonly #queues = new Map<string, Queue>()
   /** The stacks, and their queues. */
   readonly stacks = new Map<string, string>()
   /** The jobs that are here, the one that came first at the front. */
@@ -48,30 +71,42 @@ export class Tally {
     return Array.from(this.ended.values()).reduce((sum, count) => sum + count, 0)
   }
 
-  note(event: StackEvent, now: number): void {
+  /** That of all stacks together; those that have stopped count only where no other is left. */
+  get phase(): "starting" | "running" | "paused" | "draining" | "stopped" {
+    const queues = Array.from(this.#queues.values())
+    const going = queues.filter(({ phase }) => phase !== "stopped")
+    if (going.length === 0) return queues.length === 0 ? "starting" : "stopped"
+    if (going.some(({ phase }) => phase === "draining")) return "draining"
+    return going.every(({ isPaused }) => isPaused) ? "paused" : "running"
+  }
+
+  /** Of the stacks of one view either none or all have the key of their queue with their events. */
+  note(event: StackEvent, now: number, queueKey = ""): void {
+    const queue = this.#queues.get(queueKey)
+    this.#troubled(event, now)
     switch (event._tag) {
       case "Registered":
       case "ReRegistered":
         this.stacks.set(event.stackKey, event.queueKey)
-        if (this.phase === "starting") this.phase = "running"
+        if (queue === undefined || queue.phase === "stopped") {
+          this.#queues.set(queueKey, { phase: "running", isPaused: false })
+        }
         return
       case "Paused":
       case "Resumed":
-        this.isPaused = event._tag === "Paused"
+        if (queue !== undefined) queue.isPaused = event._tag === "Paused"
         return
       case "Draining":
-        this.phase = "draining"
+        if (queue !== undefined) queue.phase = "draining"
         return
       case "Stopped":
-        this.phase = "stopped"
+        if (queue !== undefined) queue.phase = "stopped"
         return
       case "Reserved":
         this.running.set(event.job.id, { job: event.job, startedAt: undefined })
         return
       case "Started":
-        this.running.set(event.job.id, { job: event.job, startedAt: now })
-        this.started++
-        this.queueToStart.add(Duration.toMillis(event.sinceScheduled))
+        this.#start(event.job, event.sinceScheduled, now)
         return
       case "Finished":
         this.#end(event.job, event.exitStatus === 0 ? "passed" : "failed")
@@ -80,28 +115,48 @@ export class Tally {
         this.#end(event.job, "by agents")
         return
       case "Failed":
-        this.#trouble("a job that could not be run", `${nameOf(event.job)}: ${event.detail}`, now)
         this.#end(event.job, "stack error")
         return
       case "Canceled":
         this.#end(event.job, "canceled")
         return
       case "Lost":
-        this.#trouble("a lost reservation", `${nameOf(event.job)}: its reservation was lost`, now)
         this.#end(event.job, "lost")
         return
       case "GivenUp":
-        this.#trouble(kindOf(event.error), `${nameOf(event.job)}: ${briefly(event.error)}`, now)
         this.#end(event.job, "given up")
         return
       case "Quarantined":
         this.running.delete(event.job.id)
-        this.#trouble("a job that could not be started", `${nameOf(event.job)}: ${event.message}`, now)
-        return
-      case "Troubled":
-        this.#trouble(kindOf(event.error), briefly(event.error), now)
         return
     }
+  }
+
+  /** In a cluster jobs are counted where they run; what the leader of their queue tells of them may be of others. */
+  noteOfCluster(event: ClusterEvent, now: number, queueKey: string): void {
+    switch (event._tag) {
+      case "Began":
+        this.#start(event.job, event.sinceScheduled, now)
+        return
+      case "Ended":
+        this.#end(event.job, event.outcome === "Finished" && event.exitStatus === 0 ? "passed" : endings[event.outcome])
+        return
+      case "Registered":
+      case "ReRegistered":
+      case "Paused":
+      case "Resumed":
+      case "Stopped":
+        this.note(event, now, queueKey)
+        return
+      default:
+        this.#troubled(event, now)
+    }
+  }
+
+  #start(job: ScheduledJob, sinceScheduled: Duration.Duration, now: number): void {
+    this.running.set(job.id, { job, startedAt: now })
+    this.started++
+    this.queueToStart.add(Duration.toMillis(sinceScheduled))
   }
 
   #end(job: ScheduledJob, outcome: Outcome): void {
@@ -109,7 +164,9 @@ export class Tally {
     this.ended.set(outcome, (this.ended.get(outcome) ?? 0) + 1)
   }
 
-  #trouble(kind: string, message: string, now: number): void {
+  #troubled(event: StackEvent, now: number): void {
+    const [kind, message] = troubleOf(event) ?? []
+    if (kind === undefined || message === undefined) return
     const known = this.kinds.has(kind) || this.kinds.size < maxKinds ? kind : "others"
     this.kinds.set(known, (this.kinds.get(known) ?? 0) + 1)
     const text = harmless(message)
@@ -118,6 +175,24 @@ export class Tally {
       last?.text === text
         ? [...this.troubles.slice(0, -1), { at: now, text, count: last.count + 1 }]
         : [...this.troubles.slice(1 - maxNotes), { at: now, text, count: 1 }]
+  }
+}
+
+/** The kind of trouble that an event tells of, and what it is. */
+const troubleOf = (event: StackEvent): readonly [kind: string, message: string] | undefined => {
+  switch (event._tag) {
+    case "Failed":
+      return ["a job that could not be run", `${nameOf(event.job)}: ${event.detail}`]
+    case "Lost":
+      return ["a lost reservation", `${nameOf(event.job)}: its reservation was lost`]
+    case "GivenUp":
+      return [kindOf(event.error), `${nameOf(event.job)}: ${briefly(event.error)}`]
+    case "Quarantined":
+      return ["a job that could not be started", `${nameOf(event.job)}: ${event.message}`]
+    case "Troubled":
+      return [kindOf(event.error), briefly(event.error)]
+    default:
+      return undefined
   }
 }
 

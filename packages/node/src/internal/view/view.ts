@@ -1,5 +1,5 @@
 /** A view at work. */
-import type * as Stack from "@stacksapi/core/Stack"
+import type { StackEvent } from "@stacksapi/core/StackEvent"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
@@ -11,9 +11,11 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
-import type { Format, Options, View } from "../../StackView.ts"
+import type { ClusterEvent } from "../../ClusterStack.ts"
+import type { Format, Options, View, Watched } from "../../StackView.ts"
 import * as Events from "./events.ts"
 import { type Picture, render } from "./frame.ts"
+import * as Levels from "./levels.ts"
 import { brief, isOfEvent, Logs } from "./logs.ts"
 import * as Screen from "./screen.ts"
 import * as Summary from "./summary.ts"
@@ -34,13 +36,15 @@ export const make = Effect.fnUntraced(function* (
   const startedAt = yield* Clock.currentTimeMillis
   const measure = yield* Traffic.make(startedAt)
   const tally = new Tally()
-  const stacks = new Set<Stack.Service>()
+  const watched = new Set<Watched>()
   const logs = new Logs()
   let isLive = format === "live"
+  let isOfCluster = false
 
   const title = () => {
     const [first, ...others] = Array.from(tally.stacks, ([key, queue]) => harmless(`${key} · queue ${queue}`))
-    return first === undefined || others.length === 0 ? (first ?? "") : `${others.length + 1} stacks`
+    if (first !== undefined) return others.length === 0 ? first : `${others.length + 1} stacks`
+    return isOfCluster ? "led no queue" : ""
   }
 
   const summarize = Effect.gen(function* () {
@@ -59,9 +63,10 @@ export const make = Effect.fnUntraced(function* (
 
   /** What there is to see, of so many jobs at most. */
   const look = Effect.fnUntraced(function* (now: number, maxJobs: number) {
-    const statuses = yield* Effect.forEach(stacks, (stack) => stack.status)
-    const sum = (f: (status: Stack.Status) => number) => statuses.reduce((total, status) => total + f(status), 0)
-    const isKnown = statuses.length > 0
+    const levels = yield* Effect.forEach(watched, Levels.of)
+    const sum = (f: (levels: Levels.Levels) => number) => levels.reduce((total, levels) => total + f(levels), 0)
+    const isKnown = levels.length > 0
+    const cluster = levels.find(({ cluster }) => cluster !== undefined)?.cluster
     const jobs = yield* Effect.forEach(Array.from(tally.running.values()).slice(0, maxJobs), ({ job, startedAt }) =>
       Effect.map(options.output === undefined ? Effect.succeed([]) : options.output.tail(job.id), (tail) => {
         const last = tail.findLast((line) => line !== "")
@@ -69,12 +74,10 @@ export const make = Effect.fnUntraced(function* (
       })
     )
     return {
-      title: title(),
-      phase: tally.phase === "running" && tally.isPaused ? "paused" : tally.phase,
+      title: cluster === undefined ? title() : harmless(cluster.title),
+      phase: cluster === undefined ? tally.phase : cluster.phase,
       startedAt,
-      slots: isKnown
-        ? { taken: sum(({ inFlight }) => inFlight.length), max: sum(({ maxInFlight }) => maxInFlight) }
-        : undefined,
+      slots: isKnown ? { taken: sum(({ taken }) => taken), max: sum(({ slots }) => slots) } : undefined,
       waiting: isKnown ? sum(({ waiting }) => waiting) : undefined,
       held: sum(({ held }) => held),
       outcomes: outcomes.flatMap((outcome) => {
@@ -112,23 +115,36 @@ export const make = Effect.fnUntraced(function* (
 
   const hasLogFile = !(yield* stdio.stderrIsTerminal)
   const toStderr = Logger.withConsoleError(Logger.formatLogFmt)
-  let lastPoll = ""
+  const lastPolls = new Map<string | undefined, string>()
+
+  const tell = (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Effect.Effect<void> => {
+    if (format === "live") return Effect.void
+    if (format === "json") return Console.log(JSON.stringify(Events.toJson(event, now, queueKey)))
+    if (event._tag === "Polled") {
+      const poll = `${event.listed} ${event.startable}`
+      if (poll === lastPolls.get(queueKey)) return Effect.void
+      lastPolls.set(queueKey, poll)
+    }
+    return Console.log(painted(Events.toLine(event, now, queueKey), canColor))
+  }
 
   return {
     format,
-    onEvent: (event) =>
+    onEvent: (event, queueKey) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        tally.note(event, now)
-        if (format === "live") return Effect.void
-        if (format === "json") return Console.log(JSON.stringify(Events.toJson(event, now)))
-        if (event._tag === "Polled") {
-          const poll = `${event.listed} ${event.startable}`
-          if (poll === lastPoll) return Effect.void
-          lastPoll = poll
-        }
-        return Console.log(painted(Events.toLine(event, now), canColor))
+        tally.note(event, now, queueKey)
+        return tell(event, now, queueKey)
       }),
-    watch: (stack) => Effect.sync(() => void stacks.add(stack)),
+    onClusterEvent: (event, queueKey) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        isOfCluster = true
+        tally.noteOfCluster(event, now, queueKey)
+        return tell(event, now, queueKey)
+      }),
+    watch: (stack) =>
+      Effect.sync(() => {
+        watched.add(stack)
+      }),
     print: (text) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
         isLive ? Effect.sync(() => logs.add({ at, text: harmless(text), full: text })) : Console.error(text)

@@ -1,0 +1,104 @@
+/**
+ * A stack of three processes that share the work of two queues by way of a database. Here they are in one program, on three ports;
+ * yours are on three machines, each with its own host. One of them leaves in the middle, and no job is lost or run twice.
+ *
+ *     DATABASE_URL=postgres://user:password@localhost/database node examples/cluster.ts
+ *
+ * It makes tables in that database whose names begin with stacksapi_example, and drops them at the end.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { JobRunner } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
+import * as ClusterStack from "@stacksapi/node/ClusterStack"
+import { Config, Console, Effect, Exit, Layer, Logger, Schema, Scope } from "effect"
+import { SqlClient } from "effect/sql"
+
+const tablePrefix = "stacksapi_example"
+const queues = ["linux", "deploy"]
+const threePorts = Config.withDefault(Config.Array(Schema.Int, "PORTS"), [34_441, 34_442, 34_443])
+
+// What runs a job is the same as in a stack of one process.
+const Runner = JobRunner.layer(() =>
+  Effect.as(Effect.sleep("500 millis"), JobRunner.Finished({ exitStatus: 0, detail: "done" }))
+)
+
+// How often each job began, and on which of the processes.
+const begun = new Map<string, Array<number>>()
+
+// All have the same key, queues and tables. Slots and addresses are their own.
+const startProcess = (port: number) =>
+  ClusterStack.make({
+    key: "cluster-example",
+    queues,
+    slots: 4,
+    port,
+    tablePrefix,
+    // How long one may be silent before the others take over what it has. The default is 5 seconds; this machine may be busy.
+    lockExpiration: "20 seconds",
+    onEvent: (event) =>
+      Effect.sync(() => {
+        if (event._tag === "Began") begun.set(event.job.id, [...(begun.get(event.job.id) ?? []), port])
+      })
+  })
+
+const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
+  Effect.repeat(Effect.delay(condition, "50 millis"), { until: (holds) => holds })
+
+const addJobs = (count: number) =>
+  Effect.flatMap(StacksEmulator.StacksEmulator, ({ addJobs }) =>
+    addJobs(Array.from({ length: count }, (_, index) => ({ queueKey: queues[index % 2] ?? "linux" })))
+  )
+
+const program = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  const ports = yield* threePorts
+  const [firstPort = 0, ...otherPorts] = ports
+  const leaving = yield* Scope.make()
+  const first = yield* Scope.provide(startProcess(firstPort), leaving)
+  const others = yield* Effect.forEach(otherPorts, startProcess)
+
+  // Each has its place in the cluster, and knows the others.
+  const takePart = Effect.map(
+    Effect.forEach([first, ...others], ({ status }) => status),
+    (all) => all.every(({ phase, processes }) => phase === "running" && processes.length === all.length)
+  )
+  yield* until(takePart)
+  yield* Console.log(`${ports.length} processes with ${ports.length * 4} slots`)
+
+  yield* addJobs(24)
+  yield* until(Effect.map(first.status, ({ running }) => running.length > 0))
+  // What SIGTERM does to a process: it hands its queues over, and its jobs end.
+  yield* Scope.close(leaving, Exit.void)
+  yield* Console.log("one of them has left")
+
+  yield* addJobs(12)
+  yield* until(Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => state === "finished")))
+  const jobs = yield* emulator.jobs
+  const once = Array.from(begun.values()).filter((ports) => ports.length === 1)
+  yield* Console.log(`${jobs.length} jobs are finished, ${once.length} began once`)
+  for (const port of ports) {
+    yield* Console.log(`port ${port} ran ${Array.from(begun.values()).filter((ports) => ports.includes(port)).length}`)
+  }
+}).pipe(Effect.scoped)
+
+const dropTables = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const tables = yield* sql<{ readonly name: string }>`
+    SELECT tablename AS name FROM pg_tables WHERE starts_with(tablename, ${`${tablePrefix}_`})`
+  yield* Effect.forEach(tables, ({ name }) => sql`DROP TABLE ${sql(name)} CASCADE`, { discard: true })
+})
+
+const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())
+
+const withDatabase = Effect.ensuring(program, Effect.orDie(dropTables)).pipe(
+  Effect.provide([Runner, Emulated, ClusterStack.layerDatabase]),
+  Effect.provide(Logger.layer([]))
+)
+
+const hasDatabase = Config.option(Config.String("DATABASE_URL"))
+NodeRuntime.runMain(
+  Effect.flatMap(hasDatabase, ({ _tag }) =>
+    _tag === "Some" ? withDatabase : Console.log("There is no database here: set DATABASE_URL to one of PostgreSQL")
+  )
+)

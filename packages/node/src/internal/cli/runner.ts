@@ -1,0 +1,53 @@
+/** What runs the jobs of `stacksapi run`. */
+import type * as JobRunner from "@stacksapi/core/JobRunner"
+import type * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as AgentRunner from "../../AgentRunner.ts"
+import * as CommandRunner from "../../CommandRunner.ts"
+import type * as JobOutput from "../../JobOutput.ts"
+import { type Failed, Misused } from "./failure.ts"
+import * as Settings from "./settings.ts"
+
+interface RunnerInput extends Settings.Connection {
+  readonly runner: "agent" | "command"
+  readonly tags: Option.Option<Record<string, string>>
+  readonly agentPath: Option.Option<string>
+  readonly buildPath: Option.Option<string>
+  readonly reflectExitStatus: boolean
+  readonly directory: Option.Option<string>
+  readonly timeout: Option.Option<number>
+  readonly logDirectory: Option.Option<string>
+}
+
+export const layerRunner = (
+  input: RunnerInput
+): Layer.Layer<
+  JobRunner.JobRunner | JobOutput.JobOutput,
+  AgentRunner.AgentUnusable | CommandRunner.CommandRunnerUnusable | Config.ConfigError | Failed | Misused
+> =>
+  input.runner === "command"
+    ? CommandRunner.layer({
+        workingDirectory: Option.getOrUndefined(input.directory),
+        timeout: Option.getOrUndefined(Option.map(input.timeout, (seconds) => seconds * 1000)),
+        logDirectory: Option.getOrUndefined(input.logDirectory)
+      })
+    : Layer.unwrap(layerAgents(input))
+
+const layerAgents = Effect.fnUntraced(function* (input: RunnerInput) {
+  if (Option.isNone(input.buildPath)) {
+    return yield* new Misused({
+      message: "Agents need a folder to build in: give --build-path FOLDER, or use --runner command"
+    })
+  }
+  const tags = Option.map(input.tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`))
+  return AgentRunner.layer({
+    agentPath: Option.getOrUndefined(input.agentPath),
+    buildPath: input.buildPath.value,
+    endpoint: yield* Settings.endpoint(input),
+    tags: Option.getOrUndefined(tags),
+    reflectExitStatus: input.reflectExitStatus,
+    logDirectory: Option.getOrUndefined(input.logDirectory)
+  })
+})

@@ -1,0 +1,113 @@
+/** `stacksapi run`: what it is told by flags and by the environment, and several queues. `emulator.test.ts` has the rest. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeFileSystem } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
+import { Effect, FileSystem } from "effect"
+import { bin, environmentOf, stacksapi, start } from "../../support/cli.ts"
+
+const nowhere = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/" }
+
+const call = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+  stacksapi(["run", "--key", "k", "--runner", "command", ...args], { env: { ...nowhere, ...env } })
+
+describe("stacksapi run", () => {
+  it.live("takes the jobs of several queues, and tells of each", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const queues = ["linux", "deploy"]
+      yield* emulator.addJobs(queues.flatMap((queueKey) => [1, 2].map(() => ({ queueKey, command: "true" }))))
+      const running = yield* start(process.execPath, [bin, "run"], {
+        ...environmentOf(emulator),
+        STACKSAPI_KEY: "many",
+        STACKSAPI_QUEUE: "linux, deploy",
+        STACKSAPI_RUNNER: "command",
+        STACKSAPI_FORMAT: "json",
+        STACKSAPI_HEALTH_PORT: "0"
+      })
+      const isOver = Effect.map(emulator.jobs, (jobs) => jobs.every(({ exitStatus }) => exitStatus === 0))
+      yield* Effect.repeat(Effect.delay(isOver, "50 millis"), { until: (over) => over })
+      const { stderr } = yield* running.seen("Health and metrics: ")
+      const report = yield* Effect.promise(async () => (await fetch(`${/http:\S+/.exec(stderr)?.[0]}/readyz`)).json())
+      assert.isNull(report.reason)
+      assert.sameMembers(
+        report.stacks.map(({ key }: { readonly key: string }) => key),
+        ["many--linux", "many--deploy"]
+      )
+      yield* running.kill("SIGTERM")
+      const { status, stdout } = yield* running.ended
+      assert.strictEqual(status, 0)
+      const events = stdout
+        .trimEnd()
+        .split("\n")
+        .map((line): { readonly event: string; readonly queueKey?: string; readonly jobs?: number } => JSON.parse(line))
+      assert.sameMembers(
+        events.flatMap(({ event, queueKey }) => (event === "Finished" ? [queueKey] : [])),
+        ["linux", "linux", "deploy", "deploy"]
+      )
+      assert.deepInclude(events.at(-1), { event: "Summary", jobs: 4 })
+    }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))
+  )
+
+  it.live("refuses what can't be meant with 2, before it does anything", () =>
+    Effect.gen(function* () {
+      for (const [args, env, message] of [
+        [["--queue", "a", "--queue", "b", "--queue", "a"], {}, "--queue a is given twice"],
+        [["--queue", "a", "--queue", "b", "--until-idle"], {}, "--until-idle is for one --queue"],
+        [["--cluster", "--until-idle"], {}, "--until-idle is for one process"],
+        [[], { STACKSAPI_CLUSTER: "1", STACKSAPI_UNTIL_IDLE: "1" }, "--until-idle is for one process"],
+        [[], { STACKSAPI_QUEUE: " , " }, "STACKSAPI_QUEUE names no queue"],
+        [[], { STACKSAPI_MAX_IN_FLIGHT: "0" }, "Expected a whole number from 1 to 10000"],
+        [[], { STACKSAPI_MAX_IN_FLIGHT: "many" }, "A setting in the environment can't be used: "],
+        [[], { STACKSAPI_FORMAT: "xml" }, '["STACKSAPI_FORMAT"]'],
+        [["--cluster", "--port", "0"], {}, "Expected a whole number from 1 to 65535"],
+        [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number from 3 to 3600"],
+        [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 small letters"],
+        [["--cluster", "--on-process-death", "forget"], {}, "run-again"]
+      ] as const) {
+        const { status, stderr, stdout } = yield* call(args, env)
+        assert.deepStrictEqual([status, stdout], [2, ""], message)
+        assert.include(stderr, message)
+      }
+    })
+  )
+
+  it.live("takes no flag for a URL with a password in it", () =>
+    Effect.gen(function* () {
+      for (const flag of ["--database-url", "--redis-url"]) {
+        const { status } = yield* call(["--cluster", flag, "postgres://u:hunter2@h/d"])
+        assert.strictEqual(status, 2)
+      }
+    })
+  )
+})
+
+describe("stacksapi run --cluster", () => {
+  const failing = Effect.fnUntraced(function* (env: Record<string, string>, message: string) {
+    const { status, stderr, stdout } = yield* call(["--cluster", "--log-level", "debug"], env)
+    assert.strictEqual(stdout, "")
+    assert.match(stderr, /^stacksapi: .*$/m)
+    assert.include(stderr, message)
+    assert.notInclude(stderr, "hunter2")
+    return status
+  })
+
+  it.live("says what its settings lack, and never shows them", () =>
+    Effect.gen(function* () {
+      const folder = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+      writeFileSync(join(folder, "url"), "postgres://u:hunter2@127.0.0.1:9/d\n")
+      const url = { DATABASE_URL_FILE: join(folder, "url") }
+      assert.strictEqual(yield* failing({}, "There is no database. Set DATABASE_URL"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "hunter2" }, "has to be like postgres://"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "mysql://u:hunter2@h/d" }, "has to be like postgres://"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL_FILE: join(folder, "none") }, "Can't read DATABASE_URL_FILE"), 1)
+      const swapped = { DATABASE_URL_FILE: "postgres://u:hunter2@h/d" }
+      assert.strictEqual(yield* failing(swapped, "DATABASE_URL_FILE takes the name of a file"), 2)
+      assert.strictEqual(yield* failing({ ...url, REDIS_URL: "hunter2" }, "The URL of Redis has to begin"), 1)
+      assert.strictEqual(yield* failing({ ...url, STACKSAPI_HOST: "no.invalid" }, "Set --host to the name"), 1)
+      assert.strictEqual(yield* failing(url, "ECONNREFUSED 127.0.0.1:9"), 1)
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer))
+  )
+})
