@@ -10,7 +10,8 @@ import * as Layer from "effect/Layer"
 import * as UndiciHttpClient from "./internal/client/undici.ts"
 
 /**
- * A client over undici, with connections of its own that close with the layer.
+ * A client over undici, with connections of its own that close with the layer. On Bun, which has no undici, it is a client over
+ * Bun's `fetch`.
  *
  * **Example** (A first call)
  *

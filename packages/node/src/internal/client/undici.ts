@@ -12,6 +12,7 @@ import type * as Undici from "@effect/platform-node/Undici"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Cookies from "effect/http/Cookies"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
@@ -23,6 +24,7 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
 
@@ -356,8 +358,16 @@ const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
   )
 }
 
-/** An `HttpClient` with connections of its own that close with the layer. */
-export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.effect(
-  HttpClient.HttpClient,
-  Effect.map(NodeHttpClient.makeDispatcher, make)
+/**
+ * An `HttpClient` with connections of its own that close with the layer. Bun puts a module of its own in undici's place, whose
+ * agents dispatch nothing: there it is Bun's `fetch`.
+ */
+export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.unwrap(
+  Effect.map(
+    Effect.promise(() => import("@effect/platform-node/Undici")),
+    ({ Agent }) =>
+      Predicate.isFunction(Agent.prototype.dispatch)
+        ? Layer.effect(HttpClient.HttpClient, Effect.map(NodeHttpClient.makeDispatcher, make))
+        : FetchHttpClient.layer
+  )
 )
