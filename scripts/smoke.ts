@@ -1,7 +1,7 @@
 /**
  * What a user does first: packs both packages, installs the tarballs with npm into an empty project next to Effect, checks
  * the types of a small program there and runs it. The program is `test/packaging/consumer.ts`. The modules that need an
- * optional peer are imported in the end, when that is installed too.
+ * optional peer are imported in the end, when that is installed too. With `--packed` it takes the tarballs that are there.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -13,7 +13,7 @@ process.on("exit", () => rmSync(project, { recursive: true, force: true }))
 
 const write = (file: string, content: string) => writeFileSync(join(project, file), content)
 
-pack()
+if (!process.argv.includes("--packed")) pack()
 
 const effect = JSON.parse(readFileSync(join(root, "node_modules/effect/package.json"), "utf8")).version
 const tarballs = Object.fromEntries(packages.map(({ name, tarball }) => [name, `file:${tarball}`]))
@@ -53,7 +53,16 @@ copyFileSync(join(root, "test/packaging/consumer.ts"), join(project, "consumer.t
 const install = (...more: ReadonlyArray<string>) =>
   run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", ...more], project)
 
+/** What npm has put there, by path. */
+const installed = (): Readonly<Record<string, { readonly hasInstallScript?: boolean }>> =>
+  JSON.parse(readFileSync(join(project, "node_modules/.package-lock.json"), "utf8")).packages
+
 install()
+const withScript = Object.entries(installed()).flatMap(([path, { hasInstallScript }]) =>
+  hasInstallScript ? [path] : []
+)
+if (withScript.length > 0) throw new Error(`These run something when they are installed: ${withScript.join(", ")}`)
+console.log(`${Object.keys(installed()).length} packages installed, none of which runs anything then`)
 run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
 run("node", ["cluster.mjs", "--cluster needs the package @effect/sql-pg. Install it"], project)

@@ -37,6 +37,12 @@ const tstycheCount = (output: string): Count => {
   return { passed: read("passed"), failed: read("failed") }
 }
 
+/** The last line of a step of our own. */
+const lastLineCount = (output: string): Count => {
+  const [, passed, failed] = /^(\d+) passed, (\d+) failed\s*$/m.exec(output.trimEnd().split("\n").at(-1) ?? "") ?? []
+  return { passed: Number(passed ?? 0), failed: Number(failed ?? 0) }
+}
+
 const steps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
@@ -53,7 +59,9 @@ const steps: ReadonlyArray<Step> = [
   { script: "build" },
   { script: "pack:check" },
   { script: "size" },
-  { script: "smoke" }
+  // The tarballs are there by now.
+  { script: "smoke", args: ["--packed"] },
+  { script: "compat", args: ["--packed"], count: lastLineCount }
 ]
 
 const timeoutSeconds = 1800
