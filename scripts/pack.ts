@@ -1,9 +1,62 @@
-/** Packs both packages and checks the tarballs: publint for their manifests, attw for the types of every module. */
-import { pack, packages, run } from "./run.ts"
+/**
+ * Packs both packages and checks the tarballs: what is in them, publint for their manifests, attw for the types of every
+ * module.
+ */
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, posix } from "node:path"
+import { capture, pack, packages, run } from "./run.ts"
+
+type Package = (typeof packages)[number]
+
+const page = "src/internal/page/static/"
+
+/** What users need: each module, written and compiled, with maps from one to the other; the page; what says what it is. */
+const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
+  const sources = readdirSync(join(path, "src"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => posix.join(entry.parentPath.slice(path.length + 1), entry.name))
+  // The name of a module has no dot in it: that of a test, or of somebody's notes, has.
+  const modules = sources.filter((file) => /^src\/[\w/]+\.ts$/.test(file))
+  const compiled = modules.flatMap((file) =>
+    ["js", "js.map", "d.ts", "d.ts.map"].map((extension) => file.replace(/\.ts$/, `.${extension}`))
+  )
+  const served = sources.filter((file) => file.startsWith(page))
+  const inDist = [...compiled, ...served].map((file) => file.replace(/^src/, "dist"))
+  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist]
+}
+
+/** Source maps that point at what is not published. */
+const strayMaps = ({ path }: Package, files: ReadonlySet<string>): ReadonlyArray<string> =>
+  [...files]
+    .filter((file) => file.endsWith(".map"))
+    .filter((file) => {
+      const { sources }: { readonly sources: ReadonlyArray<string> } = JSON.parse(
+        readFileSync(join(path, file), "utf8")
+      )
+      return !sources.every((source) => files.has(posix.join(dirname(file), source)))
+    })
+
+const checkFiles = (it: Package): void => {
+  const { ok, output } = capture("npm", ["pack", it.tarball, "--dry-run", "--json", "--loglevel=error"])
+  if (!ok) throw new Error(output)
+  const [{ files, size, unpackedSize }] = JSON.parse(output)
+  const packed = new Set<string>(files.map(({ path }: { readonly path: string }) => path))
+  const expected = new Set(expectedFiles(it))
+  const problems = [
+    ...[...expected].filter((file) => !packed.has(file)).map((file) => `is missing: ${file}`),
+    ...[...packed].filter((file) => !expected.has(file)).map((file) => `has no business there: ${file}`),
+    ...strayMaps(it, packed).map((file) => `points at what is not there: ${file}`)
+  ]
+  for (const problem of problems) console.error(`${it.name}: ${problem}`)
+  if (problems.length > 0) process.exit(1)
+  const kilobytes = (bytes: number) => `${Math.round(bytes / 1000)} kB`
+  console.log(`${it.name}: ${packed.size} files, ${kilobytes(size)} packed, ${kilobytes(unpackedSize)} unpacked`)
+}
 
 pack()
-for (const { modules, tarball } of packages) {
-  run("publint", ["run", tarball, "--strict"])
+for (const it of packages) {
+  checkFiles(it)
+  run("publint", ["run", it.tarball, "--strict"])
   // attw leaves out what is exported by a pattern, unless it is named.
-  run("attw", [tarball, "--profile", "esm-only", "--format", "table-flipped", "--entrypoints", ".", ...modules])
+  run("attw", [it.tarball, "--profile", "esm-only", "--format", "table-flipped", "--entrypoints", ".", ...it.modules])
 }

@@ -105,6 +105,27 @@ describe("the emulator over HTTP", () => {
     }).pipe(Effect.provide(served()))
   )
 
+  it.effect("cannot be reached but by 127.0.0.1, and answers nobody without its token", () =>
+    Effect.gen(function* () {
+      const { baseUrl } = yield* StacksEmulator.StacksEmulator
+      // Also an address of this machine, as would be that of its network: who listens everywhere is reached there.
+      const connected = yield* Effect.callback<boolean>((resume) => {
+        const socket = Net.connect(Number(new URL(baseUrl).port), "127.0.0.2")
+        socket.on("connect", () => resume(Effect.succeed(true)))
+        socket.on("error", () => resume(Effect.succeed(false)))
+        return Effect.sync(() => socket.destroy())
+      })
+      assert.isFalse(connected)
+      for (const authorization of [undefined, "Token ", "Token bkct_other", "Bearer bkct_emulator"]) {
+        for (const path of ["stacks/register", "stacks/s/jobs/get-states", "register", "connect"]) {
+          const request = HttpClientRequest.post(`${baseUrl}${path}`, { headers: { authorization } })
+          const { status } = yield* HttpClient.execute(HttpClientRequest.bodyJsonUnsafe(request, {}))
+          assert.strictEqual(status, 401, `${path} with ${authorization}`)
+        }
+      }
+    }).pipe(Effect.provide(served()))
+  )
+
   it.effect("takes the options of the emulator", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
