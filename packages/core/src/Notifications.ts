@@ -20,6 +20,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { oneLine } from "./internal/client/failures.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
 import { MaxBatchSize, MaxNotificationsPerJob, StackNotification } from "./StacksSchema.ts"
@@ -237,7 +238,7 @@ const encode = Schema.encodeUnknownResult(StackNotification)
 const logLoss = (outcome: Exclude<Outcome, { readonly _tag: "Delivered" }>): Effect.Effect<void> => {
   const because =
     outcome._tag === "Rejected"
-      ? outcome.error
+      ? oneLine(outcome.error)
       : outcome._tag === "Dropped"
         ? outcome.reason === "limit"
           ? `a job takes at most ${MaxNotificationsPerJob}`

@@ -16,6 +16,7 @@ import { Failed } from "./failure.ts"
 import { Host } from "./host.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
+import * as Plain from "./plain.ts"
 import * as Settings from "./settings.ts"
 
 /** No secret: the emulator is for this machine. */
@@ -138,7 +139,7 @@ const announce = (
   const queues = Array.from(new Set(jobs.map(({ queueKey }) => queueKey)))
   const shownToken = hasDefaultToken ? Redacted.value(token) : undefined
   return isJson
-    ? Console.log(JSON.stringify({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
+    ? Console.log(Plain.json({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
     : Effect.andThen(
         Console.log(
           [

@@ -7,6 +7,7 @@ import { connected, flags } from "./connected.ts"
 import { eachJob } from "./eachJob.ts"
 import * as Ids from "./ids.ts"
 import { printOne } from "./output.ts"
+import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
 
 const detail = Flag.String("detail").pipe(
@@ -45,7 +46,10 @@ export const finish = Command.make(
           detail,
           signalReason: Option.getOrUndefined(signalReason)
         }),
-        printOne(json, { text: `${jobUuid} is finished with ${exitStatus}`, json: { id: jobUuid, exitStatus } })
+        printOne(json, {
+          text: `${printable(jobUuid)} is finished with ${exitStatus}`,
+          json: { id: jobUuid, exitStatus }
+        })
       )
     )
   }, connected)
@@ -87,7 +91,10 @@ export const fail = Command.make(
           detail,
           signalReason: Option.getOrElse(signalReason, () => "stack_error")
         }),
-        printOne(json, { text: `${jobUuid} is failed with ${exitStatus}`, json: { id: jobUuid, exitStatus } })
+        printOne(json, {
+          text: `${printable(jobUuid)} is failed with ${exitStatus}`,
+          json: { id: jobUuid, exitStatus }
+        })
       )
     )
   }, connected)

@@ -7,9 +7,9 @@ import { connected, flags } from "./connected.ts"
 import { eachJob } from "./eachJob.ts"
 import * as Ids from "./ids.ts"
 import { printOne } from "./output.ts"
+import { printable } from "./plain.ts"
 import { currentScreen, paint, type Screen } from "./screen.ts"
 import * as Settings from "./settings.ts"
-import { printable } from "./table.ts"
 
 export const get = Command.make(
   "get",

@@ -8,6 +8,7 @@ import { connected, flags } from "./connected.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { printOne, say } from "./output.ts"
+import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
 
 export const notify = Command.make(
@@ -43,8 +44,12 @@ export const notify = Command.make(
           refused += errorOf.size
           for (const [index, jobUuid] of jobUuids.entries()) {
             const error = errorOf.get(index)
-            if (error !== undefined) yield* say(`${jobUuid}: ${error}`)
-            else yield* printOne(json, { text: `${jobUuid} is notified`, json: { id: jobUuid, isNotified: true } })
+            if (error !== undefined) yield* say(`${printable(jobUuid)}: ${printable(error)}`)
+            else
+              yield* printOne(json, {
+                text: `${printable(jobUuid)} is notified`,
+                json: { id: jobUuid, isNotified: true }
+              })
           }
         })
       )

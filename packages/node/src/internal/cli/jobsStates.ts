@@ -34,7 +34,7 @@ export const states = Command.make(
       Stream.grouped(StacksSchema.MaxBatchSize),
       Stream.runForEach((jobUuids) =>
         Effect.flatMap(client.getJobStates({ stackKey: key, jobUuids }), ({ states }) =>
-          printer.print(jobUuids.map((id) => ({ id, state: states[id] ?? null })))
+          printer.print(jobUuids.map((id) => ({ id, state: Object.hasOwn(states, id) ? (states[id] ?? null) : null })))
         )
       )
     )

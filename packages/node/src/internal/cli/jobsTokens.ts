@@ -11,6 +11,7 @@ import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { lifetimeOf } from "./jobsReserve.ts"
 import * as Output from "./output.ts"
+import { printable } from "./plain.ts"
 import { fromNow } from "./screen.ts"
 import * as Settings from "./settings.ts"
 
@@ -53,7 +54,8 @@ export const tokens = Command.make(
           })
           count += jobUuids.length
           refused += result.notIssued.length
-          for (const id of result.notIssued) yield* Output.say(`${id}: no token, is it reserved by this stack?`)
+          for (const id of result.notIssued)
+            yield* Output.say(`${printable(id)}: no token, is it reserved by this stack?`)
           yield* printer.print(result.tokens)
         })
       )

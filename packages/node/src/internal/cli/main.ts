@@ -1,21 +1,24 @@
 /** The command `stacksapi`. */
 import * as Cause from "effect/Cause"
+import * as Console from "effect/Console"
 import * as CliConfig from "effect/cli/CliConfig"
 import * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
+import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Predicate from "effect/Predicate"
 import { deregister } from "./deregister.ts"
 import { emulator } from "./emulator.ts"
 import { type Description, describe, oneLine } from "./failure.ts"
 import { jobs } from "./jobs.ts"
 import { say } from "./output.ts"
+import * as Plain from "./plain.ts"
 import { register } from "./register.ts"
 import { run } from "./run.ts"
-import { printable } from "./table.ts"
 import { version } from "./version.ts"
 
 const stacksapi = Command.make("stacksapi").pipe(
@@ -51,7 +54,7 @@ const presenter: CliOutput.Presenter = {
     return say(
       [
         ...problems.map((problem) => `stacksapi: ${problem}`),
-        `See ${commandPath.map(printable).join(" ")} --help`
+        `See ${commandPath.map(Plain.printable).join(" ")} --help`
       ].join("\n")
     )
   }
@@ -76,10 +79,20 @@ const tokenFlag =
   "A token is not taken from the command line, which everybody on this machine can read. " +
   "Set BUILDKITE_CLUSTER_TOKEN, or give --token-file FILE"
 
+/** As Effect's own, in plain characters: what is logged may hold what a service said. */
+const plainLogger = Logger.make((options) => {
+  const console = options.fiber.getRef(Console.Console)
+  const { annotations, cause, message } = Logger.formatStructured.log(options)
+  const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
+  const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
+  const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
+  console.error(Plain.lines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n")))
+})
+
 const settings = Layer.mergeAll(
   CliOutput.layerPresenter(presenter),
   CliConfig.layer({
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
   }),
-  Layer.succeed(Logger.LogToStderr, true)
+  Logger.layer([plainLogger])
 )

@@ -2,6 +2,7 @@
 import * as Console from "effect/Console"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Plain from "./plain.ts"
 import { currentScreen } from "./screen.ts"
 import { type Column, Table } from "./table.ts"
 
@@ -29,15 +30,15 @@ export const printer = <A>(options: {
     return {
       print: (rows) => {
         if (rows.length === 0) return Effect.void
-        const lines = options.json ? rows.map((row) => JSON.stringify(options.toJson(row))) : table.lines(rows)
+        const lines = options.json ? rows.map((row) => Plain.json(options.toJson(row))) : table.lines(rows)
         return Console.log(lines.join("\n"))
       }
     }
   })
 
-/** Prints one result: with `--json` as an object, else as a text. */
+/** Prints one result: with `--json` as an object, else as a text, which is printed as it is. */
 export const printOne = (isJson: boolean, result: { readonly text: string; readonly json: unknown }) =>
-  Console.log(isJson ? JSON.stringify(result.json) : result.text)
+  Console.log(isJson ? Plain.json(result.json) : result.text)
 
 /** Tells people something that is not a result. */
-export const say = (text: string): Effect.Effect<void> => Console.error(text)
+export const say = (text: string): Effect.Effect<void> => Console.error(Plain.lines(text))

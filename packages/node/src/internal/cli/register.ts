@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { connected, flags } from "./connected.ts"
 import { printOne } from "./output.ts"
+import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
 
 export const register = Command.make(
@@ -33,7 +34,7 @@ export const register = Command.make(
       metadata: Option.getOrUndefined(input.metadata)
     })
     yield* printOne(input.json, {
-      text: `The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`,
+      text: printable(`The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`),
       json: stack
     })
   }, connected)

@@ -1,5 +1,6 @@
 /** Rows under a head, fitted to the screen. */
 import { displayWidth } from "effect/cli/CliOutput"
+import { printable } from "./plain.ts"
 import { paint, type Screen, type Style } from "./screen.ts"
 
 export interface Column<in A> {
@@ -80,13 +81,6 @@ export class Table<A> {
     return line.trimEnd()
   }
 }
-
-/** What moves the cursor, or does worse, is shown and not done. */
-export const printable = (text: string): string =>
-  text
-    .replace(/\s*\n\s*/g, " ⏎ ")
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
-    .replace(/[\u0000-\u001f\u007f-\u009f]/g, "�")
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
 

@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function* (
 
   const openLog = Effect.fnUntraced(function* (jobUuid: string) {
     if (logDirectory === undefined) return undefined
-    const file = path.join(logDirectory, `${encodeURIComponent(jobUuid)}.log`)
+    const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
     return yield* fileSystem
       .open(file, { flag: "a", mode: 0o600 })
       .pipe(

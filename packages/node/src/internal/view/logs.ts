@@ -2,6 +2,7 @@
 import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import { CurrentLogAnnotations } from "effect/References"
+import { lines } from "../cli/plain.ts"
 import type { Style } from "../cli/screen.ts"
 import type { LogLine } from "./frame.ts"
 import { harmless } from "./text.ts"
@@ -43,7 +44,7 @@ export const brief: Logger.Logger<unknown, Kept> = Logger.make((options) => {
     at: options.date.getTime(),
     text: harmless(words.join(" ")),
     style: styles[level],
-    full: Logger.formatLogFmt.log(options)
+    full: lines(Logger.formatLogFmt.log(options))
   }
 })
 

@@ -13,6 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import type { ClusterEvent } from "../../ClusterStack.ts"
 import type { Format, Options, View, Watched } from "../../StackView.ts"
+import * as Plain from "../cli/plain.ts"
 import * as Events from "./events.ts"
 import { type Picture, render } from "./frame.ts"
 import * as Levels from "./levels.ts"
@@ -52,7 +53,7 @@ export const make = Effect.fnUntraced(function* (
     if (options.summary === false) return
     const now = yield* Clock.currentTimeMillis
     const ended = { tally, traffic: yield* measure(now), title: title(), startedAt, now }
-    if (format === "json") return yield* Console.log(JSON.stringify(Summary.toJson(ended)))
+    if (format === "json") return yield* Console.log(Plain.json(Summary.toJson(ended)))
     const width = format === "live" ? (yield* sizeOf(terminal)).columns - 1 : Number.POSITIVE_INFINITY
     yield* Console.log(
       Summary.toLines(ended, width)
@@ -114,12 +115,12 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const hasLogFile = !(yield* stdio.stderrIsTerminal)
-  const toStderr = Logger.withConsoleError(Logger.formatLogFmt)
+  const toStderr = Logger.withConsoleError(Logger.map(Logger.formatLogFmt, Plain.lines))
   const lastPolls = new Map<string | undefined, string>()
 
   const tell = (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Effect.Effect<void> => {
     if (format === "live") return Effect.void
-    if (format === "json") return Console.log(JSON.stringify(Events.toJson(event, now, queueKey)))
+    if (format === "json") return Console.log(Plain.json(Events.toJson(event, now, queueKey)))
     if (event._tag === "Polled") {
       const poll = `${event.listed} ${event.startable}`
       if (poll === lastPolls.get(queueKey)) return Effect.void
@@ -147,7 +148,9 @@ export const make = Effect.fnUntraced(function* (
       }),
     print: (text) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
-        isLive ? Effect.sync(() => logs.add({ at, text: harmless(text), full: text })) : Console.error(text)
+        isLive
+          ? Effect.sync(() => logs.add({ at, text: harmless(text), full: Plain.lines(text) }))
+          : Console.error(Plain.lines(text))
       ),
     logger: Logger.make((options) => {
       if (isOfEvent(options)) return
