@@ -52,7 +52,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -391,7 +393,18 @@ export const make = Effect.fnUntraced(function* ({
  * @category layers
  */
 export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError> = PgClient.layerConfig({
-  url: Config.Redacted("DATABASE_URL")
+  url: Config.map(
+    // Who connects would show a URL that is none, with the password in it.
+    Config.schema(
+      Schema.String.check(
+        Schema.makeFilter((text) => URL.canParse(text) && /^postgres(ql)?:/.test(text), {
+          expected: "a URL such as postgres://user:password@host/name"
+        })
+      ),
+      "DATABASE_URL"
+    ),
+    Redacted.make
+  )
 })
 
 /**

@@ -70,8 +70,9 @@ export interface Transport {
 export const make = (options: TransportOptions): Transport => {
   const token = Redacted.value(options.token).trim()
   const baseUrl = options.baseUrl.replace(/\/+$/, "")
-  const shownBaseUrl = withoutCredentials(baseUrl)
   const brokenSetup = findBrokenSetup(token, baseUrl, options)
+  // One that is refused may have credentials in the oddest places.
+  const shownBaseUrl = brokenSetup === undefined ? baseUrl : baseUrl.replace(/^(\w+:\/\/)?.*@/s, "$1")
   const headers = Headers.fromInput({
     accept: "application/json",
     authorization: `Token ${token}`,
@@ -228,5 +229,3 @@ const findBrokenSetup = (
   if (url.username !== "" || url.password !== "") return "The base URL has credentials: the token is all that is needed"
   return /[?#]/.test(baseUrl) ? "The base URL has a query or a fragment: it may only have a path" : undefined
 }
-
-const withoutCredentials = (url: string): string => url.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, "$1")

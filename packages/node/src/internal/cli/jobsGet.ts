@@ -3,6 +3,7 @@ import type { JobDetails } from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import * as Secrets from "../process/secrets.ts"
 import { connected, flags } from "./connected.ts"
 import { eachJob } from "./eachJob.ts"
 import * as Ids from "./ids.ts"
@@ -41,14 +42,7 @@ export const get = Command.make(
   Command.withExamples([{ command: "stacksapi jobs get --key my-stack 0193b1a6-6f3e-4e2a-8d47-2a1f4c1f9a10" }])
 )
 
-const isSecret = /TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|API_KEY|CREDENTIAL|CONNECTION_STRING/i
-
-const withoutSecrets = (job: JobDetails): JobDetails => ({
-  ...job,
-  env: Object.fromEntries(
-    Object.entries(job.env).map(([name, value]) => [name, isSecret.test(name) ? "[redacted]" : value])
-  )
-})
+const withoutSecrets = (job: JobDetails): JobDetails => ({ ...job, env: Secrets.withoutSecrets(job.env) })
 
 const describe = (screen: Screen, { command, env, id }: JobDetails): string =>
   [

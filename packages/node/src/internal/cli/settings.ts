@@ -77,10 +77,6 @@ export const connection = {
   endpoint: Flag.String("endpoint").pipe(
     Flag.withMetavar("URL"),
     Flag.withDescription("Where the API is (else BUILDKITE_AGENT_ENDPOINT, else Buildkite's own)"),
-    Flag.filter(
-      (text: string) => URL.canParse(text),
-      (text) => `Expected a URL such as https://agent.buildkite.com/v3/, not "${text}"`
-    ),
     Flag.optional
   ),
   tokenFile: path("token-file", "either").pipe(
@@ -111,13 +107,15 @@ export const layerClient = (
     Layer.provideMerge(RetryPolicy.layer(RetryPolicy.maxAttempts(RetryPolicy.standard, 3)))
   )
 
-export const endpoint = ({ endpoint }: Pick<Connection, "endpoint">) =>
-  Option.isSome(endpoint)
-    ? Effect.succeed(endpoint.value)
-    : Effect.flatMap(Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT")), (url) => {
-        if (Option.isNone(url)) return Effect.undefined
-        return URL.canParse(url.value) ? Effect.succeed(url.value) : badEndpoint
-      })
+export const endpoint = Effect.fnUntraced(function* ({ endpoint }: Pick<Connection, "endpoint">) {
+  if (Option.isSome(endpoint)) return URL.canParse(endpoint.value) ? endpoint.value : yield* badFlag
+  const url = yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT"))
+  if (Option.isNone(url)) return undefined
+  return URL.canParse(url.value) ? url.value : yield* badEndpoint
+})
+
+// What it is instead is not repeated: it may hold a password.
+const badFlag = new Misused({ message: "--endpoint takes a URL such as https://agent.buildkite.com/v3/" })
 
 const badEndpoint = new Failed({
   message: "BUILDKITE_AGENT_ENDPOINT is not a URL. Set it to one such as https://agent.buildkite.com/v3/, or unset it"

@@ -4,6 +4,8 @@ import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
+import { defaultRedactedVars } from "../../JobOutput.ts"
+import * as Secrets from "../process/secrets.ts"
 
 /** The operations that a fault can be about. */
 export const operations = Object.keys(StacksApi.StacksApi.groups.stacks.endpoints) as ReadonlyArray<StacksApi.Endpoint>
@@ -56,7 +58,7 @@ export const job = (
 ) => ({
   ...row(job),
   command: job.command,
-  env: job.env,
+  env: Secrets.withoutSecrets(job.env),
   priority: job.priority,
   agentQueryRules: job.agentQueryRules,
   branch: job.build.branch,
@@ -67,7 +69,7 @@ export const job = (
   signalReason: job.signalReason,
   canBeCanceled: !StacksSchema.isFinal(job.state) && job.state !== "canceling",
   notifications: notifications.filter(({ jobUuid }) => jobUuid === job.id).map(notification),
-  log: log.slice(-maxLogLength),
+  log: Secrets.redactor(Secrets.secretsIn(job.env, defaultRedactedVars)).redact(log).slice(-maxLogLength),
   isLogCut: log.length > maxLogLength
 })
 

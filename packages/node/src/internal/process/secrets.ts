@@ -1,6 +1,8 @@
 /** Hides secrets in lines of text. */
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as RegExp from "effect/RegExp"
+import * as Result from "effect/Result"
 import type { Environment, Extra } from "./environment.ts"
 import { clean } from "./lines.ts"
 
@@ -38,15 +40,36 @@ export const redactor = (secrets: ReadonlyArray<string>): Redactor => {
   }
 }
 
-/** The values of variables whose names look as if they held secrets. */
+/** The values of variables whose names look as if they held secrets, and what logs in where a value has a URL. */
 export const secretsIn = (environment: Environment, patterns: ReadonlyArray<string>): ReadonlyArray<string> => {
   const matchers = patterns.map(
     (pattern) => new globalThis.RegExp(`^${pattern.split("*").map(RegExp.escape).join(".*")}$`, "s")
   )
-  return Object.entries(environment).flatMap(([name, value]) =>
-    value.length >= minLength && matchers.some((matcher) => matcher.test(name)) ? [value] : []
-  )
+  return Object.entries(environment)
+    .flatMap(([name, value]) => (matchers.some((matcher) => matcher.test(name)) ? [value] : passwordsIn(value)))
+    .filter((secret) => secret.length >= minLength)
 }
+
+/** The password of a URL; of one for the web without a password, what stands in its place. */
+const login = /(?<=:\/\/[^\s/?#@:]*:)[^\s/?#@]+(?=@)|(?<=https?:\/\/)[^\s/?#@:]+(?=@)/g
+
+/** As they are written, and as they are meant. */
+const passwordsIn = (value: string): ReadonlyArray<string> =>
+  (value.match(login) ?? []).flatMap((text) => [
+    text,
+    Result.getOrElse(
+      Result.try(() => decodeURIComponent(text)),
+      () => text
+    )
+  ])
+
+const isSecretName = /TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY|API_KEY|CREDENTIAL|CONNECTION_STRING/i
+
+/** An environment to look at: without the values of variables that are named like secrets, and without passwords in URLs. */
+export const withoutSecrets = (environment: Environment): Environment =>
+  Record.map(environment, (value, name) =>
+    isSecretName.test(name) ? "[redacted]" : value.replace(login, "[redacted]")
+  )
 
 /** The values that a caller marked as secrets. */
 export const markedIn = (extra: Extra): ReadonlyArray<string> =>

@@ -1,11 +1,11 @@
 /** No token ever shows: not in a failure, a log line or a span, whatever a service sends back. */
-import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, type StacksClient } from "@stacksapi/core"
-import { Cause, Effect, Exit, Redacted } from "effect"
-import { record } from "../support/recording.ts"
-import { answerTo, calls, jobUuid, operations, page, scheduledJob } from "../support/samples.ts"
-import * as Scripted from "../support/scripted.ts"
+import { Effect, Exit, Metric, Redacted } from "effect"
+import { record } from "../../support/recording.ts"
+import { answerTo, calls, jobUuid, operations, page, scheduledJob } from "../../support/samples.ts"
+import * as Scripted from "../../support/scripted.ts"
+import * as Secrets from "../../support/secrets.ts"
 
 const clusterToken = "bkct_CLUSTER-SECRET"
 const jobToken = "bkjat_JOB-SECRET"
@@ -13,42 +13,26 @@ const secret = /SECRET/
 
 type Call = (client: StacksClient.Service) => Effect.Effect<unknown, unknown>
 
-/** All that a call shows of itself: its failure in every rendering, its log lines, its spans. */
-const shownBy = Effect.fnUntraced(function* (answer: Scripted.Answer, call: Call) {
+/** All that a call shows of itself: its failure in every rendering, its log lines, its spans, the metrics. */
+const shownBy = Effect.fnUntraced(function* (
+  answer: Scripted.Answer,
+  call: Call,
+  options: Partial<StacksClient.Options> = {}
+) {
   const client = yield* Scripted.client(Scripted.make(answer), {
     token: Redacted.make(clusterToken),
-    logPayloads: true
+    logPayloads: true,
+    ...options
   })
   const { exit, recording } = yield* record(call(client).pipe(RetryPolicy.withPolicy(RetryPolicy.none)))
-  const shown = [recording.output(), JSON.stringify(recording.logs), inspect(recording.logs, { depth: 10 })]
-  for (const span of recording.spans) {
-    shown.push(span.name, inspect([...span.attributes, span.events, span.links], { depth: 10 }))
-    if (span.status._tag === "Ended") shown.push(...renderingsOf(span.status.exit))
-  }
-  assert.isAbove(recording.logs.length, 0)
   assert.isAbove(recording.spans.length, 0)
-  return { exit, shown: [...shown, ...renderingsOf(exit)] }
+  const shown = [...Secrets.recorded(recording), ...renderingsOf(exit), ...Secrets.renderings(yield* Metric.snapshot)]
+  return { exit, shown }
 })
 
-const renderingsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> => {
-  if (Exit.isSuccess(exit)) return []
-  const error = Cause.squash(exit.cause)
-  assert(error instanceof Error)
-  return [
-    String(error),
-    error.message,
-    error.stack ?? "",
-    JSON.stringify(error),
-    inspect(error, { depth: 10 }),
-    inspect(exit, { depth: 10 }),
-    Cause.pretty(exit.cause),
-    JSON.stringify(exit),
-    String(exit.cause),
-    // What is not shown by itself, but a click away.
-    "rawBody" in error ? String(error.rawBody) : "",
-    "headers" in error ? inspect({ ...Object(error.headers) }) : ""
-  ]
-}
+/** What a call succeeds with is its caller's. */
+const renderingsOf = (exit: Exit.Exit<unknown, unknown>): ReadonlyArray<string> =>
+  Exit.isSuccess(exit) ? [] : Secrets.renderings(exit)
 
 const assertNoSecret = (shown: ReadonlyArray<string>) => {
   for (const text of shown) assert.notMatch(text, secret)
@@ -168,7 +152,7 @@ describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token lik
         calls.issueJobAcquisitionTokens
       )
       assert.isTrue(Exit.isSuccess(exit))
-      assertNoSecret([...shown, inspect(exit, { depth: 10 }), JSON.stringify(exit)])
+      assertNoSecret([...shown, ...Secrets.renderings(exit)])
     })
   )
 
@@ -220,7 +204,26 @@ describe("the client itself", () => {
       const client = yield* Scripted.client(Scripted.make(Scripted.json(200, answerTo("getJob").body)), {
         token: Redacted.make(clusterToken)
       })
-      assertNoSecret([inspect(client, { depth: 10 }), JSON.stringify(client), String(client)])
+      assertNoSecret(Secrets.renderings(client))
+    })
+  )
+})
+
+describe("what logs in, in a base URL", () => {
+  it.effect.each([
+    "http://user:SECRET@stacks.test/v3",
+    "http://SECRET@stacks.test/v3",
+    "//user:SECRET@stacks.test",
+    "user:SECRET@stacks.test",
+    "http://user:SECRET/#?@stacks.test/v3"
+  ])("is not shown, and nothing is sent: %s", (baseUrl) =>
+    Effect.gen(function* () {
+      for (const operation of operations) {
+        const client = yield* Scripted.client(Scripted.make(Scripted.silence), { baseUrl })
+        const { exit, recording } = yield* record(calls[operation](client))
+        assert.isTrue(Exit.isFailure(exit))
+        assertNoSecret([...Secrets.recorded(recording), ...renderingsOf(exit), ...Secrets.renderings(client)])
+      }
     })
   )
 })
