@@ -152,7 +152,7 @@ describe("what stands in a file of ids", () => {
 })
 
 describe("what a job is called, and prints", () => {
-  it.live.each([["lines"], ["json"]])("reaches no terminal raw while it is run: %s", ([format]) =>
+  it.live.each(["lines", "json"])("reaches no terminal raw while it is run: %s", (format) =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([

@@ -67,7 +67,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
     })
   )
 
-  it.effect.each([["lines"], ["json"]])("shows none while it runs jobs that print all that they have: %s", ([format]) =>
+  it.effect.each(["lines", "json"])("shows none while it runs jobs that print all that they have: %s", (format) =>
     Effect.gen(function* () {
       const { emulator, env } = yield* setUp
       const logs = yield* folder
@@ -99,7 +99,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
         writeFileSync(file, `${token}\n`)
         for (const flags of [[], ["--json"]]) {
           const args = ["jobs", "list", ...flags, "--log-level", "all"]
-          const { BUILDKITE_CLUSTER_TOKEN: _, ...rest } = env
+          const { BUILDKITE_CLUSTER_TOKEN: _, ...rest }: Record<string, string> = env
           for (const ended of [
             yield* stacksapi(args, { env: { ...env, BUILDKITE_CLUSTER_TOKEN: token } }),
             yield* stacksapi([...args, "--token-file", file], { env: rest }),

@@ -58,7 +58,7 @@ type Runner = Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, unknown>
 
 /** Runs jobs to their ends, and gives all that anybody could see meanwhile and afterwards. */
 const shownBy = Effect.fnUntraced(function* (
-  runner: (path: string, emulator: StacksEmulator.Service) => Effect.Effect<Runner, never, Scope.Scope>,
+  runner: (path: string, emulator: StacksEmulator.Service) => Effect.Effect<Runner, unknown, Scope.Scope>,
   jobs: ReadonlyArray<Partial<StacksEmulator.NewJob>>
 ) {
   yield* ownSecrets
