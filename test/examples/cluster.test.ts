@@ -76,6 +76,18 @@ describe("What deploys a cluster", () => {
       }
     })
   )
+
+  it.live("is what the page on clusters lists, among all flags of a cluster with their variables", () =>
+    Effect.gen(function* () {
+      const { stdout } = yield* stacksapi(["run", "--help"])
+      const page = read("docs/cluster.md")
+      const flags = Array.from(stdout.matchAll(/--([a-z-]+)\b.* With --cluster/g), ([, flag = ""]) => flag)
+      assert.isAtLeast(flags.length, 8)
+      for (const flag of flags) {
+        assert.include(page, `| \`--${flag}\` | \`STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}\` |`)
+      }
+    })
+  )
 })
 
 const password = "correct-horse"

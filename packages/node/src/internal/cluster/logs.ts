@@ -16,10 +16,13 @@ export const subdued = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
     Effect.updateService(Logger.CurrentLoggers, (loggers) => new Set(Array.from(loggers, subdue)))
   )
 
+/** An error that is told in other words, if it lasts. */
+const isTold = /^Shard lock storage is unhealthy/
+
 const subdue = (logger: Logger.Logger<unknown, unknown>): Logger.Logger<unknown, unknown> =>
   Logger.make((options) => {
     const isOfCluster = options.fiber.getRef(CurrentLogAnnotations)[mark] === true
-    const isLoud = LogLevel.isGreaterThan(options.logLevel, "Warn")
+    const isLoud = LogLevel.isGreaterThan(options.logLevel, "Warn") && !isTold.test(String(options.message))
     const isWanted = LogLevel.isLessThanOrEqualTo(options.fiber.getRef(MinimumLogLevel), "Debug")
     return !isOfCluster || isLoud || isWanted ? logger.log(options) : undefined
   })
