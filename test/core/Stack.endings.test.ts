@@ -235,7 +235,7 @@ describe("A job", () => {
           return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
         })
       )
-      yield* slowly("5 minutes")
+      yield* slowly("5 minutes", "500 millis")
       assert.strictEqual(tries, 5)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )

@@ -127,10 +127,11 @@ export const everyFault = (rate: number): ReadonlyArray<StacksEmulator.Fault> =>
 }
 
 /** Lets time pass so slowly that what happens at one moment has happened before the next. */
-export const slowly = Effect.fnUntraced(function* (duration: Duration.Input) {
+export const slowly = Effect.fnUntraced(function* (duration: Duration.Input, step: Duration.Input = "10 millis") {
   const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
-  for (let passed = 0; passed < millis; passed += 10) {
-    yield* TestClock.adjust(10)
+  const stepMillis = Duration.toMillis(Duration.fromInputUnsafe(step))
+  for (let passed = 0; passed < millis; passed += stepMillis) {
+    yield* TestClock.adjust(stepMillis)
     for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
   }
 })
