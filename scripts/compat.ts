@@ -101,13 +101,13 @@ const installRuntimes = (): ReadonlyArray<Runtime> => {
 /** The Effect that the packages ask for. */
 const effectRange = (): string => {
   const manifest = capture("tar", ["-xOzf", join(root, ".packed/core.tgz"), "package/package.json"])
-  return JSON.parse(manifest.output).peerDependencies.effect
+  return JSON.parse(manifest.stdout).peerDependencies.effect
 }
 
 /** The versions of a package in a range, the oldest first. */
 const versionsOf = (name: string, range: string): ReadonlyArray<string> => {
-  const { ok, output } = capture("npm", ["view", `${name}@${range}`, "version", "--json"])
-  const versions: ReadonlyArray<string> = ok ? [JSON.parse(output)].flat() : []
+  const { ok, output, stdout } = capture("npm", ["view", `${name}@${range}`, "version", "--json"])
+  const versions: ReadonlyArray<string> = ok ? [JSON.parse(stdout)].flat() : []
   if (versions.length === 0) throw new Error(`There is no ${name}@${range}\n${output}`)
   return versions
 }

@@ -37,9 +37,9 @@ const strayMaps = ({ path }: Package, files: ReadonlySet<string>): ReadonlyArray
     })
 
 const checkFiles = (it: Package): void => {
-  const { ok, output } = capture("npm", ["pack", it.tarball, "--dry-run", "--json", "--loglevel=error"])
+  const { ok, output, stdout } = capture("npm", ["pack", it.tarball, "--dry-run", "--json"])
   if (!ok) throw new Error(output)
-  const [{ files, size, unpackedSize }] = JSON.parse(output)
+  const [{ files, size, unpackedSize }] = JSON.parse(stdout)
   const packed = new Set<string>(files.map(({ path }: { readonly path: string }) => path))
   const expected = new Set(expectedFiles(it))
   const problems = [

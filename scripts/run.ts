@@ -45,7 +45,7 @@ export const run = (command: string, args: ReadonlyArray<string>, cwd = root): v
 export const capture = (command: string, args: ReadonlyArray<string>) => {
   const { error, status, stdout, stderr } = spawnSync(command, args, { cwd: root, env, encoding: "utf8" })
   if (error) throw error
-  return { ok: status === 0, output: stdout + stderr }
+  return { ok: status === 0, stdout, output: stdout + stderr }
 }
 
 /** Compiles both packages from nothing, so that no output of a deleted module is left. */
