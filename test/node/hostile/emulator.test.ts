@@ -1,14 +1,14 @@
 /** Clients that mean no good: the emulator goes on answering the others, and keeps its memory. */
-import * as Net from "node:net"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { Deferred, Effect, Layer, Redacted, type Scope, Stream } from "effect"
+import { Effect, Layer, Redacted, Stream } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Page from "../../../packages/node/src/internal/page/page.ts"
+import { connectTo, flood } from "../../support/rawClient.ts"
 import { type Vitals, vitals } from "../../support/vitals.ts"
 
 const megabyte = 1024 * 1024
@@ -22,40 +22,7 @@ const answersOthers = Effect.flatMap(StacksClient.StacksClient, (client) =>
   client.registerStack({ key: "other", type: "custom", queueKey: "q" })
 )
 
-interface Connection {
-  readonly socket: Net.Socket
-  /** What was answered, when the connection is closed. */
-  readonly closed: Effect.Effect<string>
-}
-
-/** A connection to the emulator. */
-const connect: Effect.Effect<Connection, never, StacksEmulator.StacksEmulator | Scope.Scope> = Effect.gen(function* () {
-  const { baseUrl } = yield* StacksEmulator.StacksEmulator
-  const closed = Deferred.makeUnsafe<string>()
-  const socket = yield* Effect.acquireRelease(
-    Effect.callback<Net.Socket>((resume) => {
-      const socket = Net.connect(Number(new URL(baseUrl).port), "127.0.0.1", () => resume(Effect.succeed(socket)))
-      socket.on("error", () => {})
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-  let answer = ""
-  socket.on("data", (bytes) => {
-    answer += bytes
-  })
-  socket.on("close", () => Deferred.doneUnsafe(closed, Effect.succeed(answer)))
-  return { socket, closed: Deferred.await(closed) }
-})
-
-/** Sends pieces without end. */
-const flood = ({ socket }: Connection, head: string, piece: Uint8Array) => {
-  const more = () => {
-    while (!socket.destroyed && socket.write(piece)) {}
-  }
-  socket.on("drain", more)
-  socket.write(head)
-  more()
-}
+const connect = Effect.flatMap(StacksEmulator.StacksEmulator, ({ baseUrl }) => connectTo(baseUrl))
 
 const token = "authorization: Token bkct_emulator\r\n"
 const host = "host: localhost\r\n"
