@@ -57,7 +57,8 @@ export interface Service {
 export class JobOutput extends Context.Service<JobOutput, Service>()("@stacksapi/node/JobOutput") {}
 
 /**
- * What to hide in the output of jobs, and where to keep it. Tokens of Buildkite are always hidden.
+ * What to hide in the output of jobs, and where to keep it. Tokens of Buildkite are always hidden, and passwords of URLs in the
+ * environment, such as those of proxies and databases.
  *
  * @since 0.1.0
  * @category options

@@ -22,7 +22,7 @@
  * `Began` (like `Started`) and `Ended` (`outcome`, and where there are `exitStatus` and `detail`) of the jobs that it runs itself.
  *
  * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`; no meaning is in color alone.
- * Control characters and ANSI sequences of jobs' names and output never reach the terminal.
+ * Control characters and ANSI sequences of jobs' names and output never reach the terminal; in JSON they are escaped.
  *
  * **Gotchas**
  *
