@@ -53,10 +53,11 @@ export const renderings = (value: unknown): ReadonlyArray<string> => [
   attempt(() => String(value)),
   attempt(() => JSON.stringify(value)),
   attempt(() => inspect(value, { depth: 10 })),
-  attempt(() => inspect(value, { depth: 10, showHidden: true, getters: true })),
   ...(Exit.isExit(value) && Exit.isFailure(value) ? renderings(value.cause) : []),
   ...(Cause.isCause(value) ? [Cause.pretty(value), ...renderings(Cause.squash(value))] : []),
-  ...(Predicate.isError(value) ? [value.message, value.stack ?? ""] : [])
+  ...(Predicate.isError(value)
+    ? [value.message, value.stack ?? "", attempt(() => inspect(value, { depth: 10, showHidden: true, getters: true }))]
+    : [])
 ]
 
 /** What a program showed of itself: its log lines in every format, and its spans with all that is on them. */

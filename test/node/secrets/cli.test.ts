@@ -50,7 +50,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
     Effect.gen(function* () {
       const { env, id } = yield* setUp
       for (const command of commands(id)) {
-        for (const level of ["none", "debug", "all"]) {
+        for (const level of ["info", "all"]) {
           const { stderr, stdout } = yield* stacksapi([...command, ...flags, "--log-level", level], { env })
           Secrets.assertNone(command.join(" "), [stdout, stderr])
           if (level === "all") assert.include(stderr, "sending request")
