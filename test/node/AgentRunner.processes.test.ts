@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { JobRunner } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { JobOutput } from "@stacksapi/node"
-import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { isAlive, processes, processesWith, until } from "../support/processes.ts"
 import type { Plan } from "../support/standInAgent.ts"
@@ -52,6 +52,21 @@ describe("An agent that is stopped", () => {
       const { exitStatus, signalReason, state } = (yield* job) ?? assert.fail()
       assert.deepStrictEqual([state, exitStatus, signalReason], ["finished", -1, "cancel"])
     }).pipe(Effect.scoped, Effect.provide(service))
+  )
+
+  it.live("is waited for by its runner, where the stack does not wait that long", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { fiber, job, mark } = yield* Scope.provide(
+        begin({ prints: ["working"], millis: 60_000 }, "working"),
+        scope
+      )
+      yield* Effect.forkDetach(Fiber.interrupt(fiber), { startImmediately: true })
+      yield* Scope.close(scope, Exit.void)
+      assert.isEmpty(processesWith(mark))
+      const { exitStatus, signalReason, state } = (yield* job) ?? assert.fail()
+      assert.deepStrictEqual([state, exitStatus, signalReason], ["finished", -1, "cancel"])
+    }).pipe(Effect.provide(service))
   )
 
   it.live("and has not heard it the first time, leaves the second", () =>

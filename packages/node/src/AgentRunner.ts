@@ -21,6 +21,8 @@
  * | 1 s | SIGTERM | cancels its job, which has `cancelGracePeriod` to end |
  * | `cancelGracePeriod` + 10 s | SIGKILL, with all that came from it | |
  *
+ * A stack that ends does not wait for that, but its process does: the layer's end takes as long.
+ *
  * If this process itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 15
  * seconds later. Often it is less: nobody reads what an agent prints any more, so that it ends at its next line, before it has
  * told the service, which ends the job when it misses the agent. What an agent left running as it ended is stopped too: SIGTERM,
@@ -28,9 +30,9 @@
  *
  * **Gotchas**
  *
- * For Linux and macOS. Everywhere but on Linux, what a killed agent leaves in other process groups, as all of its jobs are, is not found and goes on; on
- * Linux, only what also drops its environment. In a container, start this process under an init (`docker run --init`),
- * which takes note of orphans' ends.
+ * For Linux and macOS. Everywhere but on Linux, what a killed agent leaves in other process groups, as all of its jobs are, is not
+ * found and goes on; on Linux, only what also drops its environment. In a container, start this process under an init
+ * (`docker run --init`), which takes note of orphans' ends.
  *
  * **Example** (A stack with an agent for each job)
  *
@@ -228,6 +230,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
       )
     return yield* judge(context, ended, yield* outputs.tail(job.id))
   }, Effect.scoped)
+
+  // A stack that stops does not wait for long. Without this process nobody would read what its agents say at their end.
+  yield* Effect.addFinalizer(() => processes.gone)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
     Context.add(JobOutput.JobOutput, { lines: outputs.lines, tail: outputs.tail })

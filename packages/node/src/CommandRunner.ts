@@ -11,15 +11,17 @@
  * The job ends with the exit status of the shell, and the last lines of its output as the detail. Ended by a signal, its status is
  * 128 and the signal's number. What the command left running is stopped: SIGTERM, 2 seconds later SIGKILL.
  *
- * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all that came from it. If this process
- * itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later.
+ * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all that came from it. A stack that
+ * ends does not wait for that, but its process does: the layer's end takes as long. If this process itself is killed, a small
+ * guardian process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later.
  *
  * **Gotchas**
  *
- * For Linux and macOS. It isolates nothing. A command runs as this process's user: it can read that user's files, reach the network, signal other
- * processes, and read what this process can. Run only commands that you trust. Everywhere but on Linux, a process that
- * leaves the command's process group (`setsid`, a daemon) is not found and goes on; on Linux, only one that drops its
- * environment too. In a container, start this process under an init (`docker run --init`), which takes note of orphans' ends.
+ * For Linux and macOS. It isolates nothing. A command runs as this process's user: it can read that user's files, reach the
+ * network, signal other processes, and read what this process can, its token included. Run only commands that you trust.
+ * Everywhere but on Linux, a process that leaves the command's process group (`setsid`, a daemon) is not found and goes on; on
+ * Linux, only one that drops its environment too. In a container, start this process under an init (`docker run --init`), which
+ * takes note of orphans' ends.
  *
  * @since 0.1.0
  */
@@ -153,6 +155,9 @@ const make = Effect.fnUntraced(function* (options: Options) {
       signalReason: isTimedOut ? "cancel" : undefined
     })
   }, Effect.scoped)
+
+  // A stack that stops does not wait for long.
+  yield* Effect.addFinalizer(() => processes.gone)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
     Context.add(JobOutput.JobOutput, { lines: outputs.lines, tail: outputs.tail })

@@ -48,6 +48,8 @@ export interface Processes {
     command: Command,
     onOutput: (channel: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>
   ) => Effect.Effect<Outcome, CannotStart>
+  /** Waits until all that is being stopped is gone. */
+  readonly gone: Effect.Effect<void>
 }
 
 export interface Outcome {
@@ -68,6 +70,7 @@ export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Retu
   const mark = randomUUID()
   const guardian = yield* Guardian.make(`${Leftovers.markName}=${mark}.`, plan)
   let count = 0
+  const running = new Set<Deferred.Deferred<void>>()
 
   const run = Effect.fnUntraced(function* (
     command: Command,
@@ -106,7 +109,27 @@ export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Retu
   })
 
   return {
-    run: (command, onOutput) => Effect.uninterruptibleMask((restore) => run(command, onOutput, restore))
+    run: (command, onOutput) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.suspend(() => {
+          const over = Deferred.makeUnsafe<void>()
+          running.add(over)
+          return Effect.ensuring(
+            run(command, onOutput, restore),
+            Effect.sync(() => {
+              running.delete(over)
+              Deferred.doneUnsafe(over, Effect.void)
+            })
+          )
+        })
+      ),
+    gone: Effect.suspend(() => {
+      if (running.size === 0) return Effect.void
+      const all = Effect.forEach(running, Deferred.await, { concurrency: "unbounded", discard: true })
+      // What somebody lets run on is the guardian's.
+      const atMost = Duration.sum(plan.killAfter, Duration.sum(leftoverGrace, Duration.times(settleTime, 3)))
+      return Effect.andThen(Effect.logInfo(`Waiting for jobs to be stopped: ${running.size}`), within(all, atMost))
+    })
   }
 })
 
