@@ -66,6 +66,7 @@ console.log(`${Object.keys(installed()).length} packages installed, none of whic
 run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
 run("node", ["cluster.mjs", "--cluster needs the package @effect/sql-pg. Install it"], project)
+run(join(project, "node_modules/.bin/stacksapi"), ["--version"], project)
 
 const versionOf = (peer: string) =>
   JSON.parse(readFileSync(join(root, "packages/node/node_modules", peer, "package.json"), "utf8")).version
