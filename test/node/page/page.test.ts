@@ -68,6 +68,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
       yield* emulator.acquireJob("a")
       yield* sees(seen, "1 reserved, 1 running")
       yield* emulator.completeJob("a", 0)
+      yield* sees(seen, /^reserved \d/)
       yield* client.finishJob({ stackKey: "pool", jobUuid: "b", exitStatus: 7, detail: "no room" })
       yield* sees(seen, "1 passed, 1 failed")
       yield* sees(seen, "failed, exit 7")
@@ -82,11 +83,18 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([
         { id: "0193b1a6-0000-7000-8000-00000000000a", queueKey: "linux", command: "make" },
-        { queueKey: "linux", command: "make ship", dependsOn: ["0193b1a6-0000-7000-8000-00000000000a"] }
+        {
+          queueKey: "linux",
+          command: "make ship",
+          step: { key: "ship" },
+          env: { BUILDKITE_LABEL: "Ship it" },
+          dependsOn: ["0193b1a6-0000-7000-8000-00000000000a"]
+        }
       ])
       const seen = yield* visit()
       yield* sees(seen, "1 waiting")
       yield* sees(seen, /…0000000a$/)
+      assert.deepStrictEqual(yield* jobNames(seen), ["Ship it", "make"])
       /** Waits until the first job's bar has these parts. */
       const bar = (...phases: ReadonlyArray<string>) =>
         Effect.promise(() => {

@@ -151,7 +151,7 @@ const announce = (
         ),
         Output.say(
           [
-            `The emulator is up, with ${jobs.length} jobs${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
+            `The emulator is up, with ${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
             "Paste the lines above in another terminal. Stop with Ctrl-C."
           ].join("\n")
         )

@@ -34,7 +34,7 @@ const maxLabelLength = 200
 /** A job in the list. */
 export const row = (job: StacksEmulator.Job) => ({
   id: job.id,
-  label: (job.step.key || firstLine(job.command)).slice(0, maxLabelLength),
+  label: (labelOf(job) || job.step.key || firstLine(job.command)).slice(0, maxLabelLength),
   queue: job.queueKey,
   pipeline: job.pipeline.slug,
   build: job.build.number,
@@ -47,6 +47,9 @@ export const row = (job: StacksEmulator.Job) => ({
   startedAt: millis(job.startedAt),
   finishedAt: millis(job.finishedAt)
 })
+
+/** What the pipeline calls the step; jobs of one matrix have different ones. */
+const labelOf = (job: StacksEmulator.Job): string | undefined => job.env["BUILDKITE_LABEL"]
 
 const firstLine = (text: string): string => text.trimStart().split("\n", 1)[0] ?? ""
 
@@ -89,7 +92,7 @@ export const matches = ({ phase, queue, text }: Filter): ((job: StacksEmulator.J
     (phase === undefined || phaseOf(job) === phase) &&
     (queue === undefined || job.queueKey === queue) &&
     (sought === "" ||
-      [job.id, job.command, job.step.key, job.pipeline.slug, job.build.branch].some((part) =>
+      [job.id, job.command, labelOf(job), job.step.key, job.pipeline.slug, job.build.branch].some((part) =>
         part?.toLowerCase().includes(sought)
       ))
 }

@@ -25,7 +25,7 @@ export const toLines = (ended: Ended, width: number): ReadonlyArray<Line> => {
       phrases.map((text) => [{ text }]),
       { width, maxLines: 4 }
     )
-  const jobs = `${tally.endedCount} jobs in ${age(now - startedAt)}`
+  const jobs = `${tally.endedCount} ${tally.endedCount === 1 ? "job" : "jobs"} in ${age(now - startedAt)}`
   return [
     ...section("Stack", [title === "" ? "never registered" : title]),
     ...section("Jobs", [

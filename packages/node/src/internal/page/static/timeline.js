@@ -87,12 +87,12 @@ const describe = (job) =>
     .filter(Boolean)
     .join(", ")
 
-/** How long a job waited for an agent, and how long it ran. */
+/** How long a job has been in its state, or was in the last one before its end; without an agent, a stack runs it reserved. */
 export const durationsOf = (job) => {
-  const { finishedAt, scheduledAt, startedAt, state } = job
-  const since = state.startsWith("waiting") ? scheduledAt : runnableSince(job)
-  if (startedAt === undefined) {
-    return `${finishedAt === undefined ? "waits" : "waited"} ${duration((finishedAt ?? now()) - since)}`
-  }
-  return `${finishedAt === undefined ? "runs" : "ran"} ${duration((finishedAt ?? now()) - startedAt)}`
+  const { finishedAt, reservedAt, scheduledAt, startedAt, state } = job
+  const isOver = finishedAt !== undefined
+  const lasted = (since) => duration((finishedAt ?? now()) - since)
+  if (startedAt !== undefined) return `${isOver ? "ran" : "runs"} ${lasted(startedAt)}`
+  if (reservedAt !== undefined) return `reserved ${lasted(reservedAt)}`
+  return `${isOver ? "waited" : "waits"} ${lasted(state.startsWith("waiting") ? scheduledAt : runnableSince(job))}`
 }
