@@ -1,5 +1,5 @@
 /** What a stack at work shows, with secrets in its own environment, in those of its jobs, and in what jobs print. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -54,6 +54,9 @@ const pageOf = Effect.fnUntraced(function* (emulator: StacksEmulator.Service) {
   return [...lists, ...jobs, ...requests, events]
 })
 
+/** Printed by a job that is there to be looked at. */
+const announcement = "look at me"
+
 type Runner = Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, unknown>
 
 /** Runs jobs to their ends, and gives all that anybody could see meanwhile and afterwards. */
@@ -71,21 +74,29 @@ const shownBy = Effect.fnUntraced(function* (
   const commandLines = new Set<string>()
   const environments = new Map<string, string>()
 
-  /** Looks at the processes of this machine, again and again. */
-  const watchProcesses = Effect.sync(() => {
+  const look = Effect.sync(() => {
     for (const { commandLine, environment } of processes()) {
       commandLines.add(commandLine)
       if (environment.includes(path)) environments.set(commandLine, environment)
     }
-  }).pipe(Effect.delay("40 millis"), Effect.forever)
+  })
 
   const program = Effect.gen(function* () {
     const { lines } = yield* JobOutput.JobOutput
     yield* lines.pipe(
-      Stream.runForEach(({ text }) => Effect.sync(() => void output.push(text))),
+      Stream.runForEach(({ text }) => {
+        output.push(text)
+        // Whoever prints this waits for what follows.
+        return text === announcement
+          ? Effect.andThen(
+              look,
+              Effect.sync(() => writeFileSync(join(path, "seen"), ""))
+            )
+          : Effect.void
+      }),
       Effect.forkScoped({ startImmediately: true })
     )
-    yield* Effect.forkScoped(watchProcesses)
+    yield* look.pipe(Effect.delay("200 millis"), Effect.forever, Effect.forkScoped)
     const stack = yield* Stack.make({
       key: "s",
       queueKey: "q",
@@ -135,83 +146,96 @@ const assertShown = (shown: Readonly<Record<string, ReadonlyArray<string>>>) => 
 const ofTheStack = /bkct_|PLANTED_(?:cluster|agent_token|redis|database)/
 
 describe("commands, and the stack that runs them", () => {
-  it.live("show no secret, although jobs print all that they have", () =>
-    Effect.gen(function* () {
-      const { environments, events, files, output, shown } = yield* shownBy(
-        (path) =>
-          Effect.succeed(
-            CommandRunner.layer({
-              logDirectory: join(path, "logs"),
-              env: { MARK: path, BUILDKITE_CLUSTER_TOKEN: Secrets.clusterToken, EXTRA: Redacted.make("PLANTED_extra") },
-              secrets: [Redacted.make("PLANTED_known_to_the_stack")]
-            })
-          ),
-        [
-          { command: "env; sleep 0.3" },
-          {
-            command: 'echo "$SOME_CREDENTIAL $DB_PASSWORD"; echo "$HTTPS_PROXY" >&2; exit 3',
-            env: { ...Secrets.jobEnvironment, SOME_CREDENTIAL: "PLANTED_known_to_the_stack" }
-          },
-          // biome-ignore lint/suspicious/noTemplateCurlyInString: it is for the shell
-          { command: 'printf "${DB_PASSWORD%word}"; sleep 0.1; printf word; kill -9 $$' },
-          { command: `echo "a very long command with ${"x".repeat(50)}" ` }
-        ]
-      )
-      assertShown(shown)
-      assert.deepStrictEqual(events.filter(({ _tag }) => _tag === "Finished").length, 4)
-      assert.include(output, "HARMLESS=shown-as-it-is")
-      for (const name of ["DEPLOY_TOKEN", "DB_PASSWORD", "EXTRA"]) assert.include(output, `${name}=[REDACTED]`)
-      assert.include(output, "DATABASE_URL=postgres://app:[REDACTED]@db.test/app")
-      assert.include(output, "HTTPS_PROXY=http://proxy-user:[REDACTED]@127.0.0.1:9")
-      assert.lengthOf(files, 4)
-      assert.isAtLeast(environments.size, 1)
-      for (const [commandLine, environment] of environments) {
-        assert.notMatch(environment, ofTheStack, commandLine)
-        assert.notInclude(environment, "bkjat_", commandLine)
-      }
-    }).pipe(Effect.scoped, Effect.provide(service))
+  it.live(
+    "show no secret, although jobs print all that they have",
+    () =>
+      Effect.gen(function* () {
+        const { environments, events, files, output, shown } = yield* shownBy(
+          (path) =>
+            Effect.succeed(
+              CommandRunner.layer({
+                logDirectory: join(path, "logs"),
+                env: {
+                  MARK: path,
+                  BUILDKITE_CLUSTER_TOKEN: Secrets.clusterToken,
+                  EXTRA: Redacted.make("PLANTED_extra")
+                },
+                secrets: [Redacted.make("PLANTED_known_to_the_stack")]
+              })
+            ),
+          [
+            { command: `env; echo ${announcement}; until [ -e "$MARK/seen" ]; do sleep 0.02; done` },
+            {
+              command: 'echo "$SOME_CREDENTIAL $DB_PASSWORD"; echo "$HTTPS_PROXY" >&2; exit 3',
+              env: { ...Secrets.jobEnvironment, SOME_CREDENTIAL: "PLANTED_known_to_the_stack" }
+            },
+            // biome-ignore lint/suspicious/noTemplateCurlyInString: it is for the shell
+            { command: 'printf "${DB_PASSWORD%word}"; sleep 0.1; printf word; kill -9 $$' },
+            { command: `echo "a very long command with ${"x".repeat(50)}" ` }
+          ]
+        )
+        assertShown(shown)
+        assert.deepStrictEqual(events.filter(({ _tag }) => _tag === "Finished").length, 4)
+        assert.include(output, "HARMLESS=shown-as-it-is")
+        for (const name of ["DEPLOY_TOKEN", "DB_PASSWORD", "EXTRA"]) assert.include(output, `${name}=[REDACTED]`)
+        assert.include(output, "DATABASE_URL=postgres://app:[REDACTED]@db.test/app")
+        assert.include(output, "HTTPS_PROXY=http://proxy-user:[REDACTED]@127.0.0.1:9")
+        assert.lengthOf(files, 4)
+        assert.isAtLeast(environments.size, 1)
+        for (const [commandLine, environment] of environments) {
+          assert.notMatch(environment, ofTheStack, commandLine)
+          assert.notInclude(environment, "bkjat_", commandLine)
+        }
+      }).pipe(Effect.scoped, Effect.provide(service)),
+    { timeout: 60_000 }
   )
 })
 
 describe("agents, and the stack that starts them", () => {
-  it.live("show no secret; only the agent itself has the job's token", () =>
-    Effect.gen(function* () {
-      const { environments, events, output, shown } = yield* shownBy(
-        Effect.fnUntraced(function* (path, { baseUrl }) {
-          const agents = yield* standIn
-          yield* agents.setPlans({
-            "*": { prints: ["token $BUILDKITE_AGENT_TOKEN", "job $DB_PASSWORD $DATABASE_URL"], millis: 400 },
-            quits: { prints: ["$BUILDKITE_AGENT_TOKEN"], quits: 1 }
-          })
-          return AgentRunner.layer({
-            agentPath: agents.agentPath,
-            buildPath: join(path, "builds"),
-            logDirectory: join(path, "logs"),
-            endpoint: baseUrl,
-            env: { ...agents.env, MARK: path, BUILDKITE_AGENT_ACCESS_TOKEN: "bkaat_PLANTED_by_mistake_0000" }
-          })
-        }),
-        [{ command: "make" }, { id: "quits", command: "make" }]
-      )
-      assertShown(shown)
-      assert.sameMembers(
-        events.filter(({ _tag }) => _tag === "AgentOwned" || _tag === "Failed").map(({ _tag }) => _tag),
-        ["AgentOwned", "Failed"]
-      )
-      assert.include(output, "token [REDACTED]")
-      assert.include(output, "job [REDACTED] postgres://app:[REDACTED]@db.test/app")
-      assert.isAtLeast(environments.size, 1)
-      for (const [commandLine, environment] of environments) {
-        assert.notMatch(environment, ofTheStack, commandLine)
-        // A job's environment is the service's to give, and its secrets the agent's to ask for.
-        assert.notInclude(environment, "PLANTED_job", commandLine)
-        assert.notInclude(environment, "bkaat_", commandLine)
-        for (const variable of environment.split("\0").filter((text) => text.includes("bkjat_"))) {
-          assert.match(variable, /^BUILDKITE_AGENT_TOKEN=bkjat_\w+$/, commandLine)
-          assert.match(commandLine, /start/)
+  it.live(
+    "show no secret; only the agent itself has the job's token",
+    () =>
+      Effect.gen(function* () {
+        const { environments, events, output, shown } = yield* shownBy(
+          Effect.fnUntraced(function* (path, { baseUrl }) {
+            const agents = yield* standIn
+            yield* agents.setPlans({
+              "*": {
+                prints: ["token $BUILDKITE_AGENT_TOKEN", "job $DB_PASSWORD $DATABASE_URL", announcement],
+                millis: 200
+              },
+              quits: { prints: ["$BUILDKITE_AGENT_TOKEN"], quits: 1 }
+            })
+            return AgentRunner.layer({
+              agentPath: agents.agentPath,
+              buildPath: join(path, "builds"),
+              logDirectory: join(path, "logs"),
+              endpoint: baseUrl,
+              env: { ...agents.env, MARK: path, BUILDKITE_AGENT_ACCESS_TOKEN: "bkaat_PLANTED_by_mistake_0000" }
+            })
+          }),
+          [{ command: "make" }, { id: "quits", command: "make" }]
+        )
+        assertShown(shown)
+        assert.sameMembers(
+          events.filter(({ _tag }) => _tag === "AgentOwned" || _tag === "Failed").map(({ _tag }) => _tag),
+          ["AgentOwned", "Failed"]
+        )
+        assert.include(output, "token [REDACTED]")
+        assert.include(output, "job [REDACTED] postgres://app:[REDACTED]@db.test/app")
+        assert.isAtLeast(environments.size, 1)
+        for (const [commandLine, environment] of environments) {
+          assert.notMatch(environment, ofTheStack, commandLine)
+          // A job's environment is the service's to give, and its secrets the agent's to ask for.
+          assert.notInclude(environment, "PLANTED_job", commandLine)
+          assert.notInclude(environment, "bkaat_", commandLine)
+          for (const variable of environment.split("\0").filter((text) => text.includes("bkjat_"))) {
+            assert.match(variable, /^BUILDKITE_AGENT_TOKEN=bkjat_\w+$/, commandLine)
+            assert.match(commandLine, /start/)
+          }
         }
-      }
-      assert.match(Array.from(environments.values()).join(), /BUILDKITE_AGENT_TOKEN=bkjat_/)
-    }).pipe(Effect.scoped, Effect.provide(service))
+        assert.match(Array.from(environments.values()).join(), /BUILDKITE_AGENT_TOKEN=bkjat_/)
+      }).pipe(Effect.scoped, Effect.provide(service)),
+    { timeout: 60_000 }
   )
 })

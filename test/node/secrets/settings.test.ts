@@ -41,7 +41,6 @@ describe("the endpoint", () => {
 describe("the URL of Redis", () => {
   it.live.each([
     "redis://:PLANTED_redis@127.0.0.1:1",
-    "redis://user:PLANTED_redis@nowhere.invalid:6379/0",
     "redis://:PLANTED_redis@127.0.0.1:none",
     "http://:PLANTED_redis@127.0.0.1",
     "PLANTED_redis"
@@ -69,7 +68,6 @@ describe("the URL of Redis", () => {
 describe("the URL of the database", () => {
   it.live.each([
     "postgres://user:PLANTED_database@127.0.0.1:1/name",
-    "postgres://user:PLANTED_database@nowhere.invalid/name",
     "postgres://user:PLANTED_database@127.0.0.1:none/name",
     "mysql://user:PLANTED_database@127.0.0.1/name",
     "PLANTED_database"
