@@ -154,6 +154,25 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
   )
 })
 
+describe("stacksapi, with a cluster of processes that can't be", () => {
+  it.live.each([
+    ["a database that does not answer", { DATABASE_URL: "postgres://user:PLANTED_database@127.0.0.1:1/name" }],
+    ["a database that is none", { DATABASE_URL: "PLANTED_database" }],
+    ["a URL where a file should be", { DATABASE_URL_FILE: "postgres://user:PLANTED_database@127.0.0.1:1/name" }],
+    ["a Redis that is none", { ...Secrets.ownEnvironment, REDIS_URL: "http://:PLANTED_redis@127.0.0.1:1" }]
+  ] as const)("shows nothing of what logs in: %s", ([, env]) =>
+    Effect.gen(function* () {
+      const args = ["run", "--cluster", "--host", "127.0.0.1", "--runner", "command", "--log-level", "all"]
+      const ended = yield* stacksapi(args, {
+        env: { BUILDKITE_CLUSTER_TOKEN: Secrets.clusterToken, STACKSAPI_KEY: "s", ...env }
+      })
+      assert.notStrictEqual(ended.status, 0)
+      assert.match(ended.stderr, /DATABASE_URL|Redis/)
+      Secrets.assertNone(JSON.stringify(Object.keys(env)), [ended.stdout, ended.stderr])
+    })
+  )
+})
+
 describe("stacksapi, with a service that sends back what it gets", () => {
   it.live("shows no token", () =>
     Effect.gen(function* () {
