@@ -43,7 +43,7 @@ describe("a stack on a terminal", () => {
         yield* pty.type(interrupt)
         assert.strictEqual(yield* pty.ended, 130)
         assertGivenBack(pty)
-        assert.match(pty.scrollback(), /^timestamp=\S+ level\s?=WARN/)
+        assert.match(pty.scrollback(), /^\d\d:\d\d:\d\d WARN look out$/m)
         assert.match(pty.scrollback(), /^Stack +my-stack · queue q$/m)
         assert.match(pty.scrollback(), /^Jobs +28 jobs in \d+s/m)
         assert.match(pty.scrollback(), /^Troubles +8 × a job/m)

@@ -2,10 +2,10 @@
 import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import { CurrentLogAnnotations } from "effect/References"
-import { lines } from "../cli/plain.ts"
 import type { Style } from "../cli/screen.ts"
 import type { LogLine } from "./frame.ts"
 import { harmless } from "./text.ts"
+import { timeOfDay } from "./times.ts"
 
 const maxLogs = 100
 
@@ -40,12 +40,9 @@ export const brief: Logger.Logger<unknown, Kept> = Logger.make((options) => {
     ...Object.entries(annotations).map(([name, value]) => `${name}=${textOf(value)}`),
     ...(cause === undefined ? [] : [cause])
   ]
-  return {
-    at: options.date.getTime(),
-    text: harmless(words.join(" ")),
-    style: styles[level],
-    full: lines(Logger.formatLogFmt.log(options))
-  }
+  const at = options.date.getTime()
+  const text = harmless(words.join(" "))
+  return { at, text, style: styles[level], full: `${timeOfDay(at)} ${text}` }
 })
 
 const styles: Readonly<Record<string, Style>> = { WARN: "yellow", ERROR: "red", FATAL: "red" }
