@@ -73,6 +73,9 @@ describe("a command step", () => {
   it("may have several commands; what is escaped for an upload is not any more", () => {
     const [job] = jobsOf('steps: [{ commands: [cd app, "echo $$HOME $HOME \\\\$USER"] }]')
     assert.strictEqual(job?.command, "cd app\necho $HOME $HOME $USER")
+    for (const env of ["{ AT: $$HOME/$x }", "[AT=$$HOME/$x]"]) {
+      assert.strictEqual(jobsOf(`steps: [{ command: a, env: ${env} }]`)[0]?.env?.["AT"], "$HOME/$x")
+    }
   })
 
   it("is as many jobs as its parallelism, each of which knows its number", () => {

@@ -221,9 +221,11 @@ const readCommand = (node: Node | undefined): Read<string> =>
     const lines = node.isList
       ? yield* Result.all((yield* node.list()).map((line) => line.text()))
       : [yield* node.text()]
-    // What is interpolated when a pipeline is uploaded is escaped like this.
-    return lines.join("\n").replace(/[$\\]\$/g, "$")
+    return unescaped(lines.join("\n"))
   })
+
+/** What is interpolated when a pipeline is uploaded is escaped like this. */
+const unescaped = (text: string): string => text.replace(/[$\\]\$/g, "$")
 
 const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>> =>
   Result.gen(function* () {
@@ -232,11 +234,11 @@ const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>>
     if (node.isList) {
       for (const item of yield* node.list()) {
         const [name, value] = yield* readPair(item)
-        env[name] = value
+        env[name] = unescaped(value)
       }
       return env
     }
-    for (const [name, value] of yield* node.fields()) env[name] = value.isNull ? "" : yield* value.text()
+    for (const [name, value] of yield* node.fields()) env[name] = value.isNull ? "" : unescaped(yield* value.text())
     return env
   })
 
