@@ -16,7 +16,7 @@ import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
 import { settings } from "./internal/client/environment.ts"
 import { oneLine } from "./internal/client/failures.ts"
-import { setLimiterOf } from "./internal/client/limiterOf.ts"
+import * as Limiters from "./internal/client/limiterOf.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
 import * as Transport from "./internal/client/transport.ts"
@@ -365,9 +365,17 @@ export const make = Effect.fnUntraced(function* (
 
     issueJobAcquisitionTokens: plain("issueJobAcquisitionTokens")
   }
-  if (rateLimit !== undefined) setLimiterOf(client, rateLimit)
+  if (rateLimit !== undefined) Limiters.setLimiterOf(client, rateLimit)
   return client
 })
+
+/**
+ * The limiter that a client was made with, if it was: for whoever puts another one around its calls, which replaces that.
+ *
+ * @since 0.1.0
+ * @category getters
+ */
+export const limiterOf: (client: Service) => RateLimit.Limiter | undefined = Limiters.limiterOf
 
 const isCropped = (detail: string) =>
   Predicate.isString(detail) && cropBytes(detail, StacksSchema.MaxFinishDetailBytes) !== detail.toWellFormed()

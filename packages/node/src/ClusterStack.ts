@@ -35,15 +35,19 @@ import * as RateLimit from "@stacksapi/core/RateLimit"
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import { keyOf } from "@stacksapi/core/Stacks"
-import type { StacksClient } from "@stacksapi/core/StacksClient"
+import { limiterOf, StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
+import * as RunnerHealth from "effect/cluster/RunnerHealth"
 import { RunnerStorage } from "effect/cluster/RunnerStorage"
+import * as ShardId from "effect/cluster/ShardId"
 import { Sharding } from "effect/cluster/Sharding"
 import * as ShardingConfig from "effect/cluster/ShardingConfig"
+import * as Singleton from "effect/cluster/Singleton"
+import * as SocketRunner from "effect/cluster/SocketRunner"
 import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
 import * as Data from "effect/Data"
@@ -53,6 +57,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as RpcSerialization from "effect/rpc/RpcSerialization"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -60,12 +65,20 @@ import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Book from "./internal/cluster/book.ts"
+import * as Database from "./internal/cluster/database.ts"
+import { allGroups, queueGroup, seatGroup } from "./internal/cluster/jobEntity.ts"
 import * as Journal from "./internal/cluster/journal.ts"
 import * as Leader from "./internal/cluster/leader.ts"
 import * as Lease from "./internal/cluster/lease.ts"
 import * as Logs from "./internal/cluster/logs.ts"
 import * as Metrics from "./internal/cluster/metrics.ts"
+import { namesOf, shardsPerGroup } from "./internal/cluster/places.ts"
 import * as Processes from "./internal/cluster/processes.ts"
+import * as Queues from "./internal/cluster/queues.ts"
+import * as Roster from "./internal/cluster/roster.ts"
+import * as Storage from "./internal/cluster/storage.ts"
+import { tidy } from "./internal/cluster/tidy.ts"
+import { warnOfUnled } from "./internal/cluster/unled.ts"
 import * as Worker from "./internal/cluster/worker.ts"
 import { ListenError } from "./internal/http/listenError.ts"
 
@@ -94,7 +107,7 @@ export interface Queue {
 }
 
 /**
- * The options contradict themselves; the message says how.
+ * The options contradict themselves, or those of the other processes; the message says how.
  *
  * @since 0.1.0
  * @category errors
@@ -128,7 +141,8 @@ export type ClusterEvent =
     }>
 
 /**
- * How a process of the cluster is set up. All but `slots` and the addresses must be the same on all processes.
+ * How a process of the cluster is set up. All but `slots` and the addresses should be the same on all processes; while they are
+ * replaced one by one by others with other queues, queues that not all of them have may be looked at by nobody.
  *
  * @since 0.1.0
  * @category options
@@ -144,7 +158,7 @@ export interface Options
   readonly queues: ReadonlyArray<string | Queue>
   /** How many jobs this process may run at once. Default 25. */
   readonly slots?: number | undefined
-  /** The host under which the other processes reach this one. Default `127.0.0.1`. */
+  /** The host under which the other processes reach this one. No two have the same host and port. Default `127.0.0.1`. */
   readonly host?: string | undefined
   /** The port on which it listens. Default 34431. */
   readonly port?: number | undefined
@@ -157,12 +171,12 @@ export interface Options
    */
   readonly onProcessDeath?: "fail" | "runAgain" | undefined
   /**
-   * How long a process may be silent before others take over what it has, at least 3 seconds. Default 5 seconds. A process that
-   * is killed is noticed at once; this is for one that hangs, or that the network cuts off. Longer where processes may be
-   * starved for seconds: what a process had begun when it was given up has failed.
+   * How long a process may be silent before others take over what it has, at least 3 seconds. Default 5 seconds. Whether it was
+   * killed, hangs or is cut off, nobody can tell. Longer where processes may be starved for seconds, or the database is away
+   * for some: what a process had begun when it was given up has failed.
    */
   readonly lockExpiration?: Duration.Input | undefined
-  /** What the names of all tables begin with. Default `stacksapi`. */
+  /** What the names of all tables begin with; another one for each cluster in a database. Default `stacksapi`. */
   readonly tablePrefix?: string | undefined
   /**
    * Told of what happens on this process, with the queue's key, one after the other. The process does not wait for it, but at its
@@ -185,7 +199,7 @@ export interface Status {
   readonly phase: "joining" | "running" | "cutOff" | "leaving"
   /** How many jobs this process may run at once. */
   readonly slots: number
-  /** The processes that are there, as this one saw them last, within the last 5 seconds. */
+  /** The processes that are there, as this one saw them last. */
   readonly processes: ReadonlyArray<{ readonly address: string; readonly slots: number }>
   /** The jobs that hold a slot of this process. */
   readonly running: ReadonlyArray<ScheduledJob>
@@ -213,16 +227,13 @@ export interface Service {
  */
 export class ClusterStack extends Context.Service<ClusterStack, Service>()("@stacksapi/node/ClusterStack") {}
 
-const shardsPerGroup = 100
-
-/** Short enough that, with a `lockExpiration` of 5 seconds, another process takes over within 10. */
-const timing = {
-  shardLockRefreshInterval: Duration.seconds(1),
-  refreshAssignmentsInterval: Duration.seconds(1),
-  runnerHealthCheckInterval: Duration.seconds(2),
-  entityMessagePollInterval: Duration.seconds(1),
-  entityReplyPollInterval: Duration.millis(200)
-}
+/** How often a process says that it is alive, and looks who else is. */
+const heartbeat = "1 second"
+const replaced = new Error("Another process took the place of this one, which was silent for too long")
+/** How long a connection to the database is waited for at the start. */
+const connectionTimeout = "30 seconds"
+/** How often it is looked for what nobody has use for any more. */
+const tidyInterval = "10 minutes"
 
 /**
  * Starts a process of the cluster in the background. When the scope closes it hands its queues over, lets its jobs end within
@@ -247,7 +258,7 @@ export const make = Effect.fnUntraced(function* ({
   ...shared
 }: Options): Effect.fn.Return<
   Service,
-  InvalidOptions | ListenError | Config.ConfigError | SqlError | MigrationError,
+  InvalidOptions | ListenError | SqlError | MigrationError,
   StacksClient | JobRunner | SqlClient | Scope.Scope
 > {
   const stacks = queues.map((queue) => {
@@ -262,94 +273,158 @@ export const make = Effect.fnUntraced(function* ({
   if (!Number.isInteger(slots) || slots < 1) {
     return yield* new InvalidOptions({ message: `A process has at least one slot, not ${slots}` })
   }
-  const tell = yield* Journal.make(onEvent)
-  const book = yield* Book.make(tablePrefix)
-  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
-  const running = new Map<string, ScheduledJob>()
-  const leading = new Map<string, Stack.Service>()
-  const given = Context.getOrUndefined(yield* Effect.context<never>(), RateLimit.RateLimit)
-  const limiter = given ?? Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
-  // Each is open until what depends on it has ended.
-  const scope = yield* Effect.scope
-  const locks = yield* Scope.fork(scope)
-  const jobs = yield* Scope.fork(scope)
-
+  const processId = randomUUID()
   const expiration = Duration.max(Duration.fromInputUnsafe(lockExpiration), Duration.seconds(3))
-  const shardingConfig = {
+  const clusterPrefix = `${tablePrefix}_cluster`
+  const context = yield* Effect.context<StacksClient>()
+  const limiter =
+    Context.getOrUndefined(context, RateLimit.RateLimit) ??
+    limiterOf(Context.get(context, StacksClient)) ??
+    Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
+
+  // What is made first ends last: the process is alive until its jobs have ended, and they run until nobody can ask for them.
+  const tell = yield* Journal.make(onEvent)
+  const outspoken = yield* Logs.outspoken
+  const database = yield* Database.make(tablePrefix, clusterPrefix, expiration)
+  const roster = yield* Roster.join(database, { processId, clusterKey: key, host, port, slots }).pipe(
+    Effect.mapError((error) => (typeof error === "string" ? new InvalidOptions({ message: error }) : error))
+  )
+  const lease = yield* Lease.make(expiration)
+  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
+  const book = Book.make(database)
+  const queueTable = Queues.make(database)
+  const processes = Processes.make()
+  const leading = new Map<string, Stack.Service>()
+  const scope = yield* Effect.scope
+  const beating = yield* Scope.fork(scope)
+  const worker = yield* Worker.make({
+    book,
+    lease,
+    limiter,
+    processId,
+    slots,
+    onProcessDeath,
+    tokenLifetime: shared.reservationExpiry,
+    stacks,
+    tell,
+    outspoken,
+    scope: yield* Scope.fork(scope)
+  })
+  let isOpen = () => false
+  const beat = Effect.gen(function* () {
+    if ((yield* lease.renew(roster.beat(worker.count(), isOpen()))) === false) yield* Deferred.die(failure, replaced)
+    processes.update(yield* roster.living)
+    yield* worker.audit
+  }).pipe(Effect.catch((error) => Effect.logDebug(`The cluster was not looked at: ${error.message}`)))
+  yield* beat.pipe(Effect.andThen(Effect.sleep(heartbeat)), Effect.forever, Effect.forkIn(beating))
+
+  const sharding = {
     ...ShardingConfig.defaults,
-    ...timing,
     runnerAddress: Option.some(RunnerAddress.make(host, port)),
     runnerListenAddress: Option.some(RunnerAddress.make(listenHost, port)),
-    runnerShardWeight: slots,
-    shardLockExpiration: expiration,
+    availableShardGroups: allGroups,
+    assignedShardGroups: [queueGroup, seatGroup(roster.seat)],
     shardsPerGroup,
+    shardLockExpiration: expiration,
+    shardLockRefreshInterval: Duration.divideUnsafe(expiration, 3),
+    refreshAssignmentsInterval: Duration.seconds(1),
+    entityMessagePollInterval: Duration.seconds(1),
+    entityReplyPollInterval: Duration.millis(200),
     entityTerminationTimeout: shutdownGrace
   }
-  const prefix = `${tablePrefix}_cluster`
-  const lease = Lease.make(
-    yield* SqlRunnerStorage.make({ prefix }).pipe(
-      Effect.provideService(ShardingConfig.ShardingConfig, shardingConfig),
-      Scope.provide(locks)
-    ),
-    expiration
+  const storage = yield* SqlRunnerStorage.make({ prefix: clusterPrefix }).pipe(
+    Effect.provideService(ShardingConfig.ShardingConfig, sharding),
+    Scope.provide(yield* Scope.fork(scope))
   )
-  const Storage = Layer.merge(
-    Layer.succeed(RunnerStorage, lease.storage),
-    SqlMessageStorage.layerWith({ prefix }).pipe(
-      Layer.provide([NodeCrypto.layerDigest, ShardingConfig.layer(shardingConfig)])
+  // They have a connection to themselves.
+  if (Option.isNone(yield* Effect.timeoutOption(database.sql`SELECT 1`, connectionTimeout))) {
+    return yield* new InvalidOptions({
+      message:
+        "The database does not answer, or its client may not open enough connections: a process needs two at least"
+    })
+  }
+  const cluster = yield* Logs.subdued(
+    Layer.build(
+      SocketRunner.layer.pipe(
+        Layer.provide([
+          NodeClusterSocket.layerSocketServer,
+          NodeClusterSocket.layerClientProtocol,
+          // Who is alive is known from the database, which decides what that means.
+          RunnerHealth.layerNoop
+        ]),
+        Layer.provide(RpcSerialization.layerSchemaBinary()),
+        Layer.provide([
+          Layer.succeed(RunnerStorage, Storage.make(storage, roster)),
+          SqlMessageStorage.layerWith({ prefix: clusterPrefix }).pipe(Layer.provide(NodeCrypto.layerDigest))
+        ]),
+        Layer.provide(ShardingConfig.layer(sharding))
+      )
     )
-  )
-  const Cluster = NodeClusterSocket.layer({ storage: "byo", shardingConfig }).pipe(Layer.provideMerge(Storage))
-
-  const cluster = yield* Logs.subdued(Layer.build(Cluster)).pipe(
+  ).pipe(
     Effect.catchTag("SocketServerError", ({ reason: { cause } }) =>
       Effect.fail(ListenError.of(listenHost, port, cause))
     )
   )
-  const outspoken = yield* Logs.outspoken
-  const processes = Processes.make(Context.get(cluster, Sharding), lease.storage, shardsPerGroup)
+  const { hasShardId } = Context.get(cluster, Sharding)
+  const seatShards = Array.from({ length: shardsPerGroup }, (_, index) =>
+    ShardId.make(seatGroup(roster.seat), index + 1)
+  )
+  const names = yield* Effect.provideContext(namesOf(stacks.map(({ key }) => key)), cluster)
   yield* Layer.build(
     Layer.mergeAll(
-      Worker.layer({
-        book,
-        lease,
-        limiter,
-        processId: randomUUID(),
-        slots,
-        stacks,
-        onProcessDeath,
-        running,
-        tell,
-        outspoken,
-        scope: jobs
-      }),
+      worker.layer,
+      Singleton.make(
+        "StacksapiTidy",
+        tidy(database).pipe(
+          Effect.catch((error) => Effect.logDebug(`The tables were not tidied: ${error.message}`)),
+          Effect.andThen(Effect.sleep(tidyInterval)),
+          Effect.forever
+        )
+      ),
       ...stacks.map((stack) =>
-        Leader.layer({
-          book,
-          lease,
-          limiter,
-          processes,
-          leading,
-          failure,
-          tell,
-          outspoken,
-          stack: { ...shared, ...stack }
-        })
+        Leader.layer(
+          {
+            ...{
+              database,
+              book,
+              queues: queueTable,
+              expiration,
+              limiter,
+              processes,
+              leading,
+              failure,
+              tell,
+              outspoken
+            },
+            stack: { ...shared, ...stack },
+            isOnly: stacks.length === 1
+          },
+          names.get(stack.key) ?? stack.key
+        )
       )
     )
   ).pipe(Effect.provideContext(cluster))
+  yield* Effect.forkIn(warnOfUnled(queueTable, stacks), beating)
+  isOpen = () => seatShards.every(hasShardId)
+  yield* Effect.addFinalizer(() => roster.leave)
 
   let isLeaving = false
   let hasJoined = false
-  const phase = Effect.map(lease.isHeld, (isHeld): Status["phase"] => {
-    hasJoined ||= isHeld
+  const phase = Effect.sync((): Status["phase"] => {
+    const takesPart = lease.isHeld() && isOpen()
+    hasJoined ||= takesPart
     if (isLeaving) return "leaving"
-    return isHeld ? "running" : hasJoined ? "cutOff" : "joining"
+    return takesPart ? "running" : hasJoined ? "cutOff" : "joining"
   })
   let lastPhase: Status["phase"] = "joining"
   const measure = Effect.gen(function* () {
     const now = yield* phase
-    yield* Metrics.measure({ isMember: now === "running", slots, running: running.size, leading: leading.size })
+    yield* Metrics.measure({
+      isMember: now === "running",
+      slots,
+      running: worker.running().length,
+      leading: leading.size
+    })
     if (now === "cutOff" && lastPhase === "running") {
       yield* Effect.logWarning(
         "The database does not confirm this process's place in the cluster: nothing new starts here"
@@ -360,9 +435,6 @@ export const make = Effect.fnUntraced(function* ({
     lastPhase = now
   })
   yield* Effect.forkScoped(Effect.repeat(measure, Schedule.spaced("1 second")))
-  // Who leads a queue looks who is there by itself, and more often.
-  const look = Effect.suspend(() => (leading.size === 0 ? processes.refresh : Effect.void))
-  yield* Effect.forkScoped(Effect.repeat(look, Schedule.spaced("5 seconds")))
   // It ends first: from then on the process leaves.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -375,8 +447,8 @@ export const make = Effect.fnUntraced(function* ({
       return {
         phase: yield* phase,
         slots,
-        processes: processes.all(),
-        running: Array.from(running.values()),
+        processes: processes.all().map(({ host, port, slots }) => ({ address: `${host}:${port}`, slots })),
+        running: worker.running(),
         leading: yield* Effect.forEach(leading, ([stackKey, stack]) =>
           Effect.map(stack.status, (status) => ({ stackKey, status }))
         )

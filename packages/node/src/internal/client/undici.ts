@@ -27,6 +27,7 @@ import { pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
+import { Fence } from "./fence.ts"
 
 /** How much of a body is taken in before anybody asks for it. */
 const highWaterMark = 64 * 1024
@@ -145,6 +146,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
     this.controller = controller
+    if (!this.fiber.getRef(Fence)()) this.abortReason ??= new Error("The request would have come too late")
     if (this.abortReason !== undefined) controller.abort(this.abortReason)
   }
 

@@ -1,190 +1,130 @@
-/** The jobs that a cluster has, in one table: which are its, where each was sent, and which process has started it. */
-
-import type * as StackLedger from "@stacksapi/core/StackLedger"
+/**
+ * The jobs that a cluster has: which are its, where each was sent, and which process has started it. Who wants to change that
+ * says how it was when he looked: one who is late changes nothing.
+ */
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
-import * as Arr from "effect/Array"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as Migrator from "effect/sql/Migrator"
-import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-
-/** Where a job was sent, and the how manieth time. */
-interface Placement {
-  readonly entityId: string
-  readonly attempt: number
-}
+import type { Fragment } from "effect/sql/Statement"
+import type { Database } from "./database.ts"
 
 export interface JobKey {
   readonly stackKey: string
   readonly jobUuid: string
 }
 
-export interface Demand {
-  readonly stackKey: string
-  /** How many slots the queue has use for now. */
-  readonly wanted: number
+/** Where a job was sent, and by which of its tickets: each time it is sent anew it gets another one. */
+export interface Placement {
+  readonly seat: number
+  readonly ticket: number
 }
 
+/**
+ * How it is with a job: nobody has started it, a process has it, or a process had it and died. Undefined where it is not in the
+ * book, or was sent elsewhere.
+ */
+type Standing = "waiting" | "owned" | "orphaned" | undefined
+
 export interface Book {
-  /** The jobs of one stack, as its ledger. `onStruck` is told of those that had been sent somewhere. */
-  readonly ledger: (stackKey: string, onStruck: (entityId: string) => Effect.Effect<void>) => StackLedger.StackLedger
   /** Notes where a job is sent. Where it has been sent already, tells that instead. */
-  readonly place: (key: JobKey, entityId: string) => Effect.Effect<Placement>
-  /** Lets a job be sent anew. */
-  readonly displace: (key: JobKey) => Effect.Effect<void>
-  /** The process that has started a job: its id, undefined where none has, null where the job is not in the book. */
-  readonly owner: (key: JobKey) => Effect.Effect<string | undefined | null>
-  /** Makes a process the owner instead of the former one; says whether it is. */
-  readonly claim: (key: JobKey, former: string | undefined, owner: string) => Effect.Effect<boolean>
-  /** Says what a queue has use for, and tells what all queues said in the last seconds. */
-  readonly demand: (own: Demand) => Effect.Effect<ReadonlyArray<Demand>, SqlError>
+  readonly place: (job: StacksSchema.ScheduledJob, stackKey: string, seat: number) => Effect.Effect<Placement>
+  readonly look: (key: JobKey, ticket: number) => Effect.Effect<Standing>
+  /** Makes a process the owner of a job that has none, or a dead one. Tells how it was; undefined where it may not be run. */
+  readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Exclude<Standing, "owned">>
+  /** Lets a job be sent anew whose runner asked for that. */
+  readonly tryAgain: (key: JobKey, placement: Placement) => Effect.Effect<void>
+  /** Lets a job be sent anew that was not started where it was sent. Says whether it is so. */
+  readonly withdraw: (key: JobKey, placement: Placement) => Effect.Effect<boolean>
+  /** Lets a job be sent anew that has no answer, and whose seat nobody has any more. Says whether it is so. */
+  readonly inherit: (key: JobKey, placement: Placement) => Effect.Effect<boolean>
+  /** The jobs that a process has started and that are not over. */
+  readonly owned: (owner: string) => Effect.Effect<ReadonlyArray<JobKey & { readonly ticket: number }>, SqlError>
 }
 
 const JobJson = Schema.fromJsonString(StacksSchema.ScheduledJob)
-const encodeJob = Schema.encodeSync(JobJson)
-const decodeJob = Schema.decodeUnknownEffect(JobJson)
+export const encodeJob = Schema.encodeSync(JobJson)
+export const decodeJob = Schema.decodeUnknownEffect(JobJson)
 
-const migrations = (prefix: string) =>
-  Migrator.fromRecord({
-    "1_jobs": Effect.flatMap(SqlClient.SqlClient, (sql) =>
-      Effect.andThen(
-        sql`
-          CREATE TABLE ${sql(`${prefix}_jobs`)} (
-            stack_key TEXT NOT NULL,
-            job_uuid TEXT NOT NULL,
-            job TEXT NOT NULL,
-            entity_id TEXT,
-            attempt INTEGER NOT NULL DEFAULT 0,
-            owner TEXT,
-            PRIMARY KEY (stack_key, job_uuid)
-          )`,
-        sql`
-          CREATE TABLE ${sql(`${prefix}_demands`)} (
-            stack_key TEXT PRIMARY KEY,
-            wanted INTEGER NOT NULL,
-            said_at TIMESTAMPTZ NOT NULL
-          )`
-      )
-    )
-  })
+export const entityType = "StacksapiJob"
 
-export const make = Effect.fnUntraced(function* (
-  prefix: string
-): Effect.fn.Return<Book, SqlError | Migrator.MigrationError, SqlClient.SqlClient> {
-  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-  const jobs = sql(`${prefix}_jobs`)
-  const demands = sql(`${prefix}_demands`)
-  yield* Migrator.make({})({ loader: migrations(prefix), table: `${prefix}_stack_migrations` }).pipe(
-    Effect.provideService(SqlClient.SqlClient, sql)
-  )
+/** The cluster sends it to the process that has the seat. */
+export const entityIdOf = ({ jobUuid, stackKey }: JobKey, seat: number): string => `${seat}/${stackKey}/${jobUuid}`
 
-  let isAway = false
-  const onFailure = (error: { readonly message: string }) =>
-    Effect.suspend(() => {
-      if (isAway) return Effect.void
-      isAway = true
-      return Effect.logWarning(`The cluster's database does not answer: ${error.message}`)
-    })
-  const onSuccess = Effect.suspend(() => {
-    if (!isAway) return Effect.void
-    isAway = false
-    return Effect.logInfo("The cluster's database answers again")
-  })
-
-  /** What is written must get written, however long the database is away. */
-  const persistently = <A, R>(effect: Effect.Effect<A, SqlError, R>): Effect.Effect<A, never, R> =>
-    effect.pipe(
-      Effect.timeout(Duration.seconds(10)),
-      Effect.tapError(onFailure),
-      Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")])),
-      Effect.orDie,
-      Effect.tap(onSuccess)
-    )
-
+export const make = ({ jobs, messages, newTicket, persistently, processes, replies, sql }: Database): Book => {
   const is = ({ jobUuid, stackKey }: JobKey) => sql`stack_key = ${stackKey} AND job_uuid = ${jobUuid}`
+  const isAlive = (owner: Fragment) =>
+    sql`EXISTS (SELECT 1 FROM ${processes} WHERE process_id = ${owner} AND until > now())`
+  const standing = (job: Fragment) => sql`
+    CASE WHEN ${job}.orphan THEN 'orphaned' WHEN ${job}.owner IS NULL THEN 'waiting' ELSE 'owned' END AS standing`
 
-  const strike = Effect.fnUntraced(function* (
-    stackKey: string,
-    jobUuids: ReadonlyArray<string>,
-    onStruck: (entityId: string) => Effect.Effect<void>
-  ) {
-    if (jobUuids.length === 0) return
-    const struck = yield* persistently(
-      sql<{ readonly entity_id: string | null }>`
-        DELETE FROM ${jobs} WHERE stack_key = ${stackKey} AND ${sql.in("job_uuid", jobUuids)} RETURNING entity_id`
+  /** What was sent to the former place is of no use any more. */
+  const displace = (
+    key: JobKey,
+    { seat, ticket }: Placement,
+    condition: Fragment,
+    orphan = sql`orphan OR owner IS NOT NULL`
+  ) =>
+    Effect.map(
+      persistently(sql`
+        WITH displaced AS (
+          UPDATE ${jobs} AS job SET seat = NULL, ticket = ${newTicket}, owner = NULL, orphan = ${orphan}
+          WHERE ${is(key)} AND ticket = ${ticket} AND seat = ${seat} AND ${condition}
+          RETURNING 1
+        ), sent AS (
+          DELETE FROM ${messages} USING displaced
+          WHERE entity_type = ${entityType} AND entity_id = ${entityIdOf(key, seat)} RETURNING id
+        ), answered AS (
+          DELETE FROM ${replies} USING sent WHERE request_id = sent.id
+        )
+        SELECT 1 FROM displaced`),
+      (rows) => rows.length > 0
     )
-    yield* Effect.forEach(struck, ({ entity_id }) => (entity_id === null ? Effect.void : onStruck(entity_id)), {
-      discard: true
-    })
-  })
 
   return {
-    ledger: (stackKey, onStruck) => ({
-      entries: persistently(
-        sql<{ readonly job: string; readonly entity_id: string | null }>`
-          SELECT job, entity_id FROM ${jobs} WHERE stack_key = ${stackKey} ORDER BY job_uuid`
+    place: (job, stackKey, seat) =>
+      persistently(
+        sql<Placement>`
+          INSERT INTO ${jobs} (stack_key, job_uuid, job, seat)
+          VALUES (${stackKey}, ${job.id}, ${encodeJob(job)}, ${seat})
+          ON CONFLICT (stack_key, job_uuid) DO UPDATE SET seat = COALESCE(${jobs}.seat, EXCLUDED.seat)
+          RETURNING seat, ticket`
       ).pipe(
-        Effect.flatMap((rows) =>
-          Effect.all(
-            rows.map(({ entity_id, job }) =>
-              Effect.map(decodeJob(job), (job) => ({ job, isStarted: entity_id !== null }))
-            )
-          )
-        ),
+        Effect.flatMap(([placement]) => Effect.fromNullishOr(placement)),
         Effect.orDie
       ),
-      enter: (batch) =>
-        !Arr.isReadonlyArrayNonEmpty(batch)
-          ? Effect.succeed(true)
-          : sql`
-              INSERT INTO ${jobs} ${sql.insert(Arr.map(batch, (job) => ({ stack_key: stackKey, job_uuid: job.id, job: encodeJob(job) })))}
-              ON CONFLICT (stack_key, job_uuid) DO NOTHING`.pipe(
-              Effect.as(true),
-              Effect.tap(onSuccess),
-              Effect.catch((error) => Effect.as(onFailure(error), false))
-            ),
-      // Nobody waits for it: a job that stays in the book a little longer harms nobody.
-      strike: (jobUuids) => Effect.asVoid(Effect.forkDetach(strike(stackKey, jobUuids, onStruck)))
-    }),
-    place: (key, entityId) =>
-      persistently(
-        sql<{ readonly entity_id: string; readonly attempt: number }>`
-          UPDATE ${jobs} SET
-            attempt = CASE WHEN entity_id IS NULL THEN attempt + 1 ELSE attempt END,
-            entity_id = COALESCE(entity_id, ${entityId})
-          WHERE ${is(key)} RETURNING entity_id, attempt`
-      ).pipe(
-        Effect.flatMap(([placed]) =>
-          placed === undefined
-            ? Effect.die(new Error(`Job ${key.jobUuid} is not in the book`))
-            : Effect.succeed({ entityId: placed.entity_id, attempt: placed.attempt })
-        )
-      ),
-    displace: (key) =>
-      Effect.asVoid(persistently(sql`UPDATE ${jobs} SET entity_id = NULL, owner = NULL WHERE ${is(key)}`)),
-    owner: (key) =>
+    look: (key, ticket) =>
       Effect.map(
-        persistently(sql<{ readonly owner: string | null }>`SELECT owner FROM ${jobs} WHERE ${is(key)}`),
-        ([row]) => (row === undefined ? null : (row.owner ?? undefined))
+        persistently(sql<{ readonly standing: NonNullable<Standing> }>`
+          SELECT ${standing(sql`job`)} FROM ${jobs} AS job WHERE ${is(key)} AND ticket = ${ticket}`),
+        ([row]) => row?.standing
       ),
-    claim: (key, former, owner) =>
+    claim: (key, ticket, owner) =>
       Effect.map(
-        persistently(sql<{ readonly owner: string }>`
-          UPDATE ${jobs} SET owner = ${owner}
-          WHERE ${is(key)} AND (owner = ${owner} OR owner IS NOT DISTINCT FROM ${former ?? null}) RETURNING owner`),
-        (rows) => rows.length > 0
+        persistently(sql<{ readonly standing: NonNullable<Standing> }>`
+          WITH former AS (
+            SELECT owner, orphan FROM ${jobs} WHERE ${is(key)} AND ticket = ${ticket} FOR UPDATE
+          )
+          UPDATE ${jobs} SET owner = ${owner} FROM former
+          WHERE ${is(key)} AND (former.owner IS NULL OR former.owner = ${owner} OR NOT ${isAlive(sql`former.owner`)})
+          RETURNING ${standing(sql`former`)}`),
+        ([row]) => (row?.standing === "owned" ? "orphaned" : row?.standing)
       ),
-    demand: ({ stackKey, wanted }) =>
-      Effect.andThen(
+    tryAgain: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`)),
+    withdraw: (key, placement) => displace(key, placement, sql`(owner IS NULL OR NOT ${isAlive(sql`owner`)})`),
+    inherit: (key, placement) =>
+      displace(
+        key,
+        placement,
         sql`
-          INSERT INTO ${demands} (stack_key, wanted, said_at) VALUES (${stackKey}, ${wanted}, now())
-          ON CONFLICT (stack_key) DO UPDATE SET wanted = EXCLUDED.wanted, said_at = EXCLUDED.said_at`,
-        sql<Demand>`
-          SELECT stack_key AS "stackKey", wanted FROM ${demands}
-          WHERE said_at > now() - interval '10 seconds' ORDER BY stack_key`
-      )
+          NOT EXISTS (SELECT 1 FROM ${processes} AS process WHERE process.seat = job.seat AND until > now())
+          AND NOT EXISTS (
+            SELECT 1 FROM ${messages}
+            WHERE entity_type = ${entityType} AND entity_id = ${entityIdOf(key, placement.seat)} AND processed
+          )`
+      ),
+    owned: (owner) =>
+      sql<JobKey & { readonly ticket: number }>`
+        SELECT stack_key AS "stackKey", job_uuid AS "jobUuid", ticket FROM ${jobs} WHERE owner = ${owner}`
   }
-})
+}

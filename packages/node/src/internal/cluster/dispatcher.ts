@@ -2,41 +2,79 @@
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import { Sharding } from "effect/cluster/Sharding"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
-import type { Book } from "./book.ts"
-import { fromAnswer, JobEntity } from "./jobEntity.ts"
+import { type Book, entityIdOf, type Placement } from "./book.ts"
+import { type Answer, fromAnswer, JobEntity } from "./jobEntity.ts"
 import type { Processes } from "./processes.ts"
+
+/** How many seconds a process may take to start a job before it is looked what holds it up. */
+const patience = 2
+/** After so many it is sent elsewhere, whatever that is. */
+const maxPatience = 15
 
 export const make = Effect.fnUntraced(function* (
   book: Book,
-  processes: Processes,
-  isLeaving: () => boolean
+  processes: Processes
 ): Effect.fn.Return<JobRunner.Service, never, Sharding> {
   const sharding = yield* Sharding
   const clientOf = yield* sharding.makeClient(JobEntity)
 
+  const choose: Effect.Effect<number> = Effect.suspend(() => {
+    const seat = processes.choose()
+    return seat === undefined ? Effect.delay(choose, "500 millis") : Effect.succeed(seat)
+  })
+
   return JobRunner.make(({ job, stackKey }) => {
     const key = { stackKey, jobUuid: job.id }
-    return Effect.gen(function* () {
-      const { attempt, entityId } = yield* book.place(key, processes.entityIdFor(job.id))
-      // Asked again, it is still the same request: what was sent once is run once.
-      const request = clientOf(entityId)
-        .Run({ stackKey, job, attempt })
+
+    // Asked again, it is still the same request: what was sent once is run once.
+    const ask = ({ ticket, seat }: Placement): Effect.Effect<Answer> =>
+      clientOf(entityIdOf(key, seat))
+        .Run({ stackKey, job, ticket })
         .pipe(
           Effect.tapError((error) => Effect.logDebug(`Job ${job.id} has no answer yet: ${error.message}`)),
-          Effect.retry({ schedule: Schedule.spaced("1 second"), while: () => !isLeaving() }),
+          Effect.retry({ schedule: Schedule.spaced("1 second") }),
           Effect.orDie
         )
-      // In a fiber of its own: its interruption cancels the job. Where only the lead moves, the request goes on without us.
-      const asking = yield* Effect.forkDetach(request)
-      const leave = processes.occupy(entityId)
-      const answer = yield* Fiber.join(asking).pipe(
-        Effect.onInterrupt(() => (isLeaving() ? Effect.void : Fiber.interrupt(asking))),
-        Effect.ensuring(Effect.sync(leave))
-      )
-      if (answer._tag === "Failed" && answer.tryAgain) yield* book.displace(key)
-      return yield* fromAnswer(answer)
+
+    /** Ends when the job is to be sent elsewhere, because the process is dead, or does not start it. */
+    const untilDisplaced = Effect.fnUntraced(function* (placement: Placement): Effect.fn.Return<undefined> {
+      const { ticket, seat } = placement
+      let isStarted = false
+      for (let seconds = 1; ; seconds++) {
+        yield* Effect.sleep("1 second")
+        const process = processes.find(seat)
+        if (process === undefined) {
+          if (yield* book.inherit(key, placement)) return
+        } else if (!isStarted && seconds >= patience) {
+          isStarted = (yield* book.look(key, ticket)) === "owned"
+          if (isStarted) continue
+          const isStuck =
+            process.phase !== "open" ||
+            processes.isOverfull(seat) ||
+            (seconds >= maxPatience && process.running < process.slots)
+          if (isStuck && (yield* book.withdraw(key, placement))) return
+        }
+      }
     })
+
+    const send = Effect.gen(function* () {
+      while (true) {
+        const placement = yield* book.place(job, stackKey, yield* choose)
+        const leave = processes.occupy(placement.seat)
+        const answer = yield* Effect.raceFirst(ask(placement), untilDisplaced(placement)).pipe(
+          Effect.ensuring(Effect.sync(leave))
+        )
+        if (answer === undefined) continue
+        if (answer._tag === "Elsewhere") {
+          yield* book.withdraw(key, placement)
+          yield* Effect.sleep("1 second")
+          continue
+        }
+        if (answer._tag === "Failed" && answer.tryAgain) yield* book.tryAgain(key, placement)
+        return yield* fromAnswer(answer)
+      }
+    })
+    return send
   })
 })

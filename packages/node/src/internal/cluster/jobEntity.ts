@@ -6,6 +6,8 @@ import * as Entity from "effect/cluster/Entity"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
+import { entityType } from "./book.ts"
+import { maxSeats } from "./roster.ts"
 
 /** How a job ended where it ran. Failures too are answers: they are kept until whoever sent the job has read them. */
 export const Answer = Schema.Union([
@@ -15,19 +17,36 @@ export const Answer = Schema.Union([
     detail: Schema.String,
     signalReason: Schema.optional(Schema.String)
   }),
-  Schema.TaggedStruct("Failed", { message: Schema.String, tryAgain: Schema.Boolean })
+  Schema.TaggedStruct("Failed", { message: Schema.String, tryAgain: Schema.Boolean }),
+  /** Not here: it was sent elsewhere meanwhile, or is over. */
+  Schema.TaggedStruct("Elsewhere", {})
 ])
 
 export type Answer = typeof Answer.Type
 
-/** Kept in the database until it is answered: sent twice, it is run once. */
+/**
+ * Kept in the database until it is answered: sent twice, it is run once. Whoever waits for the answer may stop waiting without
+ * harm to the job; one that is over for its leader is taken out of the book, and whoever runs it looks there.
+ */
 const Run = Rpc.make("Run", {
-  payload: { stackKey: Schema.String, job: StacksSchema.ScheduledJob, attempt: Schema.Int },
+  payload: { stackKey: Schema.String, job: StacksSchema.ScheduledJob, ticket: Schema.Int },
   success: Answer,
-  primaryKey: ({ attempt, job, stackKey }) => `${stackKey}/${job.id}/${attempt}`
-}).annotate(ClusterSchema.Persisted, true)
+  primaryKey: ({ ticket, job, stackKey }) => `${stackKey}/${job.id}/${ticket}`
+})
+  .annotate(ClusterSchema.Persisted, true)
+  .annotate(ClusterSchema.Uninterruptible, "client")
 
-export const JobEntity = Entity.make("StacksapiJob", [Run])
+/** The shards of the queues. Effect's own singletons are there too. */
+export const queueGroup = "default"
+
+/** The shards of a seat are its process's own: where processes come or go, jobs stay where they are. */
+export const seatGroup = (seat: number | string): string => `seat-${seat}`
+
+export const allGroups = [queueGroup, ...Array.from({ length: maxSeats }, (_, seat) => seatGroup(seat))]
+
+export const JobEntity = Entity.make(entityType, [Run]).annotate(ClusterSchema.ShardGroup, (entityId) =>
+  seatGroup(entityId.slice(0, entityId.indexOf("/")))
+)
 
 export const toAnswer = (run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>): Effect.Effect<Answer> =>
   Effect.match(run, {
@@ -35,7 +54,9 @@ export const toAnswer = (run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobR
     onSuccess: (outcome): Answer => outcome
   })
 
-export const fromAnswer = (answer: Answer): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> =>
+export const fromAnswer = (
+  answer: Exclude<Answer, { readonly _tag: "Elsewhere" }>
+): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> =>
   answer._tag === "Failed"
     ? Effect.fail(new JobRunner.JobRunnerError({ message: answer.message, tryAgain: answer.tryAgain }))
     : Effect.succeed(answer)

@@ -1,83 +1,68 @@
 /**
- * Until when this process may act on what it owns.
- *
- * The database takes a process's locks away when it has not heard of it for a while. A process that was suspended finds that
- * out only when it asks again, and must not act before.
+ * Until when this process may act on what it has. The others take it away when the database has not heard of the process for
+ * a while; one that was suspended, or cut off, finds that out only when it asks again, and must not act before.
  */
 import type * as RateLimit from "@stacksapi/core/RateLimit"
 import * as Clock from "effect/Clock"
-import type { RunnerStorage } from "effect/cluster/RunnerStorage"
-import type { ShardId } from "effect/cluster/ShardId"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { Fence } from "../client/fence.ts"
 
 export interface Lease {
-  /** The storage of the locks; what it answers is noted. */
-  readonly storage: RunnerStorage["Service"]
-  /** Waits until the lock of a shard is known to be held, now. */
-  readonly awaitHeld: (shardId: ShardId) => Effect.Effect<void>
-  /** Whether any lock is known to be held, now. */
-  readonly isHeld: Effect.Effect<boolean>
+  /** Asks for more time, and says what the answer was: undefined where there was none. */
+  readonly renew: (ask: Effect.Effect<boolean | undefined>) => Effect.Effect<boolean | undefined>
+  /** Whether it is known to be held, now. */
+  readonly isHeld: () => boolean
+  /** Waits until it is known to be held, now. */
+  readonly awaitHeld: Effect.Effect<void>
+  /** Waits until it has run out. */
+  readonly awaitLapse: Effect.Effect<void>
 }
 
-/** How often somebody who waits looks again. */
+/** How often somebody who waits for it looks again. */
 const interval = "100 millis"
 
-export const make = (storage: RunnerStorage["Service"], expiration: Duration.Duration): Lease => {
-  const heldUntil = new Map<string, bigint>()
-  // What is sent before an action arrives before it, but for the time that the action itself takes.
-  const lifetime = (Duration.toNanosUnsafe(expiration) * 9n) / 10n
+/** A lease that the database ends after `expiration`; it is not held yet. */
+export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
+  Effect.map(Effect.service(Clock.Clock), (clock) => {
+    // What is sent before an action arrives before it, but for the time that the action itself takes.
+    const lifetime = Duration.toMillis(expiration) * 0.9
+    const now = () => ({ monotonic: clock.monotonicTimeNanosUnsafe(), wall: clock.currentTimeMillisUnsafe() })
+    let askedAt: ReturnType<typeof now> | undefined
 
-  /** The lock was confirmed by the database no earlier than the question was sent. */
-  const noting = <E>(
-    confirm: Effect.Effect<Array<ShardId>, E>,
-    onConfirmed: (held: ReadonlyArray<ShardId>) => void
-  ): Effect.Effect<Array<ShardId>, E> =>
-    Effect.flatMap(Clock.currentTimeNanos, (askedAt) =>
-      Effect.tap(confirm, (held) =>
-        Effect.sync(() => {
-          onConfirmed(held)
-          for (const shardId of held) heldUntil.set(String(shardId), askedAt + lifetime)
-        })
-      )
+    /** By the clock that went further: one stands still while a machine sleeps, and the other one can be set. */
+    const left = () => {
+      if (askedAt === undefined) return 0
+      const { monotonic, wall } = now()
+      return lifetime - Math.max(Number(monotonic - askedAt.monotonic) / 1e6, wall - askedAt.wall)
+    }
+    const awaitHeld: Effect.Effect<void> = Effect.suspend(() =>
+      left() > 0 ? Effect.void : Effect.delay(awaitHeld, interval)
     )
-
-  return {
-    storage: {
-      ...storage,
-      acquire: (address, shardIds) => noting(storage.acquire(address, shardIds), () => {}),
-      refresh: (address, shardIds) => {
-        const asked = Array.from(shardIds)
-        return noting(storage.refresh(address, asked), () =>
-          asked.forEach((shardId) => void heldUntil.delete(String(shardId)))
-        )
-      },
-      release: (address, shardId) =>
+    const awaitLapse: Effect.Effect<void> = Effect.suspend(() =>
+      left() > 0 ? Effect.delay(awaitLapse, Math.ceil(left())) : Effect.void
+    )
+    return {
+      // It was given no earlier than it was asked for.
+      renew: (ask) =>
         Effect.suspend(() => {
-          heldUntil.delete(String(shardId))
-          return storage.release(address, shardId)
+          const asked = now()
+          return Effect.tap(ask, (isGiven) =>
+            Effect.sync(() => {
+              if (isGiven !== undefined) askedAt = isGiven ? asked : undefined
+            })
+          )
         }),
-      releaseAll: (address) =>
-        Effect.suspend(() => {
-          heldUntil.clear()
-          return storage.releaseAll(address)
-        })
-    },
-    awaitHeld: (shardId) =>
-      Effect.flatMap(Clock.currentTimeNanos, (now) =>
-        (heldUntil.get(String(shardId)) ?? 0n) > now
-          ? Effect.void
-          : Effect.sleep(interval).pipe(
-              Effect.andThen(Clock.currentTimeNanos),
-              Effect.repeat({ until: (now) => (heldUntil.get(String(shardId)) ?? 0n) > now }),
-              Effect.asVoid
-            )
-      ),
-    isHeld: Effect.map(Clock.currentTimeNanos, (now) => Array.from(heldUntil.values()).some((until) => until > now))
-  }
-}
+      isHeld: () => left() > 0,
+      awaitHeld,
+      awaitLapse
+    }
+  })
 
 /** Holds each attempt of a call back until it may be made. */
-export const gate = (limiter: RateLimit.Limiter, mayAct: Effect.Effect<void>): RateLimit.Limiter => ({
-  limit: (call, attempt) => limiter.limit(call, (observe) => Effect.andThen(mayAct, attempt(observe)))
+export const gate = (limiter: RateLimit.Limiter, lease: Lease): RateLimit.Limiter => ({
+  limit: (call, attempt) =>
+    limiter.limit(call, (observe) =>
+      Effect.andThen(lease.awaitHeld, Effect.provideService(attempt(observe), Fence, lease.isHeld))
+    )
 })

@@ -1,31 +1,59 @@
-/**
- * What this process has run, and how it ended: where a job comes back after its place in the cluster was lost for a while, as
- * when the database was away, it need not be run again.
- */
+/** What this process runs, and how what it ran has ended, until nobody can ask for that any more. */
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import type * as Fiber from "effect/Fiber"
 import type { JobKey } from "./book.ts"
 import type { Answer } from "./jobEntity.ts"
 
-/** How long an end is remembered at least. */
-const memoryMillis = 10 * 60_000
+export interface Life {
+  readonly key: JobKey
+  readonly job: ScheduledJob
+  readonly fiber: Fiber.Fiber<Answer>
+  /** Since when the job is in the book as this process's. */
+  claimedAt: number | undefined
+  /** Whether it holds a slot. */
+  isRunning: boolean
+  /** Whether an agent may have been started for it. */
+  hasAgent: boolean
+  endedAt: number | undefined
+  /** When it was last looked at what an agent does with a job that is this process's no more. */
+  checkedAt: number | undefined
+}
 
 export class Lives {
-  readonly #lives = new Map<string, { readonly fiber: Fiber.Fiber<Answer>; readonly startedAt: number }>()
+  readonly #lives = new Map<string, Life>()
 
-  add(key: JobKey, attempt: number, fiber: Fiber.Fiber<Answer>, now: number): void {
-    for (const [oldest, { fiber, startedAt }] of this.#lives) {
-      if (startedAt + memoryMillis > now || fiber.pollUnsafe() === undefined) break
-      this.#lives.delete(oldest)
-    }
-    this.#lives.set(idOf(key, attempt), { fiber, startedAt: now })
+  add(ticket: number, life: Life): void {
+    this.#lives.set(idOf(life.key, ticket), life)
   }
 
   /** A life that goes on, or has ended by itself. */
-  find(key: JobKey, attempt: number): Fiber.Fiber<Answer> | undefined {
-    const fiber = this.#lives.get(idOf(key, attempt))?.fiber
-    const end = fiber?.pollUnsafe()
-    return end === undefined || end._tag === "Success" ? fiber : undefined
+  find(key: JobKey, ticket: number): Life | undefined {
+    const life = this.#lives.get(idOf(key, ticket))
+    const end = life?.fiber.pollUnsafe()
+    return end === undefined || end._tag === "Success" ? life : undefined
+  }
+
+  get living(): ReadonlyArray<Life> {
+    return Array.from(this.#lives.values()).filter(({ endedAt }) => endedAt === undefined)
+  }
+
+  /**
+   * Compares with the jobs that the book said to be this process's, after it was asked at a time. What is not among them and had
+   * ended then is forgotten; what is not and goes on is returned.
+   */
+  compare(owned: ReadonlyArray<JobKey & { readonly ticket: number }>, askedAt: number): ReadonlyArray<Life> {
+    const ids = new Set(owned.map((job) => idOf(job, job.ticket)))
+    const lost: Array<Life> = []
+    for (const [id, life] of this.#lives) {
+      if (ids.has(id)) continue
+      if (life.endedAt !== undefined) {
+        if (life.endedAt < askedAt) this.#lives.delete(id)
+      } else if (life.claimedAt !== undefined && life.claimedAt < askedAt) {
+        lost.push(life)
+      }
+    }
+    return lost
   }
 }
 
-const idOf = ({ jobUuid, stackKey }: JobKey, attempt: number): string => `${stackKey}/${jobUuid}/${attempt}`
+const idOf = ({ jobUuid, stackKey }: JobKey, ticket: number): string => `${stackKey}/${jobUuid}/${ticket}`

@@ -1,72 +1,60 @@
-/** The processes of a cluster: how many slots each has, and which jobs the cluster sends to it. */
-
-import * as EntityId from "effect/cluster/EntityId"
-import type { RunnerAddress } from "effect/cluster/RunnerAddress"
-import type { RunnerStorage } from "effect/cluster/RunnerStorage"
-import type { Sharding } from "effect/cluster/Sharding"
-import * as Effect from "effect/Effect"
-import * as HashRing from "effect/HashRing"
-
-export const shardGroup = "default"
-
-interface Process {
-  readonly address: string
-  readonly slots: number
-}
+/** The processes as the leaders of this one see them: which of them is sent the next job. */
+import type { Process } from "./roster.ts"
 
 export interface Processes {
-  /** Looks who is there. */
-  readonly refresh: Effect.Effect<void>
-  /** The slots of all processes. */
-  readonly slots: () => number
+  /** Notes who is there. */
+  readonly update: (processes: ReadonlyArray<Process>) => void
   readonly all: () => ReadonlyArray<Process>
-  /** An entity id for a job that the cluster sends to the process with the largest share of free slots. */
-  readonly entityIdFor: (jobUuid: string) => string
-  /** Counts a job as one of the process to which its entity id leads, until it is released. */
-  readonly occupy: (entityId: string) => () => void
+  /** The slots to which jobs can be sent. */
+  readonly slots: () => number
+  readonly find: (seat: number) => Process | undefined
+  /** The seat with the largest share of free slots; undefined where nobody takes jobs. */
+  readonly choose: () => number | undefined
+  /** Whether all slots are taken at a seat, and not at another one. */
+  readonly isOverfull: (seat: number) => boolean
+  /** Counts a job as one of the seat, until it is released. */
+  readonly occupy: (seat: number) => () => void
 }
 
-/** Enough that all processes are among so many entity ids of a job, whatever its id. */
-const maxTries = 64
-
-export const make = (
-  sharding: Sharding["Service"],
-  storage: RunnerStorage["Service"],
-  shardsPerGroup: number
-): Processes => {
+export const make = (): Processes => {
   let processes: ReadonlyArray<Process> = []
-  let owners: ReadonlyArray<string> = []
-  const occupied = new Map<string, number>()
+  /** Jobs that leaders of this process have at each seat. */
+  const ours = new Map<number, number>()
+  /** Those of the other leaders, when the processes were looked at last. */
+  let others: ReadonlyMap<number, number> = new Map()
+  let chosen = 0
 
-  const ownerOf = (entityId: string): string | undefined =>
-    owners[sharding.getShardId(EntityId.make(entityId), shardGroup).id - 1]
-
-  const load = ({ address, slots }: Process) => ((occupied.get(address) ?? 0) + 1) / slots
+  const isOpen = ({ phase }: Process) => phase === "open"
+  const taken = (seat: number) => (ours.get(seat) ?? 0) + (others.get(seat) ?? 0)
+  const hasFreeSlot = ({ seat, slots }: Process) => taken(seat) < slots
 
   return {
-    refresh: Effect.gen(function* () {
-      const healthy = (yield* storage.getRunners).flatMap(([runner, isHealthy]) => (isHealthy ? [runner] : []))
-      const ring = HashRing.make<RunnerAddress>()
-      for (const runner of healthy) HashRing.add(ring, runner.address, { weight: runner.weight })
-      owners = (HashRing.getShards(ring, shardsPerGroup) ?? []).map(String)
-      processes = healthy.map((runner) => ({ address: String(runner.address), slots: runner.weight }))
-    }).pipe(Effect.catch((error) => Effect.logDebug(`The processes of the cluster are not known: ${error.message}`))),
-    slots: () => processes.reduce((sum, { slots }) => sum + slots, 0),
-    all: () => processes,
-    entityIdFor: (jobUuid) => {
-      const best = processes.toSorted((a, b) => load(a) - load(b))[0]
-      if (best !== undefined) {
-        for (let i = 0; i < maxTries; i++) {
-          if (ownerOf(`${jobUuid}/${i}`) === best.address) return `${jobUuid}/${i}`
-        }
-      }
-      return `${jobUuid}/0`
+    update: (living) => {
+      processes = living
+      others = new Map(living.map(({ running, seat }) => [seat, Math.max(0, running - (ours.get(seat) ?? 0))]))
     },
-    occupy: (entityId) => {
-      const owner = ownerOf(entityId)
-      if (owner === undefined) return () => {}
-      occupied.set(owner, (occupied.get(owner) ?? 0) + 1)
-      return () => void occupied.set(owner, (occupied.get(owner) ?? 0) - 1)
+    all: () => processes,
+    slots: () => processes.reduce((sum, process) => (isOpen(process) ? sum + process.slots : sum), 0),
+    find: (seat) => processes.find((process) => process.seat === seat),
+    choose: () => {
+      const open = processes.filter(isOpen)
+      const load = ({ seat, slots }: Process) => (taken(seat) + 1) / slots
+      const least = Math.min(...open.map(load))
+      const best = open.filter((process) => load(process) === least)
+      // In turn: all leaders begin with none.
+      return best[chosen++ % best.length]?.seat
+    },
+    isOverfull: (seat) => {
+      const process = processes.find((process) => process.seat === seat)
+      return (
+        process !== undefined &&
+        taken(seat) > process.slots &&
+        processes.some((other) => other !== process && isOpen(other) && hasFreeSlot(other))
+      )
+    },
+    occupy: (seat) => {
+      ours.set(seat, (ours.get(seat) ?? 0) + 1)
+      return () => void ours.set(seat, (ours.get(seat) ?? 0) - 1)
     }
   }
 }

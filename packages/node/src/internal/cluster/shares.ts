@@ -1,5 +1,5 @@
 /** How many slots each queue may use. */
-import type { Demand } from "./book.ts"
+import type { Demand } from "./queues.ts"
 
 /**
  * Shares slots so that nobody who gets less than wanted gets less than somebody else. What is left over when all have what

@@ -1,4 +1,9 @@
-/** The process's part of the work: it runs the jobs that the cluster sends to it, within its own slots. */
+/**
+ * The process's part of the work: it runs the jobs that the cluster sends to it, within its own slots.
+ *
+ * What runs is a life. It outlasts whatever becomes of the request that brought it, and ends by itself, or because the job is not
+ * this process's any more: its lease has run out, or the book says so.
+ */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as JobStates from "@stacksapi/core/JobStates"
 import * as Notifications from "@stacksapi/core/Notifications"
@@ -7,45 +12,56 @@ import * as StacksClient from "@stacksapi/core/StacksClient"
 import { isAgentOwned, isFinal, type JobState, type ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Entity from "effect/cluster/Entity"
-import { Sharding } from "effect/cluster/Sharding"
+import type { Sharding } from "effect/cluster/Sharding"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import type { SqlError } from "effect/sql/SqlError"
 import type { ClusterEvent } from "../../ClusterStack.ts"
 import type { Book, JobKey } from "./book.ts"
 import { type Answer, JobEntity, toAnswer } from "./jobEntity.ts"
 import type { Tell } from "./journal.ts"
 import { gate, type Lease } from "./lease.ts"
-import { Lives } from "./lives.ts"
+import { type Life, Lives } from "./lives.ts"
 import type { Outspoken } from "./logs.ts"
 
 export interface WorkerOptions {
   readonly book: Book
+  /** That of the process: while it is held, nobody else takes its jobs. */
   readonly lease: Lease
   readonly limiter: RateLimit.Limiter
   /** Another one for each life of each process. */
   readonly processId: string
   readonly slots: number
-  readonly stacks: ReadonlyArray<{ readonly key: string; readonly queueKey: string }>
   readonly onProcessDeath: "fail" | "runAgain"
-  /** The jobs that hold a slot here. */
-  readonly running: Map<string, ScheduledJob>
+  readonly tokenLifetime: Duration.Input | undefined
+  readonly stacks: ReadonlyArray<{ readonly key: string; readonly queueKey: string }>
   readonly tell: Tell
   readonly outspoken: Outspoken
-  /** Where the jobs run: it outlives their places in the cluster. */
+  /** Where the jobs run. */
   readonly scope: Scope.Scope
 }
 
+export interface Worker {
+  /** The jobs that hold a slot. */
+  readonly running: () => ReadonlyArray<ScheduledJob>
+  /** How many jobs there are, with those that wait for a slot. */
+  readonly count: () => number
+  /** Ends what runs here and is not this process's any more. */
+  readonly audit: Effect.Effect<void, SqlError>
+  /** Takes the jobs that the cluster sends. */
+  readonly layer: Layer.Layer<never, never, Sharding>
+}
+
 const agentOwned: Answer = { _tag: "AgentOwned" }
-/** Read by nobody who waits: the job is over, or another process has it. */
-const elsewhere: Answer = { _tag: "Failed", message: "The job is run elsewhere, or over", tryAgain: false }
+const elsewhere: Answer = { _tag: "Elsewhere" }
 const orphaned: Answer = {
   _tag: "Failed",
   message: "The process that ran the job died before the job had ended",
@@ -58,7 +74,8 @@ const died = (cause: Cause.Cause<unknown>): Answer => {
 }
 
 const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
-  const answer = Exit.isSuccess(exit) ? exit.value : undefined
+  const result = Exit.isSuccess(exit) ? exit.value : Cause.hasInterruptsOnly(exit.cause) ? elsewhere : died(exit.cause)
+  const answer = result._tag === "Elsewhere" ? undefined : result
   return {
     _tag: "Ended",
     job,
@@ -68,141 +85,213 @@ const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
   }
 }
 
-/** How long the state of an interrupted job is waited for: its place in the cluster is not ours for much longer. */
-const lastLookTimeout = "2 seconds"
+/** How long the state of a job is waited for that may have an agent. */
+const lookTimeout = "2 seconds"
+/** How often it is looked at an agent that goes on with a job which is not this process's any more. */
+const lookAgainAfter = 5000
 
+/** An agent goes on with it, or it has ended. */
 const isOutOfOurHands = (state: JobState | undefined): boolean =>
   state !== undefined && (isAgentOwned(state) || isFinal(state))
 
-export const layer = ({
+/** An agent has it that nobody told to stop, or has ended it. */
+const isAgentsBusiness = (state: JobState): boolean =>
+  state === "finished" || (isAgentOwned(state) && state !== "canceling" && state !== "timing_out")
+
+export const make = Effect.fnUntraced(function* ({
   book,
   lease,
   limiter,
   onProcessDeath,
   outspoken,
   processId,
-  running,
   scope,
   slots,
   stacks,
-  tell
-}: WorkerOptions) =>
-  Layer.unwrap(
-    Effect.gen(function* () {
-      const client = yield* StacksClient.StacksClient
-      const runner = yield* JobRunner.JobRunner
-      const sharding = yield* Sharding
-      const freeSlots = yield* Semaphore.make(slots)
-      const lives = new Lives()
-      const notifications = new Map<string, Notifications.Service>()
-      for (const { key } of stacks)
-        notifications.set(key, yield* Notifications.make({ stackKey: key }).pipe(Scope.provide(scope)))
-      const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
-      const queueOf = ({ stackKey }: JobKey) => queues.get(stackKey) ?? stackKey
+  tell,
+  tokenLifetime
+}: WorkerOptions): Effect.fn.Return<Worker, never, StacksClient.StacksClient | JobRunner.JobRunner> {
+  const client = yield* StacksClient.StacksClient
+  const runner = yield* JobRunner.JobRunner
+  const freeSlots = yield* Semaphore.make(slots)
+  const lives = new Lives()
+  const notifications = new Map<string, Notifications.Service>()
+  const gated = gate(limiter, lease)
+  const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
+  const queueOf = ({ key: { stackKey } }: Life) => queues.get(stackKey) ?? stackKey
 
-      const stateOf = ({ jobUuid, stackKey }: JobKey): Effect.Effect<JobState | undefined> =>
-        JobStates.get(stackKey, jobUuid).pipe(
-          Effect.catch(() => Effect.succeed(undefined)),
-          Effect.provideService(StacksClient.StacksClient, client)
-        )
+  const stateOf = ({ jobUuid, stackKey }: JobKey) =>
+    Effect.provideService(JobStates.get(stackKey, jobUuid), StacksClient.StacksClient, client)
 
-      const contextOf = Effect.fnUntraced(function* (
-        key: JobKey,
-        job: ScheduledJob,
-        mayAct: Effect.Effect<void>
-      ): Effect.fn.Return<JobRunner.JobContext> {
-        return {
-          job,
-          stackKey: key.stackKey,
-          details: yield* Effect.cached(client.getJob(key)),
-          acquisitionToken: yield* Effect.cached(
-            Effect.flatMap(
-              client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid] }),
-              ({ tokens: [issued] }) =>
-                issued === undefined
-                  ? Effect.fail(
-                      new JobRunner.JobRunnerError({
-                        message: "The service issued no acquisition token: the job is not ours"
-                      })
-                    )
-                  : Effect.succeed(issued.token)
-            ).pipe(Effect.provideService(RateLimit.RateLimit, gate(limiter, mayAct)))
-          ),
-          state: stateOf(key),
-          notify: (text) => notifications.get(key.stackKey)?.notify(job.id, text) ?? Effect.void
-        }
-      })
+  const notifierOf = Effect.fnUntraced(function* (stackKey: string) {
+    const known = notifications.get(stackKey)
+    if (known !== undefined) return known
+    const made = yield* Notifications.make({ stackKey }).pipe(
+      Effect.provideService(StacksClient.StacksClient, client),
+      Effect.provideService(RateLimit.RateLimit, gated),
+      Scope.provide(scope)
+    )
+    notifications.set(stackKey, made)
+    return made
+  })
 
-      const runHere = (
-        key: JobKey,
-        job: ScheduledJob,
-        mayAct: Effect.Effect<void>,
-        former: string | undefined
-      ): Effect.Effect<Answer> =>
-        Effect.gen(function* () {
-          yield* mayAct
-          if (!(yield* book.claim(key, former, processId))) return elsewhere
-          running.set(job.id, job)
-          const waited = (yield* Clock.currentTimeMillis) - DateTime.toEpochMillis(job.scheduledAt)
-          tell({ _tag: "Began", job, sinceScheduled: Duration.millis(Math.max(0, waited)) }, queueOf(key))
-          const context = yield* contextOf(key, job, mayAct)
-          return yield* toAnswer(Effect.suspend(() => runner.run(context)))
+  const contextOf = Effect.fnUntraced(function* (
+    life: Life,
+    job: ScheduledJob
+  ): Effect.fn.Return<JobRunner.JobContext> {
+    const { key } = life
+    const { notify } = yield* notifierOf(key.stackKey)
+    return {
+      job,
+      stackKey: key.stackKey,
+      details: yield* Effect.cached(client.getJob(key)),
+      acquisitionToken: yield* Effect.cached(
+        Effect.suspend(() => {
+          life.hasAgent = true
+          return client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid], tokenLifetime })
         }).pipe(
+          Effect.flatMap(({ tokens: [issued] }) =>
+            issued === undefined
+              ? Effect.fail(
+                  new JobRunner.JobRunnerError({
+                    message: "The service issued no acquisition token: the job is not ours"
+                  })
+                )
+              : Effect.succeed(issued.token)
+          ),
+          Effect.provideService(RateLimit.RateLimit, gated)
+        )
+      ),
+      state: Effect.catch(stateOf(key), () => Effect.succeed(undefined)),
+      notify: (text) => notify(job.id, text)
+    }
+  })
+
+  // ---------------------------------------------------------------------------
+  // A life
+  // ---------------------------------------------------------------------------
+
+  const claim = Effect.fnUntraced(function* (life: Life, ticket: number) {
+    yield* lease.awaitHeld
+    const standing = yield* book.claim(life.key, ticket, processId)
+    if (standing !== undefined) life.claimedAt = yield* Clock.currentTimeMillis
+    return standing
+  })
+
+  const run = (life: Life): Effect.Effect<Answer> =>
+    Effect.acquireUseRelease(
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        life.isRunning = true
+        const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(life.job.scheduledAt)))
+        tell({ _tag: "Began", job: life.job, sinceScheduled }, queueOf(life))
+      }),
+      () => Effect.flatMap(contextOf(life, life.job), (context) => toAnswer(Effect.suspend(() => runner.run(context)))),
+      (_, exit) =>
+        Effect.sync(() => {
+          life.isRunning = false
+          tell(ended(life.job, exit), queueOf(life))
+        })
+    )
+
+  /** What becomes of a job that a process had started which is dead now. Its agent may live on. */
+  const takeOver = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Answer | undefined> {
+    // Not knowing is no reason to finish a job that an agent may be running.
+    const state = yield* stateOf(life.key).pipe(Effect.retry(Schedule.spaced("2 seconds")), Effect.orDie)
+    if (isOutOfOurHands(state)) return agentOwned
+    return onProcessDeath === "fail" ? orphaned : undefined
+  })
+
+  const live = Effect.fnUntraced(function* (life: Life, ticket: number): Effect.fn.Return<Answer> {
+    if ((yield* book.look(life.key, ticket)) !== "waiting") {
+      // Needs no slot, unless it is to run again.
+      if ((yield* claim(life, ticket)) === undefined) return elsewhere
+      return (yield* takeOver(life)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
+    }
+    return yield* freeSlots.withPermit(
+      Effect.gen(function* () {
+        const standing = yield* claim(life, ticket)
+        if (standing === undefined) return elsewhere
+        return (standing === "waiting" ? undefined : yield* takeOver(life)) ?? (yield* run(life))
+      })
+    )
+  })
+
+  const begin = Effect.fnUntraced(function* (key: JobKey, job: ScheduledJob, ticket: number) {
+    const life: Life = {
+      key,
+      job,
+      // Begins when it is in the books.
+      fiber: yield* Effect.forkIn(
+        Effect.suspend(() => live(life, ticket)).pipe(
           Effect.catchCause((cause) =>
             Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(died(cause))
           ),
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              if (running.delete(job.id)) tell(ended(job, exit), queueOf(key))
+          Effect.ensuring(
+            Effect.map(Clock.currentTimeMillis, (now) => {
+              life.endedAt = now
             })
           ),
-          freeSlots.withPermit
-        )
+          outspoken
+        ),
+        scope
+      ),
+      claimedAt: undefined,
+      isRunning: false,
+      hasAgent: false,
+      endedAt: undefined,
+      checkedAt: undefined
+    }
+    lives.add(ticket, life)
+    return life
+  })
 
-      /** A job that a process which is gone had started. Its agent may live on. */
-      const takeOver = (
-        key: JobKey,
-        job: ScheduledJob,
-        mayAct: Effect.Effect<void>,
-        former: string
-      ): Effect.Effect<Answer> =>
-        Effect.flatMap(stateOf(key), (state) => {
-          if (isOutOfOurHands(state)) return Effect.succeed(agentOwned)
-          return onProcessDeath === "fail" ? Effect.succeed(orphaned) : runHere(key, job, mayAct, former)
-        })
+  // ---------------------------------------------------------------------------
+  // Its end
+  // ---------------------------------------------------------------------------
 
-      const handlers = Effect.gen(function* () {
-        const { shardId } = yield* Entity.CurrentAddress
-        const mayAct = lease.awaitHeld(shardId)
+  /** The job is not this process's any more, or may not be. An agent that has acquired it goes on. */
+  const end = Effect.fnUntraced(function* (life: Life) {
+    if (life.hasAgent) {
+      const now = yield* Clock.currentTimeMillis
+      if (life.checkedAt !== undefined && life.checkedAt + lookAgainAfter > now) return
+      life.checkedAt = now
+      const state = yield* Effect.catch(Effect.timeout(stateOf(life.key), lookTimeout), () => Effect.succeed(undefined))
+      // Nor is not knowing a reason to stop an agent: the service lets one of them acquire a job.
+      if (state === undefined || isAgentsBusiness(state)) return
+    }
+    yield* Fiber.interrupt(life.fiber)
+  })
+  // What ends takes its time, and nobody waits for it.
+  const endAll = (lives: ReadonlyArray<Life>) =>
+    Effect.forEach(lives, (life) => Effect.forkIn(end(life), scope), { discard: true })
 
-        /** The job was canceled, or its place in the cluster moved: then an agent that has the job lives on. */
-        const onInterrupt = Effect.fnUntraced(function* (key: JobKey, fiber: Fiber.Fiber<Answer>) {
-          const isCanceled = sharding.hasShardId(shardId) && !(yield* sharding.isShutdown)
-          if (!isCanceled && running.has(key.jobUuid)) {
-            const state = yield* Effect.timeoutOrElse(stateOf(key), {
-              duration: lastLookTimeout,
-              orElse: () => Effect.succeed(undefined)
-            })
-            if (isOutOfOurHands(state)) return
-          }
-          yield* Fiber.interrupt(fiber)
-        })
-
-        return JobEntity.of({
-          Run: Effect.fnUntraced(function* ({ payload: { attempt, job, stackKey } }) {
-            const key = { stackKey, jobUuid: job.id }
-            const life = lives.find(key, attempt)
-            if (life !== undefined) return yield* Effect.onInterrupt(Fiber.join(life), () => onInterrupt(key, life))
-            const owner = yield* book.owner(key)
-            if (owner === null) return elsewhere
-            const run = owner === undefined ? runHere(key, job, mayAct, undefined) : takeOver(key, job, mayAct, owner)
-            const fiber = yield* Effect.forkIn(run, scope)
-            lives.add(key, attempt, fiber, yield* Clock.currentTimeMillis)
-            return yield* Effect.onInterrupt(Fiber.join(fiber), () => onInterrupt(key, fiber))
-          }, outspoken)
-        })
-      })
-
-      return JobEntity.toLayer(handlers, { concurrency: "unbounded", maxIdleTime: "5 seconds" })
-    })
+  yield* lease.awaitHeld.pipe(
+    Effect.andThen(lease.awaitLapse),
+    Effect.andThen(Effect.suspend(() => endAll(lives.living.filter(({ claimedAt }) => claimedAt !== undefined)))),
+    Effect.forever,
+    Effect.forkIn(scope)
   )
+
+  return {
+    running: () => lives.living.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
+    count: () => lives.living.length,
+    audit: Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
+      Effect.flatMap(book.owned(processId), (owned) => endAll(lives.compare(owned, askedAt)))
+    ),
+    layer: JobEntity.toLayer(
+      JobEntity.of({
+        Run: Effect.fnUntraced(function* ({ payload: { ticket, job, stackKey } }) {
+          const key = { stackKey, jobUuid: job.id }
+          while (true) {
+            const life = lives.find(key, ticket) ?? (yield* begin(key, job, ticket))
+            const exit = yield* Fiber.await(life.fiber)
+            if (exit._tag === "Success") return exit.value
+            // It was ended from outside. What that means for the job is seen in the book.
+            yield* Effect.sleep("100 millis")
+          }
+        })
+      }),
+      { concurrency: "unbounded", maxIdleTime: "5 seconds" }
+    )
+  }
+})
