@@ -1,15 +1,18 @@
 /** Some processes that share the work of some queues, and what they do, as seen from outside. */
-import { type ChildProcess, fork } from "node:child_process"
+import { fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Effect, Redacted } from "effect"
 import type { Message, Order } from "./clusterProcess.ts"
 import { freePort } from "./freePort.ts"
+import { Witness } from "./witness.ts"
 
 const program = fileURLToPath(new URL("./clusterProcess.ts", import.meta.url))
 
 export interface Member {
+  readonly name: string
+  readonly port: number
   readonly kill: (signal: NodeJS.Signals) => void
   /** Done when the process has ended. */
   readonly ended: Effect.Effect<void>
@@ -21,37 +24,41 @@ export interface Member {
 
 export interface ClusterOptions extends Pick<Order, "databaseUrl"> {
   readonly options: Omit<ClusterStack.Options, "port">
-  readonly withAgents?: boolean
+  readonly redisUrl?: string | undefined
+  readonly withAgents?: boolean | undefined
+}
+
+export interface StartOptions {
+  /** Where a former process was. */
+  readonly port?: number | undefined
+  readonly databaseUrl?: string | undefined
 }
 
 /** A cluster without members yet. Those that are left at the end are killed. */
-export const make = Effect.fnUntraced(function* ({ databaseUrl, options, withAgents = false }: ClusterOptions) {
+export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
   const emulator = yield* StacksEmulator.StacksEmulator
   const services = yield* Effect.context<never>()
-  /** The jobs that are being run, and the process that runs each. */
-  const live = new Map<string, ChildProcess>()
-  const mistakes: Array<string> = []
-  const begun = new Map<string, number>()
+  const witness = new Witness()
+  let count = 0
 
-  const start = Effect.gen(function* () {
-    const port = yield* freePort
-    const order: Order = { baseUrl: emulator.baseUrl, databaseUrl, options: { ...options, port }, withAgents }
+  const start = Effect.fnUntraced(function* (options: StartOptions = {}) {
+    const port = options.port ?? (yield* freePort)
+    const name = `p${++count}`
+    const order: Order = {
+      name,
+      baseUrl: emulator.baseUrl,
+      databaseUrl: options.databaseUrl ?? cluster.databaseUrl,
+      redisUrl: cluster.redisUrl,
+      options: { ...cluster.options, port },
+      withAgents: cluster.withAgents ?? false
+    }
     return yield* Effect.acquireRelease(
       Effect.sync((): Member => {
         const child = fork(program, [JSON.stringify(order)], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
         let began = 0
         let leading: ReadonlyArray<string> = []
-        const onMessage = (message: Message): void => {
+        child.on("message", (message: Message) => {
           switch (message.type) {
-            case "began":
-              if (live.has(message.jobUuid)) mistakes.push(`${message.jobUuid} lives twice`)
-              live.set(message.jobUuid, child)
-              begun.set(message.jobUuid, (begun.get(message.jobUuid) ?? 0) + 1)
-              began++
-              break
-            case "ended":
-              if (live.get(message.jobUuid) === child) live.delete(message.jobUuid)
-              break
             case "agent":
               // An agent outlives the process that started it.
               emulator.acquireJob(Redacted.make(message.token)).pipe(
@@ -62,18 +69,26 @@ export const make = Effect.fnUntraced(function* ({ databaseUrl, options, withAge
               break
             case "status":
               leading = message.leading
+              break
+            default:
+              if (message.type === "began") began++
+              witness.saw(name, message)
           }
-        }
-        child.on("message", onMessage)
+        })
         const closed = new Promise<void>((resolve) =>
           child.once("close", () => {
-            for (const [jobUuid, owner] of live) if (owner === child) live.delete(jobUuid)
+            witness.died(name)
             leading = []
             resolve()
           })
         )
         return {
-          kill: (signal) => void child.kill(signal),
+          name,
+          port,
+          kill: (signal) => {
+            witness.signaled(name, signal)
+            child.kill(signal)
+          },
           ended: Effect.promise(() => closed),
           leading: () => leading,
           began: () => began
@@ -87,16 +102,7 @@ export const make = Effect.fnUntraced(function* ({ databaseUrl, options, withAge
         })
     )
   })
-
-  return {
-    start,
-    /** What went wrong: jobs that two processes ran at a time. */
-    mistakes,
-    /** How often each job began. */
-    begun,
-    /** The jobs that are being run now. */
-    live
-  }
+  return { start, witness }
 })
 
 /** Waits until a condition holds, however long that takes. */

@@ -3,13 +3,18 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner } from "@stacksapi/core"
 import { NodeStacksClient } from "@stacksapi/node"
 import * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Effect, Redacted, Schedule } from "effect"
+import * as RedisRateLimit from "@stacksapi/node/RedisRateLimit"
+import { Clock, Effect, Layer, Redacted, Schedule } from "effect"
 import * as Postgres from "./postgres.ts"
 
 /** What the parent decides. */
 export interface Order {
+  /** What its requests are known by. */
+  readonly name: string
   readonly baseUrl: string
   readonly databaseUrl: string
+  /** By which it shares the rate limits with the others. */
+  readonly redisUrl: string | undefined
   readonly options: ClusterStack.Options
   /** Hands its jobs to agents, which the parent keeps. */
   readonly withAgents: boolean
@@ -17,7 +22,7 @@ export interface Order {
 
 /** From the process to its parent. */
 export type Message =
-  | { readonly type: "began" | "ended"; readonly jobUuid: string }
+  | { readonly type: "began" | "goesOn" | "ended"; readonly jobUuid: string; readonly at: number }
   | { readonly type: "agent"; readonly jobUuid: string; readonly token: string }
   | { readonly type: "status"; readonly leading: ReadonlyArray<string>; readonly running: number }
 
@@ -28,9 +33,16 @@ const tell = (message: Message): Effect.Effect<void> =>
 
 const order: Order = JSON.parse(process.argv[2] ?? "")
 
-const runner = JobRunner.layer(({ acquisitionToken, job, state }) =>
+const tellOf = (jobUuid: string, type: "began" | "goesOn" | "ended") =>
+  Effect.flatMap(Clock.currentTimeMillis, (at) => tell({ type, jobUuid, at }))
+
+/** A job's command says how many milliseconds it takes. It shows now and then that it goes on. */
+const step = 100
+
+const runner = JobRunner.layer(({ acquisitionToken, details, job, state }) =>
   Effect.gen(function* () {
-    yield* tell({ type: "began", jobUuid: job.id })
+    const { command } = yield* details
+    yield* tellOf(job.id, "began")
     if (order.withAgents) {
       yield* tell({ type: "agent", jobUuid: job.id, token: Redacted.value(yield* acquisitionToken) })
       // The agent ends when the job is over.
@@ -38,12 +50,25 @@ const runner = JobRunner.layer(({ acquisitionToken, job, state }) =>
         Effect.repeat({ schedule: Schedule.spaced("500 millis"), until: (state) => state === "finished" })
       )
     } else {
-      yield* Effect.sleep(100 + Number.parseInt(job.id.slice(-2), 16))
+      for (let left = Number(command); left > 0; left -= step) {
+        yield* Effect.sleep(Math.min(left, step))
+        yield* tellOf(job.id, "goesOn")
+      }
     }
-    yield* tell({ type: "ended", jobUuid: job.id })
     return order.withAgents ? JobRunner.AgentOwned : JobRunner.Finished({ exitStatus: 0, detail: "done" })
-  })
+  }).pipe(Effect.ensuring(tellOf(job.id, "ended")))
 )
+
+const limits =
+  order.redisUrl === undefined
+    ? Layer.empty
+    : RedisRateLimit.layer({ url: Redacted.make(order.redisUrl), processes: 3 })
+
+const client = NodeStacksClient.layer({
+  token: Redacted.make("bkct_emulator"),
+  baseUrl: order.baseUrl,
+  userAgentPrefix: order.name
+}).pipe(Layer.provide(limits))
 
 const program = Effect.gen(function* () {
   const cluster = yield* ClusterStack.make(order.options)
@@ -52,13 +77,6 @@ const program = Effect.gen(function* () {
   )
   yield* Effect.forkScoped(Effect.repeat(report, Schedule.spaced("250 millis")))
   return yield* cluster.awaitFailure
-}).pipe(
-  Effect.scoped,
-  Effect.provide([
-    runner,
-    NodeStacksClient.layer({ token: Redacted.make("bkct_emulator"), baseUrl: order.baseUrl }),
-    Postgres.layerClient(order.databaseUrl)
-  ])
-)
+}).pipe(Effect.scoped, Effect.provide([runner, client, Postgres.layerClient(order.databaseUrl)]))
 
 NodeRuntime.runMain(program)

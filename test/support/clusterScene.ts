@@ -1,19 +1,15 @@
 /** What tests of clusters share: a database, an emulator with jobs in its queues, and a cluster without members. */
-import { it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Effect, type Scope } from "effect"
 import * as Cluster from "./cluster.ts"
-import * as Postgres from "./postgres.ts"
+import type * as Postgres from "./postgres.ts"
+import { usurpations } from "./witness.ts"
 
-export const options: Omit<ClusterStack.Options, "port"> = {
-  key: "s",
-  queues: ["q"],
-  slots: 20,
-  shutdownGrace: "5 seconds",
-  reservationExpiry: "2 minutes"
-}
+export type Options = Omit<ClusterStack.Options, "port">
+
+export const options: Options = { key: "s", queues: ["q"], slots: 10, reservationExpiry: "2 minutes" }
 
 export const countBy = Effect.fnUntraced(function* (isCounted: (job: StacksEmulator.Job) => boolean) {
   const emulator = yield* StacksEmulator.StacksEmulator
@@ -23,30 +19,51 @@ export const countBy = Effect.fnUntraced(function* (isCounted: (job: StacksEmula
 export const isOver = ({ state }: StacksEmulator.Job) => state === "finished"
 export const hasPassed = ({ exitStatus }: StacksEmulator.Job) => exitStatus === 0
 
-/** A database, an emulator with jobs in its queue, and a cluster without members. */
-export const scene = Effect.fnUntraced(function* (count: number, settings: Partial<Cluster.ClusterOptions> = {}) {
-  const database = yield* Postgres.make
+export const allOver = Cluster.until(
+  Effect.map(
+    countBy((job) => !isOver(job)),
+    (left) => left === 0
+  )
+)
+export const areOver = (count: number) => Cluster.until(Effect.map(countBy(isOver), (over) => over >= count))
+
+/** Most jobs are short, and some are not: how many milliseconds the nth one takes. */
+export const durationOf = (n: number): number => (n % 20 === 19 ? 2000 : 100 + ((n * 37) % 250))
+
+/** Adds jobs to the queues by turns. Their commands say how long they take. */
+export const addJobs = Effect.fnUntraced(function* (count: number, { queues }: Options, duration = durationOf) {
   const emulator = yield* StacksEmulator.StacksEmulator
-  const cluster = yield* Cluster.make({ databaseUrl: database.url, options, ...settings })
-  const queues = (settings.options ?? options).queues.map((queue) =>
-    typeof queue === "string" ? queue : queue.queueKey
+  const keys = queues.map((queue) => (typeof queue === "string" ? queue : queue.queueKey))
+  return yield* emulator.addJobs(
+    Array.from({ length: count }, (_, n) => ({
+      queueKey: keys[n % keys.length] ?? "",
+      command: String(duration(n))
+    }))
   )
-  yield* emulator.addJobs(Array.from({ length: count }, (_, i) => ({ queueKey: queues[i % queues.length] ?? "q" })))
-  const allOver = Cluster.until(Effect.map(countBy(isOver), (over) => over === count))
-  const areOver = (n: number) => Cluster.until(Effect.map(countBy(isOver), (over) => over >= n))
-  const refusals = Effect.map(emulator.requests, (requests) => requests.filter(({ status }) => status === 429).length)
-  const finishes = Effect.map(
-    emulator.requests,
-    (requests) => requests.filter(({ operation, status }) => operation === "finishJob" && status === 200).length
-  )
-  return { ...cluster, database, emulator, allOver, areOver, refusals, finishes }
+})
+
+/** Why jobs did not pass, and requests for a queue by one who did not lead it; and that each job was finished once. */
+export const faults = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  const jobs = yield* emulator.jobs
+  const requests = yield* emulator.requests
+  const finished = requests.filter(({ operation, status }) => operation === "finishJob" && status === 200)
+  return [
+    ...jobs.flatMap((job) => (hasPassed(job) ? [] : [`${job.id} is ${job.state}: ${job.detail}`])),
+    ...jobs.flatMap(({ id }) => {
+      const count = finished.filter(({ path }) => path.includes(id)).length
+      return count === 1 ? [] : [`${id} was finished ${count} times`]
+    }),
+    ...usurpations(requests),
+    ...requests.flatMap(({ operation, status }) => (status === 429 ? [`${operation} was answered 429`] : []))
+  ]
 })
 
 export const leaderOf = (members: ReadonlyArray<Cluster.Member>) =>
   members.find((member) => member.leading().length > 0)
 
-export const live = <E>(name: string, test: Effect.Effect<void, E, StacksEmulator.StacksEmulator | Scope.Scope>) =>
-  it.live(name, () => test.pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer())), 120_000)
-
-/** No process of these tests hangs: one that is starved for a while must not be taken for one that does. */
-export const patient = { ...options, lockExpiration: "30 seconds" } as const
+/** A test with an emulator, on a server that all tests of a file share; at the same time as others, since most wait. */
+export const scene = <E>(
+  test: Effect.Effect<void, E, StacksEmulator.StacksEmulator | Postgres.Server | Scope.Scope>,
+  options: NodeStacksEmulator.Options = {}
+) => Effect.provide(Effect.scoped(test), NodeStacksEmulator.layer({ page: false, ...options }))

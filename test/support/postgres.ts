@@ -1,15 +1,18 @@
-/** A PostgreSQL server of a test's own, on loopback, with its data in a temporary folder. */
+/** A PostgreSQL server of the tests' own, on loopback, with its data in a temporary folder. */
 import { execFileSync, spawn } from "node:child_process"
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import { Effect, Redacted, type Scope } from "effect"
+import { Context, Effect, Layer, Redacted, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import { freePort } from "./freePort.ts"
 
 export interface Postgres {
+  /** Of the database `postgres`. */
   readonly url: string
+  /** Makes another database, and tells its URL. */
+  readonly createDatabase: Effect.Effect<string>
   /** Stops the server, as for maintenance; its data stay. */
   readonly stop: Effect.Effect<void>
   /** Starts it; done when it answers. */
@@ -37,7 +40,10 @@ const user = (): { readonly uid?: number; readonly gid?: number } => {
   return { uid: id("-u"), gid: id("-g") }
 }
 
-/** With a password, only who has it gets in. */
+/** Patient: a machine that is busy takes its time. */
+export const layerClient = (url: string) => PgClient.layer({ url: Redacted.make(url), connectTimeout: "2 minutes" })
+
+/** A server that runs until the scope closes. With a password, only who has it gets in. */
 export const makeWith = Effect.fnUntraced(function* (
   password?: string
 ): Effect.fn.Return<Postgres, never, Scope.Scope> {
@@ -72,15 +78,32 @@ export const makeWith = Effect.fnUntraced(function* (
         resume(code === 0 ? Effect.void : Effect.die(new Error(`pg_ctl ${args.at(-1)} ended with ${code}`)))
       )
     })
-  const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c fsync=off -k ${folder}`
+  const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off -k ${folder}`
   const start = control("-o", settings, "-l", join(folder, "log"), "start")
   const stop = control("-m", "fast", "stop")
   yield* Effect.acquireRelease(start, () => Effect.ignoreCause(control("-m", "immediate", "stop")))
   const login = password === undefined ? "postgres" : `postgres:${password}`
-  return { url: `postgres://${login}@127.0.0.1:${port}/postgres`, start, stop }
+  const urlOf = (database: string) => `postgres://${login}@127.0.0.1:${port}/${database}`
+  let databases = 0
+  return {
+    url: urlOf("postgres"),
+    createDatabase: Effect.gen(function* () {
+      const name = `test${++databases}`
+      const sql = yield* PgClient.PgClient
+      yield* sql`CREATE DATABASE ${sql(name)}`
+      return urlOf(name)
+    }).pipe(Effect.provide(layerClient(urlOf("postgres"))), Effect.orDie),
+    start,
+    stop
+  }
 })
 
 export const make: Effect.Effect<Postgres, never, Scope.Scope> = makeWith()
+
+/** A server for several tests, each with a database of its own. */
+export class Server extends Context.Service<Server, Postgres>()("test/Postgres") {
+  static readonly layer = Layer.effect(Server, make)
+}
 
 /** The names of the tables that are there. */
 export const tablesOf = (url: string) =>
@@ -89,5 +112,3 @@ export const tablesOf = (url: string) =>
     const tables = yield* sql<{ readonly tablename: string }>`SELECT tablename FROM pg_tables`
     return tables.map(({ tablename }) => tablename)
   }).pipe(Effect.provide(layerClient(url)))
-
-export const layerClient = (url: string) => PgClient.layer({ url: Redacted.make(url) })

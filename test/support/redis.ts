@@ -1,11 +1,11 @@
 /** A Redis server for a test: on loopback, with its data in a temporary folder and none of it on disk. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Redacted, type Scope } from "effect"
 import { createClient } from "redis"
+import { freePort } from "./freePort.ts"
 
 export interface RedisServer {
   readonly url: Redacted.Redacted<string>
@@ -19,19 +19,6 @@ export interface RedisServer {
   /** Sends it a command. */
   readonly command: (...words: ReadonlyArray<string>) => Effect.Effect<unknown>
 }
-
-/** A port below those that the system gives to anybody who connects: it stays free while the server is down. */
-const freePort = Effect.promise(
-  () =>
-    new Promise<number>((resolve) => {
-      const probe = () => {
-        const port = 20_000 + Math.floor(Math.random() * 10_000)
-        const server = createServer().once("error", probe)
-        server.listen(port, "127.0.0.1", () => server.close(() => resolve(port)))
-      }
-      probe()
-    })
-)
 
 const launch = (port: number, directory: string) =>
   Effect.callback<ChildProcess>((resume) => {

@@ -1,0 +1,171 @@
+/** The tables of a cluster, on a real database: who may change what. */
+import { assert, layer } from "@effect/vitest"
+import type { StacksSchema } from "@stacksapi/core"
+import { DateTime, Duration, Effect } from "effect"
+import * as Book from "../../../packages/node/src/internal/cluster/book.ts"
+import * as Database from "../../../packages/node/src/internal/cluster/database.ts"
+import * as Ledger from "../../../packages/node/src/internal/cluster/ledger.ts"
+import * as Queues from "../../../packages/node/src/internal/cluster/queues.ts"
+import * as Roster from "../../../packages/node/src/internal/cluster/roster.ts"
+import * as Postgres from "../../support/postgres.ts"
+
+const jobOf = (id: string): StacksSchema.ScheduledJob => ({
+  id,
+  priority: 0,
+  agentQueryRules: [],
+  scheduledAt: DateTime.makeUnsafe(0),
+  runnableAt: null,
+  pipeline: { slug: "p", uuid: "u" },
+  build: { uuid: "b", number: 1, branch: "main" },
+  step: { key: null }
+})
+
+const stackKey = "s--q"
+const keyOf = (jobUuid: string) => ({ stackKey, jobUuid })
+
+/** Effect makes its own tables when a cluster starts. */
+const make = Effect.fnUntraced(function* (prefix: string) {
+  const database = yield* Database.make(prefix, `${prefix}_cluster`, Duration.seconds(1))
+  const { messages, replies, sql } = database
+  yield* sql`CREATE TABLE ${messages} (id BIGINT, entity_type TEXT, entity_id TEXT, processed BOOLEAN)`
+  yield* sql`CREATE TABLE ${replies} (request_id BIGINT)`
+  const enter = (processId: string, port: number) =>
+    Roster.join(database, { processId, clusterKey: "s", host: "h", port, slots: 1 })
+  return { database, enter, book: Book.make(database), queues: Queues.make(database) }
+})
+
+layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a cluster", (it) => {
+  const test = (name: string, run: Effect.Effect<void, unknown, never>) => it.effect(name, () => run)
+  void test
+
+  const onDatabase = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const { createDatabase } = yield* Postgres.Server
+      return yield* Effect.provide(Effect.scoped(effect), Postgres.layerClient(yield* createDatabase))
+    })
+
+  it.effect("gives a job to one of the processes that want it, and to another one only when that is dead", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, enter } = yield* make("t")
+        const { beat, seat } = yield* enter("a", 1)
+        yield* enter("b", 2)
+        const { ticket } = yield* book.place(jobOf("j"), stackKey, seat)
+        const claims = yield* Effect.forEach(["a", "b"], (owner) => book.claim(keyOf("j"), ticket, owner), {
+          concurrency: 2
+        })
+        assert.sameMembers(claims, ["waiting", undefined])
+        const [first, second] = claims[0] === undefined ? (["b", "a"] as const) : (["a", "b"] as const)
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket + 1, first), undefined)
+        // Both are silent for a while.
+        yield* Effect.sleep("1100 millis")
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket, second), "orphaned")
+        assert.deepStrictEqual(yield* book.owned(first), [])
+        // Who was dead may come back: what it had is gone.
+        assert.strictEqual(yield* beat(0, true), true)
+      })
+    )
+  )
+
+  it.effect("lets nobody change where a job is who does not know where it is", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, enter } = yield* make("t")
+        const { seat } = yield* enter("a", 1)
+        const placement = yield* book.place(jobOf("j"), stackKey, seat)
+        // Whoever wants to send it finds it sent.
+        assert.deepStrictEqual(yield* book.place(jobOf("j"), stackKey, seat + 1), placement)
+        assert.isFalse(yield* book.inherit(keyOf("j"), placement))
+        assert.isTrue(yield* book.withdraw(keyOf("j"), placement))
+        const next = yield* book.place(jobOf("j"), stackKey, seat)
+        assert.notStrictEqual(next.ticket, placement.ticket)
+        for (const change of [book.withdraw, book.inherit]) assert.isFalse(yield* change(keyOf("j"), placement))
+        yield* book.tryAgain(keyOf("j"), placement)
+        assert.strictEqual(yield* book.look(keyOf("j"), next.ticket), "waiting")
+        assert.strictEqual(yield* book.claim(keyOf("j"), next.ticket, "a"), "waiting")
+        assert.isFalse(yield* book.withdraw(keyOf("j"), next))
+      })
+    )
+  )
+
+  it.effect("keeps an answer though whoever gave it is dead", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, database, enter } = yield* make("t")
+        const { seat } = yield* enter("a", 1)
+        const placement = yield* book.place(jobOf("j"), stackKey, seat)
+        yield* book.claim(keyOf("j"), placement.ticket, "a")
+        yield* Effect.sleep("1100 millis")
+        const { messages, sql } = database
+        const entityId = Book.entityIdOf(keyOf("j"), seat)
+        yield* sql`INSERT INTO ${messages} VALUES (1, ${Book.entityType}, ${entityId}, TRUE)`
+        assert.isFalse(yield* book.inherit(keyOf("j"), placement))
+        yield* sql`UPDATE ${messages} SET processed = FALSE`
+        assert.isTrue(yield* book.inherit(keyOf("j"), placement))
+        assert.lengthOf(yield* sql`SELECT 1 FROM ${messages}`, 0)
+        const next = yield* book.place(jobOf("j"), stackKey, seat)
+        assert.strictEqual(yield* book.claim(keyOf("j"), next.ticket, "b"), "orphaned")
+      })
+    )
+  )
+
+  it.effect("is kept by the one who leads: what a former leader strikes late stays", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { database, queues } = yield* make("t")
+        const demand = { stackKey, wanted: 1 }
+        assert.isTrue(yield* queues.lead(demand, "former"))
+        assert.isFalse(yield* queues.lead(demand, "next"))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const ledger = yield* Ledger.make(database, stackKey, "former")
+            assert.isTrue(yield* ledger.enter([jobOf("j"), jobOf("k")]))
+            yield* queues.resign(stackKey, "former")
+            assert.isTrue(yield* queues.lead(demand, "next"))
+            yield* ledger.strike(["j"])
+          })
+        )
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const ledger = yield* Ledger.make(database, stackKey, "next")
+            const ids = Effect.map(ledger.entries, (entries) => entries.map(({ job }) => job.id))
+            assert.deepStrictEqual(yield* ids, ["j", "k"])
+            // Struck, and back before that was done.
+            yield* ledger.strike(["j", "k"])
+            assert.isTrue(yield* ledger.enter([jobOf("k")]))
+          })
+        )
+        const { entries } = yield* Ledger.make(database, stackKey, "next")
+        assert.deepStrictEqual(
+          (yield* entries).map(({ job }) => job.id),
+          ["k"]
+        )
+      })
+    )
+  )
+
+  it.effect("has seats for processes that differ in their address and are of the same cluster", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { database, enter } = yield* make("t")
+        const first = yield* enter("a", 1)
+        const seats = yield* Effect.forEach(
+          [2, 3, 4],
+          (port) => Effect.map(enter(`p${port}`, port), ({ seat }) => seat),
+          {
+            concurrency: 3
+          }
+        )
+        assert.strictEqual(new Set([first.seat, ...seats]).size, 4)
+        // One that died is waited for, and its seat kept for the next at its address.
+        const again = yield* enter("a2", 1)
+        assert.strictEqual(again.seat, first.seat)
+        assert.strictEqual(yield* first.beat(0, true), false)
+        const problem = yield* Effect.flip(
+          Roster.join(database, { processId: "x", clusterKey: "other", host: "h", port: 9, slots: 1 })
+        )
+        assert.include(String(problem), "tablePrefix")
+      })
+    )
+  )
+})

@@ -1,0 +1,59 @@
+/** A connection to a database that can be cut: what is sent goes nowhere, and nobody is told. */
+import { connect, createServer, type Socket } from "node:net"
+import { Effect, type Scope } from "effect"
+
+export interface Line {
+  /** The database's, by way of this. */
+  readonly url: string
+  readonly cut: Effect.Effect<void>
+  readonly mend: Effect.Effect<void>
+}
+
+export const makeLine = (url: string): Effect.Effect<Line, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const target = new URL(url)
+    const sockets = new Set<Socket>()
+    let isCut = false
+    const join = (from: Socket, to: Socket) => {
+      sockets.add(from)
+      from.on("data", (chunk) => void to.write(chunk))
+      from.on("end", () => to.end())
+      from.on("error", () => to.destroy())
+      from.on("close", () => {
+        sockets.delete(from)
+        to.destroy()
+      })
+      if (isCut) from.pause()
+    }
+    const server = createServer((socket) => {
+      const there = connect(Number(target.port), target.hostname)
+      join(socket, there)
+      join(there, socket)
+    })
+    const port = yield* Effect.acquireRelease(
+      Effect.callback<number>((resume) => {
+        server.listen(0, "127.0.0.1", () => {
+          const address = server.address()
+          resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
+        })
+      }),
+      () =>
+        Effect.sync(() => {
+          server.close()
+          for (const socket of sockets) socket.destroy()
+        })
+    )
+    const there = new URL(url)
+    there.port = String(port)
+    return {
+      url: there.href,
+      cut: Effect.sync(() => {
+        isCut = true
+        for (const socket of sockets) socket.pause()
+      }),
+      mend: Effect.sync(() => {
+        isCut = false
+        for (const socket of sockets) socket.resume()
+      })
+    }
+  })
