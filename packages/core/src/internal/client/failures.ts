@@ -78,17 +78,18 @@ export const errorResponse = (
   // What the service means is read before anything is taken out of it.
   const props = { ...request, status, headers: redact.headers(headers), rawBody: redact.body(response.body) }
   const retryAfter = ResponseHeaders.retryAfter(headers, nowMillis)
+  const fatal = (reason: StacksError.FatalReason) => new StacksError.ErrorResponse({ ...props, reason })
   switch (status) {
     case 400:
-      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.BadRequest({ message }) })
+      return fatal(new StacksError.BadRequest({ message }))
     case 401:
-      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Unauthorized({ message }) })
+      return fatal(new StacksError.Unauthorized({ message }))
     case 403:
-      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Forbidden({ message }) })
+      return fatal(new StacksError.Forbidden({ message }))
     case 404:
-      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.NotFound({ message }) })
+      return fatal(new StacksError.NotFound({ message }))
     case 422:
-      return new StacksError.ErrorResponse({ ...props, reason: new StacksError.Unprocessable({ message }) })
+      return fatal(new StacksError.Unprocessable({ message }))
     case 429: {
       const reason = new StacksError.RateLimited({
         message,
@@ -105,7 +106,7 @@ export const errorResponse = (
     default:
       return status >= 500
         ? new StacksError.ErrorResponse({ ...props, reason: new StacksError.ServerError({ message, retryAfter }) })
-        : new StacksError.ErrorResponse({ ...props, reason: new StacksError.UnexpectedStatus({ message }) })
+        : fatal(new StacksError.UnexpectedStatus({ message }))
   }
 }
 

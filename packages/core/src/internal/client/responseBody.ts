@@ -49,27 +49,27 @@ export const readSome = (response: HttpClientResponse, patience: Duration.Durati
   })
 
 class Received implements Body {
-  private readonly chunks: Array<Uint8Array> = []
-  private size = 0
-  private readonly maxBytes: number
+  readonly #chunks: Array<Uint8Array> = []
+  readonly #maxBytes: number
+  #size = 0
 
   constructor(maxBytes: number) {
-    this.maxBytes = maxBytes
+    this.#maxBytes = maxBytes
   }
 
   /** Whether more is wanted. */
   add(chunk: Uint8Array): boolean {
-    this.chunks.push(chunk)
-    this.size += chunk.byteLength
+    this.#chunks.push(chunk)
+    this.#size += chunk.byteLength
     return !this.isCropped
   }
 
   get isCropped(): boolean {
-    return this.size > this.maxBytes
+    return this.#size > this.#maxBytes
   }
 
   get text(): string {
-    return decodeUtf8(this.chunks, this.isCropped ? MaxRawBodyBytes : this.size)
+    return decodeUtf8(this.#chunks, this.isCropped ? MaxRawBodyBytes : this.#size)
   }
 }
 
