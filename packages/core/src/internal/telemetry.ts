@@ -49,53 +49,55 @@ export const withAttemptSpan = <A, E>(
 
 /** The debug log lines of one attempt. */
 export class AttemptLog {
-  readonly annotations: Readonly<Record<string, unknown>>
-  readonly requestBody: string | undefined
-  private response: { readonly status: number; readonly body: string } | undefined
+  readonly #annotations: Readonly<Record<string, unknown>>
+  readonly #requestBody: string | undefined
+  #response: { readonly status: number; readonly body: string } | undefined
 
   constructor(
     attempt: RequestInfo & { readonly requestId: string; readonly attempt: number },
     requestBody: string | undefined
   ) {
-    this.annotations = {
+    this.#annotations = {
       operation: attempt.operation,
       method: attempt.method,
       url: attempt.url,
       request_id: attempt.requestId,
       attempt: attempt.attempt
     }
-    this.requestBody = requestBody
+    this.#requestBody = requestBody
   }
 
   received(response: HttpClientResponse, body: string): void {
-    this.response = { status: response.status, body }
+    this.#response = { status: response.status, body }
   }
 
   around<A, E>(sent: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.andThen(
-      this.log("sending request", this.requestBody === undefined ? {} : { request_body: this.requestBody }),
+      this.#log("sending request", this.#requestBody === undefined ? {} : { request_body: this.#requestBody }),
       Effect.flatMap(Clock.monotonicTimeNanos, (start) =>
         Effect.matchEffect(sent, {
           onFailure: (error) =>
-            Effect.andThen(this.ended("request failed", start, { error: String(error) }), Effect.fail(error)),
-          onSuccess: (value) => Effect.as(this.ended("received response", start, {}), value)
+            Effect.andThen(this.#ended("request failed", start, { error: String(error) }), Effect.fail(error)),
+          onSuccess: (value) => Effect.as(this.#ended("received response", start, {}), value)
         })
       )
     )
   }
 
-  private ended(message: string, start: bigint, annotations: Readonly<Record<string, unknown>>) {
+  #ended(message: string, start: bigint, annotations: Readonly<Record<string, unknown>>) {
     return Effect.flatMap(Clock.monotonicTimeNanos, (end) =>
-      this.log(message, {
-        ...(this.response === undefined ? {} : { status: this.response.status }),
-        ...(this.requestBody === undefined || this.response === undefined ? {} : { response_body: this.response.body }),
+      this.#log(message, {
+        ...(this.#response === undefined ? {} : { status: this.#response.status }),
+        ...(this.#requestBody === undefined || this.#response === undefined
+          ? {}
+          : { response_body: this.#response.body }),
         ...annotations,
         duration: Duration.format(Duration.nanos(end - start))
       })
     )
   }
 
-  private log(message: string, annotations: Readonly<Record<string, unknown>>) {
-    return Effect.annotateLogs(Effect.logDebug(message), { ...this.annotations, ...annotations })
+  #log(message: string, annotations: Readonly<Record<string, unknown>>) {
+    return Effect.annotateLogs(Effect.logDebug(message), { ...this.#annotations, ...annotations })
   }
 }

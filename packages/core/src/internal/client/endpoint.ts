@@ -36,18 +36,9 @@ const encoder = (schema: Schema.Top | undefined): Encode | undefined =>
 /** One path segment. The service's router does not take a raw dot. */
 const encodeSegment = (text: string) => encodeURIComponent(text).replaceAll(".", "%2E")
 
-/** Turns `/stacks/:stackKey/jobs` into a function of the parameters. */
-const compilePath = (template: string) => {
-  const parts = template.split("/").map((part) => (part.startsWith(":") ? { param: part.slice(1) } : { text: part }))
-  return (params: Readonly<Record<string, string>>) => {
-    let path = ""
-    for (const part of parts) {
-      const segment = "text" in part ? part.text : encodeSegment(params[part.param] ?? "")
-      path = path === "" && segment === "" ? "" : `${path}/${segment}`
-    }
-    return path
-  }
-}
+/** Puts the parameters into `/stacks/:stackKey/jobs`. */
+const toPath = (template: string, params: Readonly<Record<string, string>>): string =>
+  template.replace(/:(\w+)/g, (_, name) => encodeSegment(params[name] ?? ""))
 
 const queryString = (query: Readonly<Record<string, string | number>>) => {
   let text = ""
@@ -62,7 +53,6 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
   const encodeParams = encoder(params)
   const encodeQuery = encoder(query)
   const encodePayload = encoder(payload)
-  const toPath = compilePath(path)
   return {
     name,
     method,
@@ -71,17 +61,17 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
     encode: (request) => {
       const params = encodeParams === undefined ? Result.succeed({}) : encodeParams(request)
       if (Result.isFailure(params)) return Result.fail(params.failure)
-      let path = toPath(params.success as Readonly<Record<string, string>>)
+      let target = toPath(path, params.success as Readonly<Record<string, string>>)
       if (encodeQuery !== undefined) {
         const query = encodeQuery(request)
         if (Result.isFailure(query)) return Result.fail(query.failure)
-        path += queryString(query.success as Readonly<Record<string, string | number>>)
+        target += queryString(query.success as Readonly<Record<string, string | number>>)
       }
-      if (encodePayload === undefined) return Result.succeed({ path, body: undefined })
+      if (encodePayload === undefined) return Result.succeed({ path: target, body: undefined })
       const body = encodePayload(request)
       return Result.isFailure(body)
         ? Result.fail(body.failure)
-        : Result.succeed({ path, body: JSON.stringify(body.success) })
+        : Result.succeed({ path: target, body: JSON.stringify(body.success) })
     },
     success:
       success === undefined ? { _tag: "Constant", value: undefined } : { _tag: "Json", decode: makeDecoder(success) }

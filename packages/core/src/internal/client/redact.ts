@@ -39,19 +39,21 @@ export const make = (token: string): Redact => {
     if (depth > 4) return undefined
     const read = (key: string) =>
       Predicate.hasProperty(value, key) && Predicate.isString(value[key]) ? text(value[key]) : undefined
-    const options = Predicate.hasProperty(value, "cause") ? { cause: cause(value.cause, depth + 1) } : undefined
-    const message = read("message") ?? ""
-    const error =
-      Predicate.hasProperty(value, "errors") && Array.isArray(value.errors)
-        ? new AggregateError(
-            value.errors.slice(0, 10).map((inner) => cause(inner, depth + 1)),
-            message,
-            options
-          )
-        : new Error(message, options)
-    const [name, stack, code] = [read("name"), read("stack"), read("code")]
-    if (name !== undefined) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true })
-    if (stack !== undefined) Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true })
+    const options = "cause" in value ? { cause: cause(value["cause"], depth + 1) } : undefined
+    const message = read("message")
+    const { errors } = value
+    const error = Array.isArray(errors)
+      ? new AggregateError(
+          errors.slice(0, 10).map((inner) => cause(inner, depth + 1)),
+          message,
+          options
+        )
+      : new Error(message, options)
+    for (const key of ["name", "stack"]) {
+      const shown = read(key)
+      if (shown !== undefined) Object.defineProperty(error, key, { value: shown, configurable: true, writable: true })
+    }
+    const code = read("code")
     return code === undefined ? error : Object.assign(error, { code })
   }
 
