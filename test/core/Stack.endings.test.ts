@@ -423,6 +423,66 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("tokens by the hundreds in few requests, where jobs ask for them together, each its own", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(500)
+      yield* start(
+        ({ acquisitionToken }) =>
+          Effect.as(Effect.flatMap(acquisitionToken, emulator.acquireJob), JobRunner.AgentOwned),
+        { maxInFlight: 500 }
+      )
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* census, { running: 500 })
+      assert.isAtMost(yield* countOf("issueJobAcquisitionTokens"), 10)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("a token, though the service refuses one of the jobs that ask together with it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const ids = yield* addJobs(10)
+      const refused = ids[3] ?? ""
+      const picky = clientVia((request, response) =>
+        request.url.endsWith("/job-acquisition-tokens") && request.body._tag === "Uint8Array"
+          ? new TextDecoder().decode(request.body.body).includes(refused)
+            ? Effect.succeed(
+                HttpServerResponse.toClientResponse(
+                  HttpServerResponse.jsonUnsafe({ message: "one of them is bad" }, { status: 422 }),
+                  { request }
+                )
+              )
+            : response
+          : response
+      )
+      yield* start(({ acquisitionToken }) =>
+        Effect.as(Effect.flatMap(acquisitionToken, emulator.acquireJob), JobRunner.AgentOwned)
+      ).pipe(Effect.provide(picky))
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* census, { running: 9, "finished -1": 1 })
+      assert.include((yield* jobOf(refused)).detail, "one of them is bad")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("a token, though another job's request for one has no answer", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.setFaults([
+        StacksEmulator.Fault.Stall({ operations: ["issueJobAcquisitionTokens"], duration: "50 seconds", times: 1 })
+      ])
+      yield* start(({ acquisitionToken }) =>
+        Effect.as(Effect.flatMap(acquisitionToken, emulator.acquireJob), JobRunner.AgentOwned)
+      )
+      yield* addJobs(1)
+      yield* TestClock.adjust("2 seconds")
+      yield* addJobs(3)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* census, { reserved: 1, running: 3 })
+      yield* TestClock.adjust("50 seconds")
+      assert.deepStrictEqual(yield* census, { running: 4 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("no token for a job that is not the stack's any more: it must not be started", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

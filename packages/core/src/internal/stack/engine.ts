@@ -33,17 +33,17 @@ import { isAgentOwned, isFinal, MaxBatchSize, type ScheduledJob } from "../../St
 import { CurrentMeter } from "../meter.ts"
 import { pollOf } from "../sharedStates.ts"
 import { Candidates } from "./candidates.ts"
+import * as Desks from "./desks.ts"
 import { isLockedOut, isNotFound, withAdvice } from "./fatal.ts"
 import * as JobId from "./jobId.ts"
 import { type Departure, Ending, end, type InFlight, live, type World } from "./jobLife.ts"
 import * as Journal from "./journal.ts"
 import * as Metrics from "./metrics.ts"
-import { brief, farewellTimeout, patient, readAgain } from "./patience.ts"
+import { brief, farewellTimeout, patient } from "./patience.ts"
 import { Quarantine } from "./quarantine.ts"
 import * as Registration from "./registration.ts"
 import { type Settings, slots } from "./settings.ts"
 import { inJobSpan, inReserveSpan, type ReserveSpan } from "./spans.ts"
-import * as StateDesk from "./stateDesk.ts"
 
 /** How long a request that reserves may take: it can't be interrupted meanwhile. */
 const reserveTimeout = Duration.seconds(15)
@@ -86,11 +86,8 @@ const start = Effect.fnUntraced(function* (
     registration,
     notifications,
     states: pollOf(client, stackKey),
-    desk: yield* StateDesk.make((jobUuids) =>
-      client
-        .getJobStates({ stackKey, jobUuids })
-        .pipe(RetryPolicy.withPolicy(patiently), registration.rescue, readAgain)
-    ),
+    stateDesk: yield* Desks.ofStates(client, settings, registration, patiently),
+    tokenDesk: yield* Desks.ofTokens(client, settings, registration),
     patient: patiently,
     emit
   }
@@ -227,7 +224,7 @@ const start = Effect.fnUntraced(function* (
 
   /** A job of an earlier life that can't be reserved: an agent of that life may be running it, on a slot of ours. */
   const takeBack = Effect.fnUntraced(function* (job: ScheduledJob) {
-    const state = yield* world.desk.stateOf(job.id)
+    const state = yield* world.stateDesk.ask(job.id)
     if (state !== undefined && isAgentOwned(state)) return yield* launch(job)
     yield* emit(StackEvent.NotReserved({ job }))
     yield* ledger.strike([job.id])
@@ -430,7 +427,7 @@ const start = Effect.fnUntraced(function* (
     if (held.delete(jobUuid)) wake()
     const entry = inFlight.get(jobUuid)
     if (entry === undefined) return
-    const state = yield* world.desk.stateOf(jobUuid)
+    const state = yield* world.stateDesk.ask(jobUuid)
     // An agent has it, or it is over: the runner knows, or will be told by the poll of states.
     if (state !== undefined && (isAgentOwned(state) || isFinal(state))) return
     end(entry, Ending.Lost())

@@ -38,3 +38,7 @@ export const isLockedOut = (error: StacksError.StacksError): boolean =>
 /** Whether the service does not know what was asked for, perhaps because it has forgotten the stack. */
 export const isNotFound = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "NotFound"
+
+/** Whether the service found something wrong with the request itself, perhaps with one job of many. */
+export const isRefused = (error: StacksError.StacksError): boolean =>
+  error._tag === "ErrorResponse" && (error.reason._tag === "BadRequest" || error.reason._tag === "Unprocessable")

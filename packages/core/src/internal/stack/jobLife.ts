@@ -18,10 +18,10 @@ import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import type { StatePoll } from "../statePoll.ts"
+import type { StateDesk, TokenDesk } from "./desks.ts"
 import { readAgain } from "./patience.ts"
 import type { Registration } from "./registration.ts"
 import type { Settings } from "./settings.ts"
-import type { StateDesk } from "./stateDesk.ts"
 
 /** What ends the time of a runner: itself, or something from outside. */
 export type Ending = Data.TaggedEnum<{
@@ -63,7 +63,8 @@ export interface World {
   /** Watches jobs, every few seconds. */
   readonly states: StatePoll
   /** Tells a job's state at once. */
-  readonly desk: StateDesk
+  readonly stateDesk: StateDesk
+  readonly tokenDesk: TokenDesk
   /** For what has to get done, however long the service is away. */
   readonly patient: RetryPolicy.Policy
   readonly emit: (event: StackEvent) => Effect.Effect<void>
@@ -80,7 +81,7 @@ export const live = Effect.fnUntraced(function* (
   const { ending, failures, job } = entry
   if (failures > 0) {
     // It has waited, and nobody watched it meanwhile.
-    const state = yield* world.desk.stateOf(job.id)
+    const state = yield* world.stateDesk.ask(job.id)
     if (state !== undefined && isOver(state)) {
       yield* world.emit(StackEvent.Canceled({ job, state }))
       return Departure.Done()
@@ -139,31 +140,19 @@ const isOver = (state: JobState): boolean =>
 // -----------------------------------------------------------------------------
 
 const makeContext = Effect.fnUntraced(function* (
-  { client, desk, notifications, registration, settings: { key: stackKey, reservationExpiry } }: World,
+  { client, notifications, registration, settings: { key: stackKey }, stateDesk, tokenDesk }: World,
   job: ScheduledJob
 ): Effect.fn.Return<JobRunner.JobContext> {
   const details = yield* Effect.cached(
     client.getJob({ stackKey, jobUuid: job.id }).pipe(registration.rescue, readAgain)
   )
-  const acquisitionToken = yield* Effect.cached(
-    client.issueJobAcquisitionTokens({ stackKey, jobUuids: [job.id], tokenLifetime: reservationExpiry }).pipe(
-      registration.rescue,
-      readAgain,
-      Effect.flatMap(({ tokens: [issued] }) =>
-        issued === undefined
-          ? Effect.fail(
-              new JobRunner.JobRunnerError({ message: "The service issued no acquisition token: the job is not ours" })
-            )
-          : Effect.succeed(issued.token)
-      )
-    )
-  )
+  const acquisitionToken = yield* Effect.cached(tokenDesk.ask(job.id))
   return {
     job,
     stackKey,
     details,
     acquisitionToken,
-    state: desk.stateOf(job.id),
+    state: stateDesk.ask(job.id),
     notify: (text) => notifications.notify(job.id, text)
   }
 })
@@ -193,7 +182,7 @@ const afterRun = Effect.fnUntraced(function* (
 
 /** Makes sure that an agent has the job: one that died before it acquired the job leaves it reserved. */
 const letGo = Effect.fnUntraced(function* (world: World, job: ScheduledJob): Effect.fn.Return<void> {
-  const state = yield* world.desk.stateOf(job.id)
+  const state = yield* world.stateDesk.ask(job.id)
   switch (state) {
     case "reserved":
       return yield* fail(world, job, "The agent ended without acquiring the job")
@@ -252,7 +241,7 @@ const whyRefused = (
   isSettled: (state: JobState) => boolean
 ): Effect.Effect<StackEvent> =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
-    ? Effect.map(world.desk.stateOf(job.id), (state) =>
+    ? Effect.map(world.stateDesk.ask(job.id), (state) =>
         state === undefined
           ? StackEvent.GivenUp({ job, error })
           : isOver(state)
