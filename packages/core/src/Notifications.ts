@@ -14,13 +14,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
+import * as Hub from "./internal/hub.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
 import { MaxBatchSize, MaxNotificationsPerJob, StackNotification } from "./StacksSchema.ts"
@@ -141,7 +141,7 @@ export const make = Effect.fnUntraced(function* ({
   window = "100 millis"
 }: Options): Effect.fn.Return<Service, never, StacksClient.StacksClient | Scope.Scope> {
   const client = yield* StacksClient.StacksClient
-  const results = yield* Effect.acquireRelease(PubSub.sliding<Outcome>(4096), PubSub.shutdown)
+  const results = yield* Hub.make<Outcome>(4096)
   const queue = yield* Queue.dropping<Pending, Cause.Done>(bufferSize)
   const counts = new Map<string, number>()
   /** What was taken and not reported yet, wherever it is. */
@@ -149,7 +149,7 @@ export const make = Effect.fnUntraced(function* ({
 
   const report = (outcome: Outcome): Effect.Effect<void> => {
     open.delete(outcome.notification)
-    PubSub.publishUnsafe(results, outcome)
+    results.publish(outcome)
     const counted = Metric.update(Metric.withAttributes(outcomes, { outcome: outcome._tag.toLowerCase() }), 1)
     return outcome._tag === "Delivered" ? counted : Effect.andThen(counted, logLoss(outcome))
   }
@@ -208,7 +208,7 @@ export const make = Effect.fnUntraced(function* ({
   )
 
   return {
-    results: Stream.fromPubSub(results),
+    results: results.values,
     notify: (jobUuid, detail) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) => {
         const notification: Pending = { jobUuid, detail, at }

@@ -4,11 +4,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StackEvent } from "../../StackEvent.ts"
+import * as Hub from "../hub.ts"
 import * as Metrics from "./metrics.ts"
 import { farewellTimeout } from "./patience.ts"
 import type { Settings } from "./settings.ts"
@@ -27,14 +27,14 @@ export const make = Effect.fnUntraced(function* (
   onEvent: Settings["onEvent"]
 ): Effect.fn.Return<Journal, never, Scope.Scope> {
   const context = yield* Effect.context<never>()
-  const hub = yield* Effect.acquireRelease(PubSub.sliding<StackEvent>({ capacity, replay }), PubSub.shutdown)
+  const hub = yield* Hub.make<StackEvent>(capacity, replay)
   Metrics.init(context)
   const tell = onEvent === undefined ? constVoid : yield* listener(onEvent)
   return {
-    events: Stream.fromPubSub(hub),
+    events: hub.values,
     emit: (event) =>
       Effect.suspend(() => {
-        PubSub.publishUnsafe(hub, event)
+        hub.publish(event)
         Metrics.count(event, context)
         tell(event)
         return logged(event)
