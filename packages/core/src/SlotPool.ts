@@ -5,7 +5,8 @@
  *
  * A free slot goes to the stack that has the fewest for its weight, of those that have a job for it. So a stack that has
  * nothing to do leaves its share to the others, and gets it back as their jobs end: none is stopped for it. A stack with jobs
- * is never starved: where there are fewer slots than stacks, they take turns.
+ * is never starved: where the shares are no whole slots, as with fewer slots than stacks, they take turns, the more often the
+ * larger their share.
  *
  * {@link Stacks.run} makes a pool for its queues. A pool of one's own is for stacks that are started one by one.
  *
@@ -27,7 +28,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { divide } from "./internal/stack/fairShare.ts"
+import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
 import { slots } from "./internal/stack/settings.ts"
 
 /**
@@ -37,7 +38,7 @@ import { slots } from "./internal/stack/settings.ts"
  * @category models
  */
 export interface Member {
-  /** Its share compared to the others'; above 0. */
+  /** Its share compared to the others', from a millionth to a million. */
   readonly weight: number
   /** The slots that it has now. */
   readonly taken: () => number
@@ -54,9 +55,9 @@ export interface Member {
  * @category models
  */
 export interface Seat {
-  /** How many slots, of so many that are asked for, the member may take now; what it takes shows in its `taken` at once. */
+  /** How many slots, of so many that are asked for, the member may take now. They count as taken until {@link Seat.changed}. */
   readonly take: (count: number) => number
-  /** To be called when the member has or wants fewer slots than before: the others may get them. */
+  /** To be called when the member has or wants more or fewer slots than before: others may get what it leaves. */
   readonly changed: () => void
 }
 
@@ -86,33 +87,74 @@ export interface SlotPool {
 export const make = (count: number): Effect.Effect<SlotPool> =>
   Effect.sync(() => {
     const members = new Set<Joined>()
+    /** Those who want slots: what there is to do grows with their number, not with that of the members. */
+    const hungry = new Set<Joined>()
     let size = slots(count)
-    let served = 0
+    let taken = 0
 
-    const free = () => {
-      let taken = 0
-      for (const { member } of members) taken += member.taken()
-      return size - taken
+    const free = () => size - taken
+
+    /** Takes note of what a member has and wants; says whether that is news. */
+    const note = (joined: Joined, has: number, wants: number): boolean => {
+      const wanted = Math.max(0, wants)
+      const isNews = has !== joined.taken || wanted !== joined.wanted
+      taken += has - joined.taken
+      joined.taken = has
+      joined.wanted = wanted
+      if (wanted > 0) hungry.add(joined)
+      else hungry.delete(joined)
+      return isNews
     }
+    const look = (joined: Joined) => note(joined, joined.member.taken(), joined.member.wanted())
 
-    /** Who may take how many now. */
-    const allowances = () => {
-      const all = Array.from(members)
-      const claims = all.map(({ member, servedAt }) => ({
-        taken: member.taken(),
-        wanted: Math.max(0, member.wanted()),
-        weight: member.weight,
-        servedAt
-      }))
-      return { all, given: divide(free(), claims) }
+    const share = () => {
+      const claims = Array.from(hungry)
+      divide(free(), claims)
+      return claims
     }
 
     const wake = () => {
-      const { all, given } = allowances()
-      for (const [index, { member }] of all.entries()) {
-        if ((given[index] ?? 0) > 0) member.wake()
-      }
+      if (free() <= 0 || hungry.size === 0) return
+      for (const { given, member } of share()) if (given > 0) member.wake()
     }
+
+    const take = (joined: Joined, count: number): number => {
+      const isNews = look(joined)
+      if (free() <= 0) return 0
+      const claims = share()
+      const allowed = joined.wanted === 0 ? 0 : Math.min(count, joined.given)
+      if (allowed > 0) {
+        if (joined.isItsTurn && allowed === joined.given) settle(joined, claims)
+        note(joined, joined.taken + allowed, joined.wanted - allowed)
+      }
+      // What it leaves is somebody else's now, perhaps of one who asked before and got nothing.
+      if (isNews || allowed > 0) wake()
+      return allowed
+    }
+
+    const join = (member: Member) =>
+      Effect.sync(() => {
+        const joined: Joined = {
+          member,
+          taken: 0,
+          wanted: 0,
+          weight: weightOf(member.weight),
+          credit: 0,
+          given: 0,
+          chance: 0,
+          isItsTurn: false
+        }
+        members.add(joined)
+        look(joined)
+        return joined
+      })
+
+    const leave = (joined: Joined) =>
+      Effect.sync(() => {
+        note(joined, 0, 0)
+        members.delete(joined)
+        wake()
+      })
 
     return {
       size: () => size,
@@ -123,33 +165,18 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
           wake()
         }),
       join: (member) =>
-        Effect.map(
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              const joined: Joined = { member, servedAt: 0 }
-              members.add(joined)
-              return joined
-            }),
-            (joined) =>
-              Effect.sync(() => {
-                members.delete(joined)
-                wake()
-              })
-          ),
-          (joined) => ({
-            take: (count) => {
-              const { all, given } = allowances()
-              const allowed = Math.min(count, given[all.indexOf(joined)] ?? 0)
-              if (allowed > 0) joined.servedAt = ++served
-              return allowed
-            },
-            changed: wake
-          })
-        )
+        Effect.map(Effect.acquireRelease(join(member), leave), (joined) => ({
+          take: (count) => (members.has(joined) ? take(joined, count) : 0),
+          changed: () => {
+            if (members.has(joined) && look(joined)) wake()
+          }
+        }))
     }
   })
 
-interface Joined {
+/** A share of nothing would be no share, and one of everything would leave none. */
+const weightOf = (weight: number): number => (Number.isNaN(weight) ? 1 : Math.min(1e6, Math.max(1e-6, weight)))
+
+interface Joined extends Claim {
   readonly member: Member
-  servedAt: number
 }

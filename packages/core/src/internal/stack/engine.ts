@@ -140,12 +140,10 @@ const start = Effect.fnUntraced(function* (
   /** How many new jobs there may be slots for. */
   const spare = () => Math.min(free() - held.size, pool?.free() ?? Number.POSITIVE_INFINITY)
   const limit = () => Math.min(maxInFlight, pool?.size() ?? Number.POSITIVE_INFINITY)
-  const measure = () =>
-    Metrics.measure(
-      { inFlight: inFlight.size, free: pool?.free() ?? free(), waiting: candidates.size },
-      pool === undefined ? undefined : queueKey,
-      context
-    )
+  const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, context)
+  const measure = () => gauges({ inFlight: inFlight.size, free: pool?.free() ?? free(), waiting: candidates.size })
+  // What is left is another life's to measure, maybe in another process.
+  yield* Effect.addFinalizer(() => Effect.sync(() => gauges({ inFlight: 0, free: pool?.free() ?? 0, waiting: 0 })))
   const seat = yield* (pool ?? ownSlots).join({
     weight: settings.weight,
     taken: () => inFlight.size + uncertain.size + held.size + pending,
@@ -188,9 +186,11 @@ const start = Effect.fnUntraced(function* (
         ending: Deferred.makeUnsafe(),
         failures: quarantine.failuresOf(job.id)
       }
+      // At one go: whoever counts in between must not find a slot free.
       inFlight.set(job.id, entry)
-      empty.closeUnsafe()
+      uncertain.delete(job.id)
       held.delete(job.id)
+      empty.closeUnsafe()
       const life = live(world, entry).pipe(
         // None of its ends fails. What does is a mistake of ours, and must not keep the job reserved.
         Effect.catchCause((cause) =>
@@ -225,7 +225,10 @@ const start = Effect.fnUntraced(function* (
   /** A job of an earlier life that can't be reserved: an agent of that life may be running it, on a slot of ours. */
   const takeBack = Effect.fnUntraced(function* (job: ScheduledJob) {
     const state = yield* world.stateDesk.ask(job.id)
-    if (state !== undefined && isAgentOwned(state)) return yield* launch(job)
+    if (state !== undefined && isAgentOwned(state)) {
+      yield* launch(job)
+      return seat.changed()
+    }
     yield* emit(StackEvent.NotReserved({ job }))
     yield* ledger.strike([job.id])
   })
@@ -257,13 +260,16 @@ const start = Effect.fnUntraced(function* (
           for (const id of reserved) {
             const job = uncertain.get(id)
             if (job === undefined) continue
-            uncertain.delete(id)
             // Refusals until now say nothing of whether it starts.
             quarantine.clear(id)
             yield* renewal.hold(id)
             yield* emit(StackEvent.Reserved({ job }))
-            if (phase === "running") yield* launch(job, span)
-            else held.set(id, job)
+            if (phase === "running") {
+              yield* launch(job, span)
+            } else {
+              held.set(id, job)
+              uncertain.delete(id)
+            }
           }
           for (const id of notReserved) {
             const job = uncertain.get(id)
@@ -316,8 +322,9 @@ const start = Effect.fnUntraced(function* (
     if (pause > 0 && uncertain.size === 0 && spare() < limit() / 4) yield* Effect.sleep(pause)
     const again = Array.from(uncertain.values())
     const room = isPaused ? 0 : Math.min(free() - held.size, MaxBatchSize - again.length, candidates.size)
-    const fresh = room > 0 ? candidates.take(seat.take(room), mayTake) : []
+    const fresh = candidates.take(room > 0 ? seat.take(room) : 0, mayTake)
     pending = fresh.length
+    seat.changed()
     const batch = again.concat(fresh)
     hunger.openUnsafe()
     if (batch.length > 0) {
@@ -501,8 +508,6 @@ const start = Effect.fnUntraced(function* (
     yield* Effect.timeoutOption(Fiber.interruptAll([polling, taking]), farewellTimeout)
     const fibers = Array.from(inFlight.values()).flatMap(({ fiber }) => fiber ?? [])
     yield* Effect.timeoutOption(Fiber.interruptAll(fibers), farewellTimeout)
-    // Another life measures them from now on, maybe in another process.
-    Metrics.measure({ inFlight: 0, free: 0, waiting: 0 }, pool === undefined ? undefined : queueKey, context)
     yield* emit(StackEvent.Stopped())
   })
   yield* Effect.addFinalizer(() => (settings.onClose === "leave" ? leave : drain))

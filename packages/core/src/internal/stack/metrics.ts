@@ -136,14 +136,21 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
   }
 }
 
-/** How full the stack is; of those that share slots, by queue. */
-export const measure = (
-  levels: { readonly inFlight: number; readonly free: number; readonly waiting: number },
-  queue: string | undefined,
-  context: Context.Context<never>
-): void => {
-  const of = (gauge: Metric.Gauge<number>) => (queue === undefined ? gauge : Metric.withAttributes(gauge, { queue }))
-  of(jobsInFlight).updateUnsafe(levels.inFlight, context)
-  of(jobsWaiting).updateUnsafe(levels.waiting, context)
-  slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)
+/** Tells how full a stack is, again and again. Stacks that are counted together add up. */
+export const gauges = (queue: string | undefined, context: Context.Context<never>) => {
+  const of = (gauge: Metric.Gauge<number>) => {
+    const own = queue === undefined ? gauge : Metric.withAttributes(gauge, { queue })
+    let told = 0
+    return (level: number) => {
+      own.modifyUnsafe(level - told, context)
+      told = level
+    }
+  }
+  const inFlight = of(jobsInFlight)
+  const waiting = of(jobsWaiting)
+  return (levels: { readonly inFlight: number; readonly free: number; readonly waiting: number }): void => {
+    inFlight(levels.inFlight)
+    waiting(levels.waiting)
+    slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)
+  }
 }
