@@ -3,8 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, SlotPool, Stack, Stacks, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Exit, Layer, Logger, Metric, Redacted } from "effect"
+import type { HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
-import { addJobs, census, done, emulated, type Run, within } from "../support/stacks.ts"
+import { addJobs, census, clientVia, done, emulated, type Run, within } from "../support/stacks.ts"
 
 /** Runs jobs for so long, and counts those that run by queue. */
 const counted = (duration: (queueKey: string) => number) => {
@@ -44,6 +45,9 @@ const averages = Effect.fnUntraced(function* (running: Record<string, number>, s
 })
 
 const quiet = Logger.layer([])
+
+const bodyOf = ({ body }: HttpClientRequest.HttpClientRequest): string =>
+  body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
 
 describe("Stacks", () => {
   it.effect("give each queue its share of the slots while all have jobs", () =>
@@ -272,13 +276,115 @@ describe("Stacks", () => {
     )
   )
 
-  it.effect("refuse the same key twice: its jobs would run twice", () =>
+  it.effect("refuse the same key twice, and to do nothing for ever: the message says what to do", () =>
     Effect.gen(function* () {
       const { run } = counted(() => 0)
-      const exit = yield* Effect.exit(Effect.scoped(start(run, { queues: ["a", "b", "a"] })))
-      assert(Exit.isFailure(exit))
-      assert.include(String(exit.cause), "s--a")
+      const refused = (options: Pick<Stacks.Options, "queues">) =>
+        Effect.map(Effect.flip(Effect.scoped(start(run, options))), ({ message }) => message)
+      assert.match(yield* refused({ queues: ["a", "b", "a"] }), /s--a.*give one of them another `key`/)
+      assert.match(
+        yield* refused({ queues: ["a", { queueKey: "b", key: "s--a" }] }),
+        /a and b have one stack key, s--a/
+      )
+      assert.match(yield* refused({ queues: [] }), /there is no queue: name at least one/)
     }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("end with what is wrong in a key, rather than try it again for ever", () =>
+    Effect.gen(function* () {
+      const { run } = counted(() => 0)
+      for (const key of ["", "with a blank", "x".repeat(81)]) {
+        const options = { queues: ["a", { queueKey: "b", key }] }
+        const { exit } = yield* within("1 minute", Effect.flip(Effect.scoped(start(run, options))))
+        assert(Exit.isSuccess(exit))
+        assert.strictEqual(exit.value._tag, "InvalidRequest", key)
+      }
+    }).pipe(Effect.provide([emulated(), quiet]))
+  )
+
+  it.effect("give a queue what all have, where it says that its own is undefined", () =>
+    Effect.gen(function* () {
+      yield* addJobs(2, { queueKey: "a", agentQueryRules: ["os=linux"] })
+      yield* addJobs(2, { queueKey: "a", agentQueryRules: ["os=mac"] })
+      const { ended, run } = counted(() => 1000)
+      yield* start(run, { tags: ["os=linux"], queues: [{ queueKey: "a", tags: undefined, maxInFlight: undefined }] })
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(ended, { a: 2 })
+    }).pipe(Effect.provide(emulated()), Effect.scoped)
+  )
+
+  it.effect("serve one queue with several stacks, each with a key and rate limits of its own", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* jobsFor("a", 1500)
+      const run = () => Effect.succeed(done)
+      const queues = ["a", { queueKey: "a", key: "s2" }, { queueKey: "a", key: "s3" }]
+      const { stacks, status } = yield* start(run, { queues, maxInFlight: 600 })
+      for (let second = 0; second < 6; second++) yield* TestClock.adjust("1 second")
+      // One alone may finish 100 a second.
+      assert.isAtLeast((yield* census)["finished 0"] ?? 0, 1400)
+      assert.deepStrictEqual(Array.from((yield* stacks).keys()), ["s--a", "s2", "s3"])
+      assert.deepStrictEqual(
+        (yield* status).queues.map(({ key, queueKey }) => [key, queueKey]),
+        [
+          ["s--a", "a"],
+          ["s2", "a"],
+          ["s3", "a"]
+        ]
+      )
+      assert.strictEqual((yield* emulator.requests).filter(({ status }) => status === 429).length, 0)
+    }).pipe(Effect.provide(emulated({ rateLimits: true })), Effect.scoped)
+  )
+
+  it.effect("start few at a time, and go on to poll like that: each takes a connection", () =>
+    Effect.gen(function* () {
+      let underWay = 0
+      let most = 0
+      const distant = clientVia((_, response) =>
+        Effect.suspend(() => {
+          most = Math.max(most, ++underWay)
+          return Effect.andThen(Effect.sleep("50 millis"), response)
+        }).pipe(Effect.ensuring(Effect.sync(() => underWay--)))
+      )
+      const queues = Array.from({ length: 300 }, (_, index) => `q${index}`)
+      const seen = yield* within(
+        "1 minute",
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* start(() => Effect.never, { queues })
+            yield* Effect.sleep("2 seconds")
+            const mostAtStart = most
+            most = 0
+            yield* Effect.sleep("3 seconds")
+            return { mostAtStart, mostLater: most }
+          })
+        ).pipe(Effect.provide(distant))
+      )
+      assert(Exit.isSuccess(seen.exit))
+      const { mostAtStart, mostLater } = seen.exit.value
+      assert.isAtLeast(mostAtStart, 40)
+      // 50 begin while the 50 before them have their answers.
+      assert.isAtMost(mostAtStart, 100)
+      assert.isAtMost(mostLater, 100)
+    }).pipe(Effect.provide([emulated(), quiet]))
+  )
+
+  it.effect("start though the first 50 have no answer", () =>
+    Effect.gen(function* () {
+      const silent = clientVia((request, response) =>
+        request.url.endsWith("/register") && /"key":"s--bad/.test(bodyOf(request)) ? Effect.never : response
+      )
+      yield* jobsFor("good", 3)
+      const { ended, run } = counted(() => 1000)
+      const queues = [...Array.from({ length: 50 }, (_, index) => `bad${index}`), "good"]
+      yield* within(
+        "1 minute",
+        Effect.scoped(
+          Effect.andThen(Effect.forkScoped(Effect.provide(start(run, { queues }), silent)), Effect.sleep("5 seconds"))
+        )
+      )
+      assert.deepStrictEqual(ended, { good: 3 })
+    }).pipe(Effect.provide([emulated(), quiet]))
   )
 
   it.effect("measure each queue, and the slots of all", () =>
@@ -286,15 +392,24 @@ describe("Stacks", () => {
       yield* jobsFor("a", 3)
       yield* jobsFor("b", 1)
       const { run } = counted(() => 60_000)
-      yield* start(run, { queues: ["a", "b"], maxInFlight: 10 })
-      yield* TestClock.adjust("5 seconds")
-      const metrics = yield* Metric.snapshot
-      const valueOf = (id: string, queue?: string) =>
-        metrics.find((metric) => metric.id === id && metric.attributes?.["queue"] === queue)?.state
-      assert.deepStrictEqual(valueOf("stacksapi_jobs_in_flight", "a"), { value: 3 })
-      assert.deepStrictEqual(valueOf("stacksapi_jobs_in_flight", "b"), { value: 1 })
-      assert.deepStrictEqual(valueOf("stacksapi_slots_available"), { value: 6 })
-    }).pipe(Effect.provide(emulated()), Effect.scoped, Effect.provideService(Metric.MetricRegistry, new Map()))
+      const valueOf = Effect.fnUntraced(function* (id: string, queue?: string) {
+        const metrics = yield* Metric.snapshot
+        return metrics.find((metric) => metric.id === id && metric.attributes?.["queue"] === queue)?.state
+      })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          // Two stacks of one queue add up.
+          yield* start(run, { queues: ["a", { queueKey: "a", key: "s2", maxInFlight: 1 }, "b"], maxInFlight: 10 })
+          yield* TestClock.adjust("5 seconds")
+          assert.deepStrictEqual(yield* valueOf("stacksapi_jobs_in_flight", "a"), { value: 3 })
+          assert.deepStrictEqual(yield* valueOf("stacksapi_jobs_in_flight", "b"), { value: 1 })
+          assert.deepStrictEqual(yield* valueOf("stacksapi_slots_available"), { value: 6 })
+          yield* Effect.forkChild(TestClock.adjust("1 minute"))
+        })
+      )
+      assert.deepStrictEqual(yield* valueOf("stacksapi_jobs_in_flight", "a"), { value: 0 })
+      assert.deepStrictEqual(yield* valueOf("stacksapi_slots_available"), { value: 10 })
+    }).pipe(Effect.provide(emulated()), Effect.provideService(Metric.MetricRegistry, new Map()))
   )
 })
 

@@ -8,7 +8,11 @@
  * {@link SlotPool}.
  *
  * A queue that can't go on, because it is not there (404) or the organization has too many stacks (403), is reported and tried
- * again every minute; the others go on. All end with a token that is refused (401), and when no queue is left.
+ * again every minute; the others go on. All end with a token that is refused (401), with options that can't be right, such as a
+ * key with a blank, and when no queue is left.
+ *
+ * A queue for which one stack's rate limit is too low, as with more than 95 jobs to finish in a second, may be listed several
+ * times, each time with a `key` of its own.
  *
  * **Example** (Three queues, fifty jobs at a time)
  *
@@ -32,13 +36,14 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
 import { stackKey } from "./internal/stack/stackKey.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import type { StacksClient } from "./StacksClient.ts"
-import type { CursorStalled, StacksError } from "./StacksError.ts"
+import { type CursorStalled, InvalidRequest, type StacksError } from "./StacksError.ts"
 
 /**
  * What the stacks of all queues have in common.
@@ -49,7 +54,7 @@ import type { CursorStalled, StacksError } from "./StacksError.ts"
 export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent" | "ledger"> {
   /** What the keys of the stacks begin with: 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
-  /** The queues, each once. */
+  /** The queues, at least one; one that is there twice needs a `key` of its own for the second time. */
   readonly queues: ReadonlyArray<string | Queue>
   /** How many jobs may be here at once, of all queues together. Default 25. */
   readonly maxInFlight?: number | undefined
@@ -113,7 +118,7 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** The stacks that run now, by queue. */
+  /** The stacks that run now, by their keys. */
   readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
   /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void>
@@ -144,6 +149,12 @@ export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/
  */
 export const keyOf: (key: string, queueKey: string) => string = stackKey
 
+/**
+ * How many stacks start at one time. A thousand that start together would poll together too, each second anew, with a request and
+ * a connection for each of them.
+ */
+const startsAtOnce = 50
+
 interface Entry {
   readonly options: Queue & { readonly key: string }
   readonly isTried: Deferred.Deferred<void>
@@ -156,8 +167,8 @@ interface Entry {
  *
  * **Details**
  *
- * Is there when each queue has registered, or was refused. Fails where all of them were, or the token. Two queues with one
- * stack's key are a defect: they would run jobs twice.
+ * Is there when each queue has registered, or was refused. Fails where all of them were, or the token. Fails with an
+ * `InvalidRequest` where no queue is named, or two have one stack's key, since they would run jobs twice.
  *
  * @since 0.1.0
  * @category constructors
@@ -171,30 +182,36 @@ export const make = Effect.fnUntraced(function* ({
   retryInterval = "1 minute",
   ...shared
 }: Options): Effect.fn.Return<Service, StacksError | CursorStalled, StacksClient | JobRunner | Scope.Scope> {
-  const pool = yield* SlotPool.make(maxInFlight)
-  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
   const entries = queues.map((queue): Entry => {
     const own = typeof queue === "string" ? { queueKey: queue } : queue
     return {
-      options: { ...shared, ...own, key: own.key ?? keyOf(key, own.queueKey) },
+      options: { ...shared, ...withoutUndefined(own), key: own.key ?? keyOf(key, own.queueKey) },
       isTried: Deferred.makeUnsafe(),
       stack: undefined,
       failure: undefined
     }
   })
-  const twice = entries.find(
-    ({ options }, index) => entries.findIndex((other) => other.options.key === options.key) < index
-  )
-  if (twice !== undefined) {
-    return yield* Effect.die(new Cause.IllegalArgumentError(`Two queues have the stack key ${twice.options.key}`))
+  if (entries.length === 0) return yield* refuse("there is no queue: name at least one in `queues`")
+  const byKey = new Map<string, string>()
+  for (const { options } of entries) {
+    const other = byKey.get(options.key)
+    if (other !== undefined) {
+      return yield* refuse(
+        `the queues ${other} and ${options.queueKey} have one stack key, ${options.key}, and would run jobs twice: give one of them another \`key\``
+      )
+    }
+    byKey.set(options.key, options.queueKey)
   }
+  const pool = yield* SlotPool.make(maxInFlight)
+  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
   let isDraining = false
 
   const onFailure = Effect.fnUntraced(function* (entry: Entry, error: StacksError | CursorStalled) {
+    const isMistake = entry.stack === undefined && error._tag === "InvalidRequest"
     entry.stack = undefined
     entry.failure = error
     yield* Effect.logError(`Queue ${entry.options.queueKey} can't go on: ${error.message}`)
-    if (isUnauthorized(error) || entries.every(({ failure }) => failure !== undefined))
+    if (isMistake || isUnauthorized(error) || entries.every(({ failure }) => failure !== undefined))
       yield* Deferred.fail(failure, error)
     yield* Deferred.succeed(entry.isTried, void 0)
   })
@@ -222,8 +239,16 @@ export const make = Effect.fnUntraced(function* ({
       Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(failure, cause)))
     )
   }
+  const places = yield* Semaphore.make(startsAtOnce)
+  const begin = Effect.fnUntraced(function* (entry: Entry) {
+    yield* places.take(1)
+    // A queue in trouble does not keep the others waiting.
+    const isUnderWay = Effect.raceFirst(Deferred.await(entry.isTried), Effect.sleep("1 second"))
+    yield* Effect.forkChild(Effect.andThen(isUnderWay, places.release(1)))
+    return yield* life(entry)
+  })
   // In one fiber: its end is the end of all at once.
-  yield* Effect.forkScoped(Effect.forEach(entries, life, { concurrency: "unbounded", discard: true }))
+  yield* Effect.forkScoped(Effect.forEach(entries, begin, { concurrency: "unbounded", discard: true }))
   yield* Effect.raceFirst(
     Effect.forEach(entries, ({ isTried }) => Deferred.await(isTried), { discard: true }),
     Deferred.await(failure)
@@ -242,7 +267,7 @@ export const make = Effect.fnUntraced(function* ({
       return { maxInFlight: pool.size(), free: pool.free(), queues: statuses }
     }),
     stacks: Effect.sync(
-      () => new Map(entries.flatMap(({ options, stack }) => (stack === undefined ? [] : [[options.queueKey, stack]])))
+      () => new Map(entries.flatMap(({ options, stack }) => (stack === undefined ? [] : [[options.key, stack]])))
     ),
     setMaxInFlight: pool.setSize,
     drain: Effect.suspend(() => {
@@ -255,6 +280,15 @@ export const make = Effect.fnUntraced(function* ({
     awaitFailure: Deferred.await(failure)
   }
 })
+
+/** What is not said for a queue holds as it does for all, also where it is said to be undefined. */
+const withoutUndefined = (queue: Queue): Queue => ({
+  queueKey: queue.queueKey,
+  ...Object.fromEntries(Object.entries(queue).filter(([, value]) => value !== undefined))
+})
+
+const refuse = (issue: string): Effect.Effect<never, InvalidRequest> =>
+  Effect.fail(new InvalidRequest({ operation: "registerStack", method: "POST", url: "/stacks/register", issue }))
 
 const isUnauthorized = (error: StacksError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
