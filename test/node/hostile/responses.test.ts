@@ -138,25 +138,22 @@ describe("a service that never comes to an end, as fast as it can", () => {
   it.effect.each([
     ["a status line", "HTTP/1.1 200 ", "a", 24 * megabyte],
     ["early hints", "", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", 12 * megabyte]
-  ] as const)(
-    "takes no memory until it is left: %s",
-    ([, head, piece, most]) =>
-      Effect.gen(function* () {
-        const { answer, said } = makeFlooding(head, piece, most)
-        const { client, server } = yield* setUp(answer)
-        const before = yield* vitals
-        const call = yield* Effect.forkChild(failureOf(calls.getJob(client)))
-        yield* said
-        const after = yield* vitals
-        // A hint that is kept takes several times its length.
-        assert.isBelow(held(after), held(before) + 16 * megabyte)
-        yield* TestClock.adjust("60 seconds")
-        const error = yield* Fiber.join(call)
-        assert(error._tag === "TransportError")
-        assert.strictEqual(error.kind, "Timeout")
-        yield* server.deserted
-      }),
-    { timeout: 60_000 }
+  ] as const)("takes no memory until it is left: %s", ([, head, piece, most]) =>
+    Effect.gen(function* () {
+      const { answer, said } = makeFlooding(head, piece, most)
+      const { client, server } = yield* setUp(answer)
+      const before = yield* vitals
+      const call = yield* Effect.forkChild(failureOf(calls.getJob(client)))
+      yield* said
+      const after = yield* vitals
+      // A hint that is kept takes several times its length.
+      assert.isBelow(held(after), held(before) + 16 * megabyte)
+      yield* TestClock.adjust("60 seconds")
+      const error = yield* Fiber.join(call)
+      assert(error._tag === "TransportError")
+      assert.strictEqual(error.kind, "Timeout")
+      yield* server.deserted
+    })
   )
 
   it.effect("is believed when it announces more than anybody wants", () =>
@@ -189,22 +186,19 @@ describe("a body that is compressed, though nobody asked for that", () => {
       RawServer.always({ status, headers, body: bombs[encoding] ?? "" })(socket, request, index)
     })
 
-  it.effect(
-    "is not decompressed",
-    () =>
-      Effect.gen(function* () {
-        const { client } = yield* setUpBombs(200)
-        const before = yield* vitals
-        const errors = yield* Effect.forEach(encodings, () => failureOf(calls.getJob(client)))
-        const after = yield* vitals
-        for (const [index, error] of errors.entries()) {
-          assert(error._tag === "DecodeError")
-          assert.strictEqual(error.issue, `the body is not JSON, but ${encodings[index]}`)
-          assert.isAtMost(error.rawBody.length, 64 * 1024)
-        }
-        assert.isBelow(held(after), held(before) + plain.length / 2)
-      }),
-    { timeout: 60_000 }
+  it.effect("is not decompressed", () =>
+    Effect.gen(function* () {
+      const { client } = yield* setUpBombs(200)
+      const before = yield* vitals
+      const errors = yield* Effect.forEach(encodings, () => failureOf(calls.getJob(client)))
+      const after = yield* vitals
+      for (const [index, error] of errors.entries()) {
+        assert(error._tag === "DecodeError")
+        assert.strictEqual(error.issue, `the body is not JSON, but ${encodings[index]}`)
+        assert.isAtMost(error.rawBody.length, 64 * 1024)
+      }
+      assert.isBelow(held(after), held(before) + plain.length / 2)
+    })
   )
 
   it.effect("is as good as none where only the status counts", () =>

@@ -142,7 +142,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
       const { env } = yield* setUp
       for (const command of [
         ["jobs", "list"],
-        ["run", "--build-path", "/tmp/none", "--agent-path", "/bin/true"]
+        ["run", "--build-path", "builds", "--agent-path", "/bin/true"]
       ]) {
         const { status, stderr, stdout } = yield* stacksapi([...command, "--log-level", "all"], {
           env: { ...env, BUILDKITE_AGENT_ENDPOINT: endpoint }

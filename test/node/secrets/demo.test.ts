@@ -11,41 +11,35 @@ import * as Secrets from "../../support/secrets.ts"
 const main = resolve(import.meta.dirname, "../../../examples/demo/main.ts")
 
 describe("the demo", () => {
-  it.live(
-    "shows no token of the service that it is sent to, of its jobs, or in its command line",
-    () =>
-      Effect.gen(function* () {
-        const emulator = yield* StacksEmulator.StacksEmulator
-        yield* emulator.addJobs(
-          Array.from({ length: 5 }, () => ({ queueKey: "_default", command: "make", env: Secrets.jobEnvironment }))
-        )
-        const demo = yield* start(process.execPath, [main, "--yes"], {
-          ...Secrets.ownEnvironment,
-          BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl
-        })
-        yield* demo.seen("Registered")
-        const commandLines = processes().map(({ commandLine }) => commandLine)
-        const { status, stderr, stdout } = yield* demo.ended
-        assert.strictEqual(status, 0, stdout + stderr)
-        assert.include(stdout, "5 of 5 reserved jobs finished")
-        Secrets.assertNone("what it prints", [stdout, stderr])
-        Secrets.assertNone("command lines", commandLines)
-      }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken) }))),
-    { timeout: 60_000 }
+  it.live("shows no token of the service that it is sent to, of its jobs, or in its command line", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs(
+        Array.from({ length: 5 }, () => ({ queueKey: "_default", command: "make", env: Secrets.jobEnvironment }))
+      )
+      const demo = yield* start(process.execPath, [main, "--yes"], {
+        ...Secrets.ownEnvironment,
+        BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl
+      })
+      yield* demo.seen("Registered")
+      const commandLines = processes().map(({ commandLine }) => commandLine)
+      const { status, stderr, stdout } = yield* demo.ended
+      assert.strictEqual(status, 0, stdout + stderr)
+      assert.include(stdout, "5 of 5 reserved jobs finished")
+      Secrets.assertNone("what it prints", [stdout, stderr])
+      Secrets.assertNone("command lines", commandLines)
+    }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken) })))
   )
 
-  it.live(
-    "does not repeat an endpoint with a password",
-    () =>
-      Effect.gen(function* () {
-        const demo = yield* start(process.execPath, [main, "--yes"], {
-          ...Secrets.ownEnvironment,
-          BUILDKITE_AGENT_ENDPOINT: "http://user:PLANTED_password@127.0.0.1:1/v3"
-        })
-        const { status, stderr, stdout } = yield* demo.ended
-        assert.notStrictEqual(status, 0)
-        Secrets.assertNone("what it prints", [stdout, stderr])
-      }).pipe(Effect.scoped),
-    { timeout: 60_000 }
+  it.live("does not repeat an endpoint with a password", () =>
+    Effect.gen(function* () {
+      const demo = yield* start(process.execPath, [main, "--yes"], {
+        ...Secrets.ownEnvironment,
+        BUILDKITE_AGENT_ENDPOINT: "http://user:PLANTED_password@127.0.0.1:1/v3"
+      })
+      const { status, stderr, stdout } = yield* demo.ended
+      assert.notStrictEqual(status, 0)
+      Secrets.assertNone("what it prints", [stdout, stderr])
+    }).pipe(Effect.scoped)
   )
 })

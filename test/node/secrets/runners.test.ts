@@ -146,96 +146,90 @@ const assertShown = (shown: Readonly<Record<string, ReadonlyArray<string>>>) => 
 const ofTheStack = /bkct_|PLANTED_(?:cluster|agent_token|redis|database)/
 
 describe("commands, and the stack that runs them", () => {
-  it.live(
-    "show no secret, although jobs print all that they have",
-    () =>
-      Effect.gen(function* () {
-        const { environments, events, files, output, shown } = yield* shownBy(
-          (path) =>
-            Effect.succeed(
-              CommandRunner.layer({
-                logDirectory: join(path, "logs"),
-                env: {
-                  MARK: path,
-                  BUILDKITE_CLUSTER_TOKEN: Secrets.clusterToken,
-                  EXTRA: Redacted.make("PLANTED_extra")
-                },
-                secrets: [Redacted.make("PLANTED_known_to_the_stack")]
-              })
-            ),
-          [
-            { command: `env; echo ${announcement}; until [ -e "$MARK/seen" ]; do sleep 0.02; done` },
-            {
-              command: 'echo "$SOME_CREDENTIAL $DB_PASSWORD"; echo "$HTTPS_PROXY" >&2; exit 3',
-              env: { ...Secrets.jobEnvironment, SOME_CREDENTIAL: "PLANTED_known_to_the_stack" }
-            },
-            // biome-ignore lint/suspicious/noTemplateCurlyInString: it is for the shell
-            { command: 'printf "${DB_PASSWORD%word}"; sleep 0.1; printf word; kill -9 $$' },
-            { command: `echo "a very long command with ${"x".repeat(50)}" ` }
-          ]
-        )
-        assertShown(shown)
-        assert.deepStrictEqual(events.filter(({ _tag }) => _tag === "Finished").length, 4)
-        assert.include(output, "HARMLESS=shown-as-it-is")
-        for (const name of ["DEPLOY_TOKEN", "DB_PASSWORD", "EXTRA"]) assert.include(output, `${name}=[REDACTED]`)
-        assert.include(output, "DATABASE_URL=postgres://app:[REDACTED]@db.test/app")
-        assert.include(output, "HTTPS_PROXY=http://proxy-user:[REDACTED]@127.0.0.1:9")
-        assert.lengthOf(files, 4)
-        assert.isAtLeast(environments.size, 1)
-        for (const [commandLine, environment] of environments) {
-          assert.notMatch(environment, ofTheStack, commandLine)
-          assert.notInclude(environment, "bkjat_", commandLine)
-        }
-      }).pipe(Effect.scoped, Effect.provide(service)),
-    { timeout: 60_000 }
+  it.live("show no secret, although jobs print all that they have", () =>
+    Effect.gen(function* () {
+      const { environments, events, files, output, shown } = yield* shownBy(
+        (path) =>
+          Effect.succeed(
+            CommandRunner.layer({
+              logDirectory: join(path, "logs"),
+              env: {
+                MARK: path,
+                BUILDKITE_CLUSTER_TOKEN: Secrets.clusterToken,
+                EXTRA: Redacted.make("PLANTED_extra")
+              },
+              secrets: [Redacted.make("PLANTED_known_to_the_stack")]
+            })
+          ),
+        [
+          { command: `env; echo ${announcement}; until [ -e "$MARK/seen" ]; do sleep 0.02; done` },
+          {
+            command: 'echo "$SOME_CREDENTIAL $DB_PASSWORD"; echo "$HTTPS_PROXY" >&2; exit 3',
+            env: { ...Secrets.jobEnvironment, SOME_CREDENTIAL: "PLANTED_known_to_the_stack" }
+          },
+          // biome-ignore lint/suspicious/noTemplateCurlyInString: it is for the shell
+          { command: 'printf "${DB_PASSWORD%word}"; sleep 0.1; printf word; kill -9 $$' },
+          { command: `echo "a very long command with ${"x".repeat(50)}" ` }
+        ]
+      )
+      assertShown(shown)
+      assert.deepStrictEqual(events.filter(({ _tag }) => _tag === "Finished").length, 4)
+      assert.include(output, "HARMLESS=shown-as-it-is")
+      for (const name of ["DEPLOY_TOKEN", "DB_PASSWORD", "EXTRA"]) assert.include(output, `${name}=[REDACTED]`)
+      assert.include(output, "DATABASE_URL=postgres://app:[REDACTED]@db.test/app")
+      assert.include(output, "HTTPS_PROXY=http://proxy-user:[REDACTED]@127.0.0.1:9")
+      assert.lengthOf(files, 4)
+      assert.isAtLeast(environments.size, 1)
+      for (const [commandLine, environment] of environments) {
+        assert.notMatch(environment, ofTheStack, commandLine)
+        assert.notInclude(environment, "bkjat_", commandLine)
+      }
+    }).pipe(Effect.scoped, Effect.provide(service))
   )
 })
 
 describe("agents, and the stack that starts them", () => {
-  it.live(
-    "show no secret; only the agent itself has the job's token",
-    () =>
-      Effect.gen(function* () {
-        const { environments, events, output, shown } = yield* shownBy(
-          Effect.fnUntraced(function* (path, { baseUrl }) {
-            const agents = yield* standIn
-            yield* agents.setPlans({
-              "*": {
-                prints: ["token $BUILDKITE_AGENT_TOKEN", "job $DB_PASSWORD $DATABASE_URL", announcement],
-                millis: 200
-              },
-              quits: { prints: ["$BUILDKITE_AGENT_TOKEN"], quits: 1 }
-            })
-            return AgentRunner.layer({
-              agentPath: agents.agentPath,
-              buildPath: join(path, "builds"),
-              logDirectory: join(path, "logs"),
-              endpoint: baseUrl,
-              env: { ...agents.env, MARK: path, BUILDKITE_AGENT_ACCESS_TOKEN: "bkaat_PLANTED_by_mistake_0000" }
-            })
-          }),
-          [{ command: "make" }, { id: "quits", command: "make" }]
-        )
-        assertShown(shown)
-        assert.sameMembers(
-          events.filter(({ _tag }) => _tag === "AgentOwned" || _tag === "Failed").map(({ _tag }) => _tag),
-          ["AgentOwned", "Failed"]
-        )
-        assert.include(output, "token [REDACTED]")
-        assert.include(output, "job [REDACTED] postgres://app:[REDACTED]@db.test/app")
-        assert.isAtLeast(environments.size, 1)
-        for (const [commandLine, environment] of environments) {
-          assert.notMatch(environment, ofTheStack, commandLine)
-          // A job's environment is the service's to give, and its secrets the agent's to ask for.
-          assert.notInclude(environment, "PLANTED_job", commandLine)
-          assert.notInclude(environment, "bkaat_", commandLine)
-          for (const variable of environment.split("\0").filter((text) => text.includes("bkjat_"))) {
-            assert.match(variable, /^BUILDKITE_AGENT_TOKEN=bkjat_\w+$/, commandLine)
-            assert.match(commandLine, /start/)
-          }
+  it.live("show no secret; only the agent itself has the job's token", () =>
+    Effect.gen(function* () {
+      const { environments, events, output, shown } = yield* shownBy(
+        Effect.fnUntraced(function* (path, { baseUrl }) {
+          const agents = yield* standIn
+          yield* agents.setPlans({
+            "*": {
+              prints: ["token $BUILDKITE_AGENT_TOKEN", "job $DB_PASSWORD $DATABASE_URL", announcement],
+              millis: 200
+            },
+            quits: { prints: ["$BUILDKITE_AGENT_TOKEN"], quits: 1 }
+          })
+          return AgentRunner.layer({
+            agentPath: agents.agentPath,
+            buildPath: join(path, "builds"),
+            logDirectory: join(path, "logs"),
+            endpoint: baseUrl,
+            env: { ...agents.env, MARK: path, BUILDKITE_AGENT_ACCESS_TOKEN: "bkaat_PLANTED_by_mistake_0000" }
+          })
+        }),
+        [{ command: "make" }, { id: "quits", command: "make" }]
+      )
+      assertShown(shown)
+      assert.sameMembers(
+        events.filter(({ _tag }) => _tag === "AgentOwned" || _tag === "Failed").map(({ _tag }) => _tag),
+        ["AgentOwned", "Failed"]
+      )
+      assert.include(output, "token [REDACTED]")
+      assert.include(output, "job [REDACTED] postgres://app:[REDACTED]@db.test/app")
+      assert.isAtLeast(environments.size, 1)
+      for (const [commandLine, environment] of environments) {
+        assert.notMatch(environment, ofTheStack, commandLine)
+        // A job's environment is the service's to give, and its secrets the agent's to ask for.
+        assert.notInclude(environment, "PLANTED_job", commandLine)
+        assert.notInclude(environment, "bkaat_", commandLine)
+        for (const variable of environment.split("\0").filter((text) => text.includes("bkjat_"))) {
+          assert.match(variable, /^BUILDKITE_AGENT_TOKEN=bkjat_\w+$/, commandLine)
+          assert.match(commandLine, /start/)
         }
-        assert.match(Array.from(environments.values()).join(), /BUILDKITE_AGENT_TOKEN=bkjat_/)
-      }).pipe(Effect.scoped, Effect.provide(service)),
-    { timeout: 60_000 }
+      }
+      assert.match(Array.from(environments.values()).join(), /BUILDKITE_AGENT_TOKEN=bkjat_/)
+    }).pipe(Effect.scoped, Effect.provide(service))
   )
 })

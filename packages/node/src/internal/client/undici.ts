@@ -145,9 +145,10 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   // ---------------------------------------------------------------------------
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
-    this.controller = controller
     if (!this.fiber.getRef(Fence)()) this.abortReason ??= new Error("The request would have come too late")
-    if (this.abortReason !== undefined) controller.abort(this.abortReason)
+    // Nothing has been sent yet.
+    if (this.abortReason !== undefined) return controller.abort(this.abortReason)
+    this.controller = controller
   }
 
   onResponseStart(
