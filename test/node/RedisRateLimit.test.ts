@@ -1,5 +1,6 @@
 /** Several processes, or what counts as such, that share their limits by way of a real Redis. */
 import { type ChildProcess, fork, spawnSync } from "node:child_process"
+import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
@@ -231,9 +232,9 @@ describe("A URL that is none of a Redis", () => {
   )
 })
 
-describe("Without redis installed", () => {
-  /** Runs an import as if these packages were not there. */
-  const importing = (module: string) => {
+describe("Without the optional packages installed", () => {
+  /** Runs imports as if these packages were not there. */
+  const importing = (...modules: ReadonlyArray<string>) => {
     const hooks = `import { registerHooks } from "node:module"
       registerHooks({ resolve: (name, context, next) => {
         if (/^(redis|@redis|@effect\\/sql-pg|pg)(\\/|$)/.test(name)) throw new Error("not installed: " + name)
@@ -243,14 +244,23 @@ describe("Without redis installed", () => {
       process.execPath,
       [
         ...["--import", `data:text/javascript,${encodeURIComponent(hooks)}`],
-        ...["--input-type=module", "--eval", `await import("${module}")`]
+        ...["--input-type=module", "--eval", modules.map((module) => `await import("${module}")`).join("\n")]
       ],
       { cwd: fileURLToPath(new URL("..", import.meta.url)), encoding: "utf8" }
     )
   }
+  const ofThese: Readonly<Record<string, string>> = { ClusterStack: "@effect/sql-pg", RedisRateLimit: "redis" }
 
-  it("the package can be imported, and all of its modules but this", () => {
-    assert.strictEqual(importing("@stacksapi/node").stderr, "")
-    assert.include(importing("@stacksapi/node/RedisRateLimit").stderr, "not installed: redis")
+  it("the package can be imported, and all of its modules but those that are for them", () => {
+    const modules = readdirSync(new URL("../../packages/node/src", import.meta.url))
+      .filter((file) => /^[A-Z]\w*\.ts$/.test(file))
+      .map((file) => file.slice(0, -3))
+    const others = modules.filter((module) => !(module in ofThese))
+    assert.isAbove(others.length, 5)
+    const all = importing("@stacksapi/node", ...others.map((module) => `@stacksapi/node/${module}`))
+    assert.strictEqual(all.stderr, "")
+    assert.strictEqual(all.status, 0)
+    for (const [module, name] of Object.entries(ofThese))
+      assert.include(importing(`@stacksapi/node/${module}`).stderr, `not installed: ${name}`)
   })
 })

@@ -313,10 +313,16 @@ export const make = Effect.fnUntraced(function* ({
   let isOpen = () => false
   const beat = Effect.gen(function* () {
     if ((yield* lease.renew(roster.beat(worker.count(), isOpen()))) === false) yield* Deferred.die(failure, replaced)
+  })
+  const look = Effect.gen(function* () {
     processes.update(yield* roster.living)
     yield* worker.audit
-  }).pipe(Effect.catch((error) => Effect.logDebug(`The cluster was not looked at: ${error.message}`)))
-  yield* beat.pipe(Effect.andThen(Effect.sleep(heartbeat)), Effect.forever, Effect.forkIn(beating))
+  }).pipe(
+    Effect.timeout("10 seconds"),
+    Effect.catch((error) => Effect.logDebug(`The cluster was not looked at: ${error.message}`))
+  )
+  for (const task of [beat, look])
+    yield* task.pipe(Effect.andThen(Effect.sleep(heartbeat)), Effect.forever, Effect.forkIn(beating))
 
   const sharding = {
     ...ShardingConfig.defaults,

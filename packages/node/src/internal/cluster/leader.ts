@@ -106,7 +106,7 @@ const lead = Effect.fnUntraced(function* ({
     const adjust = Effect.gen(function* () {
       const { inFlight, waiting } = yield* stack.status
       wanted = inFlight.length + waiting
-      const demands = yield* queues.demands
+      const demands = yield* Effect.timeout(queues.demands, "10 seconds")
       yield* stack.setMaxInFlight(share(processes.slots(), demands).get(stackKey) ?? 0)
     }).pipe(Effect.catch((error) => Effect.logDebug(`The slots were not shared anew: ${error.message}`)))
     yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)

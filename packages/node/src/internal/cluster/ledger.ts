@@ -47,6 +47,10 @@ export const make = Effect.fnUntraced(function* (
       })
     })
   )
+  const strikeLater = (jobUuids: ReadonlyArray<string>) => {
+    for (const jobUuid of jobUuids) over.add(jobUuid)
+    if (over.size > 0) work.openUnsafe()
+  }
   yield* Effect.addFinalizer(() => strikeSome)
   yield* Effect.forkScoped(
     Effect.forever(
@@ -80,14 +84,14 @@ export const make = Effect.fnUntraced(function* (
               const rows = Arr.map(batch, (job) => ({ stack_key: stackKey, job_uuid: job.id, job: encodeJob(job) }))
               return Effect.map(
                 promptly(sql`INSERT INTO ${jobs} ${sql.insert(rows)} ON CONFLICT (stack_key, job_uuid) DO NOTHING`),
-                (done) => done !== undefined
+                (done) => {
+                  // It may have been done all the same.
+                  if (done === undefined) strikeLater(batch.map(({ id }) => id))
+                  return done !== undefined
+                }
               )
             })
           ),
-    strike: (jobUuids) =>
-      Effect.sync(() => {
-        for (const jobUuid of jobUuids) over.add(jobUuid)
-        if (over.size > 0) work.openUnsafe()
-      })
+    strike: (jobUuids) => Effect.sync(() => strikeLater(jobUuids))
   }
 })

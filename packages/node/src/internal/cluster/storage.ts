@@ -12,7 +12,9 @@ const weight = 1
 
 export const make = (storage: RunnerStorage["Service"], roster: Roster): RunnerStorage["Service"] => ({
   ...storage,
-  unregister: (address) => Effect.andThen(roster.leave, storage.unregister(address)),
+  // Whoever leaves does not wait for a database that is gone.
+  unregister: (address) =>
+    Effect.andThen(roster.leave, Effect.timeoutOption(storage.unregister(address), "5 seconds")).pipe(Effect.asVoid),
   getRunners: roster.living.pipe(
     Effect.map((living) => living.filter(({ phase }) => phase !== "leaving")),
     // Who does not find itself asks again at once.
