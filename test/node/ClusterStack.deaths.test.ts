@@ -38,12 +38,12 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
         Effect.gen(function* () {
           const { createDatabase } = yield* Postgres.Server
           const { start, witness } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
-          yield* addJobs(150, again)
+          yield* addJobs(100, again)
           const members = [yield* start(), yield* start(), yield* start()]
-          for (const over of [30, 80]) {
+          for (const over of [20, 50]) {
             yield* areOver(over)
             const leader = yield* theLeader(members)
-            const victim = over === 30 ? leader : (members.find((member) => member !== leader) ?? leader)
+            const victim = over === 20 ? leader : (members.find((member) => member !== leader) ?? leader)
             victim.kill("SIGKILL")
             yield* victim.ended
             members.splice(members.indexOf(victim), 1, yield* start({ port: victim.port }))
@@ -51,7 +51,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
           yield* allOver
           assert.isEmpty(yield* faults)
           assert.isEmpty(witness.mistakes)
-          assert.strictEqual(witness.begun.size, 150)
+          assert.strictEqual(witness.begun.size, 100)
         })
       ),
     { concurrent: true }
@@ -65,14 +65,14 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
           const { createDatabase } = yield* Postgres.Server
           const emulator = yield* StacksEmulator.StacksEmulator
           const { start, witness } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
-          yield* addJobs(100, again)
+          yield* addJobs(70, again)
           const members = [yield* start(), yield* start()]
-          yield* areOver(20)
+          yield* areOver(10)
           const leader = yield* theLeader(members)
           leader.kill("SIGSTOP")
           yield* isSucceeded(members, leader)
           // What the other one does not get done before the leader is let go on.
-          yield* areOver((yield* countBy(hasPassed)) + 20)
+          yield* areOver((yield* countBy(hasPassed)) + 15)
           const resumedAt = Date.now()
           leader.kill("SIGCONT")
           yield* allOver
@@ -104,7 +104,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
             options: few,
             withAgents: true
           })
-          yield* addJobs(24, few)
+          yield* addJobs(16, few)
           const members = [yield* start(), yield* start()]
           const running = countBy(({ state }) => state === "running")
           yield* Cluster.until(Effect.map(running, (count) => count >= 7))

@@ -26,6 +26,7 @@ const led = (members: ReadonlyArray<Members.Member>) =>
     (all) => all.map(({ leading }) => leading.map(({ stackKey }) => stackKey))
   )
 
+// Five at a time, those that take longest first.
 layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) => {
   it.effect(
     "fails no job when it is restarted process by process",
@@ -33,9 +34,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
       scene(
         Effect.gen(function* () {
           const { start, witness } = yield* Members.onServer
-          yield* addJobs(120, patient)
+          yield* addJobs(80, patient)
           const members = [yield* start(patient), yield* start(patient)]
-          for (const [index, over] of [20, 60].entries()) {
+          for (const [index, over] of [10, 40].entries()) {
             yield* areOver(over)
             const successor = yield* start(patient)
             yield* members[index]?.stop ?? Effect.void
@@ -45,6 +46,53 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           assert.isEmpty(yield* faults)
           assert.isEmpty(witness.mistakes)
           assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
+        })
+      ),
+    { concurrent: true }
+  )
+
+  it.effect(
+    "does without a process that the network cuts off from the database, which stops before another one starts",
+    () =>
+      scene(
+        Effect.gen(function* () {
+          const { databaseUrl, start, witness } = yield* Members.onServer
+          yield* addJobs(60, again)
+          const lines = yield* Effect.all([makeLine(databaseUrl), makeLine(databaseUrl)])
+          const members = yield* Effect.forEach(lines, ({ url }) => start(again, { databaseUrl: url }))
+          yield* areOver(10)
+          const leader = (yield* led(members)).findIndex((stacks) => stacks.length > 0)
+          const other = members.filter((_, index) => index !== leader)
+          yield* lines[leader]?.cut ?? Effect.void
+          yield* until(Effect.map(led(other), (all) => all.flat().length > 0))
+          yield* areOver((yield* countBy(isOver)) + 10)
+          yield* lines[leader]?.mend ?? Effect.void
+          yield* allOver
+          assert.isEmpty(yield* faults)
+          assert.isEmpty(witness.mistakes)
+        })
+      ),
+    { concurrent: true }
+  )
+
+  it.effect(
+    "goes on by itself when its database comes back, and runs nothing twice at a time",
+    () =>
+      scene(
+        Effect.gen(function* () {
+          const database = yield* Postgres.make
+          const { start, witness } = yield* Members.make(database.url)
+          yield* addJobs(60, again)
+          const members = [yield* start(again), yield* start(again)]
+          yield* areOver(20)
+          yield* database.stop
+          // Nobody may go on for longer than this.
+          yield* Effect.sleep(again.lockExpiration)
+          assert.isEmpty((yield* Effect.forEach(members, ({ status }) => status)).flatMap(({ running }) => running))
+          yield* database.start
+          yield* allOver
+          assert.isEmpty(yield* faults)
+          assert.isEmpty(witness.mistakes)
         })
       ),
     { concurrent: true }
@@ -192,53 +240,6 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           yield* allOver
           for (const operation of ["listScheduledJobs", "batchReserveJobs", "getJob", "finishJob"])
             assert.include(Array.from(limited), operation)
-        })
-      ),
-    { concurrent: true }
-  )
-
-  it.effect(
-    "does without a process that the network cuts off from the database, which stops before another one starts",
-    () =>
-      scene(
-        Effect.gen(function* () {
-          const { databaseUrl, start, witness } = yield* Members.onServer
-          yield* addJobs(100, again)
-          const lines = yield* Effect.all([makeLine(databaseUrl), makeLine(databaseUrl)])
-          const members = yield* Effect.forEach(lines, ({ url }) => start(again, { databaseUrl: url }))
-          yield* areOver(20)
-          const leader = (yield* led(members)).findIndex((stacks) => stacks.length > 0)
-          const other = members.filter((_, index) => index !== leader)
-          yield* lines[leader]?.cut ?? Effect.void
-          yield* until(Effect.map(led(other), (all) => all.flat().length > 0))
-          yield* areOver((yield* countBy(isOver)) + 20)
-          yield* lines[leader]?.mend ?? Effect.void
-          yield* allOver
-          assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
-        })
-      ),
-    { concurrent: true }
-  )
-
-  it.effect(
-    "goes on by itself when its database comes back, and runs nothing twice at a time",
-    () =>
-      scene(
-        Effect.gen(function* () {
-          const database = yield* Postgres.make
-          const { start, witness } = yield* Members.make(database.url)
-          yield* addJobs(100, again)
-          const members = [yield* start(again), yield* start(again)]
-          yield* areOver(30)
-          yield* database.stop
-          // Nobody may go on for longer than this.
-          yield* Effect.sleep(again.lockExpiration)
-          assert.isEmpty((yield* Effect.forEach(members, ({ status }) => status)).flatMap(({ running }) => running))
-          yield* database.start
-          yield* allOver
-          assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
         })
       ),
     { concurrent: true }

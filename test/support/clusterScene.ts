@@ -2,7 +2,7 @@
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Effect, type Scope } from "effect"
+import { Effect, References, type Scope } from "effect"
 import * as Cluster from "./cluster.ts"
 import type * as Postgres from "./postgres.ts"
 import { usurpations } from "./witness.ts"
@@ -66,4 +66,8 @@ export const leaderOf = (members: ReadonlyArray<Cluster.Member>) =>
 export const scene = <E>(
   test: Effect.Effect<void, E, StacksEmulator.StacksEmulator | Postgres.Server | Scope.Scope>,
   options: NodeStacksEmulator.Options = {}
-) => Effect.provide(Effect.scoped(test), NodeStacksEmulator.layer({ page: false, ...options }))
+) =>
+  Effect.scoped(test).pipe(
+    Effect.provide(NodeStacksEmulator.layer({ page: false, ...options })),
+    Effect.provideService(References.MinimumLogLevel, "Error")
+  )

@@ -315,7 +315,7 @@ export const make = Effect.fnUntraced(function* ({
     if ((yield* lease.renew(roster.beat(worker.count(), isOpen()))) === false) yield* Deferred.die(failure, replaced)
   })
   const look = Effect.gen(function* () {
-    processes.update(yield* roster.living)
+    processes.update(yield* roster.living, yield* queueTable.demands)
     yield* worker.audit
   }).pipe(
     Effect.timeout("10 seconds"),

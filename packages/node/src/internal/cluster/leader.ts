@@ -24,7 +24,6 @@ import * as Ledger from "./ledger.ts"
 import type { Outspoken } from "./logs.ts"
 import type { Processes } from "./processes.ts"
 import type { Queues } from "./queues.ts"
-import { share } from "./shares.ts"
 
 export interface LeaderOptions {
   readonly database: Database
@@ -106,9 +105,8 @@ const lead = Effect.fnUntraced(function* ({
     const adjust = Effect.gen(function* () {
       const { inFlight, waiting } = yield* stack.status
       wanted = inFlight.length + waiting
-      const demands = yield* Effect.timeout(queues.demands, "10 seconds")
-      yield* stack.setMaxInFlight(share(processes.slots(), demands).get(stackKey) ?? 0)
-    }).pipe(Effect.catch((error) => Effect.logDebug(`The slots were not shared anew: ${error.message}`)))
+      yield* stack.setMaxInFlight(processes.shareOf({ stackKey, wanted }))
+    })
     yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)
     return yield* stack.awaitFailure
   })

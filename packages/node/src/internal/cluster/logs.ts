@@ -16,8 +16,8 @@ export const subdued = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<
     Effect.updateService(Logger.CurrentLoggers, (loggers) => new Set(Array.from(loggers, subdue)))
   )
 
-/** An error that is told in other words, if it lasts. */
-const isTold = /^Shard lock storage is unhealthy/
+/** What is told in other words, if it lasts; and the end of a connection from a process that was killed. */
+const isTold = /^(Shard lock storage is unhealthy|Unhandled error in SocketServer)/
 
 const subdue = (logger: Logger.Logger<unknown, unknown>): Logger.Logger<unknown, unknown> =>
   Logger.make((options) => {

@@ -1,12 +1,14 @@
-/** The processes as the leaders of this one see them: which of them is sent the next job. */
+/** The cluster as the leaders of this process see it: how many slots each queue may use, and who is sent the next job. */
+import type { Demand } from "./queues.ts"
 import type { Process } from "./roster.ts"
+import { share } from "./shares.ts"
 
 export interface Processes {
-  /** Notes who is there. */
-  readonly update: (processes: ReadonlyArray<Process>) => void
+  /** Notes who is there, and what the queues want. */
+  readonly update: (processes: ReadonlyArray<Process>, demands: ReadonlyArray<Demand>) => void
   readonly all: () => ReadonlyArray<Process>
-  /** The slots to which jobs can be sent. */
-  readonly slots: () => number
+  /** How many of the slots to which jobs can be sent a queue may use. */
+  readonly shareOf: (own: Demand) => number
   readonly find: (seat: number) => Process | undefined
   /** The seat with the largest share of free slots; undefined where nobody takes jobs. */
   readonly choose: () => number | undefined
@@ -18,6 +20,7 @@ export interface Processes {
 
 export const make = (): Processes => {
   let processes: ReadonlyArray<Process> = []
+  let demands: ReadonlyArray<Demand> = []
   /** Jobs that leaders of this process have at each seat. */
   const ours = new Map<number, number>()
   /** Those of the other leaders, when the processes were looked at last. */
@@ -29,12 +32,17 @@ export const make = (): Processes => {
   const hasFreeSlot = ({ seat, slots }: Process) => taken(seat) < slots
 
   return {
-    update: (living) => {
+    update: (living, led) => {
       processes = living
+      demands = led
       others = new Map(living.map(({ running, seat }) => [seat, Math.max(0, running - (ours.get(seat) ?? 0))]))
     },
     all: () => processes,
-    slots: () => processes.reduce((sum, process) => (isOpen(process) ? sum + process.slots : sum), 0),
+    shareOf: (own) => {
+      const slots = processes.reduce((sum, process) => (isOpen(process) ? sum + process.slots : sum), 0)
+      const others = demands.filter(({ stackKey }) => stackKey !== own.stackKey)
+      return share(slots, [...others, own]).get(own.stackKey) ?? 0
+    },
     find: (seat) => processes.find((process) => process.seat === seat),
     choose: () => {
       const open = processes.filter(isOpen)
