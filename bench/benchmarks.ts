@@ -35,6 +35,7 @@ export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>
         "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).getJob,
         "effect HttpClient + response.json": async () => (await import("./contenders/httpClient.ts")).getJob,
         stacksapi: async () => (await import("./contenders/stacksClient.ts")).getJob,
+        "stacksapi, with a rate limit": async () => (await import("./contenders/stacksClient.ts")).getJobLimited,
         "stacksapi, with a tracer": async () => (await import("./contenders/stacksClient.ts")).getJobTraced
       }
     },

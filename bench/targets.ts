@@ -24,6 +24,11 @@ export const targetsOf = (rows: Rows): Array<Target> => {
       atMost: 2.3,
       figure
     })),
+    ...find("getJob", "stacksapi, with a rate limit", cpu).map((figure) => ({
+      work: "getJob, with a rate limit: CPU × undici",
+      atMost: 2.3,
+      figure
+    })),
     ...find("getJob", "stacksapi, with a tracer", cpu).map((figure) => ({
       work: "getJob, with a tracer: CPU × undici",
       atMost: 3.2,

@@ -1,8 +1,11 @@
 /** This client, as its users get it: `NodeStacksClient.layer`, every default. */
+import * as RateLimit from "@stacksapi/core/RateLimit"
+import * as RetryPolicy from "@stacksapi/core/RetryPolicy"
 import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as NodeStacksClient from "@stacksapi/node/NodeStacksClient"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
@@ -14,9 +17,11 @@ import { slowKey, work } from "../work.ts"
 
 const workload = (
   baseUrl: string,
-  run: (times: number) => Effect.Effect<number, unknown, StacksClient.StacksClient>
+  run: (times: number) => Effect.Effect<number, unknown, StacksClient.StacksClient>,
+  around: Layer.Layer<never> = Layer.empty
 ): Workload => {
-  const runtime = ManagedRuntime.make(NodeStacksClient.layer({ token: Redacted.make(token), baseUrl: `${baseUrl}/v3` }))
+  const client = NodeStacksClient.layer({ token: Redacted.make(token), baseUrl: `${baseUrl}/v3` })
+  const runtime = ManagedRuntime.make(Layer.provide(client, around))
   return { run: (times) => runtime.runPromise(run(times)), close: () => runtime.dispose() }
 }
 
@@ -26,6 +31,14 @@ const getJobs = (times: number) =>
   )
 
 export const getJob: Contender = async (baseUrl) => workload(baseUrl, getJobs)
+
+/** Counts its requests, and has a budget of retries. */
+export const getJobLimited: Contender = async (baseUrl) =>
+  workload(
+    baseUrl,
+    getJobs,
+    Layer.merge(RateLimit.layerMemory, RetryPolicy.layer(RetryPolicy.withBudget(RetryPolicy.standard)))
+  )
 
 /** Makes Effect's own spans, and exports none. */
 const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
