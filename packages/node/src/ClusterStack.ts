@@ -13,11 +13,13 @@
  * process that died:
  *
  * - those that it had not started are started by another one;
- * - those that an agent has acquired are left to their agents;
+ * - those that an agent has acquired are left to their agents: one that lives elsewhere, on a machine or in a container of its
+ *   own, goes on; those of `AgentRunner` on the same machine are stopped by its guardian, as it says there;
  * - the others are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
  *
- * Another process polls within 10 seconds. A process that loses the database, or was suspended, stops what it does, but leaves
- * the agents alone that have acquired their jobs.
+ * Another process polls within `lockExpiration` and some seconds: 10 by default. A process that loses the database, or was
+ * suspended, stops what it does, but leaves the agents alone that have acquired their jobs. To stop takes its time: what runs
+ * gets the grace of its runner, and may overlap for so long with what another process has begun.
  *
  * **Gotchas**
  *
@@ -141,8 +143,7 @@ export type ClusterEvent =
     }>
 
 /**
- * How a process of the cluster is set up. All but `slots` and the addresses should be the same on all processes; while they are
- * replaced one by one by others with other queues, queues that not all of them have may be looked at by nobody.
+ * How a process of the cluster is set up. All but `slots` and the addresses should be the same on all processes.
  *
  * @since 0.1.0
  * @category options
@@ -154,7 +155,11 @@ export interface Options
   > {
   /** From it the key of each queue's stack is made. */
   readonly key: string
-  /** The queues, at least one; their keys, where nothing is different for them. */
+  /**
+   * The queues, at least one; their keys, where nothing is different for them. Where in the cluster each is led depends on all of
+   * them: to add or remove some, restart all processes with the new list, one by one or at once. As long as processes differ, a
+   * queue may have no leader, whether it is new or not; it never has two.
+   */
   readonly queues: ReadonlyArray<string | Queue>
   /** How many jobs this process may run at once. Default 25. */
   readonly slots?: number | undefined
@@ -315,7 +320,7 @@ export const make = Effect.fnUntraced(function* ({
     if ((yield* lease.renew(roster.beat(worker.count(), isOpen()))) === false) yield* Deferred.die(failure, replaced)
   })
   const look = Effect.gen(function* () {
-    processes.update(yield* roster.living, yield* queueTable.demands)
+    processes.update(yield* roster.living, yield* queueTable.demands, yield* queueTable.turn)
     yield* worker.audit
   }).pipe(
     Effect.timeout("10 seconds"),

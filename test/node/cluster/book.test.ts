@@ -7,6 +7,7 @@ import * as Database from "../../../packages/node/src/internal/cluster/database.
 import * as Ledger from "../../../packages/node/src/internal/cluster/ledger.ts"
 import * as Queues from "../../../packages/node/src/internal/cluster/queues.ts"
 import * as Roster from "../../../packages/node/src/internal/cluster/roster.ts"
+import { tidy } from "../../../packages/node/src/internal/cluster/tidy.ts"
 import * as Postgres from "../../support/postgres.ts"
 
 const jobOf = (id: string): StacksSchema.ScheduledJob => ({
@@ -24,20 +25,20 @@ const stackKey = "s--q"
 const keyOf = (jobUuid: string) => ({ stackKey, jobUuid })
 
 /** Effect makes its own tables when a cluster starts. */
-const make = Effect.fnUntraced(function* (prefix: string) {
-  const database = yield* Database.make(prefix, `${prefix}_cluster`, Duration.seconds(1))
-  const { messages, replies, sql } = database
+const make = Effect.fnUntraced(function* (prefix: string, expiration = Duration.minutes(5)) {
+  const database = yield* Database.make(prefix, `${prefix}_cluster`, expiration)
+  const { messages, processes, replies, runners, sql } = database
   yield* sql`CREATE TABLE ${messages} (id BIGINT, entity_type TEXT, entity_id TEXT, processed BOOLEAN)`
   yield* sql`CREATE TABLE ${replies} (request_id BIGINT)`
+  yield* sql`CREATE TABLE ${runners} (address TEXT, last_heartbeat TIMESTAMP)`
   const enter = (processId: string, port: number) =>
     Roster.join(database, { processId, clusterKey: "s", host: "h", port, slots: 1 })
-  return { database, enter, book: Book.make(database), queues: Queues.make(database) }
+  /** All are silent for too long. */
+  const pass = sql`UPDATE ${processes} SET until = now()`
+  return { database, enter, pass, book: Book.make(database), queues: Queues.make(database) }
 })
 
 layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a cluster", (it) => {
-  const test = (name: string, run: Effect.Effect<void, unknown, never>) => it.effect(name, () => run)
-  void test
-
   const onDatabase = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.gen(function* () {
       const { createDatabase } = yield* Postgres.Server
@@ -47,22 +48,25 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
   it.effect("gives a job to one of the processes that want it, and to another one only when that is dead", () =>
     onDatabase(
       Effect.gen(function* () {
-        const { book, enter } = yield* make("t")
-        const { beat, seat } = yield* enter("a", 1)
-        yield* enter("b", 2)
-        const { ticket } = yield* book.place(jobOf("j"), stackKey, seat)
+        const { book, enter, pass } = yield* make("t")
+        const rosters = { a: yield* enter("a", 1), b: yield* enter("b", 2) }
+        const { ticket } = yield* book.place(jobOf("j"), stackKey, rosters.a.seat)
         const claims = yield* Effect.forEach(["a", "b"], (owner) => book.claim(keyOf("j"), ticket, owner), {
           concurrency: 2
         })
         assert.sameMembers(claims, ["waiting", undefined])
         const [first, second] = claims[0] === undefined ? (["b", "a"] as const) : (["a", "b"] as const)
         assert.strictEqual(yield* book.claim(keyOf("j"), ticket + 1, first), undefined)
-        // Both are silent for a while.
-        yield* Effect.sleep("1100 millis")
+        // Both are silent for a while, and only one is back.
+        yield* pass
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket, second), "dead")
+        assert.lengthOf(yield* book.owned(first), 1)
+        assert.strictEqual(yield* rosters[second].beat(0, true), true)
         assert.strictEqual(yield* book.claim(keyOf("j"), ticket, second), "orphaned")
         assert.deepStrictEqual(yield* book.owned(first), [])
         // Who was dead may come back: what it had is gone.
-        assert.strictEqual(yield* beat(0, true), true)
+        assert.strictEqual(yield* rosters[first].beat(0, true), true)
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket, first), undefined)
       })
     )
   )
@@ -91,11 +95,11 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
   it.effect("keeps an answer though whoever gave it is dead", () =>
     onDatabase(
       Effect.gen(function* () {
-        const { book, database, enter } = yield* make("t")
-        const { seat } = yield* enter("a", 1)
+        const { book, database, enter, pass } = yield* make("t")
+        const { beat, seat } = yield* enter("a", 1)
         const placement = yield* book.place(jobOf("j"), stackKey, seat)
         yield* book.claim(keyOf("j"), placement.ticket, "a")
-        yield* Effect.sleep("1100 millis")
+        yield* pass
         const { messages, sql } = database
         const entityId = Book.entityIdOf(keyOf("j"), seat)
         yield* sql`INSERT INTO ${messages} VALUES (1, ${Book.entityType}, ${entityId}, TRUE)`
@@ -104,7 +108,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         assert.isTrue(yield* book.inherit(keyOf("j"), placement))
         assert.lengthOf(yield* sql`SELECT 1 FROM ${messages}`, 0)
         const next = yield* book.place(jobOf("j"), stackKey, seat)
-        assert.strictEqual(yield* book.claim(keyOf("j"), next.ticket, "b"), "orphaned")
+        assert.strictEqual(yield* beat(0, true), true)
+        assert.strictEqual(yield* book.claim(keyOf("j"), next.ticket, "a"), "orphaned")
       })
     )
   )
@@ -147,7 +152,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
   it.effect("has seats for processes that differ in their address and are of the same cluster", () =>
     onDatabase(
       Effect.gen(function* () {
-        const { database, enter } = yield* make("t")
+        const { database, enter } = yield* make("t", Duration.seconds(1))
         const first = yield* enter("a", 1)
         const seats = yield* Effect.forEach(
           [2, 3, 4],
@@ -165,6 +170,26 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
           Roster.join(database, { processId: "x", clusterKey: "other", host: "h", port: 9, slots: 1 })
         )
         assert.include(String(problem), "tablePrefix")
+      })
+    )
+  )
+
+  it.effect("is rid of what nobody has use for any more, and keeps what lives", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, database, enter, queues } = yield* make("t")
+        const { processes, runners, sql } = database
+        const { seat } = yield* enter("a", 1)
+        yield* queues.lead({ stackKey, wanted: 1 }, "leader")
+        yield* Effect.forEach([stackKey, "gone"], (key) => book.place(jobOf("j"), key, seat))
+        yield* sql`INSERT INTO ${runners} VALUES ('h:1', now()), ('h:2', now() - interval '25 hours')`
+        yield* sql`
+          INSERT INTO ${processes}
+          SELECT 100, 'dead', cluster_key, host, 2, slots, running, phase, now() - interval '25 hours' FROM ${processes}`
+        yield* tidy(database)
+        assert.deepStrictEqual(yield* sql`SELECT address FROM ${runners}`, [{ address: "h:1" }])
+        assert.deepStrictEqual(yield* sql`SELECT seat FROM ${processes}`, [{ seat }])
+        assert.deepStrictEqual(yield* sql`SELECT stack_key FROM ${database.jobs}`, [{ stack_key: stackKey }])
       })
     )
   )

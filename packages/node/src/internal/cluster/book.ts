@@ -30,8 +30,11 @@ export interface Book {
   /** Notes where a job is sent. Where it has been sent already, tells that instead. */
   readonly place: (job: StacksSchema.ScheduledJob, stackKey: string, seat: number) => Effect.Effect<Placement>
   readonly look: (key: JobKey, ticket: number) => Effect.Effect<Standing>
-  /** Makes a process the owner of a job that has none, or a dead one. Tells how it was; undefined where it may not be run. */
-  readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Exclude<Standing, "owned">>
+  /**
+   * Makes a process the owner of a job that has none, or a dead one. Tells how it was; undefined where it may not be run, and
+   * `dead` where the process itself counts as dead: that may have become so before the database got to it.
+   */
+  readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Exclude<Standing, "owned"> | "dead">
   /** Lets a job be sent anew whose runner asked for that. */
   readonly tryAgain: (key: JobKey, placement: Placement) => Effect.Effect<void>
   /** Lets a job be sent anew that was not started where it was sent. Says whether it is so. */
@@ -101,13 +104,16 @@ export const make = ({ jobs, messages, newTicket, persistently, processes, repli
       ),
     claim: (key, ticket, owner) =>
       Effect.map(
-        persistently(sql<{ readonly standing: NonNullable<Standing> }>`
+        persistently(sql<{ readonly standing: NonNullable<Standing> | "dead" }>`
           WITH former AS (
             SELECT owner, orphan FROM ${jobs} WHERE ${is(key)} AND ticket = ${ticket} FOR UPDATE
+          ), claimed AS (
+            UPDATE ${jobs} SET owner = ${owner} FROM former
+            WHERE ${is(key)} AND ${isAlive(sql`${owner}`)}
+              AND (former.owner IS NULL OR former.owner = ${owner} OR NOT ${isAlive(sql`former.owner`)})
+            RETURNING ${standing(sql`former`)}
           )
-          UPDATE ${jobs} SET owner = ${owner} FROM former
-          WHERE ${is(key)} AND (former.owner IS NULL OR former.owner = ${owner} OR NOT ${isAlive(sql`former.owner`)})
-          RETURNING ${standing(sql`former`)}`),
+          SELECT standing FROM claimed UNION ALL SELECT 'dead' WHERE NOT ${isAlive(sql`${owner}`)}`),
         ([row]) => (row?.standing === "owned" ? "orphaned" : row?.standing)
       ),
     tryAgain: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`)),

@@ -13,9 +13,10 @@ export interface Database {
   readonly jobs: Identifier
   readonly queues: Identifier
   readonly processes: Identifier
-  /** Effect's: what was sent to entities, and their answers. */
+  /** Effect's: what was sent to entities, their answers, and processes as it knows them. */
   readonly messages: Identifier
   readonly replies: Identifier
+  readonly runners: Identifier
   /** Another one than any that a job had before. */
   readonly newTicket: Fragment
   /** Until when what is said now counts: each row knows that by itself, so that processes may differ in it. */
@@ -99,6 +100,7 @@ export const make = Effect.fnUntraced(function* (
     processes: sql(`${prefix}_processes`),
     messages: sql(`${clusterPrefix}_messages`),
     replies: sql(`${clusterPrefix}_replies`),
+    runners: sql(`${clusterPrefix}_runners`),
     newTicket: sql.literal(anyTicket),
     untilThen: sql.literal(`now() + interval '${Duration.toMillis(expiration)} milliseconds'`),
     persistently: (effect) =>

@@ -37,6 +37,14 @@ export class Lives {
     return Array.from(this.#lives.values()).filter(({ endedAt }) => endedAt === undefined)
   }
 
+  /** Others of the same job, sent here by other tickets, that run still. */
+  others(life: Life): ReadonlyArray<Life> {
+    const { jobUuid, stackKey } = life.key
+    return this.living.filter(
+      (other) => other !== life && other.isRunning && other.key.jobUuid === jobUuid && other.key.stackKey === stackKey
+    )
+  }
+
   /**
    * Compares with the jobs that the book said to be this process's, after it was asked at a time. What is not among them and had
    * ended then is forgotten; what is not and goes on is returned.

@@ -4,8 +4,8 @@ import type { Process } from "./roster.ts"
 import { share } from "./shares.ts"
 
 export interface Processes {
-  /** Notes who is there, and what the queues want. */
-  readonly update: (processes: ReadonlyArray<Process>, demands: ReadonlyArray<Demand>) => void
+  /** Notes who is there, what the queues want, and whose turn it is. */
+  readonly update: (processes: ReadonlyArray<Process>, demands: ReadonlyArray<Demand>, turn: number) => void
   readonly all: () => ReadonlyArray<Process>
   /** How many of the slots to which jobs can be sent a queue may use. */
   readonly shareOf: (own: Demand) => number
@@ -21,6 +21,7 @@ export interface Processes {
 export const make = (): Processes => {
   let processes: ReadonlyArray<Process> = []
   let demands: ReadonlyArray<Demand> = []
+  let turn = 0
   /** Jobs that leaders of this process have at each seat. */
   const ours = new Map<number, number>()
   /** Those of the other leaders, when the processes were looked at last. */
@@ -32,16 +33,17 @@ export const make = (): Processes => {
   const hasFreeSlot = ({ seat, slots }: Process) => taken(seat) < slots
 
   return {
-    update: (living, led) => {
+    update: (living, led, now) => {
       processes = living
       demands = led
+      turn = now
       others = new Map(living.map(({ running, seat }) => [seat, Math.max(0, running - (ours.get(seat) ?? 0))]))
     },
     all: () => processes,
     shareOf: (own) => {
       const slots = processes.reduce((sum, process) => (isOpen(process) ? sum + process.slots : sum), 0)
       const others = demands.filter(({ stackKey }) => stackKey !== own.stackKey)
-      return share(slots, [...others, own]).get(own.stackKey) ?? 0
+      return share(slots, [...others, own], turn).get(own.stackKey) ?? 0
     },
     find: (seat) => processes.find((process) => process.seat === seat),
     choose: () => {

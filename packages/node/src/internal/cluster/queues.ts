@@ -16,7 +16,12 @@ export interface Queues {
   readonly resign: (stackKey: string, leader: string) => Effect.Effect<void>
   /** What the queues want that are led. */
   readonly demands: Effect.Effect<ReadonlyArray<Demand>, SqlError>
+  /** Whose turn it is, where they take turns: by the database's clock, so that all leaders say the same. */
+  readonly turn: Effect.Effect<number, SqlError>
 }
+
+/** In seconds. Long enough for jobs to be reserved in it, and short for a queue that waits for it. */
+const turnLength = 10
 
 export const make = ({ promptly, queues, sql, untilThen }: Database): Queues => ({
   lead: ({ stackKey, wanted }, leader) =>
@@ -34,5 +39,9 @@ export const make = ({ promptly, queues, sql, untilThen }: Database): Queues => 
     ),
   demands: sql<Demand>`
     SELECT stack_key AS "stackKey", wanted FROM ${queues}
-    WHERE leader IS NOT NULL AND until > now() ORDER BY stack_key`
+    WHERE leader IS NOT NULL AND until > now() ORDER BY stack_key`,
+  turn: Effect.map(
+    sql<{ readonly turn: number }>`SELECT floor(extract(epoch FROM now()) / ${turnLength}::int)::int AS turn`,
+    ([row]) => row?.turn ?? 0
+  )
 })

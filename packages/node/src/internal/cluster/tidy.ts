@@ -6,15 +6,16 @@ import type { Database } from "./database.ts"
 /**
  * What is left over:
  *
- * - seats of processes that have been dead for a day;
+ * - seats of processes that have been dead for a day, and Effect's rows of them, which it removes when another one leaves in order;
  * - queues that nobody has led for a day, and their jobs: their reservations lapsed long ago;
  * - requests of jobs that are not in the book where they were sent, and answers without a request: of those that were
  *   withdrawn, or answered when the job was over.
  */
-export const tidy = ({ jobs, messages, processes, queues, replies, sql }: Database) =>
+export const tidy = ({ jobs, messages, processes, queues, replies, runners, sql }: Database) =>
   Effect.gen(function* () {
     const longAgo = sql.literal("now() - interval '1 day'")
     yield* sql`DELETE FROM ${processes} WHERE until < ${longAgo}`
+    yield* sql`DELETE FROM ${runners} WHERE last_heartbeat < ${longAgo}`
     yield* sql`DELETE FROM ${queues} WHERE until < ${longAgo}`
     yield* sql`
       DELETE FROM ${jobs} AS job

@@ -90,10 +90,6 @@ const lookTimeout = "2 seconds"
 /** How often it is looked at an agent that goes on with a job which is not this process's any more. */
 const lookAgainAfter = 5000
 
-/** An agent goes on with it, or it has ended. */
-const isOutOfOurHands = (state: JobState | undefined): boolean =>
-  state !== undefined && (isAgentOwned(state) || isFinal(state))
-
 /** An agent has it that nobody told to stop, or has ended it. */
 const isAgentsBusiness = (state: JobState): boolean =>
   state === "finished" || (isAgentOwned(state) && state !== "canceling" && state !== "timing_out")
@@ -172,10 +168,22 @@ export const make = Effect.fnUntraced(function* ({
   // ---------------------------------------------------------------------------
 
   const claim = Effect.fnUntraced(function* (life: Life, ticket: number) {
-    yield* lease.awaitHeld
-    const standing = yield* book.claim(life.key, ticket, processId)
-    if (standing !== undefined) life.claimedAt = yield* Clock.currentTimeMillis
-    return standing
+    let first: "waiting" | "orphaned" | undefined
+    while (true) {
+      yield* lease.awaitHeld
+      const standing = yield* book.claim(life.key, ticket, processId)
+      if (standing === undefined) return undefined
+      if (standing === "dead") {
+        yield* Effect.sleep("100 millis")
+        continue
+      }
+      // Claimed again it would seem to have had an owner that died, who was this process.
+      first ??= standing
+      // The answer may have taken longer than the lease.
+      if (!lease.isHeld()) continue
+      life.claimedAt = yield* Clock.currentTimeMillis
+      return first
+    }
   })
 
   const run = (life: Life): Effect.Effect<Answer> =>
@@ -193,25 +201,47 @@ export const make = Effect.fnUntraced(function* ({
         })
     )
 
-  /** What becomes of a job that a process had started which is dead now. Its agent may live on. */
-  const takeOver = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Answer | undefined> {
-    // Not knowing is no reason to finish a job that an agent may be running.
-    const state = yield* stateOf(life.key).pipe(Effect.retry(Schedule.spaced("2 seconds")), Effect.orDie)
-    if (isOutOfOurHands(state)) return agentOwned
-    return onProcessDeath === "fail" ? orphaned : undefined
+  const isOutOfOurHands = ({ job, key }: Life) =>
+    stateOf(key).pipe(
+      Effect.retry({ schedule: Schedule.spaced("2 seconds"), while: ({ isRetryable }) => isRetryable }),
+      // An agent goes on with it, or it has ended.
+      Effect.map((state) => state !== undefined && (isAgentOwned(state) || isFinal(state))),
+      // Not knowing is no reason to finish or run what an agent may be running: if none is, its reservation lapses.
+      Effect.catch((error) =>
+        Effect.as(Effect.logWarning(`Job ${job.id} had begun elsewhere, and is left alone: ${error.message}`), true)
+      )
+    )
+
+  /** What becomes of a job without being run: one that a process had started which is dead now, or that still ends here. */
+  const settle = Effect.fnUntraced(function* (
+    life: Life,
+    standing: "waiting" | "orphaned"
+  ): Effect.fn.Return<Answer | undefined> {
+    if (standing === "orphaned") {
+      // Its agent may live on.
+      if (yield* isOutOfOurHands(life)) return agentOwned
+      if (onProcessDeath === "fail") return orphaned
+    }
+    // What this process had begun of it and lost takes its time to end, and an agent may have got it meanwhile.
+    const others = lives.others(life)
+    yield* Effect.forEach(others, ({ fiber }) => Fiber.await(fiber), { discard: true })
+    return others.length > 0 && (yield* isOutOfOurHands(life)) ? agentOwned : undefined
   })
 
   const live = Effect.fnUntraced(function* (life: Life, ticket: number): Effect.fn.Return<Answer> {
     if ((yield* book.look(life.key, ticket)) !== "waiting") {
       // Needs no slot, unless it is to run again.
-      if ((yield* claim(life, ticket)) === undefined) return elsewhere
-      return (yield* takeOver(life)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
+      const standing = yield* claim(life, ticket)
+      if (standing === undefined) return elsewhere
+      return (
+        (yield* settle(life, standing)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
+      )
     }
     return yield* freeSlots.withPermit(
       Effect.gen(function* () {
         const standing = yield* claim(life, ticket)
         if (standing === undefined) return elsewhere
-        return (standing === "waiting" ? undefined : yield* takeOver(life)) ?? (yield* run(life))
+        return (yield* settle(life, standing)) ?? (yield* run(life))
       })
     )
   })
