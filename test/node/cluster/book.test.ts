@@ -121,6 +121,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         const demand = { stackKey, wanted: 1 }
         assert.isTrue(yield* queues.lead(demand, "former"))
         assert.isFalse(yield* queues.lead(demand, "next"))
+        assert.isTrue(Number.isSafeInteger(yield* queues.turn))
         yield* Effect.scoped(
           Effect.gen(function* () {
             const ledger = yield* Ledger.make(database, stackKey, "former")
