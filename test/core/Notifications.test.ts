@@ -97,6 +97,20 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey })))
   )
 
+  it.effect("counts no longer what was sent for a job that is over", () =>
+    Effect.gen(function* () {
+      const { release } = yield* Notifications.Notifications
+      const [id = ""] = yield* jobs(1)
+      const results = yield* outcomes(101)
+      yield* Effect.forEach(Array.from({ length: 100 }), (_, n) => Notifications.notify(id, `${n}`))
+      yield* release(id)
+      yield* Notifications.notify(id, "one more")
+      yield* TestClock.adjust("100 millis")
+      assert.lengthOf(yield* stored, 100)
+      assert.propertyVal((yield* results)[100], "_tag", "Rejected", "by the service")
+    }).pipe(Effect.provide(notifying({ stackKey })))
+  )
+
   it.effect("drops what comes while the buffer is full, and says so", () =>
     Effect.gen(function* () {
       const ids = yield* jobs(50)

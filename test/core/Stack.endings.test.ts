@@ -1,6 +1,6 @@
 /** How a job's time in a stack ends, whatever its runner does. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, RateLimit, StacksClient } from "@stacksapi/core"
+import { JobRunner, RateLimit, StacksClient, StacksSchema } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, Data, Duration, Effect, Fiber, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
@@ -313,6 +313,39 @@ describe("A job", () => {
       assert.isEmpty((yield* stack.status).inFlight)
       assert.deepInclude(yield* jobOf(id), { state: "reserved", reservedBy: "other" })
     }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect(
+    "that another stack loses again is a job like any other: nothing is remembered of its first time here",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const client = yield* StacksClient.StacksClient
+        const [id = ""] = yield* addJobs(1)
+        let runs = 0
+        const stack = yield* start(
+          ({ notify }) =>
+            Effect.gen(function* () {
+              runs++
+              for (let count = 0; count < StacksSchema.MaxNotificationsPerJob; count++)
+                yield* notify(`${runs}/${count}`)
+              return yield* Effect.never
+            }),
+          { reservationExpiry: "1 minute" }
+        )
+        yield* slowly("1 second")
+        yield* client.registerStack({ key: "other", type: "custom", queueKey: "q" })
+        yield* emulator.setFaults([StacksEmulator.Fault.Reset({ operations: ["batchReserveJobs"] })])
+        for (let second = 0; second < 61; second++) yield* TestClock.adjust("1 second")
+        yield* emulator.setFaults([])
+        yield* client.batchReserveJobs({ stackKey: "other", jobUuids: [id], reservationExpiry: "1 minute" })
+        for (let second = 0; second < 80; second++) yield* TestClock.adjust("1 second")
+        assert.strictEqual(stack.names().filter((name) => name === "Lost").length, 1)
+        assert.strictEqual(runs, 2)
+        // It is for the service to say that these are too many.
+        const sent = (yield* emulator.requests).filter(({ operation }) => operation === "createStackNotifications")
+        assert.include(JSON.stringify(sent.map(({ body }) => body)), "2/99")
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
   it.effect(

@@ -105,6 +105,11 @@ export interface Service {
    * is sent more than a second later carries the time at which it was handed in.
    */
   readonly notify: (jobUuid: string, detail: string) => Effect.Effect<void>
+  /**
+   * Counts a job's notifications no longer: it is over. Without it the counts of the last 100,000 jobs are kept. What was
+   * handed in is sent all the same.
+   */
+  readonly release: (jobUuid: string) => Effect.Effect<void>
   /** What becomes of the notifications, from now on. A reader who falls 4096 behind misses the oldest. */
   readonly results: Stream.Stream<Outcome>
 }
@@ -209,6 +214,7 @@ export const make = Effect.fnUntraced(function* ({
 
   return {
     results: results.values,
+    release: (jobUuid) => Effect.sync(() => void counts.delete(jobUuid)),
     notify: (jobUuid, detail) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) => {
         const notification: Pending = { jobUuid, detail, at }

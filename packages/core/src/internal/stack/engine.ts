@@ -171,7 +171,9 @@ const start = Effect.fnUntraced(function* (
   const depart = (job: ScheduledJob, departure: Departure): Effect.Effect<void> => {
     if (departure._tag === "Done") {
       quarantine.clear(job.id)
-      return Effect.andThen(renewal.release(job.id), ledger.strike([job.id]))
+      return notifications
+        .release(job.id)
+        .pipe(Effect.andThen(renewal.release(job.id)), Effect.andThen(ledger.strike([job.id])))
     }
     const { delay } = quarantine.add(job.id, now())
     held.set(job.id, job)

@@ -195,9 +195,10 @@ export const make = Effect.fnUntraced(function* ({
       }),
       () => Effect.flatMap(contextOf(life, life.job), (context) => toAnswer(Effect.suspend(() => runner.run(context)))),
       (_, exit) =>
-        Effect.sync(() => {
+        Effect.suspend(() => {
           life.isRunning = false
           tell(ended(life.job, exit), queueOf(life))
+          return notifications.get(life.key.stackKey)?.release(life.job.id) ?? Effect.void
         })
     )
 
