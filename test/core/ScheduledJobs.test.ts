@@ -500,6 +500,21 @@ describe("the time between polls", () => {
     }).pipe(Effect.provide([emulated, Logger.layer([])]))
   )
 
+  it.effect("ends on each poller's own beat where all were told the same moment: they stay apart", () =>
+    Effect.gen(function* () {
+      const date = new Date(10_000).toUTCString()
+      yield* emulator(({ setFaults }) =>
+        setFaults([Fault.Status({ status: 503, headers: { "Retry-After": date }, skip: 3, times: 3 })])
+      )
+      for (const _ of ["first", "second", "third"]) {
+        yield* watching()
+        yield* TestClock.adjust("300 millis")
+      }
+      yield* TestClock.adjust("9900 millis")
+      assert.deepStrictEqual(yield* listedAt, [0, 300, 600, 1000, 1300, 1600, 10_000, 10_300, 10_600])
+    }).pipe(Effect.provide([emulated, Logger.layer([])]))
+  )
+
   it.effect("is five minutes at most, because the queue would count as disconnected", () =>
     Effect.gen(function* () {
       yield* emulator(({ setFaults }) => setFaults([Fault.SlowDown({ retryAfter: "1 day", times: 1 })]))

@@ -204,7 +204,8 @@ const maxRetryAfter = Duration.minutes(5)
  * A poll that fails with a retryable failure is an element too, after a warning in the log; list calls are not retried
  * otherwise, whatever the `RetryPolicy` in force. After the first, second, third … failure in a row the next poll waits at
  * least 1, 2, 4 … 30 seconds. Where the service sends `Retry-After`, with a failure or a success, the poll ends there and the
- * next one waits for so long instead, at most 5 minutes. Fatal failures end the stream, `CursorStalled` among them.
+ * next one waits for at least so long instead, at most 5 minutes. Either wait ends with a multiple of `interval` since the last
+ * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them.
  *
  * @since 0.1.0
  * @category streams
@@ -245,7 +246,7 @@ export const polls = (
           : failed === 0
             ? 0
             : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
-      const nextAt = Math.max(start + interval, end + holdBack)
+      const nextAt = holdBack === 0 ? Math.max(start + interval, end) : onBeat(start, interval, end + holdBack)
       const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
       if (reading.failure !== undefined) {
         yield* Effect.logWarning(
@@ -272,6 +273,13 @@ export const polls = (
     })
   )
 }
+
+/**
+ * The first beat of an interval that is not before a time. Pollers whose connections all broke at one moment, or who were all
+ * told the same moment, keep their own beats, and so stay apart.
+ */
+const onBeat = (start: number, interval: number, notBefore: number): number =>
+  start + interval * Math.max(1, Math.ceil((notBefore - start) / interval))
 
 const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 

@@ -4,6 +4,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as RetryPolicy from "../RetryPolicy.ts"
 import type * as StacksClient from "../StacksClient.ts"
@@ -29,7 +30,7 @@ const minInterval = Duration.seconds(1)
 
 export const make = (client: StacksClient.Service, stackKey: string): StatePoll => {
   const watchers = new Set<Watcher>()
-  let polling: Fiber.Fiber<void> | undefined
+  let polling: Fiber.Fiber<unknown> | undefined
 
   /** Asks for the jobs of one request; one that fails takes nothing from the others. */
   const ask = (asked: ReadonlyMap<string, ReadonlyArray<Watcher>>, jobUuids: ReadonlyArray<string>) => {
@@ -63,9 +64,11 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
           Effect.sync(() => {
             watchers.add(watcher)
             // It outlives the watcher who came first, hence a fiber of its own; the last one who leaves ends it.
+            const between = Duration.max(Duration.fromInputUnsafe(interval), minInterval)
             polling ??= pollOnce.pipe(
-              Effect.delay(Duration.max(Duration.fromInputUnsafe(interval), minInterval)),
-              Effect.forever,
+              // On its own beat also after failures, which many pollers may have at one moment.
+              Effect.repeat(Schedule.windowed(between)),
+              Effect.delay(between),
               Effect.runForkWith(context)
             )
           })
