@@ -683,6 +683,20 @@ describe("layerStore", () => {
     })
   )
 
+  it.effect("lets 400 processes that all call at one moment wait for each other", () =>
+    Effect.gen(function* () {
+      const store = yield* memoryStore
+      const { scripted, times } = service()
+      for (let index = 0; index < 400; index++) {
+        const limiter = yield* processOf(store, { processes: 400 })
+        yield* forkCalls(yield* clientOf(scripted, { limiter }), list, 1)
+      }
+      yield* TestClock.adjust("45 seconds")
+      assert.lengthOf(times(), 400)
+      assert.isAtMost(mostInASecond(times()), 10)
+    })
+  )
+
   it.effect("heeds RateLimit-Limit, and pauses on Retry-After", () =>
     Effect.gen(function* () {
       const { scripted, times } = service((_, index) => ({

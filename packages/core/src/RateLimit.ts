@@ -147,7 +147,8 @@ export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimi
 export interface StoreOptions {
   /**
    * How many processes share each limit, at most, while the store is gone: each keeps to its part. Too few, and together they
-   * exceed the limit then; too many, and they leave some of it unused. Default 4.
+   * exceed the limit then; too many, and they leave some of it unused. Hundreds of processes must say so in any case: each may
+   * have to wait for all others, and would take the store for lost. Default 4.
    */
   readonly processes?: number | undefined
 }
@@ -184,11 +185,12 @@ export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never,
  * Each process counts for itself too, and heeds `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does; a pause
  * is its own, the other processes get theirs from the service.
  *
- * When the store fails, does not answer within a second, or would make wait for more than 30 seconds, calls go on: after
- * 1.1 seconds and as long as the store granted ahead (5 seconds at most), in which what was granted before runs out, the process keeps to a quarter of each limit by itself (see
- * {@link StoreOptions}). It asks the store every 2 seconds whether it is back. Then it asks it for each call again, and still
- * keeps to its part for 4.5 seconds, in which the others come back too. So a store that all processes lose lets them exceed
- * no limit; where only some of them lose it, those who have it may get a 429.
+ * When the store fails, does not answer within a second, or would make wait for more than 30 seconds (or longer than each of
+ * `processes` takes to send two requests, where that is more), calls go on: after 1.1 seconds and as long as the store granted
+ * ahead (5 seconds at most), in which what was granted before runs out, the process keeps to a quarter of each limit by itself
+ * (see {@link StoreOptions}). It asks the store every 2 seconds whether it is back. Then it asks it for each call again, and
+ * still keeps to its part for 4.5 seconds, in which the others come back too. So a store that all processes lose lets them
+ * exceed no limit; where only some of them lose it, those who have it may get a 429.
  *
  * Each such outage is logged once, as a warning, and its end at `Info`. The metric `stacksapi_rate_limit_store_up` is 0
  * meanwhile and else 1; `stacksapi_rate_limit_store_outages` counts them.

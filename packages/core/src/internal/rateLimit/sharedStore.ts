@@ -26,7 +26,7 @@ const windowMillis = 1100
 const returnMillis = answerMillis + probeMillis + windowMillis + 400
 /** What was granted for later than that is not waited for. */
 const maxGrantedMillis = 5000
-/** A store that makes wait longer has lost its way in time. */
+/** A store that makes wait longer has lost its way in time, unless so many processes are waiting. */
 const maxDelayMillis = 30_000
 
 const up = Metric.gauge("stacksapi_rate_limit_store_up", {
@@ -71,11 +71,15 @@ export const make = Effect.fnUntraced(function* (
   yield* Metric.update(up, 1)
   yield* Metric.update(outages, 0)
 
+  /** Each process asks for one request at a time, or a few where there are many in a second, and may have to pay for another. */
+  const longestDelay = ({ refillRate }: Question): number =>
+    Math.max(maxDelayMillis, 2 * processes * Duration.toMillis(refillRate))
+
   const tryToAsk = (question: Question): Effect.Effect<Granted, unknown> =>
     store.tokenBucket(question).pipe(
       Effect.timeout(answerMillis),
       Effect.filterOrFail(
-        (granted) => delayOf(granted, question) <= maxDelayMillis,
+        (granted) => delayOf(granted, question) <= longestDelay(question),
         () => new Cause.IllegalArgumentError("The store would make wait for more than 30 seconds")
       ),
       Effect.tap((granted) =>
