@@ -1,13 +1,13 @@
 /** What a process holds: memory, sockets, timers. */
-import { setFlagsFromString } from "node:v8"
+import { getHeapCodeStatistics, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { Effect } from "effect"
+import { Effect, type Metric } from "effect"
 
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")
 
 export interface Vitals {
-  /** Bytes in use after garbage was collected. */
+  /** Bytes in use after garbage was collected. Compiled code is left out: it grows and shrinks for days. */
   readonly heap: number
   /** Bytes of buffers, which are not on the heap. */
   readonly buffers: number
@@ -29,7 +29,8 @@ export const vitals: Effect.Effect<Vitals> = Effect.gen(function* () {
   const { arrayBuffers, heapUsed, rss } = process.memoryUsage()
   const resources: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1
-  return { heap: heapUsed, buffers: arrayBuffers, rss, resources }
+  const { bytecode_and_metadata_size, code_and_metadata_size } = getHeapCodeStatistics()
+  return { heap: heapUsed - code_and_metadata_size - bytecode_and_metadata_size, buffers: arrayBuffers, rss, resources }
 })
 
 const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`
@@ -46,3 +47,15 @@ export const grown = (before: Vitals, after: Vitals): ReadonlyArray<string> =>
     const was = before.resources[kind] ?? 0
     return count > was ? [`${kind}: ${was}, then ${count}`] : []
   })
+
+/** Counts the fibers that are alive among those that are started with its service. */
+export const countFibers = (): {
+  readonly alive: () => number
+  readonly service: Metric.FiberRuntimeMetricsService
+} => {
+  let alive = 0
+  return {
+    alive: () => alive,
+    service: { recordFiberStart: () => void alive++, recordFiberEnd: () => void alive-- }
+  }
+}

@@ -1,0 +1,52 @@
+/** Whether what a process holds has grown with the work that it did. */
+import type { Vitals } from "./vitals.ts"
+
+/** What is held at a moment in which there is nothing to do. */
+export interface Sample {
+  /** How many jobs have been here until now. */
+  readonly jobs: number
+  readonly fibers: number
+  readonly vitals: Vitals
+}
+
+/** The first half of the time is for warming up: caches fill, and what compilers note grows. */
+const warm = (samples: ReadonlyArray<Sample>) => samples.slice(samples.length >>> 1)
+/** From how many warm samples on memory has a trend: it is not the same twice. */
+const enough = 6
+/** Bytes for each job that are no growth. What is kept of a job takes more: 55 its id alone, 90 in a set. */
+const tolerated = 40
+
+const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? 0
+
+const memory = ({ vitals }: Sample): number => vitals.heap + vitals.buffers
+
+/** How many bytes of memory are kept for each job: the median of the slopes between all pairs of samples. */
+export const bytesForEachJob = (samples: ReadonlyArray<Sample>): number =>
+  median(
+    warm(samples).flatMap((a, index, all) =>
+      all.slice(index + 1).map((b) => (memory(b) - memory(a)) / Math.max(1, b.jobs - a.jobs))
+    )
+  )
+
+/** How many sockets, timers and fibers more may be there at one time than at another, though nothing is left behind. */
+const coming = 2
+
+const countGrowth = (samples: ReadonlyArray<Sample>, what: string, of: (sample: Sample) => number) => {
+  const before = median(samples.slice(0, samples.length >>> 1).map(of))
+  const after = median(warm(samples).map(of))
+  return after > before + coming ? [`${what}: ${before}, later ${after}`] : []
+}
+
+/** What grew. */
+export const growth = (samples: ReadonlyArray<Sample>): ReadonlyArray<string> => {
+  if (samples.length < 2) return []
+  const kinds = new Set(samples.flatMap(({ vitals }) => Object.keys(vitals.resources)))
+  const bytes = bytesForEachJob(samples)
+  return [
+    ...countGrowth(samples, "fibers", ({ fibers }) => fibers),
+    ...Array.from(kinds).flatMap((kind) => countGrowth(samples, kind, ({ vitals }) => vitals.resources[kind] ?? 0)),
+    ...(warm(samples).length >= enough && bytes > tolerated
+      ? [`memory: ${bytes.toFixed(0)} bytes more for each job`]
+      : [])
+  ]
+}
