@@ -116,8 +116,11 @@ export const make = Effect.fnUntraced(function* ({
   const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
   const queueOf = ({ key: { stackKey } }: Life) => queues.get(stackKey) ?? stackKey
 
+  const limited = Effect.provideService(RateLimit.RateLimit, limiter)
+
+  // What is only looked at needs no lease.
   const stateOf = ({ jobUuid, stackKey }: JobKey) =>
-    Effect.provideService(JobStates.get(stackKey, jobUuid), StacksClient.StacksClient, client)
+    JobStates.get(stackKey, jobUuid).pipe(Effect.provideService(StacksClient.StacksClient, client), limited)
 
   const notifierOf = Effect.fnUntraced(function* (stackKey: string) {
     const known = notifications.get(stackKey)
@@ -140,7 +143,7 @@ export const make = Effect.fnUntraced(function* ({
     return {
       job,
       stackKey: key.stackKey,
-      details: yield* Effect.cached(client.getJob(key)),
+      details: yield* Effect.cached(limited(client.getJob(key))),
       acquisitionToken: yield* Effect.cached(
         Effect.suspend(() => {
           life.hasAgent = true
