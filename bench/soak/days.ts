@@ -1,7 +1,6 @@
 /** A stack's life of a month under the TestClock: `node bench/soak/days.ts [--days 30] [--leak memory|fiber|timer|socket]`. */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
-import { TestClock } from "effect/testing"
 import { type Day, live, problemsOf } from "../../test/core/soak/days.ts"
 import { bytesForEachJob } from "../../test/support/growth.ts"
 import { leakNamed } from "../../test/support/leaks.ts"
@@ -20,7 +19,7 @@ const life = await Effect.runPromise(
     pace: "15 seconds",
     leak: leakNamed(options.leak),
     onDay: (day) => console.log(line(day))
-  }).pipe(Effect.provide(TestClock.layer()))
+  })
 )
 console.log(`${bytesForEachJob(life.days).toFixed(0)} bytes of memory kept for each job`)
 const problems = problemsOf(life)

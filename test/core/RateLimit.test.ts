@@ -7,6 +7,7 @@ import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { make as makeLimiter } from "../../packages/core/src/internal/rateLimit/limiter.ts"
 import { SlidingWindow } from "../../packages/core/src/internal/rateLimit/slidingWindow.ts"
+import { unhurried } from "../support/patience.ts"
 import { answers } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -132,7 +133,7 @@ describe("layerMemory", () => {
         yield* TestClock.adjust(Duration.seconds(seconds))
         assert.strictEqual(mostInASecond(times()), limit)
         assert.isAtLeast(times().length, 0.95 * limit * seconds)
-      })
+      }).pipe(Effect.provide(unhurried))
     )
   }
 
@@ -653,7 +654,7 @@ describe("layerStore", () => {
         yield* TestClock.adjust(Duration.seconds(seconds))
         assert.isAtMost(mostInASecond(times()), limit)
         assert.isAtLeast(times().length, used * limit * seconds)
-      }).pipe(Random.withSeed("store"))
+      }).pipe(Random.withSeed("store"), Effect.provide(unhurried))
     )
   }
 
@@ -694,7 +695,7 @@ describe("layerStore", () => {
       yield* TestClock.adjust("45 seconds")
       assert.lengthOf(times(), 400)
       assert.isAtMost(mostInASecond(times()), 10)
-    })
+    }).pipe(Effect.provide(unhurried))
   )
 
   it.effect("heeds RateLimit-Limit, and pauses on Retry-After", () =>

@@ -1,11 +1,12 @@
 /** Days in the life of a stack, under the TestClock: jobs every hour, and trouble every few hours. */
-import { JobRunner, RateLimit, Stack, StacksClient } from "@stacksapi/core"
+import { JobRunner, RateLimit, Stack, StacksClient, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Context, Duration, Effect, Exit, Layer, Logger, Metric, Random, Scope, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { growth, type Sample } from "../../support/growth.ts"
 import type { Leak } from "../../support/leaks.ts"
+import { unhurried } from "../../support/patience.ts"
 import { everyFault } from "../../support/stacks.ts"
 import { countFibers, vitals } from "../../support/vitals.ts"
 
@@ -82,8 +83,11 @@ export interface Options {
   readonly leak?: Leak | undefined
 }
 
-/** Lets a stack live for so many days. */
-export const live = Effect.fnUntraced(function* ({ days: count, leak, onDay, pace }: Options) {
+/** Lets a stack live for so many days: the same ones in every run. */
+export const live = (options: Options): Effect.Effect<Life, StacksError.StacksError> =>
+  make(options).pipe(Random.withSeed("days"), Effect.provide(unhurried))
+
+const make = Effect.fnUntraced(function* ({ days: count, leak, onDay, pace }: Options) {
   const fibers = countFibers()
   const days: Array<Day> = []
   let world = yield* makeWorld(0)
