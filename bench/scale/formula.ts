@@ -59,7 +59,14 @@ export const expected = ({ jobSeconds, keys, queues, rate, roundTrip, runner, sl
     inFlight < 1 ? started * Math.floor(jobSeconds / stateSeconds) : Math.ceil(inFlight / batch) / (stateSeconds + trip)
   // One request at a time, with all whose agents have ended meanwhile; where none has, the next one is waited for.
   const turn = Math.max(trip, 1 / usable(limits.states, trip))
-  const asked = runner === "finish" ? 0 : 1 / (turn + Math.exp(-started * turn) / started)
+  const ends = 2 * started
+  const asked = {
+    finish: 0,
+    // At a job's end `AgentRunner` asks, and the stack once more.
+    agents: 1 / (turn + Math.exp(-ends * turn) / ends),
+    // Jobs that start together ask together, though not all at one moment.
+    handover: 4 * reserve
+  }[runner]
   const states = Math.min(usable(limits.states, trip), polled + asked)
 
   // The poll, the reservation, and for agents the details and the token, travel before a job starts.

@@ -52,7 +52,7 @@ export const grid = (isQuick: boolean): Readonly<Record<string, Table>> => {
   const table = (title: string, loads: ReadonlyArray<Load>): Table => ({
     title,
     cells: loads
-      .filter(({ queues, rate }) => !isQuick || (queues <= 100 && rate <= 1000))
+      .filter(({ keys = 1, queues, rate }) => !isQuick || (queues <= 100 && rate <= 1000 && keys === 1))
       .map((load) => cell(isQuick, load))
   })
   const loads = (runner: Runner, queues: number, ...rates: ReadonlyArray<number>) =>

@@ -21,6 +21,9 @@ export interface LiveFigures {
   readonly connections: number
 }
 
+// Whoever waits for the figures may be gone.
+process.once("disconnect", () => process.exit())
+
 const [queues = 1, rate = 1, seconds = 10] = process.argv.slice(2).map(Number)
 
 const service = fork(new URL("./service.ts", import.meta.url), [String(queues), String(rate)])
@@ -76,4 +79,3 @@ const program = Effect.gen(function* () {
 
 process.send?.(await Effect.runPromise(program))
 service.disconnect()
-process.disconnect?.()

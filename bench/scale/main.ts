@@ -38,6 +38,7 @@ const measure = async <A>(file: string, args: ReadonlyArray<unknown>): Promise<A
   const failed = ended.then(([code]) => Promise.reject(new Error(`${file} ended with ${code}`)))
   const [figures] = await Promise.race([once(child, "message"), failed])
   failed.catch(() => {})
+  child.disconnect()
   await ended
   return figures
 }
