@@ -65,6 +65,8 @@ const steps: ReadonlyArray<Step> = [
 ]
 
 const timeoutSeconds = 1800
+/** How long the output of a step that has ended is waited for, where something that it has left behind holds it open. */
+const graceSeconds = 5
 
 let stop = () => {}
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -108,7 +110,16 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
       output += error
       end(false)
     })
-    child.on("close", (code) => end(code === 0))
+    child.on("exit", (code) => {
+      const grace = setTimeout(() => {
+        stop()
+        end(code === 0)
+      }, graceSeconds * 1000)
+      child.on("close", () => {
+        clearTimeout(grace)
+        end(code === 0)
+      })
+    })
   })
 
 const countOf = (step: Step, output: string): Count => {
@@ -142,4 +153,4 @@ for (const step of steps) {
 }
 
 console.log(`${passed} passed, ${failed} failed`)
-process.exitCode = failed === 0 ? 0 : 1
+process.exit(failed === 0 ? 0 : 1)

@@ -4,7 +4,6 @@ import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, DateTime, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import {
   addJobs,
   census,
@@ -222,7 +221,7 @@ describe("Stack", () => {
       yield* runAll(takes("1 minute"), { maxInFlight: 5000 })
       assert.deepStrictEqual(yield* census, { "finished 0": 4500 })
       assert.strictEqual(yield* countOf("batchReserveJobs"), 5)
-    }).pipe(Effect.provide([emulated(), unhurried]))
+    }).pipe(Effect.provide(emulated()))
   )
 
   it.effect("does not read a long queue while its slots are taken, or the queue is paused", () =>

@@ -1,12 +1,14 @@
 /** Stacks under test: what most of their tests set up and look at. */
 import { JobRunner, Stack, type StackEvent, type StacksApi, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect, Fiber, Layer, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Random, Stream } from "effect"
 import { HttpClient, type HttpClientError, type HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
+import { unhurried } from "./patience.ts"
 
+/** An emulator, a client of it, and a TestClock that is the same on a slow machine as on a fast one. */
 export const emulated = (options?: StacksEmulator.Options) =>
-  StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer(options)))
+  StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer(options)), Layer.provideMerge(unhurried))
 
 /** A client of the emulator whose answers go through a function. */
 export const clientVia = (
@@ -41,10 +43,21 @@ interface Started extends Stack.Service {
   readonly names: () => ReadonlyArray<string>
 }
 
-/** A stack on queue `q` that runs until the scope closes, and then lets nothing have its time. */
+/**
+ * A stack on queue `q` that runs until the scope closes, and then lets nothing have its time. Where the test has failed,
+ * time goes by itself from there on: what ends the stack may have to wait, and nobody else would let time pass.
+ */
 export const start = Effect.fnUntraced(function* (run: Run, options: Partial<Stack.Options> = {}) {
+  let time: Fiber.Fiber<never> | undefined
+  yield* Effect.addFinalizer(() => (time === undefined ? Effect.void : Fiber.interrupt(time)))
   const stack = yield* Stack.make({ key: "s", queueKey: "q", shutdownGrace: 0, ...options }).pipe(
-    Effect.provide(JobRunner.layer(run))
+    Effect.provide(JobRunner.layer(run)),
+    Random.withSeed("stack")
+  )
+  yield* Effect.addFinalizer(
+    Effect.fnUntraced(function* (exit) {
+      if (Exit.isFailure(exit)) time = yield* Effect.forkDetach(Effect.forever(TestClock.adjust("1 second")))
+    })
   )
   const seen: Array<StackEvent.StackEvent> = []
   yield* stack.events.pipe(
