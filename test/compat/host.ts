@@ -8,6 +8,7 @@ import { join, normalize } from "node:path"
 import { text } from "node:stream/consumers"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Deferred, Effect, Exit, Scope } from "effect"
+import { reset } from "../../packages/node/src/internal/http/reset.ts"
 import * as RawServer from "../support/rawServer.ts"
 import type { RawAnswer } from "./remote.ts"
 import type { Outcome } from "./suite.ts"
@@ -67,7 +68,7 @@ const passOn = (request: Http.IncomingMessage, response: Http.ServerResponse, po
   })
   onward.on("error", () => {
     if (response.headersSent) response.destroy()
-    else request.socket.resetAndDestroy()
+    else reset(request.socket)
   })
   response.on("close", () => onward.destroy())
   request.pipe(onward)

@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { authority, close, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
+import { reset } from "./internal/http/reset.ts"
 import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
@@ -146,7 +147,7 @@ const breakConnection = (
     const response = NodeHttpServerRequest.toServerResponse(request)
     const { socket } = NodeHttpServerRequest.toIncomingMessage(request)
     if (sent === undefined || !(response instanceof Http.ServerResponse)) {
-      socket.resetAndDestroy()
+      reset(socket)
     } else {
       response.writeHead(sent.response.status, sent.response.headers)
       response.write(sent.body, () => socket.destroy())
