@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { JobRunner, RateLimit } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Deferred, Effect, Layer } from "effect"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { until } from "../support/cluster.ts"
 import * as Members from "../support/clusterMembers.ts"
@@ -18,6 +18,16 @@ const patient = { ...options, lockExpiration: "1 minute" } as const
 const again = { ...options, lockExpiration: "4 seconds", onProcessDeath: "runAgain" } as const
 
 const passed = JobRunner.Finished({ exitStatus: 0, detail: "done" })
+
+/** Ends the connections that hold a process's place in the cluster. */
+const endLocks = Effect.flatMap(
+  SqlClient.SqlClient,
+  (sql) => sql`
+    SELECT pg_terminate_backend(pid) FROM (
+      SELECT DISTINCT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+      WHERE locktype = 'advisory' AND datname = current_database()
+    ) AS holders`
+)
 
 /** The stacks that members lead. */
 const led = (members: ReadonlyArray<Members.Member>) =>
@@ -42,6 +52,29 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
             yield* members[index]?.stop ?? Effect.void
             members[index] = successor
           }
+          yield* allOver
+          assert.isEmpty(yield* faults)
+          assert.isEmpty(witness.mistakes)
+          assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
+        })
+      ),
+    { concurrent: true }
+  )
+
+  it.effect(
+    "fails no job of a process that loses its locks as it leaves, and can't send its answers",
+    () =>
+      scene(
+        Effect.gen(function* () {
+          const { databaseUrl, start, witness } = yield* Members.onServer
+          yield* addJobs(10, patient, () => 2000)
+          const first = yield* start(patient)
+          yield* until(Effect.sync(() => witness.begun.size === 10))
+          yield* start(patient)
+          const stopping = yield* Effect.forkChild(first.stop)
+          yield* until(Effect.map(first.status, ({ phase }) => phase === "leaving"))
+          yield* endLocks.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
+          yield* Fiber.join(stopping)
           yield* allOver
           assert.isEmpty(yield* faults)
           assert.isEmpty(witness.mistakes)

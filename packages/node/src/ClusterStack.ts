@@ -40,6 +40,7 @@ import { keyOf } from "@stacksapi/core/Stacks"
 import { limiterOf, StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
@@ -343,6 +344,18 @@ export const make = Effect.fnUntraced(function* ({
     entityReplyPollInterval: Duration.millis(200),
     entityTerminationTimeout: shutdownGrace
   }
+  // What the cluster has not waited for, because it lost its locks meanwhile, has the rest of its time.
+  let leftAt: number | undefined
+  yield* Effect.addFinalizer(() =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      worker.drain.pipe(
+        Effect.timeoutOption(
+          Duration.subtract(Duration.fromInputUnsafe(shutdownGrace), Duration.millis(now - (leftAt ?? now)))
+        ),
+        Effect.interruptible
+      )
+    )
+  )
   const storage = yield* SqlRunnerStorage.make({ prefix: clusterPrefix }).pipe(
     Effect.provideService(ShardingConfig.ShardingConfig, sharding),
     Scope.provide(yield* Scope.fork(scope))
@@ -419,12 +432,11 @@ export const make = Effect.fnUntraced(function* ({
   isOpen = () => seatShards.every(hasShardId)
   yield* Effect.addFinalizer(() => roster.leave)
 
-  let isLeaving = false
   let hasJoined = false
   const phase = Effect.sync((): Status["phase"] => {
     const takesPart = lease.isHeld() && isOpen()
     hasJoined ||= takesPart
-    if (isLeaving) return "leaving"
+    if (leftAt !== undefined) return "leaving"
     return takesPart ? "running" : hasJoined ? "cutOff" : "joining"
   })
   let lastPhase: Status["phase"] = "joining"
@@ -448,8 +460,8 @@ export const make = Effect.fnUntraced(function* ({
   yield* Effect.forkScoped(Effect.repeat(measure, Schedule.spaced("1 second")))
   // It ends first: from then on the process leaves.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      isLeaving = true
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      leftAt = now
     })
   )
 

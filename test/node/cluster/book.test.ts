@@ -4,6 +4,7 @@ import type { StacksSchema } from "@stacksapi/core"
 import { DateTime, Duration, Effect } from "effect"
 import * as Book from "../../../packages/node/src/internal/cluster/book.ts"
 import * as Database from "../../../packages/node/src/internal/cluster/database.ts"
+import { entityIdOf, entityType } from "../../../packages/node/src/internal/cluster/jobEntity.ts"
 import * as Ledger from "../../../packages/node/src/internal/cluster/ledger.ts"
 import * as Queues from "../../../packages/node/src/internal/cluster/queues.ts"
 import * as Roster from "../../../packages/node/src/internal/cluster/roster.ts"
@@ -101,8 +102,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         yield* book.claim(keyOf("j"), placement.ticket, "a")
         yield* pass
         const { messages, sql } = database
-        const entityId = Book.entityIdOf(keyOf("j"), seat)
-        yield* sql`INSERT INTO ${messages} VALUES (1, ${Book.entityType}, ${entityId}, TRUE)`
+        const entityId = entityIdOf(keyOf("j"), seat)
+        yield* sql`INSERT INTO ${messages} VALUES (1, ${entityType}, ${entityId}, TRUE)`
         assert.isFalse(yield* book.inherit(keyOf("j"), placement))
         yield* sql`UPDATE ${messages} SET processed = FALSE`
         assert.isTrue(yield* book.inherit(keyOf("j"), placement))
@@ -110,6 +111,55 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         const next = yield* book.place(jobOf("j"), stackKey, seat)
         assert.strictEqual(yield* beat(0, true), true)
         assert.strictEqual(yield* book.claim(keyOf("j"), next.ticket, "a"), "orphaned")
+      })
+    )
+  )
+
+  it.effect("gives a job that was claimed and not begun to the next one, as it was", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, enter, pass } = yield* make("t")
+        const { seat } = yield* enter("a", 1)
+        const other = yield* enter("b", 2)
+        const { ticket } = yield* book.place(jobOf("j"), stackKey, seat)
+        yield* book.claim(keyOf("j"), ticket, "a")
+        yield* book.release(keyOf("j"), ticket, "b", false)
+        yield* book.release(keyOf("j"), ticket + 1, "a", false)
+        assert.strictEqual(yield* book.look(keyOf("j"), ticket), "owned")
+        yield* book.release(keyOf("j"), ticket, "a", false)
+        assert.strictEqual(yield* book.look(keyOf("j"), ticket), "waiting")
+        // Begun by one who died, it stays that.
+        yield* book.claim(keyOf("j"), ticket, "a")
+        yield* pass
+        yield* other.beat(0, true)
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket, "b"), "orphaned")
+        yield* book.release(keyOf("j"), ticket, "b", true)
+        assert.strictEqual(yield* book.claim(keyOf("j"), ticket, "b"), "orphaned")
+      })
+    )
+  )
+
+  it.effect("keeps the answer of one who leaves for whoever sends the job next", () =>
+    onDatabase(
+      Effect.gen(function* () {
+        const { book, enter, pass } = yield* make("t")
+        const { seat } = yield* enter("a", 1)
+        const placement = yield* book.place(jobOf("j"), stackKey, seat)
+        assert.strictEqual(placement.answer, undefined)
+        const answer = { _tag: "Finished", exitStatus: 3, detail: "three", signalReason: "cancel" } as const
+        yield* book.keep(keyOf("j"), placement.ticket, "a", answer)
+        yield* book.claim(keyOf("j"), placement.ticket, "a")
+        yield* book.keep(keyOf("j"), placement.ticket, "b", answer)
+        yield* book.keep(keyOf("j"), placement.ticket + 1, "a", answer)
+        assert.deepStrictEqual(yield* book.place(jobOf("j"), stackKey, seat), placement)
+        yield* book.keep(keyOf("j"), placement.ticket, "a", answer)
+        yield* pass
+        assert.isTrue(yield* book.inherit(keyOf("j"), placement))
+        const next = yield* book.place(jobOf("j"), stackKey, seat + 1)
+        assert.deepStrictEqual(next.answer, answer)
+        // It is to run again.
+        yield* book.tryAgain(keyOf("j"), next)
+        assert.strictEqual((yield* book.place(jobOf("j"), stackKey, seat)).answer, undefined)
       })
     )
   )

@@ -1,7 +1,7 @@
 /** What a process does with the jobs that it is sent, where time and the service are the test's. */
 import { assert, it } from "@effect/vitest"
 import { JobRunner, RateLimit, StacksClient, type StacksSchema } from "@stacksapi/core"
-import { DateTime, Duration, Effect, Fiber } from "effect"
+import { DateTime, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { Entity, ShardingConfig } from "effect/cluster"
 import { TestClock } from "effect/testing"
 import type { Book } from "../../../packages/node/src/internal/cluster/book.ts"
@@ -28,10 +28,17 @@ const make = Effect.fnUntraced(
     const lease = yield* Lease.make(Duration.seconds(10))
     yield* lease.renew(Effect.succeed(true))
     const unused = Effect.die(new Error("Not asked here"))
+    /** What is left when the process ends. */
+    const left: Array<string> = []
+    const scope = yield* Scope.fork(yield* Effect.scope)
     const worker = yield* Worker.make({
       book: {
         ...book,
         place: () => unused,
+        release: ({ jobUuid }, ticket, owner, isOrphan) =>
+          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} is not ${owner}'s, orphan: ${isOrphan}`)),
+        keep: ({ jobUuid }, ticket, owner, answer) =>
+          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} ended ${owner}: ${answer._tag}`)),
         tryAgain: () => unused,
         withdraw: () => unused,
         inherit: () => unused,
@@ -46,7 +53,7 @@ const make = Effect.fnUntraced(
       stacks: [{ key: "s", queueKey: "q" }],
       tell: () => {},
       outspoken: (effect) => effect,
-      scope: yield* Effect.scope
+      scope
     }).pipe(
       Effect.provideService(JobRunner.JobRunner, JobRunner.make(run)),
       Effect.provideService(StacksClient.StacksClient, yield* Scripted.client(service))
@@ -54,7 +61,8 @@ const make = Effect.fnUntraced(
     const clientOf = yield* Entity.makeTestClient(JobEntity, worker.layer)
     const client = yield* clientOf("0/s/j")
     const send = (ticket: number) => Effect.forkChild(client.Run({ stackKey: "s", job, ticket }))
-    return { lease, send, worker, requests: service.requests }
+    const stop = Effect.as(Scope.close(scope, Exit.void), left)
+    return { lease, send, stop, worker, requests: service.requests }
   },
   Effect.provide(ShardingConfig.layer({ shardsPerGroup: 1 }))
 )
@@ -148,5 +156,36 @@ it.effect("A job that comes back to a process waits until what it had begun has 
     assert.strictEqual((yield* Fiber.join(answer))._tag, "Finished")
     assert.strictEqual(runs, 2)
     assert.strictEqual(most, 1)
+  })
+)
+
+it.effect("A process that ends gives back what it has claimed and not begun, and keeps what nobody has been told", () =>
+  Effect.gen(function* () {
+    const { send, stop } = yield* make(
+      {
+        look: () => Effect.succeed("waiting"),
+        claim: (_, ticket) => Effect.delay(Effect.succeed("waiting"), ticket === 1 ? 0 : "1 minute")
+      },
+      () => Effect.succeed(finished),
+      Scripted.silence
+    )
+    for (const ticket of [1, 2]) yield* send(ticket)
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* stop, [
+      `${job.id} of ticket 1 ended here: Finished`,
+      `${job.id} of ticket 2 is not here's, orphan: false`
+    ])
+  })
+)
+
+it.effect("A process that ends leaves what it had begun as begun, and what another one had", () =>
+  Effect.gen(function* () {
+    const standing = (_: unknown, ticket: number) =>
+      Effect.succeed(ticket === 1 ? ("waiting" as const) : ("orphaned" as const))
+    const { send, stop } = yield* make({ look: standing, claim: standing }, () => Effect.never, Scripted.silence)
+    // The first one runs; what has become of the second one is not known yet.
+    for (const ticket of [1, 2]) yield* send(ticket)
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* stop, [`${job.id} of ticket 2 is not here's, orphan: true`])
   })
 )

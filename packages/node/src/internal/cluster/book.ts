@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import type { Database } from "./database.ts"
+import { type Answer, decodeAnswer, encodeAnswer, entityIdOf, entityType } from "./jobEntity.ts"
 
 export interface JobKey {
   readonly stackKey: string
@@ -27,14 +28,22 @@ export interface Placement {
 type Standing = "waiting" | "owned" | "orphaned" | undefined
 
 export interface Book {
-  /** Notes where a job is sent. Where it has been sent already, tells that instead. */
-  readonly place: (job: StacksSchema.ScheduledJob, stackKey: string, seat: number) => Effect.Effect<Placement>
+  /** Notes where a job is sent. Where it has been sent already, tells that instead, with the answer that was kept. */
+  readonly place: (
+    job: StacksSchema.ScheduledJob,
+    stackKey: string,
+    seat: number
+  ) => Effect.Effect<Placement & { readonly answer: Answer | undefined }>
   readonly look: (key: JobKey, ticket: number) => Effect.Effect<Standing>
   /**
    * Makes a process the owner of a job that has none, or a dead one. Tells how it was; undefined where it may not be run, and
    * `dead` where the process itself counts as dead: that may have become so before the database got to it.
    */
   readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Exclude<Standing, "owned"> | "dead">
+  /** Gives a job back that a process has claimed, or may have, and not begun. `isOrphan` says that another one had begun it. */
+  readonly release: (key: JobKey, ticket: number, owner: string, isOrphan: boolean) => Effect.Effect<void>
+  /** Keeps the answer of a process to a job of its own, which nobody else may have got. */
+  readonly keep: (key: JobKey, ticket: number, owner: string, answer: Answer) => Effect.Effect<void>
   /** Lets a job be sent anew whose runner asked for that. */
   readonly tryAgain: (key: JobKey, placement: Placement) => Effect.Effect<void>
   /** Lets a job be sent anew that was not started where it was sent. Says whether it is so. */
@@ -49,12 +58,16 @@ const JobJson = Schema.fromJsonString(StacksSchema.ScheduledJob)
 export const encodeJob = Schema.encodeSync(JobJson)
 export const decodeJob = Schema.decodeUnknownEffect(JobJson)
 
-export const entityType = "StacksapiJob"
-
-/** The cluster sends it to the process that has the seat. */
-export const entityIdOf = ({ jobUuid, stackKey }: JobKey, seat: number): string => `${seat}/${stackKey}/${jobUuid}`
-
-export const make = ({ jobs, messages, newTicket, persistently, processes, replies, sql }: Database): Book => {
+export const make = ({
+  jobs,
+  messages,
+  newTicket,
+  persistently,
+  processes,
+  promptly,
+  replies,
+  sql
+}: Database): Book => {
   const is = ({ jobUuid, stackKey }: JobKey) => sql`stack_key = ${stackKey} AND job_uuid = ${jobUuid}`
   const isAlive = (owner: Fragment) =>
     sql`EXISTS (SELECT 1 FROM ${processes} WHERE process_id = ${owner} AND until > now())`
@@ -66,12 +79,14 @@ export const make = ({ jobs, messages, newTicket, persistently, processes, repli
     key: JobKey,
     { seat, ticket }: Placement,
     condition: Fragment,
-    orphan = sql`orphan OR owner IS NOT NULL`
+    orphan = sql`orphan OR owner IS NOT NULL`,
+    answer = sql`answer`
   ) =>
     Effect.map(
       persistently(sql`
         WITH displaced AS (
-          UPDATE ${jobs} AS job SET seat = NULL, ticket = ${newTicket}, owner = NULL, orphan = ${orphan}
+          UPDATE ${jobs} AS job SET seat = NULL, ticket = ${newTicket}, owner = NULL, orphan = ${orphan},
+            answer = ${answer}
           WHERE ${is(key)} AND ticket = ${ticket} AND seat = ${seat} AND ${condition}
           RETURNING 1
         ), sent AS (
@@ -87,13 +102,16 @@ export const make = ({ jobs, messages, newTicket, persistently, processes, repli
   return {
     place: (job, stackKey, seat) =>
       persistently(
-        sql<Placement>`
+        sql<Placement & { readonly answer: string | null }>`
           INSERT INTO ${jobs} (stack_key, job_uuid, job, seat)
           VALUES (${stackKey}, ${job.id}, ${encodeJob(job)}, ${seat})
           ON CONFLICT (stack_key, job_uuid) DO UPDATE SET seat = COALESCE(${jobs}.seat, EXCLUDED.seat)
-          RETURNING seat, ticket`
+          RETURNING seat, ticket, answer`
       ).pipe(
         Effect.flatMap(([placement]) => Effect.fromNullishOr(placement)),
+        Effect.flatMap(({ answer, ...placement }) =>
+          Effect.map(answer === null ? Effect.undefined : decodeAnswer(answer), (answer) => ({ ...placement, answer }))
+        ),
         Effect.orDie
       ),
     look: (key, ticket) =>
@@ -116,7 +134,20 @@ export const make = ({ jobs, messages, newTicket, persistently, processes, repli
           SELECT standing FROM claimed UNION ALL SELECT 'dead' WHERE NOT ${isAlive(sql`${owner}`)}`),
         ([row]) => (row?.standing === "owned" ? "orphaned" : row?.standing)
       ),
-    tryAgain: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`)),
+    // Whoever leaves can't wait for a database that is away.
+    release: (key, ticket, owner, isOrphan) =>
+      Effect.asVoid(
+        promptly(sql`
+          UPDATE ${jobs} SET owner = NULL, orphan = orphan OR ${isOrphan}
+          WHERE ${is(key)} AND ticket = ${ticket} AND owner = ${owner}`)
+      ),
+    keep: (key, ticket, owner, answer) =>
+      Effect.asVoid(
+        promptly(sql`
+          UPDATE ${jobs} SET answer = ${encodeAnswer(answer)}
+          WHERE ${is(key)} AND ticket = ${ticket} AND owner = ${owner}`)
+      ),
+    tryAgain: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`, sql`NULL`)),
     withdraw: (key, placement) => displace(key, placement, sql`(owner IS NULL OR NOT ${isAlive(sql`owner`)})`),
     inherit: (key, placement) =>
       displace(

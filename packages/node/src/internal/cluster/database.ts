@@ -34,7 +34,8 @@ const migrations = (prefix: string) =>
   Migrator.fromRecord({
     "1_tables": Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      // A job is where its `seat` is; `owner` is the process that has started it, and an `orphan` had one that died.
+      // A job is where its `seat` is; `owner` is the process that has started it, and an `orphan` had one that died. Its `answer`
+      // is here where it could not be sent.
       yield* sql`
         CREATE TABLE ${sql(`${prefix}_jobs`)} (
           stack_key TEXT NOT NULL,
@@ -44,6 +45,7 @@ const migrations = (prefix: string) =>
           ticket INTEGER NOT NULL DEFAULT ${sql.literal(anyTicket)},
           owner TEXT,
           orphan BOOLEAN NOT NULL DEFAULT FALSE,
+          answer TEXT,
           PRIMARY KEY (stack_key, job_uuid)
         )`
       yield* sql`

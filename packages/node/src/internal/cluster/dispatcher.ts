@@ -3,8 +3,8 @@ import * as JobRunner from "@stacksapi/core/JobRunner"
 import { Sharding } from "effect/cluster/Sharding"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import { type Book, entityIdOf, type Placement } from "./book.ts"
-import { type Answer, fromAnswer, JobEntity } from "./jobEntity.ts"
+import type { Book, Placement } from "./book.ts"
+import { type Answer, entityIdOf, fromAnswer, JobEntity } from "./jobEntity.ts"
 import type { Processes } from "./processes.ts"
 
 /** How many seconds a process may take to start a job before it is looked what holds it up. */
@@ -58,13 +58,17 @@ export const make = Effect.fnUntraced(function* (
       }
     })
 
+    /** Undefined where it is to be sent elsewhere. */
+    const answerOf = (placement: Placement) =>
+      Effect.suspend(() => {
+        const leave = processes.occupy(placement.seat)
+        return Effect.raceFirst(ask(placement), untilDisplaced(placement)).pipe(Effect.ensuring(Effect.sync(leave)))
+      })
+
     const send = Effect.gen(function* () {
       while (true) {
-        const placement = yield* book.place(job, stackKey, yield* choose)
-        const leave = processes.occupy(placement.seat)
-        const answer = yield* Effect.raceFirst(ask(placement), untilDisplaced(placement)).pipe(
-          Effect.ensuring(Effect.sync(leave))
-        )
+        const { answer: kept, ...placement } = yield* book.place(job, stackKey, yield* choose)
+        const answer = kept ?? (yield* answerOf(placement))
         if (answer === undefined) continue
         if (answer._tag === "Elsewhere") {
           yield* book.withdraw(key, placement)

@@ -6,8 +6,13 @@ import * as Entity from "effect/cluster/Entity"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
-import { entityType } from "./book.ts"
+import type { JobKey } from "./book.ts"
 import { maxSeats } from "./roster.ts"
+
+export const entityType = "StacksapiJob"
+
+/** The cluster sends it to the process that has the seat. */
+export const entityIdOf = ({ jobUuid, stackKey }: JobKey, seat: number): string => `${seat}/${stackKey}/${jobUuid}`
 
 /** How a job ended where it ran. Failures too are answers: they are kept until whoever sent the job has read them. */
 export const Answer = Schema.Union([
@@ -23,6 +28,10 @@ export const Answer = Schema.Union([
 ])
 
 export type Answer = typeof Answer.Type
+
+const AnswerJson = Schema.fromJsonString(Answer)
+export const encodeAnswer = Schema.encodeSync(AnswerJson)
+export const decodeAnswer = Schema.decodeUnknownEffect(AnswerJson)
 
 /**
  * Kept in the database until it is answered: sent twice, it is run once. Whoever waits for the answer may stop waiting without

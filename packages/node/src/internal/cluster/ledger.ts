@@ -5,8 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { decodeJob, encodeJob, entityType } from "./book.ts"
+import { decodeJob, encodeJob } from "./book.ts"
 import type { Database } from "./database.ts"
+import { entityType } from "./jobEntity.ts"
 
 /** How many jobs are struck at once at most. */
 const maxBatch = 500

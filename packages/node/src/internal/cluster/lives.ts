@@ -6,10 +6,15 @@ import type { Answer } from "./jobEntity.ts"
 
 export interface Life {
   readonly key: JobKey
+  readonly ticket: number
   readonly job: ScheduledJob
   readonly fiber: Fiber.Fiber<Answer>
   /** Since when the job is in the book as this process's. */
   claimedAt: number | undefined
+  /** Whether it was claimed from a process that died. */
+  isOrphan: boolean
+  /** Whether the runner was ever asked to run it. */
+  hasBegun: boolean
   /** Whether it holds a slot. */
   isRunning: boolean
   /** Whether an agent may have been started for it. */
@@ -22,8 +27,8 @@ export interface Life {
 export class Lives {
   readonly #lives = new Map<string, Life>()
 
-  add(ticket: number, life: Life): void {
-    this.#lives.set(idOf(life.key, ticket), life)
+  add(life: Life): void {
+    this.#lives.set(idOf(life.key, life.ticket), life)
   }
 
   /** A life that goes on, or has ended by itself. */
@@ -33,8 +38,13 @@ export class Lives {
     return end === undefined || end._tag === "Success" ? life : undefined
   }
 
+  /** Those that go on or have ended, but for those that nobody can ask for any more. */
+  get all(): ReadonlyArray<Life> {
+    return Array.from(this.#lives.values())
+  }
+
   get living(): ReadonlyArray<Life> {
-    return Array.from(this.#lives.values()).filter(({ endedAt }) => endedAt === undefined)
+    return this.all.filter(({ endedAt }) => endedAt === undefined)
   }
 
   /** Others of the same job, sent here by other tickets, that run still. */

@@ -1,7 +1,7 @@
 /** Removes from the tables what nobody has use for any more: nothing else would, and they have to last for years. */
 import * as Effect from "effect/Effect"
-import { entityType } from "./book.ts"
 import type { Database } from "./database.ts"
+import { entityType } from "./jobEntity.ts"
 
 /**
  * What is left over:

@@ -54,6 +54,8 @@ export interface Worker {
   readonly running: () => ReadonlyArray<ScheduledJob>
   /** How many jobs there are, with those that wait for a slot. */
   readonly count: () => number
+  /** Begins nothing any more, and waits for what has begun; for when nobody can send jobs any more. */
+  readonly drain: Effect.Effect<void>
   /** Ends what runs here and is not this process's any more. */
   readonly audit: Effect.Effect<void, SqlError>
   /** Takes the jobs that the cluster sends. */
@@ -170,11 +172,11 @@ export const make = Effect.fnUntraced(function* ({
   // A life
   // ---------------------------------------------------------------------------
 
-  const claim = Effect.fnUntraced(function* (life: Life, ticket: number) {
+  const claim = Effect.fnUntraced(function* (life: Life) {
     let first: "waiting" | "orphaned" | undefined
     while (true) {
       yield* lease.awaitHeld
-      const standing = yield* book.claim(life.key, ticket, processId)
+      const standing = yield* book.claim(life.key, life.ticket, processId)
       if (standing === undefined) return undefined
       if (standing === "dead") {
         yield* Effect.sleep("100 millis")
@@ -182,6 +184,7 @@ export const make = Effect.fnUntraced(function* ({
       }
       // Claimed again it would seem to have had an owner that died, who was this process.
       first ??= standing
+      life.isOrphan = first === "orphaned"
       // The answer may have taken longer than the lease.
       if (!lease.isHeld()) continue
       life.claimedAt = yield* Clock.currentTimeMillis
@@ -192,6 +195,7 @@ export const make = Effect.fnUntraced(function* ({
   const run = (life: Life): Effect.Effect<Answer> =>
     Effect.acquireUseRelease(
       Effect.map(Clock.currentTimeMillis, (now) => {
+        life.hasBegun = true
         life.isRunning = true
         const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(life.job.scheduledAt)))
         tell({ _tag: "Began", job: life.job, sinceScheduled }, queueOf(life))
@@ -232,10 +236,10 @@ export const make = Effect.fnUntraced(function* ({
     return others.length > 0 && (yield* isOutOfOurHands(life)) ? agentOwned : undefined
   })
 
-  const live = Effect.fnUntraced(function* (life: Life, ticket: number): Effect.fn.Return<Answer> {
-    if ((yield* book.look(life.key, ticket)) !== "waiting") {
+  const live = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Answer> {
+    if ((yield* book.look(life.key, life.ticket)) !== "waiting") {
       // Needs no slot, unless it is to run again.
-      const standing = yield* claim(life, ticket)
+      const standing = yield* claim(life)
       if (standing === undefined) return elsewhere
       return (
         (yield* settle(life, standing)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
@@ -243,7 +247,7 @@ export const make = Effect.fnUntraced(function* ({
     }
     return yield* freeSlots.withPermit(
       Effect.gen(function* () {
-        const standing = yield* claim(life, ticket)
+        const standing = yield* claim(life)
         if (standing === undefined) return elsewhere
         return (yield* settle(life, standing)) ?? (yield* run(life))
       })
@@ -253,10 +257,11 @@ export const make = Effect.fnUntraced(function* ({
   const begin = Effect.fnUntraced(function* (key: JobKey, job: ScheduledJob, ticket: number) {
     const life: Life = {
       key,
+      ticket,
       job,
       // Begins when it is in the books.
       fiber: yield* Effect.forkIn(
-        Effect.suspend(() => live(life, ticket)).pipe(
+        Effect.suspend(() => live(life)).pipe(
           Effect.catchCause((cause) =>
             Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(died(cause))
           ),
@@ -270,12 +275,14 @@ export const make = Effect.fnUntraced(function* ({
         scope
       ),
       claimedAt: undefined,
+      isOrphan: false,
+      hasBegun: false,
       isRunning: false,
       hasAgent: false,
       endedAt: undefined,
       checkedAt: undefined
     }
-    lives.add(ticket, life)
+    lives.add(life)
     return life
   })
 
@@ -306,9 +313,33 @@ export const make = Effect.fnUntraced(function* ({
     Effect.forkIn(scope)
   )
 
+  /**
+   * Leaves nothing of a life that has ended with this process: an answer that the cluster could not send any more is kept, and a
+   * job that was claimed and not begun is given back. One that was cut off stays this process's: it may have done anything.
+   */
+  const leave = Effect.fnUntraced(function* ({ fiber, hasBegun, isOrphan, key, ticket }: Life) {
+    const exit = yield* Fiber.await(fiber)
+    if (Exit.isSuccess(exit)) {
+      if (exit.value._tag !== "Elsewhere") yield* book.keep(key, ticket, processId, exit.value)
+    } else if (!hasBegun) {
+      yield* book.release(key, ticket, processId, isOrphan)
+    }
+  })
+  yield* Scope.addFinalizer(
+    scope,
+    Effect.suspend(() => Effect.forEach(lives.all, leave, { concurrency: "unbounded", discard: true }))
+  )
+
   return {
     running: () => lives.living.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
     count: () => lives.living.length,
+    drain: Effect.suspend(() =>
+      Effect.forEach(
+        lives.living,
+        ({ fiber, hasBegun }) => (hasBegun ? Effect.asVoid(Fiber.await(fiber)) : Fiber.interrupt(fiber)),
+        { concurrency: "unbounded", discard: true }
+      )
+    ),
     audit: Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
       Effect.flatMap(book.owned(processId), (owned) => endAll(lives.compare(owned, askedAt)))
     ),
