@@ -3,7 +3,7 @@
  * `node bench/cluster/main.ts --help`.
  */
 import { parseArgs } from "node:util"
-import { Effect } from "effect"
+import { Cause, Effect, Exit } from "effect"
 import { type Outcome, scenarios } from "./scenarios.ts"
 
 const { values: options } = parseArgs({
@@ -26,9 +26,23 @@ It ends with 1 if something was not as it should be.`)
   process.exit()
 }
 
+// Whoever ends it leaves no servers behind.
+const ending = new AbortController()
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    console.log(`Ended by ${signal}`)
+    ending.abort()
+  })
+}
+
 const run = async (name: string, scenario: Effect.Effect<Outcome>) => {
   console.log(`\n${name}`)
-  const { figures, problems } = await Effect.runPromise(scenario)
+  const exit = await Effect.runPromiseExit(scenario, { signal: ending.signal })
+  if (Exit.isFailure(exit)) {
+    if (!ending.signal.aborted) console.log(Cause.pretty(exit.cause))
+    process.exit(1)
+  }
+  const { figures, problems } = exit.value
   for (const [what, figure] of Object.entries(figures)) console.log(`  ${what}: ${figure}`)
   for (const problem of problems.slice(0, 20)) console.log(`  PROBLEM: ${problem}`)
   if (problems.length > 20) console.log(`  PROBLEM: and ${problems.length - 20} more`)

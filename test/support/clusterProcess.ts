@@ -79,4 +79,6 @@ const program = Effect.gen(function* () {
   return yield* cluster.awaitFailure
 }).pipe(Effect.scoped, Effect.provide([runner, client, Postgres.layerClient(order.databaseUrl)]))
 
+// Without its parent nobody would end it.
+process.once("disconnect", () => process.exit(1))
 NodeRuntime.runMain(program)

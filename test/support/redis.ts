@@ -44,7 +44,8 @@ export const make: Effect.Effect<RedisServer, never, Scope.Scope> = Effect.gen(f
   )
   let child: ChildProcess | undefined
   const stop = Effect.callback<void>((resume) => {
-    if (child === undefined) return resume(Effect.void)
+    // Ctrl-C ends it too.
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
     child.removeAllListeners("exit").once("exit", () => resume(Effect.void))
     child.kill("SIGKILL")
     child = undefined
