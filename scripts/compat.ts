@@ -108,7 +108,10 @@ const effectRange = (): string => {
 const versionsOf = (name: string, range: string): ReadonlyArray<string> => {
   const { ok, output, stdout } = capture("npm", ["view", `${name}@${range}`, "version", "--json"])
   const versions: ReadonlyArray<string> = ok ? [JSON.parse(stdout)].flat() : []
-  if (versions.length === 0) throw new Error(`There is no ${name}@${range}\n${output}`)
+  if (versions.length === 0) {
+    console.error(`There is no ${name}@${range}: give another --effect\n${output}`)
+    process.exit(1)
+  }
   return versions
 }
 

@@ -8,6 +8,14 @@ import { outages } from "../../test/core/herd/outages.ts"
 const { values: options } = parseArgs({
   options: { crowd: { type: "string", default: "" }, outage: { type: "string", default: "" } }
 })
+const chosen = <A>(all: Record<string, A>, option: string, text: string): ReadonlyArray<readonly [string, A]> => {
+  const found = Object.entries(all).filter(([name]) => name.includes(text))
+  if (found.length > 0) return found
+  console.error(`--${option} is a part of one of these, not ${text}:\n  ${Object.keys(all).join("\n  ")}`)
+  process.exit(1)
+}
+const chosenCrowds = chosen({ ...crowds, ...careless }, "crowd", options.crowd)
+const chosenOutages = chosen(outages, "outage", options.outage)
 const times = { start: "30 seconds", before: "30 seconds", outage: "5 minutes", after: "1 minute" } as const
 
 const percent = (part: number): string => `${(part * 100).toFixed(0)} %`.padStart(6)
@@ -21,12 +29,10 @@ the busiest second of any stack's limit, as a part of that limit; and the reques
 average, in their busiest second, and in their busiest tenth of a second. "Refused" are 429s before and after the outage.`)
 
 const exceeded: Array<string> = []
-for (const [name, crowd] of Object.entries({ ...crowds, ...careless })) {
-  if (!name.includes(options.crowd)) continue
+for (const [name, crowd] of chosenCrowds) {
   console.log(`\n${name}`)
   row("  outage", "before", "during", "after", "refused")
-  for (const [kind, outage] of Object.entries(outages)) {
-    if (!kind.includes(options.outage)) continue
+  for (const [kind, outage] of chosenOutages) {
     const { after, before, during, refused } = await Effect.runPromise(meet(crowd, outage, times, "all"))
     row(`  ${kind}`, show(before), show(during), show(after), String(refused))
     if (name in crowds && Math.max(during.ofLimit, after.ofLimit) > 1.05) exceeded.push(`${name}: ${kind}`)

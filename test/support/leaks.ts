@@ -28,6 +28,10 @@ export const leaks = {
   )
 } satisfies Record<string, Leak>
 
-/** The leak of a name, for a command's option. */
-export const leakNamed = (name: string): Leak | undefined =>
-  Object.entries(leaks).find(([known]) => known === name)?.[1]
+/** The leak of a name, for a command's option; none where it is empty. */
+export const leakNamed = (name: string): Leak | undefined => {
+  const leak = Object.entries(leaks).find(([known]) => known === name)?.[1]
+  if (leak === undefined && name !== "")
+    throw new Error(`--leak is one of ${Object.keys(leaks).join(", ")}, not ${name}`)
+  return leak
+}

@@ -24,33 +24,31 @@ export interface Report {
   readonly refused: number
 }
 
-/** The most in any so many milliseconds. */
-const most = (times: ReadonlyArray<number>, millis: number): number => {
+/** The most in any so many milliseconds that end after a time. */
+const most = (times: ReadonlyArray<number>, millis: number, from: number): number => {
   let most = 0
   let first = 0
   for (const [last, time] of times.entries()) {
     while (time - (times[first] ?? 0) >= millis) first++
-    most = Math.max(most, last - first + 1)
+    if (time > from) most = Math.max(most, last - first + 1)
   }
   return most
 }
 
-const ratesOf = (arrived: ReadonlyArray<Arrived>, seconds: number): Rates => {
-  const times = arrived.map(({ at }) => at)
+/** Of what arrived in a part of the time: a second in which it is the former part at first counts here. */
+const ratesOf = (all: ReadonlyArray<Arrived>, from: number, to: number): Rates => {
+  const arrived = all.filter(({ at }) => at > from - 1000 && at <= to)
+  const timesOf = (requests: ReadonlyArray<Arrived>) => requests.map(({ at }) => at)
   const parts = Array.from(Map.groupBy(arrived, ({ counter }) => counter).values(), (requests) => {
     const limit = requests[0]?.limit ?? 0
-    return (
-      most(
-        requests.map(({ at }) => at),
-        1000
-      ) / limit
-    )
+    return most(timesOf(requests), 1000, from) / limit
   })
+  const times = timesOf(arrived)
   return {
     ofLimit: Math.max(0, ...parts),
-    inSecond: most(times, 1000),
-    inTenth: most(times, 100),
-    mean: arrived.length / seconds
+    inSecond: most(times, 1000, from),
+    inTenth: most(times, 100, from),
+    mean: times.filter((time) => time > from).length / ((to - from) / 1000)
   }
 }
 
@@ -70,10 +68,7 @@ export const meet = (crowd: Crowd, outage: Outage, times: Times, work: Work): Ef
       const from = yield* Clock.currentTimeMillis
       yield* TestClock.adjust(duration)
       const to = yield* Clock.currentTimeMillis
-      return ratesOf(
-        world.arrived.filter(({ at }) => at > from && at <= to),
-        (to - from) / 1000
-      )
+      return ratesOf(world.arrived, from, to)
     })
     yield* Effect.forkScoped(crowd(world, work))
     yield* pass(times.start)
