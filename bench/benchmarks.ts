@@ -57,8 +57,8 @@ export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>
       title: `overlap: ${slowPages} pages that take 20 ms to come, and 5 ms of work with each`,
       unit: "page",
       units: slowPages,
-      warmup: 1,
-      times: 1,
+      warmup: 4,
+      times: 4,
       counted: slowPages * pageSize,
       contenders: {
         "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).listAndWork,

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, ScheduledJobs, StacksClient, StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { DateTime, Duration, Effect, Fiber, Layer, Logger, Stream } from "effect"
+import { DateTime, Duration, Effect, Fiber, Layer, Logger, Option, Stream } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { addJobs } from "../support/emulated.ts"
+import { record } from "../support/recording.ts"
 import { scheduledJob } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -129,6 +130,61 @@ describe("ScheduledJobs.pages", () => {
       // Four pages that take a second each to come and to be worked on: 8 seconds one by one.
       yield* TestClock.adjust("5 seconds")
       assert.isDefined(fiber.pollUnsafe())
+    }).pipe(Effect.provide(emulated))
+  )
+
+  const broken = (endCursor: string) => ({ ...page(["a"], endCursor), jobs: [{ id: 1 }] })
+
+  it.effect("asks for the next page before it decodes this one, and aborts that where it can't be decoded", () =>
+    Effect.gen(function* () {
+      let aborted = 0
+      const { layer, service } = scripted((after) => (after === null ? broken("c1") : Effect.never), {
+        onAbort: () => aborted++
+      })
+      const error = yield* ScheduledJobs.pages(request).pipe(Stream.runDrain, Effect.flip, Effect.provide(layer))
+      assert.strictEqual(error._tag, "DecodeError")
+      assert.deepStrictEqual([service.requests.length, aborted], [2, 1])
+    })
+  )
+
+  it.effect("goes where the page leads that it gives, not where one led that could not be decoded", () =>
+    Effect.gen(function* () {
+      const asked: Array<string | null> = []
+      const { layer } = scripted((after, index) => {
+        asked.push(after)
+        if (index === 0) return broken("c1")
+        if (after === null) return page(["a"], "c2")
+        return after === "c2" ? page(["b"]) : Effect.never
+      })
+      // A client of the user's own, which is more patient than ours.
+      const patient = Layer.effect(
+        StacksClient.StacksClient,
+        Effect.map(StacksClient.StacksClient, (client) => ({
+          ...client,
+          listScheduledJobs: (request: StacksClient.ListScheduledJobsRequest) =>
+            Effect.retry(client.listScheduledJobs(request), { times: 1 })
+        }))
+      )
+      const ids = yield* ScheduledJobs.stream(request).pipe(
+        Stream.map(({ id }) => id),
+        Stream.runCollect,
+        Effect.provide(Layer.provide(patient, layer))
+      )
+      assert.deepStrictEqual(ids, ["a", "b"])
+      assert.deepStrictEqual(asked, [null, "c1", null, "c2"])
+    })
+  )
+
+  it.effect("gives each request a span beside that of the one before it", () =>
+    Effect.gen(function* () {
+      yield* addJobs(...numbered(6))
+      const { recording } = yield* record(
+        Stream.runDrain(ScheduledJobs.pages({ ...request, pageSize: 2 })).pipe(Effect.withSpan("all"))
+      )
+      const lists = recording.spans.filter(({ name }) => name === "StacksClient.listScheduledJobs")
+      assert.lengthOf(lists, 3)
+      const [all] = recording.spans.filter(({ name }) => name === "all")
+      for (const { parent } of lists) assert.strictEqual(Option.getOrUndefined(parent)?.spanId, all?.spanId)
     }).pipe(Effect.provide(emulated))
   )
 

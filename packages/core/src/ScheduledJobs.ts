@@ -5,7 +5,9 @@
  *
  * ```ts
  * import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
- * import * as Stream from "effect/Stream"
+ * import type * as Pull from "effect/Pull"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
  *
  * // However many jobs there are, at most two pages of them are held in memory.
  * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "default" }).pipe(
@@ -21,14 +23,18 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import type * as Pull from "effect/Pull"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "./AgentQueryRules.ts"
+import { OnJson } from "./internal/client/onJson.ts"
 import { retryAfter } from "./internal/client/responseHeaders.ts"
-import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
+import { CursorTrail, nextCursorIn } from "./internal/scheduledJobs/cursorTrail.ts"
 import { Sightings } from "./internal/scheduledJobs/sightings.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
@@ -53,8 +59,8 @@ export type PagesRequest = StacksClient.ListScheduledJobsRequest
  *
  * **Details**
  *
- * With each page the next one is asked for, so that it travels while this one is worked on. No more is read ahead: at most two
- * pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
+ * As soon as a page has come the next one is asked for, so that it travels while this one is decoded and worked on. No more is
+ * read ahead: at most two pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
  *
  * Each request is retried as the `RetryPolicy` in force says; a failure comes after the page before it. Where another page
  * follows but the cursor to it is missing or was used before, the stream fails with `CursorStalled`, after the page with that
@@ -73,27 +79,71 @@ export const pages = (
 ): Stream.Stream<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
   Stream.scoped(
     Stream.fromPull(
-      Effect.map(Effect.all([StacksClient.StacksClient, Effect.scope]), ([client, scope]) => {
-        const list = (startCursor: string | undefined) =>
-          client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize })
-        const trail = new CursorTrail(request.startCursor)
-        let next: Effect.Effect<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled | Cause.Done> =
-          list(request.startCursor)
-        return Effect.gen(function* () {
-          const page = yield* next
-          const { endCursor, hasNextPage } = page.pageInfo
-          if (!hasNextPage) {
-            next = Cause.done()
-          } else if (trail.advancesTo(endCursor)) {
-            next = Fiber.join(yield* Effect.forkIn(list(endCursor), scope, { startImmediately: true }))
-          } else {
-            next = Effect.fail(new StacksError.CursorStalled({ cursor: endCursor }))
-          }
-          return Arr.of(page)
-        })
-      })
+      Effect.map(Effect.all([Effect.context<StacksClient.StacksClient>(), Effect.scope]), ([context, scope]) =>
+        makePull(request, context, scope)
+      )
     )
   )
+
+const makePull = (
+  request: PagesRequest,
+  context: Context.Context<StacksClient.StacksClient>,
+  scope: Scope.Scope
+): Pull.Pull<Arr.NonEmptyReadonlyArray<ScheduledJobsPage>, StacksError.StacksError | StacksError.CursorStalled> => {
+  const client = Context.get(context, StacksClient.StacksClient)
+  const trail = new CursorTrail(request.startCursor)
+  /** The page after the one that is waited for or worked on, once it is known which one that is. */
+  let ahead:
+    | { readonly cursor: string; asked: Fiber.Fiber<ScheduledJobsPage, StacksError.StacksError> | undefined }
+    | undefined
+
+  const list = (startCursor: string | undefined): Effect.Effect<ScheduledJobsPage, StacksError.StacksError> =>
+    client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize }).pipe(
+      Effect.provideService(OnJson, (json) => {
+        const cursor = nextCursorIn(json)
+        return ahead === undefined && trail.advancesTo(cursor) ? askFor(cursor) : Effect.void
+      })
+    )
+  const askFor = (cursor: string) =>
+    Effect.suspend(() => {
+      const page: typeof ahead = { cursor, asked: undefined }
+      ahead = page
+      return Effect.forkIn(Effect.setContext(list(cursor), context), scope, { startImmediately: true }).pipe(
+        Effect.tap((asked) =>
+          Effect.sync(() => {
+            page.asked = asked
+          })
+        ),
+        // Connections write a moment later: whoever is busy with this page at once would hold the request back.
+        Effect.andThen(Effect.yieldNow)
+      )
+    })
+
+  let next: Effect.Effect<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled | Cause.Done> = list(
+    request.startCursor
+  )
+  return Effect.gen(function* () {
+    const page = yield* next
+    const { endCursor, hasNextPage } = page.pageInfo
+    if (ahead !== undefined && !(hasNextPage && ahead.cursor === endCursor)) {
+      // What could not be decoded at first may have named another page than what could.
+      if (ahead.asked !== undefined) yield* Fiber.interrupt(ahead.asked)
+      ahead = undefined
+    }
+    if (ahead === undefined && hasNextPage && trail.advancesTo(endCursor)) yield* askFor(endCursor)
+    const asked = ahead?.asked
+    next =
+      asked !== undefined
+        ? Effect.suspend(() => {
+            ahead = undefined
+            return Fiber.join(asked)
+          })
+        : hasNextPage
+          ? Effect.fail(new StacksError.CursorStalled({ cursor: endCursor }))
+          : Cause.done()
+    return Arr.of(page)
+  })
+}
 
 /**
  * The jobs of a queue, oldest first: one pass over all of its {@link pages}, in constant memory.

@@ -13,6 +13,7 @@ import * as StacksError from "../../StacksError.ts"
 import type { AttemptLog } from "../telemetry.ts"
 import type { CompiledEndpoint } from "./endpoint.ts"
 import * as Failures from "./failures.ts"
+import { OnJson } from "./onJson.ts"
 import type { Redact } from "./redact.ts"
 import * as ResponseBody from "./responseBody.ts"
 
@@ -94,9 +95,14 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
           const encoding = response.headers["content-encoding"]
           return decodeError(`the body is not JSON${encoding ? `, but ${encoding}` : ""}`)
         }
-        const value = decode(json.success)
-        if (Result.isSuccess(value)) return Effect.succeed(value.success)
-        return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
+        const finish = Effect.suspend(() => {
+          const value = decode(json.success)
+          if (Result.isSuccess(value)) return Effect.succeed(value.success)
+          return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
+        })
+        return Effect.flatMap(OnJson, (onJson) =>
+          onJson === undefined ? finish : Effect.andThen(onJson(json.success), finish)
+        )
       }
     })
 
