@@ -5,6 +5,7 @@ import { DateTime, Duration, Effect, Fiber, Layer, Logger, Option, Stream } from
 import type { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { addJobs } from "../support/emulated.ts"
+import { patiently } from "../support/patience.ts"
 import { record } from "../support/recording.ts"
 import { scheduledJob } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
@@ -133,7 +134,8 @@ describe("ScheduledJobs.pages", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  const broken = (endCursor: string) => ({ ...page(["a"], endCursor), jobs: [{ id: 1 }] })
+  const slowly = (body: unknown) => Effect.delay(Effect.succeed(body), "20 millis")
+  const broken = (endCursor: string) => slowly({ ...page(["a"], endCursor), jobs: [{ id: 1 }] })
 
   it.effect("asks for the next page before it decodes this one, and aborts that where it can't be decoded", () =>
     Effect.gen(function* () {
@@ -141,7 +143,12 @@ describe("ScheduledJobs.pages", () => {
       const { layer, service } = scripted((after) => (after === null ? broken("c1") : Effect.never), {
         onAbort: () => aborted++
       })
-      const error = yield* ScheduledJobs.pages(request).pipe(Stream.runDrain, Effect.flip, Effect.provide(layer))
+      const error = yield* ScheduledJobs.pages(request).pipe(
+        Stream.runDrain,
+        Effect.flip,
+        Effect.provide(layer),
+        patiently
+      )
       assert.strictEqual(error._tag, "DecodeError")
       assert.deepStrictEqual([service.requests.length, aborted], [2, 1])
     })
@@ -153,7 +160,7 @@ describe("ScheduledJobs.pages", () => {
       const { layer } = scripted((after, index) => {
         asked.push(after)
         if (index === 0) return broken("c1")
-        if (after === null) return page(["a"], "c2")
+        if (after === null) return slowly(page(["a"], "c2"))
         return after === "c2" ? page(["b"]) : Effect.never
       })
       // A client of the user's own, which is more patient than ours.
@@ -168,7 +175,8 @@ describe("ScheduledJobs.pages", () => {
       const ids = yield* ScheduledJobs.stream(request).pipe(
         Stream.map(({ id }) => id),
         Stream.runCollect,
-        Effect.provide(Layer.provide(patient, layer))
+        Effect.provide(Layer.provide(patient, layer)),
+        patiently
       )
       assert.deepStrictEqual(ids, ["a", "b"])
       assert.deepStrictEqual(asked, [null, "c1", null, "c2"])
@@ -178,8 +186,14 @@ describe("ScheduledJobs.pages", () => {
   it.effect("gives each request a span beside that of the one before it", () =>
     Effect.gen(function* () {
       yield* addJobs(...numbered(6))
+      yield* emulator(({ setFaults }) => setFaults([Fault.Stall({ duration: "20 millis" })]))
       const { recording } = yield* record(
-        Stream.runDrain(ScheduledJobs.pages({ ...request, pageSize: 2 })).pipe(Effect.withSpan("all"))
+        Effect.gen(function* () {
+          const pages = Stream.runDrain(ScheduledJobs.pages({ ...request, pageSize: 2 }))
+          const fiber = yield* Effect.forkChild(Effect.withSpan(pages, "all"))
+          yield* TestClock.adjust("1 second")
+          yield* Fiber.join(fiber)
+        })
       )
       const lists = recording.spans.filter(({ name }) => name === "StacksClient.listScheduledJobs")
       assert.lengthOf(lists, 3)

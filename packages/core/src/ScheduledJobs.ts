@@ -59,8 +59,8 @@ export type PagesRequest = StacksClient.ListScheduledJobsRequest
  *
  * **Details**
  *
- * As soon as a page has come the next one is asked for, so that it travels while this one is decoded and worked on. No more is
- * read ahead: at most two pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
+ * With each page the next one is asked for, so that it travels while this one is decoded and worked on. No more is read ahead:
+ * at most two pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
  *
  * Each request is retried as the `RetryPolicy` in force says; a failure comes after the page before it. Where another page
  * follows but the cursor to it is missing or was used before, the stream fails with `CursorStalled`, after the page with that
@@ -85,6 +85,12 @@ export const pages = (
     )
   )
 
+/**
+ * From how many milliseconds a page takes to come it is worthwhile to ask for the next one before it is decoded. Where pages come
+ * at once nothing is waited for, and two in memory cost more than one.
+ */
+const worthwhile = 10
+
 const makePull = (
   request: PagesRequest,
   context: Context.Context<StacksClient.StacksClient>,
@@ -96,13 +102,19 @@ const makePull = (
   let ahead:
     | { readonly cursor: string; asked: Fiber.Fiber<ScheduledJobsPage, StacksError.StacksError> | undefined }
     | undefined
+  let isWorthwhile = false
 
   const list = (startCursor: string | undefined): Effect.Effect<ScheduledJobsPage, StacksError.StacksError> =>
-    client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize }).pipe(
-      Effect.provideService(OnJson, (json) => {
-        const cursor = nextCursorIn(json)
-        return ahead === undefined && trail.advancesTo(cursor) ? askFor(cursor) : Effect.void
-      })
+    Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
+      client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize }).pipe(
+        Effect.provideService(OnJson, (json) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            isWorthwhile = now - askedAt >= worthwhile
+            const cursor = nextCursorIn(json)
+            return isWorthwhile && ahead === undefined && trail.advancesTo(cursor) ? askFor(cursor) : Effect.void
+          })
+        )
+      )
     )
   const askFor = (cursor: string) =>
     Effect.suspend(() => {
@@ -115,7 +127,7 @@ const makePull = (
           })
         ),
         // Connections write a moment later: whoever is busy with this page at once would hold the request back.
-        Effect.andThen(Effect.yieldNow)
+        Effect.andThen(isWorthwhile ? Effect.yieldNow : Effect.void)
       )
     })
 
@@ -165,7 +177,14 @@ export const stream = (
   Stream.mapAccum(
     pages(request),
     (): ReadonlySet<string> => new Set(),
-    (previous, { jobs }) => [new Set(jobs.map((job) => job.id)), jobs.filter((job) => !previous.has(job.id))]
+    (previous, { jobs }) => {
+      const ids = new Set<string>()
+      const others = jobs.filter(({ id }) => {
+        ids.add(id)
+        return !previous.has(id)
+      })
+      return [ids, others]
+    }
   )
 
 // -----------------------------------------------------------------------------
