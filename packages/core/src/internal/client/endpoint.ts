@@ -34,11 +34,14 @@ const encoder = (schema: Schema.Top | undefined): Encode | undefined =>
   schema === undefined ? undefined : Schema.encodeUnknownResult(withoutServices(schema))
 
 /** One path segment. The service's router does not take a raw dot. */
-const encodeSegment = (text: string) => encodeURIComponent(text).replaceAll(".", "%2E")
+const encodeSegment = (text: string) => (/^[\w-]*$/.test(text) ? text : encodeURIComponent(text).replaceAll(".", "%2E"))
 
-/** Puts the parameters into `/stacks/:stackKey/jobs`. */
-const toPath = (template: string, params: Readonly<Record<string, string>>): string =>
-  template.replace(/:(\w+)/g, (_, name) => encodeSegment(params[name] ?? ""))
+/** What puts the parameters into `/stacks/:stackKey/jobs`. */
+const pathOf = (template: string) => {
+  const parts = template.split(/:(\w+)/)
+  return (params: Readonly<Record<string, string>>): string =>
+    parts.map((part, index) => (index % 2 === 0 ? part : encodeSegment(params[part] ?? ""))).join("")
+}
 
 const queryString = (query: Readonly<Record<string, string | number>>) => {
   let text = ""
@@ -53,6 +56,7 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
   const encodeParams = encoder(params)
   const encodeQuery = encoder(query)
   const encodePayload = encoder(payload)
+  const toPath = pathOf(path)
   return {
     name,
     method,
@@ -61,7 +65,7 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
     encode: (request) => {
       const params = encodeParams === undefined ? Result.succeed({}) : encodeParams(request)
       if (Result.isFailure(params)) return Result.fail(params.failure)
-      let target = toPath(path, params.success as Readonly<Record<string, string>>)
+      let target = toPath(params.success as Readonly<Record<string, string>>)
       if (encodeQuery !== undefined) {
         const query = encodeQuery(request)
         if (Result.isFailure(query)) return Result.fail(query.failure)
