@@ -93,7 +93,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     })
     // Whoever reads it hears of it; without a reader it must not end the process.
     stream.on("error", () => {})
-    for (const chunk of this.chunks) stream.push(chunk)
+    for (const chunk of this.chunks.splice(0)) stream.push(chunk)
     this.stream = stream
     this.claim()
     if (this.end !== undefined) this.endStream(stream, this.end.error)
