@@ -90,20 +90,23 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
         output += text
       })
     }
+    let grace: NodeJS.Timeout | undefined
     const end = (ok: boolean) => {
       clearTimeout(timer)
+      clearTimeout(grace)
       resolve({ ok, output: stripVTControlCharacters(output) })
     }
-    stop = () => {
+    const kill = () => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL")
       } catch {
         // It has ended by itself.
       }
     }
+    stop = kill
     const timer = setTimeout(() => {
       output += `\nStopped after ${timeoutSeconds} s\n`
-      stop()
+      kill()
       end(false)
     }, timeoutSeconds * 1000)
     child.on("error", (error) => {
@@ -111,15 +114,12 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
       end(false)
     })
     child.on("exit", (code) => {
-      const grace = setTimeout(() => {
-        stop()
+      grace = setTimeout(() => {
+        kill()
         end(code === 0)
       }, graceSeconds * 1000)
-      child.on("close", () => {
-        clearTimeout(grace)
-        end(code === 0)
-      })
     })
+    child.on("close", (code) => end(code === 0))
   })
 
 const countOf = (step: Step, output: string): Count => {

@@ -8,6 +8,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { until } from "../support/cluster.ts"
 import * as Members from "../support/clusterMembers.ts"
 import { addJobs, allOver, areOver, countBy, faults, isOver, options, scene } from "../support/clusterScene.ts"
+import { freePort } from "../support/freePort.ts"
 import { makeLine } from "../support/line.ts"
 import * as Postgres from "../support/postgres.ts"
 
@@ -61,28 +62,41 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
     { concurrent: true }
   )
 
-  it.effect(
-    "fails no job of a process that loses its locks as it leaves, and can't send its answers",
-    () =>
-      scene(
-        Effect.gen(function* () {
-          const { databaseUrl, start, witness } = yield* Members.onServer
-          yield* addJobs(10, patient, () => 2000)
-          const first = yield* start(patient)
-          yield* until(Effect.sync(() => witness.begun.size === 10))
-          yield* start(patient)
-          const stopping = yield* Effect.forkChild(first.stop)
-          yield* until(Effect.map(first.status, ({ phase }) => phase === "leaving"))
-          yield* endLocks.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
-          yield* Fiber.join(stopping)
-          yield* allOver
-          assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
-          assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
-        })
-      ),
-    { concurrent: true }
-  )
+  const leavings = [
+    ["to the next process", "fail"],
+    ["to the next process", "runAgain"],
+    ["to its own next life", "fail"],
+    ["to its own next life", "runAgain"]
+  ] as const
+  for (const [heir, onProcessDeath] of leavings) {
+    it.effect(
+      `leaves answers that it can't send, having lost its locks, ${heir}: ${onProcessDeath}`,
+      () =>
+        scene(
+          Effect.gen(function* () {
+            const { databaseUrl, start, witness } = yield* Members.onServer
+            const leaving = { ...patient, onProcessDeath, port: yield* freePort }
+            const mayEnd = yield* Deferred.make<void>()
+            const run: Members.Run = () => Effect.as(Deferred.await(mayEnd), passed)
+            yield* addJobs(10, patient)
+            const first = yield* start(leaving, { run })
+            yield* until(Effect.sync(() => witness.begun.size === 10))
+            if (heir === "to the next process") yield* start({ ...patient, onProcessDeath }, { run })
+            const stopping = yield* Effect.forkChild(first.stop)
+            yield* until(Effect.map(first.status, ({ phase }) => phase === "leaving"))
+            yield* endLocks.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
+            yield* Deferred.succeed(mayEnd, undefined)
+            yield* Fiber.join(stopping)
+            if (heir === "to its own next life") yield* start(leaving, { run })
+            yield* allOver
+            assert.isEmpty(yield* faults)
+            assert.isEmpty(witness.mistakes)
+            assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
+          })
+        ),
+      { concurrent: true }
+    )
+  }
 
   it.effect(
     "does without a process that the network cuts off from the database, which stops before another one starts",

@@ -5,9 +5,7 @@
  *
  * ```ts
  * import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
- * import type * as Pull from "effect/Pull"
-import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+ * import * as Stream from "effect/Stream"
  *
  * // However many jobs there are, at most two pages of them are held in memory.
  * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "default" }).pipe(
@@ -126,6 +124,7 @@ const makePull = (
             page.asked = asked
           })
         ),
+        Effect.uninterruptible,
         // Connections write a moment later: whoever is busy with this page at once would hold the request back.
         Effect.andThen(isWorthwhile ? Effect.yieldNow : Effect.void)
       )

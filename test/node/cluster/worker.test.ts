@@ -35,8 +35,8 @@ const make = Effect.fnUntraced(
       book: {
         ...book,
         place: () => unused,
-        release: ({ jobUuid }, ticket, owner, isOrphan) =>
-          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} is not ${owner}'s, orphan: ${isOrphan}`)),
+        release: ({ jobUuid }, ticket, owner) =>
+          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} is not ${owner}'s`)),
         keep: ({ jobUuid }, ticket, owner, answer) =>
           Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} ended ${owner}: ${answer._tag}`)),
         tryAgain: () => unused,
@@ -69,11 +69,14 @@ const make = Effect.fnUntraced(
 
 const finished = JobRunner.Finished({ exitStatus: 0, detail: "" })
 
+const asItWas = { isOrphan: false, answer: undefined }
+const begunElsewhere = { isOrphan: true, answer: undefined }
+
 it.effect("A job whose process died is left alone where the service will never say how it is", () =>
   Effect.gen(function* () {
     let runs = 0
     const { requests, send } = yield* make(
-      { look: () => Effect.succeed("orphaned"), claim: () => Effect.succeed("orphaned") },
+      { look: () => Effect.succeed("orphaned"), claim: () => Effect.succeed(begunElsewhere) },
       () => Effect.sync(() => ++runs).pipe(Effect.as(finished)),
       Scripted.json(404, { message: "No stack found" })
     )
@@ -87,7 +90,7 @@ it.effect("A job whose process died is left alone where the service will never s
 
 it.effect("A job is not started whose claim was answered when the process might not be alive any more", () =>
   Effect.gen(function* () {
-    const claims: Array<"waiting" | "orphaned" | "dead"> = ["waiting", "dead", "orphaned"]
+    const claims: Array<typeof asItWas | "dead"> = [asItWas, "dead", asItWas]
     let runs = 0
     const { lease, send } = yield* make(
       {
@@ -124,7 +127,7 @@ it.effect("A job that comes back to a process waits until what it had begun has 
     const { lease, send, worker } = yield* make(
       {
         look: (_, ticket) => Effect.succeed(ticket !== placed ? undefined : placed === 1 ? "waiting" : "orphaned"),
-        claim: (_, ticket) => Effect.succeed(ticket !== placed ? undefined : placed === 1 ? "waiting" : "orphaned")
+        claim: (_, ticket) => Effect.succeed(ticket !== placed ? undefined : placed === 1 ? asItWas : begunElsewhere)
       },
       () =>
         Effect.acquireUseRelease(
@@ -164,7 +167,7 @@ it.effect("A process that ends gives back what it has claimed and not begun, and
     const { send, stop } = yield* make(
       {
         look: () => Effect.succeed("waiting"),
-        claim: (_, ticket) => Effect.delay(Effect.succeed("waiting"), ticket === 1 ? 0 : "1 minute")
+        claim: (_, ticket) => Effect.delay(Effect.succeed(asItWas), ticket === 1 ? 0 : "1 minute")
       },
       () => Effect.succeed(finished),
       Scripted.silence
@@ -173,19 +176,39 @@ it.effect("A process that ends gives back what it has claimed and not begun, and
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual(yield* stop, [
       `${job.id} of ticket 1 ended here: Finished`,
-      `${job.id} of ticket 2 is not here's, orphan: false`
+      `${job.id} of ticket 2 is not here's`
     ])
   })
 )
 
 it.effect("A process that ends leaves what it had begun as begun, and what another one had", () =>
   Effect.gen(function* () {
-    const standing = (_: unknown, ticket: number) =>
-      Effect.succeed(ticket === 1 ? ("waiting" as const) : ("orphaned" as const))
-    const { send, stop } = yield* make({ look: standing, claim: standing }, () => Effect.never, Scripted.silence)
+    const { send, stop } = yield* make(
+      {
+        look: (_, ticket) => Effect.succeed(ticket === 1 ? "waiting" : "orphaned"),
+        claim: (_, ticket) => Effect.succeed(ticket === 1 ? asItWas : begunElsewhere)
+      },
+      () => Effect.never,
+      Scripted.silence
+    )
     // The first one runs; what has become of the second one is not known yet.
     for (const ticket of [1, 2]) yield* send(ticket)
     yield* TestClock.adjust("1 second")
-    assert.deepStrictEqual(yield* stop, [`${job.id} of ticket 2 is not here's, orphan: true`])
+    assert.deepStrictEqual(yield* stop, [`${job.id} of ticket 2 is not here's`])
+  })
+)
+
+it.effect("A job that has ended elsewhere is answered with what was kept of its end", () =>
+  Effect.gen(function* () {
+    let runs = 0
+    const answer = { _tag: "Finished", exitStatus: 3, detail: "three" } as const
+    const { requests, send } = yield* make(
+      { look: () => Effect.succeed("owned"), claim: () => Effect.succeed({ isOrphan: true, answer }) },
+      () => Effect.sync(() => ++runs).pipe(Effect.as(finished)),
+      Scripted.silence
+    )
+    assert.deepStrictEqual(yield* Fiber.join(yield* send(1)), answer)
+    assert.isEmpty(requests)
+    assert.strictEqual(runs, 0)
   })
 )

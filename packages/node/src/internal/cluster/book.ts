@@ -27,6 +27,14 @@ export interface Placement {
  */
 type Standing = "waiting" | "owned" | "orphaned" | undefined
 
+/** A job that a process has got. */
+export interface Claimed {
+  /** Whether another one may have begun it, and died. */
+  readonly isOrphan: boolean
+  /** The answer that this other one has kept. */
+  readonly answer: Answer | undefined
+}
+
 export interface Book {
   /** Notes where a job is sent. Where it has been sent already, tells that instead, with the answer that was kept. */
   readonly place: (
@@ -39,9 +47,9 @@ export interface Book {
    * Makes a process the owner of a job that has none, or a dead one. Tells how it was; undefined where it may not be run, and
    * `dead` where the process itself counts as dead: that may have become so before the database got to it.
    */
-  readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Exclude<Standing, "owned"> | "dead">
-  /** Gives a job back that a process has claimed, or may have, and not begun. `isOrphan` says that another one had begun it. */
-  readonly release: (key: JobKey, ticket: number, owner: string, isOrphan: boolean) => Effect.Effect<void>
+  readonly claim: (key: JobKey, ticket: number, owner: string) => Effect.Effect<Claimed | "dead" | undefined>
+  /** Gives a job back that a process has claimed, or may have, and not begun. */
+  readonly release: (key: JobKey, ticket: number, owner: string) => Effect.Effect<void>
   /** Keeps the answer of a process to a job of its own, which nobody else may have got. */
   readonly keep: (key: JobKey, ticket: number, owner: string, answer: Answer) => Effect.Effect<void>
   /** Lets a job be sent anew whose runner asked for that. */
@@ -73,6 +81,8 @@ export const make = ({
     sql`EXISTS (SELECT 1 FROM ${processes} WHERE process_id = ${owner} AND until > now())`
   const standing = (job: Fragment) => sql`
     CASE WHEN ${job}.orphan THEN 'orphaned' WHEN ${job}.owner IS NULL THEN 'waiting' ELSE 'owned' END AS standing`
+
+  const answerIn = (json: string | null) => (json === null ? Effect.undefined : decodeAnswer(json))
 
   /** What was sent to the former place is of no use any more. */
   const displace = (
@@ -110,7 +120,7 @@ export const make = ({
       ).pipe(
         Effect.flatMap(([placement]) => Effect.fromNullishOr(placement)),
         Effect.flatMap(({ answer, ...placement }) =>
-          Effect.map(answer === null ? Effect.undefined : decodeAnswer(answer), (answer) => ({ ...placement, answer }))
+          Effect.map(answerIn(answer), (answer) => ({ ...placement, answer }))
         ),
         Effect.orDie
       ),
@@ -121,24 +131,29 @@ export const make = ({
         ([row]) => row?.standing
       ),
     claim: (key, ticket, owner) =>
-      Effect.map(
-        persistently(sql<{ readonly standing: NonNullable<Standing> | "dead" }>`
-          WITH former AS (
-            SELECT owner, orphan FROM ${jobs} WHERE ${is(key)} AND ticket = ${ticket} FOR UPDATE
-          ), claimed AS (
-            UPDATE ${jobs} SET owner = ${owner} FROM former
-            WHERE ${is(key)} AND ${isAlive(sql`${owner}`)}
-              AND (former.owner IS NULL OR former.owner = ${owner} OR NOT ${isAlive(sql`former.owner`)})
-            RETURNING ${standing(sql`former`)}
-          )
-          SELECT standing FROM claimed UNION ALL SELECT 'dead' WHERE NOT ${isAlive(sql`${owner}`)}`),
-        ([row]) => (row?.standing === "owned" ? "orphaned" : row?.standing)
-      ),
+      Effect.gen(function* () {
+        const [row] = yield* persistently(
+          sql<{ readonly isDead: boolean; readonly isOrphan: boolean; readonly answer: string | null }>`
+            WITH former AS (
+              SELECT owner FROM ${jobs} WHERE ${is(key)} AND ticket = ${ticket} FOR UPDATE
+            ), claimed AS (
+              UPDATE ${jobs} AS job SET
+                owner = ${owner}, orphan = orphan OR (former.owner IS NOT NULL AND former.owner <> ${owner})
+              FROM former
+              WHERE ${is(key)} AND ${isAlive(sql`${owner}`)}
+                AND (former.owner IS NULL OR former.owner = ${owner} OR NOT ${isAlive(sql`former.owner`)})
+              RETURNING FALSE AS "isDead", orphan AS "isOrphan", answer
+            )
+            SELECT * FROM claimed UNION ALL SELECT TRUE, FALSE, NULL WHERE NOT ${isAlive(sql`${owner}`)}`
+        )
+        if (row === undefined) return undefined
+        return row.isDead ? ("dead" as const) : { isOrphan: row.isOrphan, answer: yield* answerIn(row.answer) }
+      }).pipe(Effect.orDie),
     // Whoever leaves can't wait for a database that is away.
-    release: (key, ticket, owner, isOrphan) =>
+    release: (key, ticket, owner) =>
       Effect.asVoid(
         promptly(sql`
-          UPDATE ${jobs} SET owner = NULL, orphan = orphan OR ${isOrphan}
+          UPDATE ${jobs} SET owner = NULL
           WHERE ${is(key)} AND ticket = ${ticket} AND owner = ${owner}`)
       ),
     keep: (key, ticket, owner, answer) =>

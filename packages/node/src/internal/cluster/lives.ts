@@ -11,9 +11,7 @@ export interface Life {
   readonly fiber: Fiber.Fiber<Answer>
   /** Since when the job is in the book as this process's. */
   claimedAt: number | undefined
-  /** Whether it was claimed from a process that died. */
-  isOrphan: boolean
-  /** Whether the runner was ever asked to run it. */
+  /** Whether the runner was ever asked to run it, in this life or in a former one that was ended from outside. */
   hasBegun: boolean
   /** Whether it holds a slot. */
   isRunning: boolean
@@ -36,6 +34,10 @@ export class Lives {
     const life = this.#lives.get(idOf(key, ticket))
     const end = life?.fiber.pollUnsafe()
     return end === undefined || end._tag === "Success" ? life : undefined
+  }
+
+  hasBegun(key: JobKey, ticket: number): boolean {
+    return this.#lives.get(idOf(key, ticket))?.hasBegun ?? false
   }
 
   /** Those that go on or have ended, but for those that nobody can ask for any more. */

@@ -25,7 +25,7 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ClusterEvent } from "../../ClusterStack.ts"
-import type { Book, JobKey } from "./book.ts"
+import type { Book, Claimed, JobKey } from "./book.ts"
 import { type Answer, JobEntity, toAnswer } from "./jobEntity.ts"
 import type { Tell } from "./journal.ts"
 import { gate, type Lease } from "./lease.ts"
@@ -172,23 +172,19 @@ export const make = Effect.fnUntraced(function* ({
   // A life
   // ---------------------------------------------------------------------------
 
-  const claim = Effect.fnUntraced(function* (life: Life) {
-    let first: "waiting" | "orphaned" | undefined
+  const claim = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Claimed | undefined> {
     while (true) {
       yield* lease.awaitHeld
-      const standing = yield* book.claim(life.key, life.ticket, processId)
-      if (standing === undefined) return undefined
-      if (standing === "dead") {
+      const claimed = yield* book.claim(life.key, life.ticket, processId)
+      if (claimed === undefined) return undefined
+      if (claimed === "dead") {
         yield* Effect.sleep("100 millis")
         continue
       }
-      // Claimed again it would seem to have had an owner that died, who was this process.
-      first ??= standing
-      life.isOrphan = first === "orphaned"
       // The answer may have taken longer than the lease.
       if (!lease.isHeld()) continue
       life.claimedAt = yield* Clock.currentTimeMillis
-      return first
+      return claimed
     }
   })
 
@@ -220,12 +216,16 @@ export const make = Effect.fnUntraced(function* ({
       )
     )
 
-  /** What becomes of a job without being run: one that a process had started which is dead now, or that still ends here. */
+  /**
+   * What becomes of a job without being run: one that had ended where its answer could not be sent, that was begun and lost, or
+   * that still ends here.
+   */
   const settle = Effect.fnUntraced(function* (
     life: Life,
-    standing: "waiting" | "orphaned"
+    { answer, isOrphan }: Claimed
   ): Effect.fn.Return<Answer | undefined> {
-    if (standing === "orphaned") {
+    if (answer !== undefined) return answer
+    if (isOrphan || life.hasBegun) {
       // Its agent may live on.
       if (yield* isOutOfOurHands(life)) return agentOwned
       if (onProcessDeath === "fail") return orphaned
@@ -239,17 +239,15 @@ export const make = Effect.fnUntraced(function* ({
   const live = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Answer> {
     if ((yield* book.look(life.key, life.ticket)) !== "waiting") {
       // Needs no slot, unless it is to run again.
-      const standing = yield* claim(life)
-      if (standing === undefined) return elsewhere
-      return (
-        (yield* settle(life, standing)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
-      )
+      const claimed = yield* claim(life)
+      if (claimed === undefined) return elsewhere
+      return (yield* settle(life, claimed)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
     }
     return yield* freeSlots.withPermit(
       Effect.gen(function* () {
-        const standing = yield* claim(life)
-        if (standing === undefined) return elsewhere
-        return (yield* settle(life, standing)) ?? (yield* run(life))
+        const claimed = yield* claim(life)
+        if (claimed === undefined) return elsewhere
+        return (yield* settle(life, claimed)) ?? (yield* run(life))
       })
     )
   })
@@ -275,8 +273,7 @@ export const make = Effect.fnUntraced(function* ({
         scope
       ),
       claimedAt: undefined,
-      isOrphan: false,
-      hasBegun: false,
+      hasBegun: lives.hasBegun(key, ticket),
       isRunning: false,
       hasAgent: false,
       endedAt: undefined,
@@ -317,12 +314,12 @@ export const make = Effect.fnUntraced(function* ({
    * Leaves nothing of a life that has ended with this process: an answer that the cluster could not send any more is kept, and a
    * job that was claimed and not begun is given back. One that was cut off stays this process's: it may have done anything.
    */
-  const leave = Effect.fnUntraced(function* ({ fiber, hasBegun, isOrphan, key, ticket }: Life) {
+  const leave = Effect.fnUntraced(function* ({ fiber, hasBegun, key, ticket }: Life) {
     const exit = yield* Fiber.await(fiber)
     if (Exit.isSuccess(exit)) {
       if (exit.value._tag !== "Elsewhere") yield* book.keep(key, ticket, processId, exit.value)
     } else if (!hasBegun) {
-      yield* book.release(key, ticket, processId, isOrphan)
+      yield* book.release(key, ticket, processId)
     }
   })
   yield* Scope.addFinalizer(
