@@ -254,5 +254,6 @@ const all = Effect.gen(function* () {
 
 await Effect.runPromise(Effect.provide(all, Browser.layer))
 console.log(`${passed} passed, ${failed} failed`)
-// All that was started here has ended; what a browser has left behind may still hold its pipes to this process.
+// All that was started here has ended. Cases break connections in every way, and a socket that was reset at a bad moment can
+// keep Node from exiting by itself.
 process.exit(failed === 0 ? 0 : 1)
