@@ -18,21 +18,15 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import type * as Pull from "effect/Pull"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "./AgentQueryRules.ts"
-import { OnJson } from "./internal/client/onJson.ts"
 import { retryAfter } from "./internal/client/responseHeaders.ts"
-import { CursorTrail, nextCursorIn } from "./internal/scheduledJobs/cursorTrail.ts"
+import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
+import { makePull } from "./internal/scheduledJobs/readAhead.ts"
 import { Sightings } from "./internal/scheduledJobs/sightings.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
@@ -82,79 +76,6 @@ export const pages = (
       )
     )
   )
-
-/**
- * From how many milliseconds a page takes to come it is worthwhile to ask for the next one before it is decoded. Where pages come
- * at once nothing is waited for, and two in memory cost more than one.
- */
-const worthwhile = 10
-
-const makePull = (
-  request: PagesRequest,
-  context: Context.Context<StacksClient.StacksClient>,
-  scope: Scope.Scope
-): Pull.Pull<Arr.NonEmptyReadonlyArray<ScheduledJobsPage>, StacksError.StacksError | StacksError.CursorStalled> => {
-  const client = Context.get(context, StacksClient.StacksClient)
-  const trail = new CursorTrail(request.startCursor)
-  /** The page after the one that is waited for or worked on, once it is known which one that is. */
-  let ahead:
-    | { readonly cursor: string; asked: Fiber.Fiber<ScheduledJobsPage, StacksError.StacksError> | undefined }
-    | undefined
-  let isWorthwhile = false
-
-  const list = (startCursor: string | undefined): Effect.Effect<ScheduledJobsPage, StacksError.StacksError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
-      client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize }).pipe(
-        Effect.provideService(OnJson, (json) =>
-          Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            isWorthwhile = now - askedAt >= worthwhile
-            const cursor = nextCursorIn(json)
-            return isWorthwhile && ahead === undefined && trail.advancesTo(cursor) ? askFor(cursor) : Effect.void
-          })
-        )
-      )
-    )
-  const askFor = (cursor: string) =>
-    Effect.suspend(() => {
-      const page: typeof ahead = { cursor, asked: undefined }
-      ahead = page
-      return Effect.forkIn(Effect.setContext(list(cursor), context), scope, { startImmediately: true }).pipe(
-        Effect.tap((asked) =>
-          Effect.sync(() => {
-            page.asked = asked
-          })
-        ),
-        Effect.uninterruptible,
-        // Connections write a moment later: whoever is busy with this page at once would hold the request back.
-        Effect.andThen(isWorthwhile ? Effect.yieldNow : Effect.void)
-      )
-    })
-
-  let next: Effect.Effect<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled | Cause.Done> = list(
-    request.startCursor
-  )
-  return Effect.gen(function* () {
-    const page = yield* next
-    const { endCursor, hasNextPage } = page.pageInfo
-    if (ahead !== undefined && !(hasNextPage && ahead.cursor === endCursor)) {
-      // What could not be decoded at first may have named another page than what could.
-      if (ahead.asked !== undefined) yield* Fiber.interrupt(ahead.asked)
-      ahead = undefined
-    }
-    if (ahead === undefined && hasNextPage && trail.advancesTo(endCursor)) yield* askFor(endCursor)
-    const asked = ahead?.asked
-    next =
-      asked !== undefined
-        ? Effect.suspend(() => {
-            ahead = undefined
-            return Fiber.join(asked)
-          })
-        : hasNextPage
-          ? Effect.fail(new StacksError.CursorStalled({ cursor: endCursor }))
-          : Cause.done()
-    return Arr.of(page)
-  })
-}
 
 /**
  * The jobs of a queue, oldest first: one pass over all of its {@link pages}, in constant memory.

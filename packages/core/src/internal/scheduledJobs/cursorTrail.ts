@@ -1,12 +1,4 @@
 /** Notices cursors that lead back to where they came from, in constant memory. */
-import * as Predicate from "effect/Predicate"
-
-/** The cursor to the page after one, which is not decoded yet; null where it names none. */
-export const nextCursorIn = (page: unknown): string | null => {
-  const info = Predicate.hasProperty(page, "page_info") ? page.page_info : undefined
-  if (!Predicate.hasProperty(info, "has_next_page") || info.has_next_page !== true) return null
-  return Predicate.hasProperty(info, "end_cursor") && Predicate.isString(info.end_cursor) ? info.end_cursor : null
-}
 
 /**
  * The cursors of one pass. A cursor is compared with the one before it and with a mark that moves on after 1, 2, 4, 8 …
