@@ -16,7 +16,7 @@ let machines = 0
 const Runner = JobRunner.layer(
   Effect.fn(function* () {
     if (machines === 0) {
-      return yield* new JobRunner.JobRunnerError({ message: "No machine is free", tryAgain: true })
+      return yield* new JobRunner.JobRunnerError({ message: "No machine is free", isRetryable: true })
     }
     yield* Effect.sleep("10 minutes")
     return JobRunner.Finished({ exitStatus: 0, detail: "done" })

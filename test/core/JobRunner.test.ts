@@ -74,7 +74,7 @@ describe("JobRunner", () => {
 
   it.effect("leaves a JobRunnerError as it is", () =>
     Effect.gen(function* () {
-      const later = new JobRunner.JobRunnerError({ message: "later", tryAgain: true })
+      const later = new JobRunner.JobRunnerError({ message: "later", isRetryable: true })
       assert.strictEqual(yield* Effect.flip(run(JobRunner.layer(() => Effect.fail(later)))), later)
     })
   )

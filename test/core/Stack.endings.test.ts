@@ -203,7 +203,7 @@ describe("A job", () => {
       const stack = yield* start(() =>
         Effect.suspend(() => {
           tries++
-          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
         })
       )
       yield* TestClock.adjust("4 seconds")
@@ -232,7 +232,7 @@ describe("A job", () => {
       yield* start(() =>
         Effect.suspend(() => {
           tries++
-          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
         })
       )
       yield* slowly("5 minutes", "500 millis")
@@ -248,7 +248,7 @@ describe("A job", () => {
       const stack = yield* start(() =>
         Effect.suspend(() => {
           tries++
-          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", tryAgain: true }))
+          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
         })
       )
       yield* TestClock.adjust("1 second")

@@ -87,7 +87,7 @@ describe("A stack that ends", () => {
     Effect.gen(function* () {
       yield* addJobs(5)
       const { close, stack } = yield* started(() =>
-        Effect.fail(new JobRunner.JobRunnerError({ message: "later", tryAgain: true }))
+        Effect.fail(new JobRunner.JobRunnerError({ message: "later", isRetryable: true }))
       )
       assert.strictEqual((yield* stack.status).held, 5)
       assert.deepStrictEqual(yield* census, { reserved: 5 })
@@ -103,7 +103,7 @@ describe("A stack that ends", () => {
       const { close, stack } = yield* started(
         ({ job }) =>
           job.id === held
-            ? Effect.fail(new JobRunner.JobRunnerError({ message: "later", tryAgain: true }))
+            ? Effect.fail(new JobRunner.JobRunnerError({ message: "later", isRetryable: true }))
             : Effect.as(Effect.sleep("10 minutes"), done),
         { shutdownGrace: "10 minutes", reservationExpiry: "1 minute" }
       )
@@ -151,7 +151,7 @@ describe("A stack that ends", () => {
             yield* notify("ends")
             return yield* mine === 1
               ? Effect.fail("broken")
-              : Effect.fail(new JobRunner.JobRunnerError({ message: "later", tryAgain: true }))
+              : Effect.fail(new JobRunner.JobRunnerError({ message: "later", isRetryable: true }))
           })
         )
         yield* emulator.setFaults(faults)

@@ -64,7 +64,7 @@ describe("Stack", () => {
         Effect.gen(function* () {
           count++
           yield* Effect.sleep(100 * (count % 13))
-          if (count % 7 === 0) return yield* new JobRunner.JobRunnerError({ message: "later", tryAgain: true })
+          if (count % 7 === 0) return yield* new JobRunner.JobRunnerError({ message: "later", isRetryable: true })
           if (count % 5 === 0) return yield* Effect.die(job.id)
           return done
         })

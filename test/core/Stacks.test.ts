@@ -163,7 +163,7 @@ describe("Stacks", () => {
       let count = 0
       const { run, state } = counted(() => 300 + ((count * 377) % 2500))
       const failing: Run = (context) =>
-        ++count % 7 === 0 ? new JobRunner.JobRunnerError({ message: "later", tryAgain: true }) : run(context)
+        ++count % 7 === 0 ? new JobRunner.JobRunnerError({ message: "later", isRetryable: true }) : run(context)
       const { setMaxInFlight } = yield* start(failing, { queues: ["a", "b", "c"], maxInFlight: 10 })
       yield* TestClock.adjust("10 seconds")
       // Jobs that wait for another try hold their slots.

@@ -53,10 +53,10 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       it.effect(`with ${status}, while it is still reserved, says why, and what it printed last`, () =>
         Effect.gen(function* () {
           const { result } = yield* runOne({ quits: status, prints: ["no luck today"] })
-          const { message, tryAgain } = errorOf(result)
+          const { message, isRetryable } = errorOf(result)
           assert.isTrue(message.startsWith(`The agent did not run the job (${reason})`), message)
           assert.include(message, "no luck today")
-          assert.isFalse(tryAgain)
+          assert.isFalse(isRetryable)
         })
       )
     }
@@ -64,8 +64,8 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
     it.effect("with 28, because it is locked, is tried again later", () =>
       Effect.gen(function* () {
         const { result } = yield* runOne({ quits: 28 })
-        const { message, tryAgain } = errorOf(result)
-        assert.isTrue(tryAgain)
+        const { message, isRetryable } = errorOf(result)
+        assert.isTrue(isRetryable)
         assert.include(message, "exit status 28: the job is locked")
       })
     )
@@ -73,9 +73,9 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
     it.effect("by a signal, says which", () =>
       Effect.gen(function* () {
         const { result } = yield* runOne({ fallsBefore: "SIGKILL" })
-        const { message, tryAgain } = errorOf(result)
+        const { message, isRetryable } = errorOf(result)
         assert.isTrue(message.startsWith("The agent did not run the job (killed by SIGKILL)"), message)
-        assert.isFalse(tryAgain)
+        assert.isFalse(isRetryable)
       })
     )
 

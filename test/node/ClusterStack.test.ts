@@ -226,7 +226,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
               )
             }
             return job.id === again?.id && ++tries === 1
-              ? Effect.fail(new JobRunner.JobRunnerError({ message: "Not now", tryAgain: true }))
+              ? Effect.fail(new JobRunner.JobRunnerError({ message: "Not now", isRetryable: true }))
               : Effect.succeed(passed)
           }
           const fast = { ...patient, stateInterval: "1 second" } as const

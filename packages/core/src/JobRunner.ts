@@ -51,7 +51,7 @@ export const Finished: (end: {
 /**
  * The job could not be run. The stack finishes it with -1, `stack_error` and this message.
  *
- * With `tryAgain` the job has not been started and may be later: the stack keeps it reserved and starts it again after a
+ * With `isRetryable` the job has not been started and may be later: the stack keeps it reserved and starts it again after a
  * delay, 5 seconds the first time and twice as long each further time up to 5 minutes; after the fifth time it gives up and
  * finishes it.
  *
@@ -60,7 +60,7 @@ export const Finished: (end: {
  */
 export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
   readonly message: string
-  readonly tryAgain?: boolean | undefined
+  readonly isRetryable?: boolean | undefined
   readonly cause?: unknown
 }> {}
 

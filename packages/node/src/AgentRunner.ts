@@ -223,7 +223,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
           ({ code }) =>
             new JobRunner.JobRunnerError({
               message: `The agent ${needs.program} did not start: ${code}`,
-              tryAgain: passing.has(code)
+              isRetryable: passing.has(code)
             })
         ),
         Effect.ensuring(sink.end)
@@ -275,7 +275,7 @@ const judge = Effect.fnUntraced(function* (
     const why = status === undefined ? undefined : whyNotRun[status]
     return yield* new JobRunner.JobRunnerError({
       message: withLastLines(`The agent did not run the job (${end}${why === undefined ? "" : `: ${why}`})`, tail),
-      tryAgain: status === locked
+      isRetryable: status === locked
     })
   }
   if (now !== undefined && isAgentOwned(now) && status !== rejected && status !== locked) {

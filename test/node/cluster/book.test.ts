@@ -87,7 +87,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         const next = yield* book.place(jobOf("j"), stackKey, seat)
         assert.notStrictEqual(next.ticket, placement.ticket)
         for (const change of [book.withdraw, book.inherit]) assert.isFalse(yield* change(keyOf("j"), placement))
-        yield* book.tryAgain(keyOf("j"), placement)
+        yield* book.requeue(keyOf("j"), placement)
         assert.strictEqual(yield* book.look(keyOf("j"), next.ticket), "waiting")
         assert.deepStrictEqual(yield* book.claim(keyOf("j"), next.ticket, "a"), asItWas)
         // Asked again, as where the answer was lost, it is still so.
@@ -165,7 +165,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         yield* enter("c", 1)
         assert.deepStrictEqual(yield* book.claim(keyOf("j"), next.ticket, "c"), { isOrphan: true, answer })
         // It is to run again.
-        yield* book.tryAgain(keyOf("j"), next)
+        yield* book.requeue(keyOf("j"), next)
         assert.strictEqual((yield* book.place(jobOf("j"), stackKey, seat)).answer, undefined)
       })
     )

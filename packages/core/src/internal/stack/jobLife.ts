@@ -173,7 +173,7 @@ const afterRun = Effect.fnUntraced(function* (
   const error = Cause.squash(exit.cause)
   const text = Predicate.isError(error) ? error.message : String(error)
   const message = text === "" ? "The runner failed without a message" : text
-  if (error instanceof JobRunner.JobRunnerError && error.tryAgain === true && failures + 1 < maxTries) {
+  if (error instanceof JobRunner.JobRunnerError && error.isRetryable === true && failures + 1 < maxTries) {
     return Departure.TryAgain({ message })
   }
   yield* fail(world, job, message)

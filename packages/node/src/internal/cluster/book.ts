@@ -53,7 +53,7 @@ export interface Book {
   /** Keeps the answer of a process to a job of its own, which nobody else may have got. */
   readonly keep: (key: JobKey, ticket: number, owner: string, answer: Answer) => Effect.Effect<void>
   /** Lets a job be sent anew whose runner asked for that. */
-  readonly tryAgain: (key: JobKey, placement: Placement) => Effect.Effect<void>
+  readonly requeue: (key: JobKey, placement: Placement) => Effect.Effect<void>
   /** Lets a job be sent anew that was not started where it was sent. Says whether it is so. */
   readonly withdraw: (key: JobKey, placement: Placement) => Effect.Effect<boolean>
   /** Lets a job be sent anew that has no answer, and whose seat nobody has any more. Says whether it is so. */
@@ -162,7 +162,7 @@ export const make = ({
           UPDATE ${jobs} SET answer = ${encodeAnswer(answer)}
           WHERE ${is(key)} AND ticket = ${ticket} AND owner = ${owner}`)
       ),
-    tryAgain: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`, sql`NULL`)),
+    requeue: (key, placement) => Effect.asVoid(displace(key, placement, sql`TRUE`, sql`FALSE`, sql`NULL`)),
     withdraw: (key, placement) => displace(key, placement, sql`(owner IS NULL OR NOT ${isAlive(sql`owner`)})`),
     inherit: (key, placement) =>
       displace(

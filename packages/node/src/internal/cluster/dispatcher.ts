@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function* (
           yield* Effect.sleep("1 second")
           continue
         }
-        if (answer._tag === "Failed" && answer.tryAgain) yield* book.tryAgain(key, placement)
+        if (answer._tag === "Failed" && answer.isRetryable) yield* book.requeue(key, placement)
         return yield* fromAnswer(answer)
       }
     })

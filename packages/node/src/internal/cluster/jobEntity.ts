@@ -22,7 +22,7 @@ export const Answer = Schema.Union([
     detail: Schema.String,
     signalReason: Schema.optional(Schema.String)
   }),
-  Schema.TaggedStruct("Failed", { message: Schema.String, tryAgain: Schema.Boolean }),
+  Schema.TaggedStruct("Failed", { message: Schema.String, isRetryable: Schema.Boolean }),
   /** Not here: it was sent elsewhere meanwhile, or is over. */
   Schema.TaggedStruct("Elsewhere", {})
 ])
@@ -59,7 +59,7 @@ export const JobEntity = Entity.make(entityType, [Run]).annotate(ClusterSchema.S
 
 export const toAnswer = (run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>): Effect.Effect<Answer> =>
   Effect.match(run, {
-    onFailure: ({ message, tryAgain }): Answer => ({ _tag: "Failed", message, tryAgain: tryAgain === true }),
+    onFailure: ({ message, isRetryable }): Answer => ({ _tag: "Failed", message, isRetryable: isRetryable === true }),
     onSuccess: (outcome): Answer => outcome
   })
 
@@ -67,5 +67,5 @@ export const fromAnswer = (
   answer: Exclude<Answer, { readonly _tag: "Elsewhere" }>
 ): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> =>
   answer._tag === "Failed"
-    ? Effect.fail(new JobRunner.JobRunnerError({ message: answer.message, tryAgain: answer.tryAgain }))
+    ? Effect.fail(new JobRunner.JobRunnerError({ message: answer.message, isRetryable: answer.isRetryable }))
     : Effect.succeed(answer)

@@ -67,12 +67,12 @@ const elsewhere: Answer = { _tag: "Elsewhere" }
 const orphaned: Answer = {
   _tag: "Failed",
   message: "The process that ran the job died before the job had ended",
-  tryAgain: false
+  isRetryable: false
 }
 
 const died = (cause: Cause.Cause<unknown>): Answer => {
   const error = Cause.squash(cause)
-  return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), tryAgain: false }
+  return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), isRetryable: false }
 }
 
 const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
