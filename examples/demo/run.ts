@@ -147,11 +147,11 @@ const note = (event: StackEvent.StackEvent, report: Report, say: Progress["say"]
       report.finished.set(event.job.id, "stack error")
       break
     case "Canceled":
-    case "Lost":
+    case "ReservationLost":
       report.reserved.delete(event.job.id)
       report.gone.add(event.job.id)
       break
-    case "GivenUp":
+    case "FinishRejected":
       report.problems.push(`Job ${event.job.id} was not finished: ${event.error.message}`)
   }
   return Effect.void

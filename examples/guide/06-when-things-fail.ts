@@ -17,7 +17,8 @@ const run = (queueKey: string) =>
   Stack.runUntilIdle({
     key: "guide",
     queueKey,
-    onEvent: (event) => (event._tag === "Troubled" ? Console.log(`trouble: ${event.error.operation}`) : Effect.void)
+    onEvent: (event) =>
+      event._tag === "RequestFailed" ? Console.log(`trouble: ${event.error.operation}`) : Effect.void
   })
 
 const program = Effect.gen(function* () {

@@ -30,7 +30,7 @@ const test = Effect.gen(function* () {
 
   yield* TestClock.adjust("10 seconds")
   const waiting = yield* stack.status
-  assert.equal(waiting.held, 1)
+  assert.equal(waiting.backingOff, 1)
   assert.equal(waiting.inFlight.length, 0)
 
   machines = 1

@@ -208,16 +208,16 @@ describe("A job", () => {
       )
       yield* TestClock.adjust("4 seconds")
       assert.strictEqual(tries, 1)
-      assert.strictEqual((yield* stack.status).held, 1)
+      assert.strictEqual((yield* stack.status).backingOff, 1)
       assert.strictEqual((yield* jobOf(id)).state, "reserved")
       yield* TestClock.adjust("90 seconds")
       assert.deepInclude(yield* jobOf(id), failed("no room"))
       assert.strictEqual(tries, 5)
       const delays = stack.seen.flatMap((event) =>
-        event._tag === "Quarantined" ? [Duration.toSeconds(event.delay)] : []
+        event._tag === "BackedOff" ? [Duration.toSeconds(event.delay)] : []
       )
       assert.deepStrictEqual(delays, [5, 10, 20, 40])
-      assert.strictEqual((yield* stack.status).held, 0)
+      assert.strictEqual((yield* stack.status).backingOff, 0)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
@@ -309,7 +309,7 @@ describe("A job", () => {
       assert.deepStrictEqual(reserved, [id])
       for (let second = 0; second < 16; second++) yield* TestClock.adjust("1 second")
       assert.strictEqual(interrupted, 1)
-      assert.strictEqual(stack.names().at(-1), "Lost")
+      assert.strictEqual(stack.names().at(-1), "ReservationLost")
       assert.isEmpty((yield* stack.status).inFlight)
       assert.deepInclude(yield* jobOf(id), { state: "reserved", reservedBy: "other" })
     }).pipe(Effect.scoped, Effect.provide(emulated()))
@@ -340,7 +340,7 @@ describe("A job", () => {
         yield* emulator.setFaults([])
         yield* client.batchReserveJobs({ stackKey: "other", jobUuids: [id], reservationExpiry: "1 minute" })
         for (let second = 0; second < 80; second++) yield* TestClock.adjust("1 second")
-        assert.strictEqual(stack.names().filter((name) => name === "Lost").length, 1)
+        assert.strictEqual(stack.names().filter((name) => name === "ReservationLost").length, 1)
         assert.strictEqual(runs, 2)
         // It is for the service to say that these are too many.
         const sent = (yield* emulator.requests).filter(({ operation }) => operation === "createStackNotifications")

@@ -52,7 +52,7 @@ describe("A stack under rate limits", () => {
       const [from = 0, to = 0] = at
       assert.isAtLeast(40_000 / ((to - from) / 1000), 9500)
       assert.strictEqual(yield* refused, 0)
-      assert.notInclude(stack.names(), "Troubled")
+      assert.notInclude(stack.names(), "RequestFailed")
       // The last of them are still looked at.
       while ((yield* stack.status).inFlight.length > 0) yield* TestClock.adjust("1 second")
     }).pipe(Effect.scoped, Effect.provide(limited))
@@ -75,7 +75,7 @@ describe("A stack under rate limits", () => {
       for (let second = 0; second < 40; second++) yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(yield* census, { "finished 0": 2000 })
       assert.strictEqual(yield* refused, 0)
-      assert.notInclude(stack.names(), "Troubled")
+      assert.notInclude(stack.names(), "RequestFailed")
     }).pipe(Effect.scoped, Effect.provide(limited))
   )
 

@@ -118,7 +118,7 @@ describe("A stack whose service is down for ten minutes", () => {
       for (let minute = 0; minute < 10; minute++) yield* TestClock.adjust("1 minute")
       const polls = (yield* countOf("listScheduledJobs")) - before
       assert.isAtMost(polls, 30)
-      assert.strictEqual(stack.names().filter((name) => name === "Troubled").length, polls)
+      assert.strictEqual(stack.names().filter((name) => name === "RequestFailed").length, polls)
       yield* emulator.setFaults([])
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )

@@ -62,7 +62,7 @@ describe("A stack that ends", () => {
       const { exit } = yield* within("1 minute", Effect.all([stack.drain, stack.drain], { concurrency: 2 }))
       assert.isTrue(Exit.isSuccess(exit))
       const after = yield* census
-      assert.deepInclude(yield* stack.status, { phase: "stopped", inFlight: [], held: 0 })
+      assert.deepInclude(yield* stack.status, { phase: "stopped", inFlight: [], backingOff: 0 })
       assert.strictEqual((after["finished 0"] ?? 0) + (after["scheduled"] ?? 0), 500)
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(yield* census, after)
@@ -89,7 +89,7 @@ describe("A stack that ends", () => {
       const { close, stack } = yield* started(() =>
         Effect.fail(new JobRunner.JobRunnerError({ message: "later", isRetryable: true }))
       )
-      assert.strictEqual((yield* stack.status).held, 5)
+      assert.strictEqual((yield* stack.status).backingOff, 5)
       assert.deepStrictEqual(yield* census, { reserved: 5 })
       yield* close
       yield* TestClock.adjust("2 seconds")

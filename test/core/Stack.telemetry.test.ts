@@ -59,7 +59,7 @@ describe("The metrics of a stack", () => {
     Effect.gen(function* () {
       yield* start(takes(1))
       const values = yield* metrics
-      for (const outcome of ["Finished", "AgentOwned", "Failed", "Canceled", "Lost", "GivenUp"]) {
+      for (const outcome of ["Finished", "AgentOwned", "Failed", "Canceled", "ReservationLost", "FinishRejected"]) {
         assert.strictEqual(values[`stacksapi_jobs ${outcome}`], 0)
       }
       assert.strictEqual(values["stacksapi_jobs_started"], 0)
@@ -90,11 +90,11 @@ describe("The metrics of a stack", () => {
         "stacksapi_jobs Canceled": 0,
         stacksapi_jobs_reserved: 10,
         stacksapi_jobs_started: 10,
-        stacksapi_queue_to_start_seconds: 10,
+        stacksapi_schedule_to_start_seconds: 10,
         stacksapi_jobs_in_flight: 1,
         stacksapi_slots_available: 19,
-        stacksapi_jobs_waiting: 0,
-        stacksapi_troubles: 0
+        stacksapi_jobs_pending: 0,
+        stacksapi_request_failures: 0
       })
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
   )
@@ -115,7 +115,7 @@ describe("The metrics of a stack", () => {
       const started = stack.seen.find((event) => event._tag === "Started")
       const seconds = started === undefined ? 0 : Duration.toSeconds(started.sinceScheduled)
       assert.closeTo(seconds, 7, 0.1)
-      const histogram = (yield* Metric.snapshot).find(({ id }) => id === "stacksapi_queue_to_start_seconds")
+      const histogram = (yield* Metric.snapshot).find(({ id }) => id === "stacksapi_schedule_to_start_seconds")
       assert.deepInclude(histogram?.state, { count: 1, sum: seconds })
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
 

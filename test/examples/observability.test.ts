@@ -36,7 +36,7 @@ describe("The telemetry of a stack", () => {
       }
 
       const names = metrics.map(({ name }) => name)
-      for (const name of ["stacksapi_jobs", "stacksapi_queue_to_start_seconds", "stacksapi_slots_available"]) {
+      for (const name of ["stacksapi_jobs", "stacksapi_schedule_to_start_seconds", "stacksapi_slots_available"]) {
         assert.include(names, name)
       }
 

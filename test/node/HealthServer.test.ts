@@ -154,8 +154,8 @@ describe("/healthz", () => {
         isPaused: false,
         maxInFlight: 2,
         inFlight: 2,
-        waiting: 1,
-        held: 0,
+        pending: 1,
+        backingOff: 0,
         failure: null
       })
     }).pipe(Effect.scoped, Effect.provide(served()))
@@ -273,9 +273,9 @@ describe("/metrics", () => {
         "# TYPE stacksapi_slots_available gauge",
         "stacksapi_slots_available 25",
         "stacksapi_jobs_in_flight 0",
-        "# TYPE stacksapi_queue_to_start_seconds histogram",
-        `stacksapi_queue_to_start_seconds_bucket{le="+Inf"} 3`,
-        "stacksapi_queue_to_start_seconds_count 3",
+        "# TYPE stacksapi_schedule_to_start_seconds histogram",
+        `stacksapi_schedule_to_start_seconds_bucket{le="+Inf"} 3`,
+        "stacksapi_schedule_to_start_seconds_count 3",
         `stacksapi_requests_total{operation="registerStack"} 1`
       ]) {
         assert.include(lines, line)

@@ -137,7 +137,7 @@ describe("on a terminal", () => {
         const rows = yield* desk.screen
         assert.match(rows[0] ?? "", /^my-stack · queue q {40,}running 2m03s$/)
         const text = rows.join("\n")
-        assert.match(text, /^Slots +█{16} 4 of 4 taken · 0 free · 2 waiting$/m)
+        assert.match(text, /^Slots +█{16} 4 of 4 taken · 0 free · 2 pending$/m)
         assert.match(text, /^Done +3 passed · 0\.\d\/s$/m)
         assert.match(text, /^Requests +\d+\/s · .*\blist \d+\/10 left/m)
         assert.match(text, /^Running: 4$/m)
@@ -201,7 +201,7 @@ describe("on a terminal", () => {
         const text = rows.join("\n")
         assert.match(rows[0] ?? "", /^my-stack · queue q +running \ds$/)
         assert.match(text, /^Slots +20 of 20 taken · 0 free$/m)
-        assert.match(text, /^ +10 waiting$/m)
+        assert.match(text, /^ +10 pending$/m)
         assert.match(text, /^Running: 20$/m)
         const shown = text.match(/^ +\ds web#7/gm)?.length ?? 0
         assert.isAbove(shown, 1)
@@ -374,7 +374,7 @@ describe("of several queues, on a terminal", () => {
         yield* view.watch(stacks)
         yield* slowly("2 seconds")
         assert.match((yield* desk.screen)[0] ?? "", /^2 stacks .* running \ds$/)
-        assert.match(yield* desk.text, /^Slots +█{16} 4 of 4 taken · 0 free · 2 waiting$/m)
+        assert.match(yield* desk.text, /^Slots +█{16} 4 of 4 taken · 0 free · 2 pending$/m)
         yield* emulator.pauseQueue("a", true)
         yield* slowly("2 seconds")
         assert.match((yield* desk.screen)[0] ?? "", / running \ds$/)
@@ -430,7 +430,7 @@ const everything: ReadonlyArray<StackEvent.StackEvent> = [
   Event.Polled({ listed: 2, startable: 1 }),
   Event.Paused(),
   Event.Resumed(),
-  Event.Troubled({ error }),
+  Event.RequestFailed({ error }),
   Event.Reserved({ job }),
   Event.NotReserved({ job }),
   Event.Started({ job, sinceScheduled: Duration.millis(1500) }),
@@ -438,9 +438,9 @@ const everything: ReadonlyArray<StackEvent.StackEvent> = [
   Event.AgentOwned({ job, state: undefined }),
   Event.Failed({ job, detail: "no machine" }),
   Event.Canceled({ job, state: "canceled" }),
-  Event.Lost({ job }),
-  Event.GivenUp({ job, error }),
-  Event.Quarantined({ job, delay: Duration.seconds(5), message: "no token" }),
+  Event.ReservationLost({ job }),
+  Event.FinishRejected({ job, error }),
+  Event.BackedOff({ job, delay: Duration.seconds(5), message: "no token" }),
   Event.Draining({ inFlight: 1 }),
   Event.Stopped()
 ]
@@ -459,7 +459,7 @@ describe("as lines", () => {
       const name = `job=${job.id} name="web#42 test"`
       assert.include(lines, `${at} Started ${name} sinceScheduled="1.5 s"`)
       assert.include(lines, `${at} Finished ${name} exitStatus=1 detail="Exited with 1"`)
-      assert.include(lines, `${at} Troubled error="PUT http://service/v3/finish: 503 not today"`)
+      assert.include(lines, `${at} RequestFailed error="PUT http://service/v3/finish: 503 not today"`)
       assert.match(summary, /^Jobs +6 jobs in 0s/m)
       assert.match(summary, /^Troubles +2 × finishJob: 503 · 1 × /m)
     })
@@ -644,12 +644,12 @@ describe("as JSON", () => {
       }
       assert.deepStrictEqual(find("Registered"), { stackKey: "s", queueKey: "q" })
       assert.deepStrictEqual(find("Polled"), { listed: 2, startable: 1 })
-      assert.deepStrictEqual(find("Troubled"), { error: plainError })
+      assert.deepStrictEqual(find("RequestFailed"), { error: plainError })
       assert.deepStrictEqual(find("Started"), { job: plainJob, sinceScheduledMillis: 1500 })
       assert.deepStrictEqual(find("Finished"), { job: plainJob, exitStatus: 1, detail: "Exited\nwith 1" })
       assert.deepStrictEqual(find("AgentOwned"), { job: plainJob, state: null })
-      assert.deepStrictEqual(find("GivenUp"), { job: plainJob, error: plainError })
-      assert.deepStrictEqual(find("Quarantined"), { job: plainJob, delayMillis: 5000, message: "no token" })
+      assert.deepStrictEqual(find("FinishRejected"), { job: plainJob, error: plainError })
+      assert.deepStrictEqual(find("BackedOff"), { job: plainJob, delayMillis: 5000, message: "no token" })
       assert.deepStrictEqual(find("Draining"), { inFlight: 1 })
       assert.deepInclude(find("Summary"), {
         jobs: 6,
@@ -698,8 +698,8 @@ describe("a frame", () => {
       phase: "running",
       startedAt: -some(1) * 10_000_000,
       slots: some(2) === 0 ? undefined : { taken: some(2) ** 4, max: some(3) ** 4 },
-      waiting: some(4) ** 5,
-      held: some(5),
+      pending: some(4) ** 5,
+      backingOff: some(5),
       outcomes:
         some(6) < 4
           ? []

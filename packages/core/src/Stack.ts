@@ -18,10 +18,10 @@
  * All but the gauges are there from the start, at 0.
  *
  * - `stacksapi_jobs` by `outcome`: the name of the event with which a job's time ended.
- * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_queue_to_start_seconds`, a histogram.
- * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_waiting`: gauges. Of stacks that share a pool the
+ * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_schedule_to_start_seconds`, a histogram.
+ * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_pending`: gauges. Of stacks that share a pool the
  *   first and the last have the `queue`, and the slots are the pool's.
- * - `stacksapi_polls`, `stacksapi_troubles`, `stacksapi_registrations`.
+ * - `stacksapi_polls`, `stacksapi_request_failures`, `stacksapi_registrations`.
  * - `stacksapi_requests` and `stacksapi_retries` by `operation`; `stacksapi_rate_limit_waits` too, from the first wait on.
  * - `stacksapi_notifications` by `outcome`, from the first one on.
  *
@@ -136,9 +136,9 @@ export interface Status {
   /** The jobs that hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>
   /** How many jobs may start and wait for a slot, as far as the last poll saw them. */
-  readonly waiting: number
+  readonly pending: number
   /** How many jobs are reserved and wait for another try. No new ones are taken in their place. */
-  readonly held: number
+  readonly backingOff: number
 }
 
 /**

@@ -17,16 +17,16 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  * - `Registered`: the service knows the stack. `ReRegistered`: it had forgotten it (404), and knows it again.
  * - `Polled`: a look at the queue; `startable` of the `listed` jobs may start now.
  * - `Paused`, `Resumed`: the queue's dispatch. While it is paused nothing new starts, and what runs goes on.
- * - `Troubled`: a request failed and will be tried again.
+ * - `RequestFailed`: a request failed and will be tried again.
  * - `Draining`: no more jobs are taken. `Stopped`: all is done.
  *
  * Of a job, in this order:
  * - `Reserved`, `Started`, then one of `Finished` (the stack finished it with its own outcome), `AgentOwned` (an agent has
  *   it, or has finished it), `Failed` (finished with -1 and `stack_error`), `Canceled` (its runner was interrupted, or had
- *   ended by then), `Lost` (the reservation is somebody else's; its runner was interrupted) or `GivenUp` (the service does not
+ *   ended by then), `ReservationLost` (the reservation is somebody else's; its runner was interrupted) or `FinishRejected` (the service does not
  *   take its end). `sinceScheduled` counts from the job's `runnableAt` where that is later.
  * - `NotReserved`: somebody else was faster, or it is no longer reservable.
- * - `Quarantined`: it could not be started, and is tried again after `delay`.
+ * - `BackedOff`: it could not be started, and is tried again after `delay`.
  *
  * @since 0.1.0
  * @category models
@@ -37,7 +37,7 @@ export type StackEvent = Data.TaggedEnum<{
   Polled: { readonly listed: number; readonly startable: number }
   Paused: {}
   Resumed: {}
-  Troubled: { readonly error: StacksError }
+  RequestFailed: { readonly error: StacksError }
   Draining: { readonly inFlight: number }
   Stopped: {}
   Reserved: { readonly job: ScheduledJob }
@@ -47,9 +47,9 @@ export type StackEvent = Data.TaggedEnum<{
   AgentOwned: { readonly job: ScheduledJob; readonly state: JobState | undefined }
   Failed: { readonly job: ScheduledJob; readonly detail: string }
   Canceled: { readonly job: ScheduledJob; readonly state: JobState }
-  Lost: { readonly job: ScheduledJob }
-  GivenUp: { readonly job: ScheduledJob; readonly error: StacksError }
-  Quarantined: { readonly job: ScheduledJob; readonly delay: Duration.Duration; readonly message: string }
+  ReservationLost: { readonly job: ScheduledJob }
+  FinishRejected: { readonly job: ScheduledJob; readonly error: StacksError }
+  BackedOff: { readonly job: ScheduledJob; readonly delay: Duration.Duration; readonly message: string }
 }>
 
 /**

@@ -89,9 +89,9 @@ export interface StackReport {
   /** How many jobs hold a slot. */
   readonly inFlight: number
   /** How many jobs may start and wait for a slot. */
-  readonly waiting: number
+  readonly pending: number
   /** How many jobs are reserved and wait for another try. */
-  readonly held: number
+  readonly backingOff: number
   /** How long ago the queue was last looked at; null before the first time. */
   readonly secondsSincePoll: number | null
   /** Why it can't go on; null while it can. */

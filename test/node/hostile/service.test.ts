@@ -130,9 +130,9 @@ describe("more than was asked for", () => {
       const stack = yield* Stacks.start(() => Effect.never, { maxInFlight: 10 })
       yield* TestClock.adjust("1 second")
       assert.deepInclude(stack.seen, StackEvent.StackEvent.Polled({ listed: 20_000, startable: 20_000 }))
-      const { inFlight, waiting } = yield* stack.status
+      const { inFlight, pending } = yield* stack.status
       assert.isAtMost(inFlight.length, 10)
-      assert.isAtMost(waiting, 20_000)
+      assert.isAtMost(pending, 20_000)
     }).pipe(
       Effect.scoped,
       Effect.provide(withAnswers(alsoListing(Array.from({ length: 20_000 }, (_, index) => `job-${index}`))))

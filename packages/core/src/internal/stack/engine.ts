@@ -75,7 +75,7 @@ const start = Effect.fnUntraced(function* (
 
   // What is made first ends last: the jobs, then the notifications, then the registration.
   const { emit, events } = yield* Journal.make(settings.onEvent)
-  const patiently = patient((error) => emit(StackEvent.Troubled({ error })))
+  const patiently = patient((error) => emit(StackEvent.RequestFailed({ error })))
   const registration = yield* Registration.make(client, settings, patiently, emit)
   const notifications = yield* Notifications.make({ stackKey, flushTimeout: farewellTimeout })
   const renewal = yield* Reservations.renewing({ stackKey, reservationExpiry })
@@ -177,7 +177,7 @@ const start = Effect.fnUntraced(function* (
     }
     const { delay } = quarantine.add(job.id, now())
     held.set(job.id, job)
-    return emit(StackEvent.Quarantined({ job, delay, message: departure.message }))
+    return emit(StackEvent.BackedOff({ job, delay, message: departure.message }))
   }
 
   /** Gives a reserved job a slot and starts it. The slot goes with the fiber. */
@@ -295,7 +295,7 @@ const start = Effect.fnUntraced(function* (
     )
 
   const troubled = Effect.fnUntraced(function* (error: StacksError, seen: number) {
-    yield* emit(StackEvent.Troubled({ error }))
+    yield* emit(StackEvent.RequestFailed({ error }))
     if (isLockedOut(error) || error._tag === "InvalidRequest") {
       yield* giveUp(error)
     } else if (isNotFound(error)) {
@@ -386,7 +386,7 @@ const start = Effect.fnUntraced(function* (
 
   const onPoll = Effect.fnUntraced(function* (poll: ScheduledJobs.Poll) {
     if (poll.failure !== undefined) {
-      yield* emit(StackEvent.Troubled({ error: poll.failure }))
+      yield* emit(StackEvent.RequestFailed({ error: poll.failure }))
     } else {
       lastPolledAt = DateTime.makeUnsafe(now())
       yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
@@ -407,7 +407,7 @@ const start = Effect.fnUntraced(function* (
   const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, seen: number) {
     if (isNotFound(error)) return yield* recover(seen)
     if (error._tag === "DecodeError" || (error._tag === "ErrorResponse" && error.reason._tag === "UnexpectedStatus")) {
-      yield* emit(StackEvent.Troubled({ error }))
+      yield* emit(StackEvent.RequestFailed({ error }))
       return
     }
     yield* giveUp(error)
@@ -523,8 +523,8 @@ const start = Effect.fnUntraced(function* (
       lastPolledAt,
       maxInFlight: limit(),
       inFlight: Array.from(inFlight.values(), ({ job }) => job),
-      waiting: candidates.size,
-      held: held.size
+      pending: candidates.size,
+      backingOff: held.size
     })),
     events,
     setMaxInFlight: (count) =>

@@ -119,7 +119,7 @@ export const live = Effect.fnUntraced(function* (
       yield* world.emit(StackEvent.Canceled({ job, state: how.state }))
       break
     case "Lost":
-      yield* world.emit(StackEvent.Lost({ job }))
+      yield* world.emit(StackEvent.ReservationLost({ job }))
       break
     case "Shutdown":
       yield* fail(world, job, "The stack shut down before the job had ended")
@@ -187,7 +187,7 @@ const letGo = Effect.fnUntraced(function* (world: World, job: ScheduledJob): Eff
     case "reserved":
       return yield* fail(world, job, "The agent ended without acquiring the job")
     case "scheduled":
-      return yield* world.emit(StackEvent.Lost({ job }))
+      return yield* world.emit(StackEvent.ReservationLost({ job }))
     default:
       // Not knowing is no reason to finish a job that an agent may be running.
       return yield* world.emit(StackEvent.AgentOwned({ job, state }))
@@ -243,11 +243,11 @@ const whyRefused = (
   error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
     ? Effect.map(world.stateDesk.ask(job.id), (state) =>
         state === undefined
-          ? StackEvent.GivenUp({ job, error })
+          ? StackEvent.FinishRejected({ job, error })
           : isOver(state)
             ? StackEvent.Canceled({ job, state })
             : isAgentOwned(state) || isSettled(state)
               ? StackEvent.AgentOwned({ job, state })
-              : StackEvent.GivenUp({ job, error })
+              : StackEvent.FinishRejected({ job, error })
       )
-    : Effect.succeed(StackEvent.GivenUp({ job, error }))
+    : Effect.succeed(StackEvent.FinishRejected({ job, error }))

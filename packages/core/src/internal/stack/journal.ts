@@ -81,11 +81,11 @@ const logged = (event: StackEvent): Effect.Effect<void> => {
       return named(Effect.logInfo(`Draining: ${event.inFlight} jobs in flight`))
     case "Polled":
       return Effect.logDebug(`Polled: ${event.listed} jobs listed, ${event.startable} may start`)
-    case "Troubled":
+    case "RequestFailed":
       return named(Effect.logWarning(`Trouble: ${event.error.message}`))
-    case "Lost":
+    case "ReservationLost":
       return named(Effect.logWarning(`Lost the reservation of job ${event.job.id}`))
-    case "Quarantined":
+    case "BackedOff":
       return named(
         Effect.logWarning(
           `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
@@ -93,7 +93,7 @@ const logged = (event: StackEvent): Effect.Effect<void> => {
       )
     case "Failed":
       return named(Effect.logWarning(`Job ${event.job.id} failed: ${event.detail}`))
-    case "GivenUp":
+    case "FinishRejected":
       return named(Effect.logError(`The end of job ${event.job.id} was not taken: ${event.error.message}`))
     default:
       return Effect.logDebug(`${event._tag}: job ${event.job.id}`)

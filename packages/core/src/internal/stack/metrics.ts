@@ -13,10 +13,10 @@ const outcomes = {
   AgentOwned: Metric.withAttributes(jobs, { outcome: "AgentOwned" }),
   Failed: Metric.withAttributes(jobs, { outcome: "Failed" }),
   Canceled: Metric.withAttributes(jobs, { outcome: "Canceled" }),
-  Lost: Metric.withAttributes(jobs, { outcome: "Lost" }),
-  GivenUp: Metric.withAttributes(jobs, { outcome: "GivenUp" }),
+  ReservationLost: Metric.withAttributes(jobs, { outcome: "ReservationLost" }),
+  FinishRejected: Metric.withAttributes(jobs, { outcome: "FinishRejected" }),
   NotReserved: Metric.withAttributes(jobs, { outcome: "NotReserved" }),
-  Quarantined: Metric.withAttributes(jobs, { outcome: "Quarantined" })
+  BackedOff: Metric.withAttributes(jobs, { outcome: "BackedOff" })
 }
 
 const reserved = Metric.counter("stacksapi_jobs_reserved", {
@@ -26,7 +26,7 @@ const reserved = Metric.counter("stacksapi_jobs_reserved", {
 
 const started = Metric.counter("stacksapi_jobs_started", { description: "Jobs that were started", incremental: true })
 
-const queueToStart = Metric.histogram("stacksapi_queue_to_start_seconds", {
+const queueToStart = Metric.histogram("stacksapi_schedule_to_start_seconds", {
   description: "Time from a job's scheduling, or its runnable_at, to its start",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
 })
@@ -35,13 +35,13 @@ const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: 
 
 const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
 
-const jobsWaiting = Metric.gauge("stacksapi_jobs_waiting", {
+const jobsWaiting = Metric.gauge("stacksapi_jobs_pending", {
   description: "Jobs that may start and wait for a slot, as far as the last poll saw them"
 })
 
 const polls = Metric.counter("stacksapi_polls", { description: "Looks at the queue", incremental: true })
 
-const troubles = Metric.counter("stacksapi_troubles", {
+const troubles = Metric.counter("stacksapi_request_failures", {
   description: "Requests that failed and were to be tried again",
   incremental: true
 })
@@ -114,7 +114,7 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "Polled":
       polls.updateUnsafe(1, context)
       break
-    case "Troubled":
+    case "RequestFailed":
       troubles.updateUnsafe(1, context)
       break
     case "Reserved":
@@ -128,10 +128,10 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "AgentOwned":
     case "Failed":
     case "Canceled":
-    case "Lost":
-    case "GivenUp":
+    case "ReservationLost":
+    case "FinishRejected":
     case "NotReserved":
-    case "Quarantined":
+    case "BackedOff":
       outcomes[event._tag].updateUnsafe(1, context)
   }
 }

@@ -124,4 +124,4 @@ const runWhat = Effect.fnUntraced(function* (
 })
 
 const hasFailed = (event: StackEvent): boolean =>
-  event._tag === "Failed" || event._tag === "GivenUp" || (event._tag === "Finished" && event.exitStatus !== 0)
+  event._tag === "Failed" || event._tag === "FinishRejected" || (event._tag === "Finished" && event.exitStatus !== 0)

@@ -103,8 +103,8 @@ const lead = Effect.fnUntraced(function* ({
       () => Effect.sync(() => leading.delete(stackKey))
     )
     const adjust = Effect.gen(function* () {
-      const { inFlight, waiting } = yield* stack.status
-      wanted = inFlight.length + waiting
+      const { inFlight, pending } = yield* stack.status
+      wanted = inFlight.length + pending
       yield* stack.setMaxInFlight(processes.shareOf({ stackKey, wanted }))
     })
     yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)

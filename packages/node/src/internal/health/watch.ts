@@ -98,8 +98,8 @@ const absent = {
   lastPolledAt: undefined,
   maxInFlight: 0,
   inFlight: [],
-  waiting: 0,
-  held: 0
+  pending: 0,
+  backingOff: 0
 } as const
 
 const report = (status: Stack.Status, failure: string | null, now: number): StackReport => ({
@@ -109,8 +109,8 @@ const report = (status: Stack.Status, failure: string | null, now: number): Stac
   isPaused: status.isPaused,
   maxInFlight: status.maxInFlight,
   inFlight: status.inFlight.length,
-  waiting: status.waiting,
-  held: status.held,
+  pending: status.pending,
+  backingOff: status.backingOff,
   secondsSincePoll:
     status.lastPolledAt === undefined ? null : Math.max(0, (now - DateTime.toEpochMillis(status.lastPolledAt)) / 1000),
   failure

@@ -41,11 +41,11 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
       return {}
     case "Draining":
       return { inFlight: event.inFlight }
-    case "Troubled":
+    case "RequestFailed":
       return { error: ofError(event.error) }
     case "Reserved":
     case "NotReserved":
-    case "Lost":
+    case "ReservationLost":
       return { job: ofJob(event.job) }
     case "Started":
     case "Began":
@@ -64,9 +64,9 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
       return { job: ofJob(event.job), state: event.state ?? null }
     case "Failed":
       return { job: ofJob(event.job), detail: event.detail }
-    case "GivenUp":
+    case "FinishRejected":
       return { job: ofJob(event.job), error: ofError(event.error) }
-    case "Quarantined":
+    case "BackedOff":
       return { job: ofJob(event.job), delayMillis: Duration.toMillis(event.delay), message: event.message }
   }
 }
@@ -135,12 +135,12 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
           ? "red"
           : "green"
     case "Failed":
-    case "GivenUp":
+    case "FinishRejected":
       return "red"
-    case "Troubled":
-    case "Lost":
+    case "RequestFailed":
+    case "ReservationLost":
     case "Canceled":
-    case "Quarantined":
+    case "BackedOff":
     case "Paused":
     case "Draining":
       return "yellow"

@@ -14,8 +14,8 @@ export interface Picture {
   readonly startedAt: number
   readonly slots: { readonly taken: number; readonly max: number } | undefined
   /** Jobs that may start and wait for a slot, and those that are reserved and wait for another try. */
-  readonly waiting: number | undefined
-  readonly held: number
+  readonly pending: number | undefined
+  readonly backingOff: number
   readonly outcomes: ReadonlyArray<readonly [Outcome, number]>
   /** Jobs that ended in each second, on average. */
   readonly throughput: number
@@ -106,9 +106,9 @@ const slots = ({ slots }: Picture, width: number): ReadonlyArray<Line> => {
   return [[...bar, { text: `${taken} of ${max} taken` }], [{ text: `${Math.max(0, max - taken)} free` }]]
 }
 
-const queue = ({ held, waiting }: Picture): ReadonlyArray<Line> => [
-  ...(waiting === undefined ? [] : [[{ text: `${waiting} waiting`, style: "bold" } as const]]),
-  ...(held === 0 ? [] : [[{ text: `${held} to be tried again` }]])
+const queue = ({ backingOff, pending }: Picture): ReadonlyArray<Line> => [
+  ...(pending === undefined ? [] : [[{ text: `${pending} pending`, style: "bold" } as const]]),
+  ...(backingOff === 0 ? [] : [[{ text: `${backingOff} backing off` }]])
 ]
 
 const outcomeStyles: Record<Outcome, Style | undefined> = {

@@ -9,8 +9,8 @@ import type { Picture } from "./frame.ts"
 export interface Levels {
   readonly slots: number
   readonly taken: number
-  readonly waiting: number
-  readonly held: number
+  readonly pending: number
+  readonly backingOff: number
   /** Of a process of a cluster: what it is there. */
   readonly cluster?: Pick<Picture, "title" | "phase">
 }
@@ -36,8 +36,8 @@ export const of = (watched: Watched): Effect.Effect<Levels> =>
   })
 
 const waitingOf = (stacks: ReadonlyArray<Stack.Status>) => ({
-  waiting: stacks.reduce((sum, { waiting }) => sum + waiting, 0),
-  held: stacks.reduce((sum, { held }) => sum + held, 0)
+  pending: stacks.reduce((sum, { pending }) => sum + pending, 0),
+  backingOff: stacks.reduce((sum, { backingOff }) => sum + backingOff, 0)
 })
 
 /** `one of 3 processes · leads linux, mac` */

@@ -120,13 +120,13 @@ export class Tally {
       case "Canceled":
         this.#end(event.job, "canceled")
         return
-      case "Lost":
+      case "ReservationLost":
         this.#end(event.job, "lost")
         return
-      case "GivenUp":
+      case "FinishRejected":
         this.#end(event.job, "given up")
         return
-      case "Quarantined":
+      case "BackedOff":
         this.running.delete(event.job.id)
         return
     }
@@ -183,13 +183,13 @@ const troubleOf = (event: StackEvent): readonly [kind: string, message: string] 
   switch (event._tag) {
     case "Failed":
       return ["a job that could not be run", `${nameOf(event.job)}: ${event.detail}`]
-    case "Lost":
+    case "ReservationLost":
       return ["a lost reservation", `${nameOf(event.job)}: its reservation was lost`]
-    case "GivenUp":
+    case "FinishRejected":
       return [kindOf(event.error), `${nameOf(event.job)}: ${briefly(event.error)}`]
-    case "Quarantined":
+    case "BackedOff":
       return ["a job that could not be started", `${nameOf(event.job)}: ${event.message}`]
-    case "Troubled":
+    case "RequestFailed":
       return [kindOf(event.error), briefly(event.error)]
     default:
       return undefined

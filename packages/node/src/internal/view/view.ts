@@ -79,8 +79,8 @@ export const make = Effect.fnUntraced(function* (
       phase: cluster === undefined ? tally.phase : cluster.phase,
       startedAt,
       slots: isKnown ? { taken: sum(({ taken }) => taken), max: sum(({ slots }) => slots) } : undefined,
-      waiting: isKnown ? sum(({ waiting }) => waiting) : undefined,
-      held: sum(({ held }) => held),
+      pending: isKnown ? sum(({ pending }) => pending) : undefined,
+      backingOff: sum(({ backingOff }) => backingOff),
       outcomes: outcomes.flatMap((outcome) => {
         const count = tally.ended.get(outcome)
         return count === undefined ? [] : [[outcome, count] as const]
