@@ -7,16 +7,48 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import { messageOf } from "./internal/messageOf.ts"
 import type { StacksError } from "./StacksError.ts"
 import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
 
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * The job could not be run.
+ *
+ * **Details**
+ *
+ * With `isRetryable: true` the job has not been started, and the host may be able to start it later. The stack keeps the job
+ * reserved and starts it again after a delay: 5 seconds the first time, twice as long each further time, at most 5 minutes. When
+ * `startTimeout` has passed since the first such failure, the stack gives the job back to the queue.
+ *
+ * Otherwise the stack finishes the job with -1, `stack_error` and this message.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
+  readonly message: string
+  /** Whether the job was not started and may be started later. Default false. */
+  readonly isRetryable?: boolean | undefined
+  readonly cause?: unknown
+}> {}
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
 /**
  * How a job ended, or who has it now:
- * - `AgentOwned`: an agent took the job. There is nothing to finish; the stack makes sure that the agent really has it, and
+ * - `AgentOwned`: an agent has acquired the job. There is nothing to finish. The stack checks that the agent really has it, and
  *   finishes the job with -1 and `stack_error` where it is still only reserved.
  * - `Finished`: the job ran without an agent. The stack finishes it with this status and detail.
+ * - `Released`: this stack does not want the job. The stack gives it back to the queue, and leaves it alone for 30 seconds, twice
+ *   as long each further time, at most 1 hour.
  *
  * @since 0.1.0
  * @category models
@@ -24,12 +56,107 @@ import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
 export type JobOutcome = Data.TaggedEnum<{
   AgentOwned: {}
   Finished: { readonly exitStatus: number; readonly detail: string; readonly signalReason?: string | undefined }
+  Released: { readonly reason: string }
 }>
 
 const outcome = Data.taggedEnum<JobOutcome>()
 
 /**
- * An agent took the job.
+ * Why a runner should stop:
+ * - `Canceled`: the job was canceled, or has expired.
+ * - `TimedOut`: the job has run for longer than its timeout.
+ * - `ReservationLost`: the job belongs to somebody else now.
+ * - `Shutdown`: the stack drains. The job may still end within `shutdownGrace`.
+ * - `Detach`: the stack stops, and leaves its jobs to the next process.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type StopReason = "Canceled" | "TimedOut" | "ReservationLost" | "Shutdown" | "Detach"
+
+/**
+ * A reserved job, and what a runner may need for it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface JobContext {
+  readonly job: ScheduledJob
+  /** The key of the stack that reserved the job. */
+  readonly stackKey: string
+  /** The queue that the job was taken from. */
+  readonly queueKey: string
+  /**
+   * The job's environment and command. Requested at the first use, once. If your runner fails with this failure, or with an error
+   * whose `cause` it is, the stack keeps the job reserved and starts it again later, for as long as the service is in trouble.
+   */
+  readonly details: Effect.Effect<JobDetails, StacksError>
+  /**
+   * The token with which one agent may acquire this job. Requested at the first use, and again when the last one has expired. Ask
+   * for it right before the agent starts. Fails with a {@link JobRunnerError} where the service issues none: then the job belongs
+   * to somebody else, and must not be started. A failure restarts the job later, as one of `details` does.
+   */
+  readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
+  /** The job's state now; undefined where the service does not know the job. Waits while the service is in trouble. */
+  readonly state: Effect.Effect<JobState | undefined>
+  /**
+   * Succeeds when the runner should stop, with the reason. An interruption follows: for `Canceled` and `TimedOut` after
+   * `cancelGrace`, or at once if no agent has acquired the job; for `ReservationLost` and `Detach` at once; for `Shutdown` after
+   * `shutdownGrace`.
+   */
+  readonly stopRequested: Effect.Effect<StopReason>
+  /** Shows a text of at most 256 characters on the job's page. Returns at once. */
+  readonly notify: (text: string) => Effect.Effect<void>
+}
+
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
+
+/**
+ * Runs one job. The stack interrupts it as {@link JobContext.stopRequested} says.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Service {
+  readonly run: (context: JobContext) => Effect.Effect<JobOutcome, JobRunnerError>
+  /**
+   * Whether what the runner starts goes on without the stack's process. Then a stack detaches by default when it closes, and after
+   * a restart it runs the runner again for jobs whose agents are at work. Default false.
+   */
+  readonly outlivesStack?: boolean | undefined
+}
+
+/**
+ * What a stack does with its jobs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class JobRunner extends Context.Service<JobRunner, Service>()("@stacksapi/core/JobRunner") {}
+
+// -----------------------------------------------------------------------------
+// Options
+// -----------------------------------------------------------------------------
+
+/**
+ * What a stack has to know about a runner.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /** See {@link Service.outlivesStack}. Default false. */
+  readonly outlivesStack?: boolean | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * An agent has acquired the job.
  *
  * @since 0.1.0
  * @category outcomes
@@ -37,7 +164,7 @@ const outcome = Data.taggedEnum<JobOutcome>()
 export const AgentOwned: JobOutcome = outcome.AgentOwned()
 
 /**
- * The job ran without an agent, and ended like this. 0 is success; `detail` is shown on the job's page.
+ * The job ran without an agent, and ended like this. 0 is success. `detail` is shown on the job's page.
  *
  * @since 0.1.0
  * @category outcomes
@@ -49,90 +176,89 @@ export const Finished: (end: {
 }) => JobOutcome = outcome.Finished
 
 /**
- * The job could not be run. The stack finishes it with -1, `stack_error` and this message.
+ * This stack gives the job back to the queue.
  *
- * With `isRetryable` the job has not been started and may be later: the stack keeps it reserved and starts it again after a
- * delay, 5 seconds the first time and twice as long each further time up to 5 minutes; after the fifth time it gives up and
- * finishes it.
- *
- * @since 0.1.0
- * @category errors
+ * @since 0.2.0
+ * @category outcomes
  */
-export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
-  readonly message: string
-  readonly isRetryable?: boolean | undefined
-  readonly cause?: unknown
-}> {}
+export const Released: (release: { readonly reason: string }) => JobOutcome = outcome.Released
 
 /**
- * A reserved job, and what a runner may want of it.
+ * Makes a runner from a function.
  *
- * @since 0.1.0
- * @category models
- */
-export interface JobContext {
-  readonly job: ScheduledJob
-  /** The key of the stack that reserved the job. */
-  readonly stackKey: string
-  /** The job's environment and command; asked for at the first use, once. */
-  readonly details: Effect.Effect<JobDetails, StacksError>
-  /**
-   * The token with which one agent may acquire this job; issued at the first use, once. Ask for it right before the agent
-   * starts. Fails with a {@link JobRunnerError} where the service does not issue one: then the job must not be started.
-   */
-  readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
-  /** The job's state now, as the service tells it; undefined where it does not tell. Waits for as long as the service is away. */
-  readonly state: Effect.Effect<JobState | undefined>
-  /** Shows a text of at most 256 characters on the job's page. Returns at once. */
-  readonly notify: (text: string) => Effect.Effect<void>
-}
-
-/**
- * Runs one job. Interrupted when the job is canceled, when its reservation is lost, and when the stack shuts down and its
- * grace is over.
+ * **Details**
  *
- * @since 0.1.0
- * @category models
- */
-export interface Service {
-  readonly run: (context: JobContext) => Effect.Effect<JobOutcome, JobRunnerError>
-}
-
-/**
- * What a stack does with its jobs.
- *
- * @since 0.1.0
- * @category services
- */
-export class JobRunner extends Context.Service<JobRunner, Service>()("@stacksapi/core/JobRunner") {}
-
-/**
- * A runner from a function, without a layer.
+ * Each run has a scope of its own: what the function acquires with `acquireRelease` is released when this run ends. A finalizer
+ * that fails is logged, and does not change the outcome.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = <E>(run: (context: JobContext) => Effect.Effect<JobOutcome, E>): Service => ({
+export const make = <E>(
+  run: (context: JobContext) => Effect.Effect<JobOutcome, E, Scope.Scope>,
+  options: Options = {}
+): Service => ({
+  outlivesStack: options.outlivesStack ?? false,
   run: (context) =>
-    Effect.mapError(run(context), (error) =>
+    Effect.mapError(inOwnScope(context.job.id, Effect.suspend(() => run(context))), (error) =>
       error instanceof JobRunnerError ? error : new JobRunnerError({ message: messageOf(error), cause: error })
     )
 })
 
-const messageOf = (error: unknown): string => (Predicate.isError(error) ? error.message : String(error))
+const inOwnScope = <A, E, R>(
+  jobUuid: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const exit = yield* Effect.exit(restore(Scope.provide(effect, scope)))
+      yield* Effect.catchCause(Scope.close(scope, exit), (cause) =>
+        Effect.logWarning(`The runner of job ${jobUuid} could not clean up`, cause)
+      )
+      return yield* exit
+    })
+  )
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
 
 /**
- * A runner from a function. Any failure or defect of it finishes the job with -1 and `stack_error`.
+ * Makes a runner from a function. See {@link make}.
+ *
+ * **Example** (A runner that rents a machine for each job)
+ *
+ * ```ts
+ * import { JobRunner } from "@stacksapi/core"
+ * import { Effect } from "effect"
+ *
+ * export const layer = JobRunner.layer(({ job }) =>
+ *   Effect.gen(function* () {
+ *     yield* Effect.acquireRelease(Effect.log(`machine for ${job.id} on`), () => Effect.log(`machine for ${job.id} off`))
+ *     return JobRunner.Finished({ exitStatus: 0, detail: "done" })
+ *   })
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = <E, R>(
-  run: (context: JobContext) => Effect.Effect<JobOutcome, E, R>
-): Layer.Layer<JobRunner, never, R> =>
+  run: (context: JobContext) => Effect.Effect<JobOutcome, E, R>,
+  options: Options = {}
+): Layer.Layer<JobRunner, never, Exclude<R, Scope.Scope>> =>
   Layer.effect(
     JobRunner,
-    Effect.contextWith((context: Context.Context<R>) =>
-      Effect.succeed(make((job) => Effect.provideContext(run(job), context)))
+    Effect.contextWith((context: Context.Context<Exclude<R, Scope.Scope>>) =>
+      Effect.succeed(
+        make<E>(
+          (job) =>
+            Effect.updateContext(run(job), (own: Context.Context<Scope.Scope>) =>
+              Context.merge(context, own) as Context.Context<R>
+            ),
+          options
+        )
+      )
     )
   )

@@ -56,15 +56,12 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as AgentQueryRules from "./AgentQueryRules.ts"
 
-import * as Engine from "./internal/stack/engine.ts"
-import { resolve } from "./internal/stack/settings.ts"
+import * as Runtime from "./internal/stack/runtime.ts"
 import type { JobRunner } from "./JobRunner.ts"
-import * as RateLimit from "./RateLimit.ts"
 import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
-import type { StackLedger } from "./StackLedger.ts"
-import { limiterOf, StacksClient } from "./StacksClient.ts"
-import type { CursorStalled, StacksError } from "./StacksError.ts"
+import type { StacksClient } from "./StacksClient.ts"
+import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.ts"
 import type { ScheduledJob, StackType } from "./StacksSchema.ts"
 
 /**
@@ -90,30 +87,41 @@ export interface Options {
   readonly pool?: SlotPool | undefined
   /** Its share of the pool, compared to the other stacks'. Default 1. */
   readonly weight?: number | undefined
-  /** How often the queue is looked at; never faster than once a second. Default 1 second. */
+  /** How often the queue is read. Default and minimum 1 second. */
   readonly pollInterval?: Duration.Input | undefined
-  /** How often the states of the jobs that are here are asked for. Default 5 seconds. */
+  /** How often the states of running jobs are read. Default 5 seconds, minimum 1 second. */
   readonly stateInterval?: Duration.Input | undefined
   /**
-   * How long a reservation lasts without renewal, at most 1 hour. Default 15 minutes. It is renewed every quarter of that,
-   * so the service may be away for three quarters of it before a job here can be given to somebody else.
+   * How long a reservation lasts without renewal, from 1 second to 1 hour. Default 15 minutes. The stack renews it every quarter
+   * of that, so the service may be away for three quarters of it before a job here can be given to somebody else.
    */
   readonly reservationExpiry?: Duration.Input | undefined
-  /** How long jobs that run may take to end when the stack stops, before their runners are interrupted. Default 30 seconds. */
+  /**
+   * How long trouble of this host may delay a job's start before the job is given back to the queue: how long the runner may fail
+   * with `isRetryable: true`. Default 5 minutes. Trouble of the service has no limit.
+   */
+  readonly startTimeout?: Duration.Input | undefined
+  /** How long the service may answer 401 or 403 to one operation before the stack fails. Default 5 minutes. */
+  readonly authGrace?: Duration.Input | undefined
+  /**
+   * How long the agent of a job that is canceled or timed out may take to end the job by itself, before its runner is interrupted.
+   * Default 30 seconds.
+   */
+  readonly cancelGrace?: Duration.Input | undefined
+  /** How long running jobs may take to end when the stack drains, before their runners are interrupted. Default 30 seconds. */
   readonly shutdownGrace?: Duration.Input | undefined
   /**
-   * Told of every event, from the first on, one after the other. The stack does not wait for it, but at its end, for at most
-   * 5 seconds: then all has been told.
+   * Called with every event, from the first on, one after the other. The stack waits for it only when it ends, for at most
+   * 5 seconds.
    */
   readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
-  /** Where the stack writes down which jobs it has, so that another life of it can go on with them. Default nowhere. */
-  readonly ledger?: StackLedger | undefined
   /**
-   * What the end of the stack's scope means to its jobs. `drain`, the default: see {@link Service.drain}. `leave`: the stack
-   * stops at once, and jobs, reservations and registration stay as they are, for another life of it with the same `ledger`;
-   * runners are interrupted, and nothing is finished.
+   * What the stack does with its jobs when its scope closes:
+   * - `drain`: see {@link Service.drain}. The default.
+   * - `detach`: the stack stops at once. Jobs, reservations and registration stay as they are for the next process with the same
+   *   `JobStore`. Runners are interrupted, and nothing is finished. The default where the `JobRunner` says `outlivesStack`.
    */
-  readonly onClose?: "drain" | "leave" | undefined
+  readonly onClose?: "drain" | "detach" | undefined
 }
 
 /**
@@ -135,10 +143,14 @@ export interface Status {
   readonly maxInFlight: number
   /** The jobs that hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>
-  /** How many jobs may start and wait for a slot, as far as the last poll saw them. */
+  /** How many listed jobs may start and wait for a slot, as far as the last poll saw them. */
   readonly pending: number
-  /** How many jobs are reserved and wait for another try. No new ones are taken in their place. */
+  /** How many jobs are reserved, have no slot, and wait to be started. No new jobs are reserved in their place. */
   readonly backingOff: number
+  /** How many jobs have ended here and wait until the service accepts their finish. */
+  readonly finishing: number
+  /** Whether starts of different jobs kept failing, so that the stack reserves nothing for now. */
+  readonly startsSuspended: boolean
 }
 
 /**
@@ -152,7 +164,7 @@ export interface Service {
   /** What happens, beginning with the last 16 events. A reader who falls 8192 events behind misses the oldest. */
   readonly events: Stream.Stream<StackEvent>
   /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
-  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
+  readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
   /**
    * Takes no more jobs, lets those that run end within the grace, interrupts the rest, and returns. Jobs that were interrupted
    * are finished with -1 and `stack_error`.
@@ -178,22 +190,16 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
  *
  * **Details**
  *
- * Calls are held to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with
- * one. Fails where the stack can't be registered for a reason that does not pass by itself.
+ * Requests are held to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with
+ * one. Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` where an option can't be right, and with the
+ * service's answer where the stack can't be registered for a reason that does not pass by itself.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = Effect.fnUntraced(function* (
+export const make: (
   options: Options
-): Effect.fn.Return<Service, StacksError, StacksClient | JobRunner | Scope.Scope> {
-  const context = yield* Effect.context<StacksClient>()
-  const isLimited =
-    Context.getOrUndefined(context, RateLimit.RateLimit) !== undefined ||
-    limiterOf(Context.get(context, StacksClient)) !== undefined
-  const limits = isLimited ? Context.empty() : yield* Layer.build(RateLimit.layerMemory)
-  return yield* Effect.provideContext(Engine.make(resolve(options)), limits)
-})
+) => Effect.Effect<Service, StacksError | InvalidOptions, StacksClient | JobRunner | Scope.Scope> = Runtime.make
 
 /**
  * Runs a stack until it is interrupted, and then lets it end in order; fails when it can't go on.
@@ -205,7 +211,7 @@ export const make = Effect.fnUntraced(function* (
  * @since 0.1.0
  * @category running
  */
-export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled, StacksClient | JobRunner> =>
+export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled | InvalidOptions, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
 
 /**
@@ -217,7 +223,7 @@ export const run = (options: Options): Effect.Effect<never, StacksError | Cursor
  */
 export const runUntilIdle = (
   options: Options
-): Effect.Effect<void, StacksError | CursorStalled, StacksClient | JobRunner> =>
+): Effect.Effect<void, StacksError | CursorStalled | InvalidOptions, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)))
 
 /**
@@ -226,5 +232,5 @@ export const runUntilIdle = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Stack, StacksError, StacksClient | JobRunner> =>
+export const layer = (options: Options): Layer.Layer<Stack, StacksError | InvalidOptions, StacksClient | JobRunner> =>
   Layer.effect(Stack, make(options))

@@ -379,6 +379,26 @@ export class CursorStalled extends /*#__PURE__*/ Data.TaggedError("CursorStalled
   }
 }
 
+/**
+ * An option has a value that can't be right. Nothing was started or sent.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class InvalidOptions extends /*#__PURE__*/ Data.TaggedError("InvalidOptions")<{
+  /** The option's name, for example `maxInFlight`. */
+  readonly option: string
+  /** What the option may be, and what it was. */
+  readonly issue: string
+}> {
+  /** Always false. */
+  readonly isRetryable = false
+
+  override get message(): string {
+    return `Option ${this.option}: ${this.issue}`
+  }
+}
+
 interface StalledProps {
   /** The cursor that came with the last page. */
   readonly cursor: string | null

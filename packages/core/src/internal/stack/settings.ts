@@ -1,55 +1,66 @@
-/** A stack's options with their defaults filled in. */
+/** A stack's options, checked, with their defaults filled in. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as AgentQueryRules from "../../AgentQueryRules.ts"
 import type { SlotPool } from "../../SlotPool.ts"
 import type { Options } from "../../Stack.ts"
-import type { StackLedger } from "../../StackLedger.ts"
+import type { InvalidOptions } from "../../StacksError.ts"
 import type { StackType } from "../../StacksSchema.ts"
+import * as Check from "../options.ts"
 
 export interface Settings {
   readonly key: string
   readonly queueKey: string
   readonly type: StackType
   readonly metadata: Readonly<Record<string, string>>
-  readonly tags: AgentQueryRules.Tags | undefined
+  /** Whether the stack's tags meet a job's rules. */
+  readonly tags: Options["tags"]
   readonly maxInFlight: number
   readonly pool: SlotPool | undefined
   readonly weight: number
   readonly pollInterval: Duration.Duration
   readonly stateInterval: Duration.Duration
   readonly reservationExpiry: Duration.Duration
+  readonly startTimeout: Duration.Duration
+  readonly authGrace: Duration.Duration
+  readonly cancelGrace: Duration.Duration
   readonly shutdownGrace: Duration.Duration
   readonly onEvent: Options["onEvent"]
-  readonly ledger: StackLedger
-  readonly onClose: NonNullable<Options["onClose"]>
+  readonly onClose: "drain" | "detach"
 }
 
-/** Writes nothing down. */
-const noLedger: StackLedger = {
-  entries: Effect.succeed([]),
-  enter: () => Effect.succeed(true),
-  strike: () => Effect.void
-}
+/** A number of slots. */
+export const slots = (count: number): Effect.Effect<number, InvalidOptions> => Check.count("maxInFlight", count, 0)
 
-/** A whole number of slots, never negative. */
-export const slots = (count: number): number => (Number.isNaN(count) ? 0 : Math.max(0, Math.floor(count)))
-
-export const resolve = (options: Options): Settings => ({
-  key: options.key,
-  queueKey: options.queueKey,
-  type: options.type ?? "custom",
-  metadata: options.metadata ?? {},
-  tags: options.tags,
-  maxInFlight: slots(options.maxInFlight ?? (options.pool === undefined ? 25 : Number.POSITIVE_INFINITY)),
-  pool: options.pool,
-  // A share of nothing would be no share, and a stack without one would never start a job.
-  weight: Math.max(1e-6, options.weight ?? 1),
-  pollInterval: Duration.fromInputUnsafe(options.pollInterval ?? "1 second"),
-  stateInterval: Duration.fromInputUnsafe(options.stateInterval ?? "5 seconds"),
-  reservationExpiry: Duration.fromInputUnsafe(options.reservationExpiry ?? "15 minutes"),
-  shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds"),
-  onEvent: options.onEvent,
-  ledger: options.ledger ?? noLedger,
-  onClose: options.onClose ?? "drain"
+export const resolve = Effect.fnUntraced(function* (
+  options: Options,
+  outlivesStack: boolean
+): Effect.fn.Return<Settings, InvalidOptions> {
+  const { onClose = outlivesStack ? "detach" : "drain", pool, tags } = options
+  if (onClose !== "drain" && onClose !== "detach") {
+    return yield* Check.invalid("onClose", `must be "drain" or "detach", not ${JSON.stringify(onClose)}`)
+  }
+  yield* Check.tags("tags", tags)
+  const atLeastASecond = { min: Check.second }
+  return {
+    key: options.key,
+    queueKey: options.queueKey,
+    type: options.type ?? "custom",
+    metadata: options.metadata ?? {},
+    tags,
+    maxInFlight: yield* slots(options.maxInFlight ?? (pool === undefined ? 25 : Number.POSITIVE_INFINITY)),
+    pool,
+    weight: yield* Check.number("weight", options.weight ?? 1, 1e-6, 1e6),
+    pollInterval: yield* Check.duration("pollInterval", options.pollInterval ?? "1 second", atLeastASecond),
+    stateInterval: yield* Check.duration("stateInterval", options.stateInterval ?? "5 seconds", atLeastASecond),
+    reservationExpiry: yield* Check.duration("reservationExpiry", options.reservationExpiry ?? "15 minutes", {
+      min: Check.second,
+      max: Check.hour
+    }),
+    startTimeout: yield* Check.duration("startTimeout", options.startTimeout ?? "5 minutes"),
+    authGrace: yield* Check.duration("authGrace", options.authGrace ?? "5 minutes"),
+    cancelGrace: yield* Check.duration("cancelGrace", options.cancelGrace ?? "30 seconds"),
+    shutdownGrace: yield* Check.duration("shutdownGrace", options.shutdownGrace ?? "30 seconds"),
+    onEvent: options.onEvent,
+    onClose
+  }
 })

@@ -1,0 +1,22 @@
+/** The text of whatever was thrown or failed with. */
+import * as Predicate from "effect/Predicate"
+
+/** An error's message; a text as it is; anything else as JSON, or as a string where it has no JSON. */
+export const messageOf = (error: unknown): string => {
+  if (Predicate.isError(error)) return error.message
+  if (Predicate.isString(error)) return error
+  if (Predicate.hasProperty(error, "message") && Predicate.isString(error.message) && error.message !== "") {
+    return error.message
+  }
+  return asJson(error) ?? String(error)
+}
+
+const asJson = (value: unknown): string | undefined => {
+  if (!Predicate.isObjectOrArray(value)) return undefined
+  // biome-ignore lint/plugin: JSON.stringify throws for cycles and big integers
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}

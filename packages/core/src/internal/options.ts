@@ -1,0 +1,75 @@
+/** Checks options when a layer or a stack is built. Each check gives the value, or fails with the option's name and valid range. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import type * as AgentQueryRules from "../AgentQueryRules.ts"
+import { InvalidOptions } from "../StacksError.ts"
+
+export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
+  Effect.fail(new InvalidOptions({ option, issue }))
+
+export interface DurationRange {
+  /** In milliseconds, and as text. Default 0. */
+  readonly min?: readonly [millis: number, text: string]
+  /** In milliseconds, and as text. Default none. */
+  readonly max?: readonly [millis: number, text: string]
+}
+
+export const second = [1000, "1 second"] as const
+export const hour = [3_600_000, "1 hour"] as const
+
+const rangeOf = ({ max, min }: DurationRange): string =>
+  max !== undefined
+    ? `between ${min?.[1] ?? "0"} and ${max[1]}`
+    : min !== undefined
+      ? `at least ${min[1]}`
+      : "0 or longer"
+
+/** A duration within a range. */
+export const duration = (
+  option: string,
+  input: Duration.Input,
+  range: DurationRange = {}
+): Effect.Effect<Duration.Duration, InvalidOptions> => {
+  const value = Duration.fromInput(input)
+  const millis = Option.isSome(value) ? Duration.toMillis(value.value) : Number.NaN
+  const isInRange = millis >= (range.min?.[0] ?? 0) && millis <= (range.max?.[0] ?? Number.POSITIVE_INFINITY)
+  return Option.isSome(value) && isInRange && isNumberSound(input)
+    ? Effect.succeed(value.value)
+    : invalid(option, `must be a duration ${rangeOf(range)}, not ${shown(input)}`)
+}
+
+/** `Duration` takes NaN and negative numbers for 0. */
+const isNumberSound = (input: Duration.Input): boolean => typeof input !== "number" || input >= 0
+
+/** A whole number from `min` on; infinity too. */
+export const count = (option: string, value: number, min: number): Effect.Effect<number, InvalidOptions> =>
+  (Number.isInteger(value) || value === Number.POSITIVE_INFINITY) && value >= min
+    ? Effect.succeed(value)
+    : invalid(option, `must be a whole number of ${min} or more, not ${shown(value)}`)
+
+/** A finite number within a range. */
+export const number = (
+  option: string,
+  value: number,
+  min: number,
+  max: number
+): Effect.Effect<number, InvalidOptions> =>
+  value >= min && value <= max
+    ? Effect.succeed(value)
+    : invalid(option, `must be a number between ${min} and ${max}, not ${shown(value)}`)
+
+const shown = (value: unknown): string => (Duration.isDuration(value) ? Duration.format(value) : String(value))
+
+/** Tags, each `key=value`, or a bare `key` for `key=true`. */
+export const tags = (option: string, value: AgentQueryRules.Tags | undefined): Effect.Effect<void, InvalidOptions> => {
+  if (value === undefined) return Effect.void
+  const keys: ReadonlyArray<unknown> = Array.isArray(value)
+    ? value.map((tag: unknown) => (Predicate.isString(tag) ? tag.split("=", 1)[0] : tag))
+    : Object.entries(value).map(([key, text]: [string, unknown]) => (Predicate.isString(text) ? key : text))
+  const wrong = keys.findIndex((key) => !Predicate.isString(key) || key.trim() === "")
+  return wrong < 0
+    ? Effect.void
+    : invalid(option, `must be texts like "key=value" or "key"; number ${wrong + 1} is neither`)
+}
