@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { lookUp, pollOf } from "./internal/sharedStates.ts"
+import { lookUp, pollOf } from "./internal/jobStates/lookups.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
 import { isFinal, type JobState } from "./StacksSchema.ts"
@@ -89,7 +89,8 @@ export const watch = (
             if (state !== undefined && isFinal(state)) Queue.endUnsafe(changes)
           }
           const onFatal = (error: StacksError) => Queue.failCauseUnsafe(changes, Cause.fail(error))
-          yield* pollOf(client, stackKey).join({ jobUuid, onState, onFatal }, interval)
+          const poll = yield* pollOf(client, stackKey)
+          yield* poll.join({ jobUuid, onState, onFatal }, interval)
           // Where this answer is missed, the poll brings it.
           const first = yield* Effect.result(lookUp(client, stackKey, jobUuid))
           if (Result.isSuccess(first)) onState(first.success)

@@ -25,6 +25,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "./AgentQueryRules.ts"
 import { retryAfter } from "./internal/client/responseHeaders.ts"
+import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
 import { makePull } from "./internal/scheduledJobs/readAhead.ts"
 import { Sightings } from "./internal/scheduledJobs/sightings.ts"
@@ -142,6 +143,8 @@ export interface PolledPage {
   readonly index: number
   /** When the poll began. */
   readonly startedAt: DateTime.Utc
+  /** The same in milliseconds of the monotonic clock, to compare with other times of this process. */
+  readonly monotonicStart: number
   /** Its jobs that may start now. */
   readonly jobs: ReadonlyArray<ScheduledJob>
   readonly dispatchPaused: boolean
@@ -158,6 +161,8 @@ export interface PolledPage {
 export interface Poll {
   /** When it began. */
   readonly startedAt: DateTime.Utc
+  /** The same in milliseconds of the monotonic clock, to compare with other times of this process. */
+  readonly monotonicStart: number
   /**
    * The listed jobs that may start now: dispatch is not paused, `runnableAt` has come, and the tags meet the rules. The same
    * jobs come with every poll until they are reserved.
@@ -222,6 +227,7 @@ export const polls = (
           : onPage({
               index,
               startedAt,
+              monotonicStart: start,
               jobs: startable(jobs, dispatchPaused, clock.currentTimeMillisUnsafe()),
               dispatchPaused,
               isLast
@@ -251,6 +257,7 @@ export const polls = (
 
       const poll: Poll = {
         startedAt,
+        monotonicStart: start,
         jobs: startable(reading.listed, reading.dispatchPaused, clock.currentTimeMillisUnsafe()),
         listed: reading.listed,
         dispatchPaused: reading.dispatchPaused,
@@ -269,8 +276,6 @@ export const polls = (
  */
 const onBeat = (start: number, interval: number, notBefore: number): number =>
   start + interval * Math.max(1, Math.ceil((notBefore - start) / interval))
-
-const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 const isRunnable = ({ runnableAt }: ScheduledJob, now: number): boolean =>
   runnableAt === undefined || runnableAt === null || DateTime.toEpochMillis(runnableAt) <= now

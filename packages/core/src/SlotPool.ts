@@ -29,7 +29,6 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
-import { slots } from "./internal/stack/settings.ts"
 
 /**
  * One who takes slots, as the pool sees it.
@@ -49,16 +48,16 @@ export interface Member {
 }
 
 /**
- * A member's place in a pool.
+ * A stack's membership of a pool.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Seat {
-  /** How many slots, of so many that are asked for, the member may take now. They count as taken until {@link Seat.changed}. */
+export interface Membership {
+  /** How many slots, of so many that are asked for, the member may take now. They count as taken until {@link Membership.update}. */
   readonly take: (count: number) => number
-  /** To be called when the member has or wants more or fewer slots than before: others may get what it leaves. */
-  readonly changed: () => void
+  /** Call it when the member has or wants more or fewer slots than before: others may get what it leaves. */
+  readonly update: () => void
 }
 
 /**
@@ -75,7 +74,7 @@ export interface SlotPool {
   /** Changes their number. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
   readonly setSize: (count: number) => Effect.Effect<void>
   /** Joins until the scope closes. Stacks do that by themselves. */
-  readonly join: (member: Member) => Effect.Effect<Seat, never, Scope.Scope>
+  readonly join: (member: Member) => Effect.Effect<Membership, never, Scope.Scope>
 }
 
 /**
@@ -167,12 +166,15 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
       join: (member) =>
         Effect.map(Effect.acquireRelease(join(member), leave), (joined) => ({
           take: (count) => (members.has(joined) ? take(joined, count) : 0),
-          changed: () => {
+          update: () => {
             if (members.has(joined) && look(joined)) wake()
           }
         }))
     }
   })
+
+/** A whole number of slots, never negative. */
+const slots = (count: number): number => (Number.isNaN(count) ? 0 : Math.max(0, Math.floor(count)))
 
 /** A share of nothing would be no share, and one of everything would leave none. */
 const weightOf = (weight: number): number => (Number.isNaN(weight) ? 1 : Math.min(1e6, Math.max(1e-6, weight)))

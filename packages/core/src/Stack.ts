@@ -58,11 +58,20 @@ import type * as AgentQueryRules from "./AgentQueryRules.ts"
 
 import * as Runtime from "./internal/stack/runtime.ts"
 import type { JobRunner } from "./JobRunner.ts"
+import type { JobStoreError } from "./JobStore.ts"
 import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import type { StacksClient } from "./StacksClient.ts"
 import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.ts"
 import type { ScheduledJob, StackType } from "./StacksSchema.ts"
+
+/**
+ * Why a stack can't start: the service refuses it, an option can't be right, or the job store can't be read.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type StartError = StacksError | InvalidOptions | JobStoreError
 
 /**
  * How a stack is set up.
@@ -199,7 +208,7 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
  */
 export const make: (
   options: Options
-) => Effect.Effect<Service, StacksError | InvalidOptions, StacksClient | JobRunner | Scope.Scope> = Runtime.make
+) => Effect.Effect<Service, StartError, StacksClient | JobRunner | Scope.Scope> = Runtime.make
 
 /**
  * Runs a stack until it is interrupted, and then lets it end in order; fails when it can't go on.
@@ -211,7 +220,7 @@ export const make: (
  * @since 0.1.0
  * @category running
  */
-export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled | InvalidOptions, StacksClient | JobRunner> =>
+export const run = (options: Options): Effect.Effect<never, StartError | CursorStalled, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
 
 /**
@@ -223,7 +232,7 @@ export const run = (options: Options): Effect.Effect<never, StacksError | Cursor
  */
 export const runUntilIdle = (
   options: Options
-): Effect.Effect<void, StacksError | CursorStalled | InvalidOptions, StacksClient | JobRunner> =>
+): Effect.Effect<void, StartError | CursorStalled, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)))
 
 /**
@@ -232,5 +241,5 @@ export const runUntilIdle = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Stack, StacksError | InvalidOptions, StacksClient | JobRunner> =>
+export const layer = (options: Options): Layer.Layer<Stack, StartError, StacksClient | JobRunner> =>
   Layer.effect(Stack, make(options))

@@ -5,7 +5,7 @@
  */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
-import type { StacksError } from "./StacksError.ts"
+import type { CursorStalled, StacksError } from "./StacksError.ts"
 import type { JobState, ScheduledJob } from "./StacksSchema.ts"
 
 /**
@@ -52,7 +52,7 @@ export type StackEvent = Data.TaggedEnum<{
   Polled: { readonly listed: number; readonly startable: number }
   Paused: {}
   Resumed: {}
-  RequestFailed: { readonly error: StacksError; readonly jobUuid?: string | undefined }
+  RequestFailed: { readonly error: StacksError | CursorStalled; readonly jobUuid?: string | undefined }
   StartsSuspended: { readonly message: string; readonly delay: Duration.Duration }
   StartsResumed: {}
   Draining: { readonly inFlight: number }

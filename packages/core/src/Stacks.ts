@@ -43,7 +43,7 @@ import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import type { StacksClient } from "./StacksClient.ts"
-import { type CursorStalled, InvalidRequest, type StacksError } from "./StacksError.ts"
+import { type CursorStalled, InvalidRequest } from "./StacksError.ts"
 
 /**
  * What the stacks of all queues have in common.
@@ -51,7 +51,7 @@ import { type CursorStalled, InvalidRequest, type StacksError } from "./StacksEr
  * @since 0.1.0
  * @category options
  */
-export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent" | "ledger"> {
+export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent"> {
   /** What the keys of the stacks begin with: 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
   /** The queues, at least one; one that is there twice needs a `key` of its own for the second time. */
@@ -94,7 +94,7 @@ export interface QueueStatus {
   /** Undefined where it is not registered, or could not go on. */
   readonly stack: Stack.Status | undefined
   /** Why it could not go on; undefined once it does. */
-  readonly failure: StacksError | CursorStalled | undefined
+  readonly failure: Stack.StartError | CursorStalled | undefined
 }
 
 /**
@@ -125,7 +125,7 @@ export interface Service {
   /** Drains all of them at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
   /** Fails when none of them can go on. */
-  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+  readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
 /**
@@ -159,7 +159,7 @@ interface Entry {
   readonly options: Queue & { readonly key: string }
   readonly isTried: Deferred.Deferred<void>
   stack: Stack.Service | undefined
-  failure: StacksError | CursorStalled | undefined
+  failure: Stack.StartError | CursorStalled | undefined
 }
 
 /**
@@ -181,7 +181,7 @@ export const make = Effect.fnUntraced(function* ({
   queues,
   retryInterval = "1 minute",
   ...shared
-}: Options): Effect.fn.Return<Service, StacksError | CursorStalled, StacksClient | JobRunner | Scope.Scope> {
+}: Options): Effect.fn.Return<Service, Stack.StartError | CursorStalled, StacksClient | JobRunner | Scope.Scope> {
   const entries = queues.map((queue): Entry => {
     const own = typeof queue === "string" ? { queueKey: queue } : queue
     return {
@@ -203,11 +203,12 @@ export const make = Effect.fnUntraced(function* ({
     byKey.set(options.key, options.queueKey)
   }
   const pool = yield* SlotPool.make(maxInFlight)
-  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
+  const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   let isDraining = false
 
-  const onFailure = Effect.fnUntraced(function* (entry: Entry, error: StacksError | CursorStalled) {
-    const isMistake = entry.stack === undefined && error._tag === "InvalidRequest"
+  const onFailure = Effect.fnUntraced(function* (entry: Entry, error: Stack.StartError | CursorStalled) {
+    const isMistake =
+      entry.stack === undefined && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
     entry.stack = undefined
     entry.failure = error
     yield* Effect.logError(`Queue ${entry.options.queueKey} can't go on: ${error.message}`)
@@ -290,7 +291,7 @@ const withoutUndefined = (queue: Queue): Queue => ({
 const refuse = (issue: string): Effect.Effect<never, InvalidRequest> =>
   Effect.fail(new InvalidRequest({ operation: "registerStack", method: "POST", url: "/stacks/register", issue }))
 
-const isUnauthorized = (error: StacksError | CursorStalled): boolean =>
+const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
 
 /**
@@ -299,7 +300,7 @@ const isUnauthorized = (error: StacksError | CursorStalled): boolean =>
  * @since 0.1.0
  * @category running
  */
-export const run = (options: Options): Effect.Effect<never, StacksError | CursorStalled, StacksClient | JobRunner> =>
+export const run = (options: Options): Effect.Effect<never, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stacks) => stacks.awaitFailure))
 
 /**
@@ -308,5 +309,5 @@ export const run = (options: Options): Effect.Effect<never, StacksError | Cursor
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Stacks, StacksError | CursorStalled, StacksClient | JobRunner> =>
+export const layer = (options: Options): Layer.Layer<Stacks, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
   Layer.effect(Stacks, make(options))

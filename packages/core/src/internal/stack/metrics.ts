@@ -15,6 +15,9 @@ const outcomes = {
   Canceled: Metric.withAttributes(jobs, { outcome: "Canceled" }),
   ReservationLost: Metric.withAttributes(jobs, { outcome: "ReservationLost" }),
   FinishRejected: Metric.withAttributes(jobs, { outcome: "FinishRejected" }),
+  Released: Metric.withAttributes(jobs, { outcome: "Released" }),
+  JobIgnored: Metric.withAttributes(jobs, { outcome: "JobIgnored" }),
+  InDoubt: Metric.withAttributes(jobs, { outcome: "InDoubt" }),
   NotReserved: Metric.withAttributes(jobs, { outcome: "NotReserved" }),
   BackedOff: Metric.withAttributes(jobs, { outcome: "BackedOff" })
 }
@@ -26,7 +29,7 @@ const reserved = Metric.counter("stacksapi_jobs_reserved", {
 
 const started = Metric.counter("stacksapi_jobs_started", { description: "Jobs that were started", incremental: true })
 
-const queueToStart = Metric.histogram("stacksapi_schedule_to_start_seconds", {
+const scheduleToStart = Metric.histogram("stacksapi_schedule_to_start_seconds", {
   description: "Time from a job's scheduling, or its runnable_at, to its start",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
 })
@@ -35,13 +38,21 @@ const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: 
 
 const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
 
-const jobsWaiting = Metric.gauge("stacksapi_jobs_pending", {
+const jobsPending = Metric.gauge("stacksapi_jobs_pending", {
   description: "Jobs that may start and wait for a slot, as far as the last poll saw them"
+})
+
+const jobsFinishing = Metric.gauge("stacksapi_jobs_finishing", {
+  description: "Jobs that have ended and wait until the service accepts their finish"
+})
+
+const startsSuspended = Metric.gauge("stacksapi_starts_suspended", {
+  description: "1 while nothing is reserved because starts of different jobs kept failing, else 0"
 })
 
 const polls = Metric.counter("stacksapi_polls", { description: "Looks at the queue", incremental: true })
 
-const troubles = Metric.counter("stacksapi_request_failures", {
+const requestFailures = Metric.counter("stacksapi_request_failures", {
   description: "Requests that failed and were to be tried again",
   incremental: true
 })
@@ -96,7 +107,7 @@ export const meter =
 
 /** Makes the counters exist, so that a rate over them is right from the first event on. */
 export const init = (context: Context.Context<never>): void => {
-  const counters = [...Object.values(outcomes), reserved, started, polls, troubles, registrations]
+  const counters = [...Object.values(outcomes), reserved, started, polls, requestFailures, registrations]
   for (const counter of counters) counter.updateUnsafe(0, context)
   for (const operation of operations) {
     requestsOf(operation).updateUnsafe(0, context)
@@ -115,14 +126,14 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
       polls.updateUnsafe(1, context)
       break
     case "RequestFailed":
-      troubles.updateUnsafe(1, context)
+      requestFailures.updateUnsafe(1, context)
       break
     case "Reserved":
       reserved.updateUnsafe(1, context)
       break
     case "Started":
       started.updateUnsafe(1, context)
-      queueToStart.updateUnsafe(Duration.toSeconds(event.sinceScheduled), context)
+      scheduleToStart.updateUnsafe(Duration.toSeconds(event.sinceScheduled), context)
       break
     case "Finished":
     case "AgentOwned":
@@ -132,25 +143,41 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "FinishRejected":
     case "NotReserved":
     case "BackedOff":
+    case "Released":
+    case "JobIgnored":
+    case "InDoubt":
       outcomes[event._tag].updateUnsafe(1, context)
   }
 }
 
-/** Tells how full a stack is, again and again. Stacks that are counted together add up. */
-export const gauges = (queue: string | undefined, context: Context.Context<never>) => {
+/** What the gauges of a stack show. */
+export interface Levels {
+  readonly inFlight: number
+  readonly free: number
+  readonly pending: number
+  readonly finishing: number
+  readonly isSuspended: boolean
+}
+
+/** Sets the gauges. Those of stacks that are measured together add up. */
+export const gauges = (queue: string | undefined, context: Context.Context<never>): ((levels: Levels) => void) => {
   const of = (gauge: Metric.Gauge<number>) => {
     const own = queue === undefined ? gauge : Metric.withAttributes(gauge, { queue })
-    let told = 0
+    let last = 0
     return (level: number) => {
-      own.modifyUnsafe(level - told, context)
-      told = level
+      own.modifyUnsafe(level - last, context)
+      last = level
     }
   }
   const inFlight = of(jobsInFlight)
-  const waiting = of(jobsWaiting)
-  return (levels: { readonly inFlight: number; readonly free: number; readonly waiting: number }): void => {
+  const pending = of(jobsPending)
+  const finishing = of(jobsFinishing)
+  const suspended = of(startsSuspended)
+  return (levels) => {
     inFlight(levels.inFlight)
-    waiting(levels.waiting)
+    pending(levels.pending)
+    finishing(levels.finishing)
+    suspended(levels.isSuspended ? 1 : 0)
     slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)
   }
 }

@@ -1,4 +1,4 @@
-/** The service's knowing of the stack: given at the start, and again whenever the service has forgotten it. */
+/** The stack's registration: made at the start, and again whenever the service has forgotten it. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -6,30 +6,29 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
-import { isNotFound } from "./fatal.ts"
-import { brief, farewellTimeout, readAgain } from "./patience.ts"
+import { persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
+import { isNotFound } from "./serviceErrors.ts"
 import type { Settings } from "./settings.ts"
 
 export interface Registration {
-  /** Which registration is in force: another number after each. */
+  /** The number of the registration in force. */
   readonly current: () => number
   /** Registers again, unless that was done since the registration that the caller saw. */
   readonly renew: (seen: number) => Effect.Effect<void, StacksError>
-  /** Registers again where a request is answered 404, and makes the request once more. */
-  readonly rescue: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
+  /** Registers again where a request is answered 404, and sends the request once more. */
+  readonly withReRegister: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
 }
 
-/** Registers; when the scope closes it deregisters, unless the stack is left to another life of it. */
+/** Registers. When the scope closes it deregisters, unless the stack detaches. */
 export const make = Effect.fnUntraced(function* (
   client: StacksClient.Service,
   { key, metadata, onClose, queueKey, type }: Settings,
-  patient: RetryPolicy.Policy,
   emit: (event: StackEvent) => Effect.Effect<void>
 ): Effect.fn.Return<Registration, StacksError, Scope.Scope> {
   const stackKey = key
   const register = client
     .registerStack({ key, type, queueKey, metadata })
-    .pipe(RetryPolicy.withPolicy(patient), readAgain, Effect.asVoid)
+    .pipe(RetryPolicy.withPolicy(persistent), readAgain, Effect.asVoid)
 
   // A registration that is interrupted may have reached the service all the same.
   let mayBeRegistered = true
@@ -37,8 +36,8 @@ export const make = Effect.fnUntraced(function* (
     Effect.suspend(() =>
       mayBeRegistered && onClose === "drain"
         ? client.deregisterStack({ stackKey }).pipe(
-            RetryPolicy.withPolicy(brief),
-            Effect.timeout(farewellTimeout),
+            RetryPolicy.withPolicy(quick),
+            Effect.timeout(shutdownTimeout),
             Effect.catch((error) => Effect.logWarning(`The stack could not be deregistered: ${error.message}`))
           )
         : Effect.void
@@ -66,7 +65,7 @@ export const make = Effect.fnUntraced(function* (
   return {
     current: () => current,
     renew,
-    rescue: (request) =>
+    withReRegister: (request) =>
       Effect.suspend(() => {
         const seen = current
         return Effect.catchIf(request, isNotFound, () => Effect.andThen(renew(seen), request))

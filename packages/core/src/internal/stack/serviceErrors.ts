@@ -1,4 +1,6 @@
-/** What a stack can't go on after, said so that whoever reads it knows what to do. */
+/** What failures of requests mean for a stack, and what to do about them. */
+import type * as Duration from "effect/Duration"
+import type { StartError } from "../../Stack.ts"
 import * as StacksError from "../../StacksError.ts"
 
 const advice: { readonly [R in StacksError.ErrorReason["_tag"]]?: string } = {
@@ -9,7 +11,7 @@ const advice: { readonly [R in StacksError.ErrorReason["_tag"]]?: string } = {
 }
 
 /** The same failure, its message completed by what to do about it. */
-export const withAdvice = <E extends StacksError.StacksError | StacksError.CursorStalled>(
+export const withAdvice = <E extends StartError | StacksError.CursorStalled>(
   error: E
 ): E | StacksError.ErrorResponse<StacksError.FatalReason> => {
   if (error._tag !== "ErrorResponse") return error
@@ -31,14 +33,28 @@ export const withAdvice = <E extends StacksError.StacksError | StacksError.Curso
   }
 }
 
-/** Whether it will be refused again, by whatever request: the token or the organization is not let in. */
-export const isLockedOut = (error: StacksError.StacksError): boolean =>
+/** Whether the service refuses the token (401), or what the token asks for (403). */
+export const isUnauthorized = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && (error.reason._tag === "Unauthorized" || error.reason._tag === "Forbidden")
 
 /** Whether the service does not know what was asked for, perhaps because it has forgotten the stack. */
 export const isNotFound = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "NotFound"
 
-/** Whether the service found something wrong with the request itself, perhaps with one job of many. */
-export const isRefused = (error: StacksError.StacksError): boolean =>
-  error._tag === "ErrorResponse" && (error.reason._tag === "BadRequest" || error.reason._tag === "Unprocessable")
+/** Whether the service may have acted on a request that failed like this. */
+export const mayBeProcessed = (error: StacksError.StacksError): boolean => {
+  switch (error._tag) {
+    case "TransportError":
+      return error.mayHaveBeenProcessed
+    case "ErrorResponse":
+      return error.status >= 500
+    case "DecodeError":
+      return true
+    case "InvalidRequest":
+      return false
+  }
+}
+
+/** How long the service asks to wait. */
+export const retryAfterOf = (error: StacksError.StacksError | StacksError.CursorStalled): Duration.Duration | undefined =>
+  error._tag === "ErrorResponse" ? error.retryAfter : undefined

@@ -1,4 +1,5 @@
-/** How often and how long a stack asks. */
+/** How often a stack retries, and how long. */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
@@ -6,10 +7,10 @@ import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { StacksError } from "../../StacksError.ts"
 
-/** How long each of the last words to the service may take. */
-export const farewellTimeout = Duration.seconds(5)
+/** How long each of the last requests may take when a stack ends. */
+export const shutdownTimeout = Duration.seconds(5)
 
-/** 1, 1.5, 2.3, 3.4 … 30 seconds, for as long as it takes. */
+/** 1, 1.5, 2.3, 3.4 … 30 seconds, without end. */
 const growing = Schedule.exponential("1 second", 1.5).pipe(
   Schedule.setInputType<StacksError>(),
   Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(30))))
@@ -25,17 +26,21 @@ const spread = ({ duration, input }: Schedule.Metadata<unknown, StacksError>) =>
     return Duration.millis(isAsked ? millis + random * Math.max(1000, millis / 10) : millis * (0.8 + 0.4 * random))
   })
 
-/** For what has to get done, however long the service is away; `Retry-After` goes before. */
-export const patient = (onFailure: (error: StacksError) => Effect.Effect<void>): RetryPolicy.Policy =>
-  RetryPolicy.make(Schedule.tap(growing, ({ input }) => onFailure(input))).pipe(
-    RetryPolicy.honorRetryAfter(),
-    RetryPolicy.mapSchedule(Schedule.modifyDelay(spread))
-  )
+/** Called with each failure that is retried. Requests of a stack set it. */
+export const OnRetry: Context.Reference<(error: StacksError) => Effect.Effect<void>> = Context.Reference(
+  "@stacksapi/core/internal/stack/OnRetry",
+  { defaultValue: () => (_error: StacksError): Effect.Effect<void> => Effect.void }
+)
+
+/** For what has to get done, however long the service is away. `Retry-After` is a floor. */
+export const persistent: RetryPolicy.Policy = RetryPolicy.make(
+  Schedule.tap(growing, ({ input }) => Effect.flatMap(OnRetry, (onRetry) => onRetry(input)))
+).pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.mapSchedule(Schedule.modifyDelay(spread)))
 
 /** For what has little time. */
-export const brief: RetryPolicy.Policy = RetryPolicy.make(Schedule.spaced("500 millis"))
+export const quick: RetryPolicy.Policy = RetryPolicy.make(Schedule.spaced("500 millis"))
 
-/** An answer that does not decode may have been mangled on its way: what may be sent twice is worth asking for again. */
+/** A response that does not decode may have been damaged on its way. What may be sent twice is requested again. */
 export const readAgain = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effect.Effect<A, StacksError, R> =>
   Effect.retry(effect, {
     schedule: Schedule.spaced("1 second"),

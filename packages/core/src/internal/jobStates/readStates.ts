@@ -1,0 +1,50 @@
+/** Reads the states of any number of jobs, so that no job keeps the others from being read. */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { type JobState, MaxBatchSize } from "../../StacksSchema.ts"
+import { type FailedPart, isolate, mayBeOneJob, type Offender } from "../isolate.ts"
+import { stateIn } from "./stateIn.ts"
+
+export interface ReadResult {
+  /** The state of each job that the service was asked about; undefined for a job that it does not know. */
+  readonly states: ReadonlyMap<string, JobState | undefined>
+  /** Jobs whose states could not be read though their request named no other job. */
+  readonly offenders: ReadonlyArray<Offender>
+  /** Jobs whose states could not be read. */
+  readonly failed: ReadonlyArray<FailedPart>
+}
+
+/** Asks in requests of up to 1000 jobs. A request that fails in a way for which one job may be the reason is divided. */
+export const readStates = Effect.fnUntraced(function* (
+  client: StacksClient.Service,
+  stackKey: string,
+  jobUuids: ReadonlyArray<string>,
+  isDivisible: (error: StacksError) => boolean = mayBeOneJob
+): Effect.fn.Return<ReadResult> {
+  const states = new Map<string, JobState | undefined>()
+  const offenders: Array<Offender> = []
+  const failed: Array<FailedPart> = []
+  const request = (jobUuids: ReadonlyArray<string>) => client.getJobStates({ stackKey, jobUuids })
+  const onAnswer = (jobUuids: ReadonlyArray<string>, answer: { readonly states: Readonly<Record<string, JobState>> }) =>
+    Effect.sync(() => {
+      for (const jobUuid of jobUuids) states.set(jobUuid, stateIn(answer.states, jobUuid))
+    })
+  const ask = (jobUuids: ReadonlyArray<string>) =>
+    Effect.matchEffect(request(jobUuids), {
+      onSuccess: (answer) => onAnswer(jobUuids, answer),
+      onFailure: (error) => {
+        if (!isDivisible(error)) {
+          failed.push({ jobUuids, error })
+          return Effect.void
+        }
+        return Effect.map(isolate({ jobUuids, error, request, onAnswer, isDivisible }), (isolated) => {
+          offenders.push(...isolated.offenders)
+          failed.push(...isolated.failed)
+        })
+      }
+    })
+  yield* Effect.forEach(Arr.chunksOf(jobUuids, MaxBatchSize), ask, { concurrency: 5, discard: true })
+  return { states, offenders, failed }
+})

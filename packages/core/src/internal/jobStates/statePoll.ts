@@ -1,0 +1,77 @@
+/** One poll of job states for all watchers of a stack's jobs. It runs only while somebody watches. */
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { FatalError, StacksError } from "../../StacksError.ts"
+import type { JobState } from "../../StacksSchema.ts"
+import { readStates } from "./readStates.ts"
+
+/** Somebody who watches one job. Both functions are called by the poll and must return at once. */
+interface Watcher {
+  readonly jobUuid: string
+  /** Called with every answer, changed or not; undefined for an id that the service does not know. */
+  readonly onState: (state: JobState | undefined) => void
+  /** Called when the job's state can't be read for good. The poll goes on all the same. */
+  readonly onFatal: (error: FatalError) => void
+}
+
+export interface StatePoll {
+  /** Calls a watcher with every answer, for as long as the scope is open. */
+  readonly join: (watcher: Watcher, interval: Duration.Input) => Effect.Effect<void, never, Scope.Scope>
+}
+
+const minInterval = Duration.seconds(1)
+
+export const make = (client: StacksClient.Service, stackKey: string): StatePoll => {
+  const watchers = new Set<Watcher>()
+  let polling: Fiber.Fiber<unknown> | undefined
+
+  const pollOnce = Effect.gen(function* () {
+    const watched = Map.groupBy(watchers, ({ jobUuid }) => jobUuid)
+    const fail = (jobUuid: string, error: StacksError) => {
+      if (!error.isRetryable) watched.get(jobUuid)?.forEach((watcher) => void watcher.onFatal(error))
+    }
+    const { failed, offenders, states } = yield* readStates(client, stackKey, Array.from(watched.keys()))
+    for (const [jobUuid, state] of states) watched.get(jobUuid)?.forEach((watcher) => void watcher.onState(state))
+    for (const { error, jobUuid } of offenders) fail(jobUuid, error)
+    for (const { error, jobUuids } of failed) {
+      yield* Effect.logDebug("The states of watched jobs could not be read; reading them again at the next poll", error)
+      for (const jobUuid of jobUuids) fail(jobUuid, error)
+    }
+  }).pipe(
+    // The next poll is the retry.
+    RetryPolicy.withPolicy(RetryPolicy.none)
+  )
+
+  return {
+    join: (watcher, interval) =>
+      Effect.acquireRelease(
+        Effect.contextWith((context: Context.Context<never>) =>
+          Effect.sync(() => {
+            watchers.add(watcher)
+            // The poll outlives the watcher who came first, hence a fiber of its own; the last one who leaves ends it.
+            const between = Duration.max(Duration.fromInputUnsafe(interval), minInterval)
+            polling ??= pollOnce.pipe(
+              // It keeps its beat after failures, which many pollers may have at one moment.
+              Effect.repeat(Schedule.windowed(between)),
+              Effect.delay(between),
+              Effect.runForkWith(context)
+            )
+          })
+        ),
+        () =>
+          Effect.suspend(() => {
+            watchers.delete(watcher)
+            const idle = watchers.size === 0 ? polling : undefined
+            if (idle === undefined) return Effect.void
+            polling = undefined
+            return Fiber.interrupt(idle)
+          })
+      )
+  }
+}

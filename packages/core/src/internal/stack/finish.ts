@@ -1,0 +1,199 @@
+/** Reports how a job ended, until the service accepts it or the job is over for another reason. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as JobRunner from "../../JobRunner.ts"
+import type { SavedOutcome } from "../../JobStore.ts"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { type JobState, MaxFinishDetailBytes, type ScheduledJob } from "../../StacksSchema.ts"
+import { cropBytes } from "../schema/text.ts"
+import type { JobRecord } from "./jobTable.ts"
+import { OnRetry, persistent } from "./retryPolicies.ts"
+import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
+import { settle } from "./settle.ts"
+import type { StackState } from "./stackState.ts"
+import { endOf } from "./watch.ts"
+
+type Finished = Extract<JobRunner.JobOutcome, { readonly _tag: "Finished" }>
+
+const firstRetryMillis = 1000
+const maxRetryMillis = 30_000
+/** How long the stack waits between tries where the service refuses the finish of a job that still is this stack's. */
+const maxRejectedMillis = 300_000
+const maxExitStatus = 2 ** 31
+
+// -----------------------------------------------------------------------------
+// Outcomes
+// -----------------------------------------------------------------------------
+
+/** What a runner's outcome becomes: itself, or -1 with `stack_error` and the mistake where the API can't take it. */
+export const toSaved = (outcome: Finished): SavedOutcome => {
+  const mistake = mistakeIn(outcome)
+  if (mistake !== undefined) return stackError(`The runner's outcome can't be sent: ${mistake}`)
+  const { detail, exitStatus, signalReason } = outcome
+  return { exitStatus, detail: detail === "" ? "finished" : detail, signalReason }
+}
+
+const mistakeIn = ({ detail, exitStatus, signalReason }: Finished): string | undefined => {
+  if (!Number.isInteger(exitStatus) || Math.abs(exitStatus) >= maxExitStatus) {
+    return `exitStatus must be a whole number of 32 bits, not ${String(exitStatus)}`
+  }
+  if (!Predicate.isString(detail)) return `detail must be a text, not ${String(detail)}`
+  if (signalReason === undefined || (Predicate.isString(signalReason) && signalReason !== "")) return undefined
+  return `signalReason must be a text that is not empty, or left out, not ${JSON.stringify(signalReason)}`
+}
+
+export const stackError = (detail: string): SavedOutcome => ({ exitStatus: -1, detail, signalReason: "stack_error" })
+
+const isStackError = ({ exitStatus, signalReason }: SavedOutcome): boolean =>
+  exitStatus === -1 && signalReason === "stack_error"
+
+/** The event for an outcome that the service has accepted. */
+const acceptedEvent = (job: ScheduledJob, outcome: SavedOutcome): StackEvent =>
+  isStackError(outcome)
+    ? StackEvent.Failed({ job, detail: outcome.detail })
+    : StackEvent.Finished({ job, exitStatus: outcome.exitStatus, detail: outcome.detail })
+
+// -----------------------------------------------------------------------------
+// Sending
+// -----------------------------------------------------------------------------
+
+/** Finishes a job that runs here: saves its outcome, and sends it until it is accepted. */
+export const finish = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  outcome: SavedOutcome
+): Effect.fn.Return<void> {
+  record.outcome = yield* cropped(record.job.id, outcome)
+  record.run = undefined
+  state.table.move(record, "Finishing")
+  yield* saveOutcome(state, record.job, record.outcome)
+  yield* send(state, record, record.outcome, false)
+})
+
+/** Sends an outcome that an earlier process has saved, and may have sent. */
+export const sendRecovered = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const record = state.add(job, "FinishDelayed", true)
+    record.outcome = outcome
+    return Effect.map(Effect.forkDetach(send(state, record, outcome, true)), (fiber) => {
+      record.fiber = fiber
+    })
+  })
+
+const cropped = (jobUuid: string, outcome: SavedOutcome): Effect.Effect<SavedOutcome> => {
+  const detail = cropBytes(outcome.detail, MaxFinishDetailBytes)
+  if (detail === outcome.detail.toWellFormed()) return Effect.succeed({ ...outcome, detail })
+  return Effect.as(
+    Effect.annotateLogs(Effect.logWarning(`The detail was cropped to ${MaxFinishDetailBytes} bytes`), {
+      job_uuid: jobUuid
+    }),
+    { ...outcome, detail }
+  )
+}
+
+/** A process that dies before the outcome is accepted leaves it to the next one. */
+const saveOutcome = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> => {
+  const { settings, store } = state.dependencies
+  return store.save(settings.key, [{ job, outcome }]).pipe(
+    Effect.timeout("15 seconds"),
+    Effect.catchCause((cause) => Effect.logWarning(`The outcome of job ${job.id} could not be saved`, cause))
+  )
+}
+
+/** What becomes of a try: an event that settles the job, or another try. */
+type Next =
+  | { readonly _tag: "Settled"; readonly event: StackEvent }
+  | { readonly _tag: "Again"; readonly error: StacksError }
+
+const settled = (event: StackEvent): Next => ({ _tag: "Settled", event })
+
+const send = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  outcome: SavedOutcome,
+  mayBeSent: boolean
+): Effect.fn.Return<void> {
+  let current = outcome
+  let isOpen = mayBeSent
+  let tries = 0
+  let rejections = 0
+  while (true) {
+    const before = isOpen ? yield* lookBefore(state, record, current) : undefined
+    const next = before ?? (yield* sendOnce(state, record, current))
+    if (next._tag === "Settled") return yield* settle(state, record, next.event)
+    delayed(state, record)
+    const { error } = next
+    if (mayBeProcessed(error)) isOpen = true
+    const isRejected = error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
+    const isUnsendable = error._tag === "InvalidRequest" || (error._tag === "ErrorResponse" && error.status === 400)
+    if (isRejected || isUnsendable) {
+      rejections++
+      if (rejections === 1 && !isStackError(current)) {
+        current = stackError(`The service refuses the outcome of the job (exit status ${current.exitStatus}): ${error.message}`)
+        current = yield* cropped(record.job.id, current)
+        record.outcome = current
+        yield* saveOutcome(state, record.job, current)
+        continue
+      }
+      if (state.isNews(`finishJob ${record.job.id}`)) {
+        yield* state.dependencies.emit(StackEvent.FinishRejected({ job: record.job, error }))
+      }
+      yield* Effect.sleep(Math.min(maxRejectedMillis, 5000 * 2 ** Math.min(10, rejections - 1)))
+      continue
+    }
+    yield* state.dependencies.emit(StackEvent.RequestFailed({ error }))
+    const own = Math.min(maxRetryMillis, firstRetryMillis * 1.5 ** Math.min(20, tries++))
+    yield* Effect.sleep(Math.max(own, Duration.toMillis(retryAfterOf(error) ?? Duration.zero)))
+  }
+})
+
+/** The slot is free from here on. */
+const delayed = (state: StackState, record: JobRecord): void => {
+  if (record.stage !== "Finishing") return
+  state.table.move(record, "FinishDelayed")
+  state.wake()
+}
+
+/** Sends the outcome, and again for as long as the service is in trouble. */
+const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): Effect.Effect<Next> => {
+  const { client, emit, registration, settings } = state.dependencies
+  const { job } = record
+  return Effect.suspend(() => {
+    const seen = registration.current()
+    return client.finishJob({ stackKey: settings.key, jobUuid: job.id, ...outcome }).pipe(
+      RetryPolicy.withPolicy(persistent),
+      Effect.provideService(OnRetry, (error) =>
+        Effect.suspend(() => {
+          delayed(state, record)
+          return emit(StackEvent.RequestFailed({ error }))
+        })
+      ),
+      Effect.matchEffect({
+        onSuccess: () => Effect.succeed(settled(acceptedEvent(job, outcome))),
+        onFailure: (error) => {
+          const again: Next = { _tag: "Again", error }
+          if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
+          if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
+          return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
+        }
+      })
+    )
+  })
+}
+
+/** What the job's state says about an outcome that may have been accepted already. */
+const lookBefore = (state: StackState, record: JobRecord, outcome: SavedOutcome): Effect.Effect<Next | undefined> =>
+  Effect.map(state.dependencies.states.ask(record.job.id), (jobState) =>
+    jobState === "finished" ? settled(acceptedEvent(record.job, outcome)) : whenOver(record, jobState)
+  )
+
+/** A job that is over, or that somebody else has, needs no finish. */
+const whenOver = ({ isRenewed, job, stage }: JobRecord, jobState: JobState | undefined): Next | undefined => {
+  const event = endOf(job, jobState)
+  if (event !== undefined) return settled(event)
+  // A renewal found the job to be another stack's.
+  return stage === "FinishDelayed" && !isRenewed ? settled(StackEvent.ReservationLost({ job })) : undefined
+}

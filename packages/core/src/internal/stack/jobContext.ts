@@ -1,0 +1,144 @@
+/** What a runner gets: its job, and effects that ask the service about it. */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { type JobContext, JobRunnerError } from "../../JobRunner.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isAgentOwned } from "../../StacksSchema.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import { mayBeOneJob } from "../isolate.ts"
+import type { JobRecord, Run } from "./jobTable.ts"
+import { readAgain } from "./retryPolicies.ts"
+import type { StackState } from "./stackState.ts"
+import { TokenAnswer } from "./tokens.ts"
+
+/** The failures of `details` and `acquisitionToken` in one run. A runner that fails with one of them has not started its job. */
+export interface ServiceTrouble {
+  readonly failures: Map<unknown, { readonly isOffender: boolean }>
+  /** Failures that say that the job belongs to somebody else. */
+  readonly notIssued: Set<unknown>
+}
+
+/** A token that expires within this time is not handed out: an agent takes a while to start. */
+const tokenMargin = Duration.toMillis("10 seconds")
+
+export const makeJobContext = (
+  state: StackState,
+  record: JobRecord,
+  run: Run
+): { readonly context: JobContext; readonly trouble: ServiceTrouble } => {
+  const { notifications, settings, states } = state.dependencies
+  const { job } = record
+  const trouble: ServiceTrouble = { failures: new Map(), notIssued: new Set() }
+  const details = once(
+    Effect.suspend(() => readDetails(state, record)),
+    (error) => trouble.failures.set(error, { isOffender: mayBeOneJob(error) })
+  )
+  return {
+    trouble,
+    context: {
+      job,
+      stackKey: settings.key,
+      queueKey: settings.queueKey,
+      details,
+      acquisitionToken: acquisitionToken(state, record, trouble),
+      state: Effect.tap(states.ask(job.id), (jobState) =>
+        Effect.sync(() => {
+          if (jobState !== undefined && isAgentOwned(jobState)) run.hasAgent = true
+        })
+      ),
+      stopRequested: Deferred.await(run.stopRequested),
+      notify: (text) => notifications.notify(job.id, text)
+    }
+  }
+}
+
+/** Runs an effect at the first use and keeps its value. A failure is not kept, nor the interruption of whoever used it first. */
+const once = <A, E>(effect: Effect.Effect<A, E>, onFailure: (error: E) => void): Effect.Effect<A, E> => {
+  let running: Deferred.Deferred<Exit.Exit<A, E> | undefined> | undefined
+  const start = Effect.suspend(() => {
+    const answer = Deferred.makeUnsafe<Exit.Exit<A, E> | undefined>()
+    running = answer
+    return effect.pipe(
+      Effect.tapError((error) => Effect.sync(() => onFailure(error))),
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (Exit.isFailure(exit)) running = undefined
+          const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+          Deferred.doneUnsafe(answer, Exit.succeed(isInterrupted ? undefined : exit))
+        })
+      )
+    )
+  })
+  const use: Effect.Effect<A, E> = Effect.suspend(() =>
+    running === undefined
+      ? start
+      : Effect.flatMap(Deferred.await(running), (exit) => (exit === undefined ? use : exit))
+  )
+  return use
+}
+
+const readDetails = (state: StackState, { job }: JobRecord) => {
+  const { client, registration, settings } = state.dependencies
+  return client.getJob({ stackKey: settings.key, jobUuid: job.id }).pipe(
+    registration.withReRegister,
+    readAgain,
+    Effect.tapError((error) => reportOffender(state, job.id, error, mayBeOneJob(error)))
+  )
+}
+
+/** One token for as long as it is valid, and then another one. */
+const acquisitionToken = (
+  state: StackState,
+  { job }: JobRecord,
+  trouble: ServiceTrouble
+): JobContext["acquisitionToken"] => {
+  let issued: Extract<TokenAnswer, { readonly _tag: "Issued" }> | undefined
+  return Effect.suspend(() => {
+    if (issued !== undefined && issued.validUntil - marginOf(state) > state.now()) return Effect.succeed(issued.token)
+    return Effect.flatMap(
+      state.dependencies.tokens.ask(job.id),
+      Effect.fnUntraced(function* (answer) {
+        switch (answer._tag) {
+          case "Issued":
+            issued = answer
+            return answer.token
+          case "NotIssued": {
+            const error = new JobRunnerError({ message: "The service issued no acquisition token: the job is not ours" })
+            trouble.notIssued.add(error)
+            return yield* error
+          }
+          case "Missing": {
+            const error = new JobRunnerError({
+              message: "The service's response has no acquisition token for the job",
+              isRetryable: true
+            })
+            trouble.failures.set(error, { isOffender: true })
+            return yield* error
+          }
+          case "Failed": {
+            const { error, isOffender } = answer
+            trouble.failures.set(error, { isOffender })
+            yield* reportOffender(state, job.id, error, isOffender)
+            return yield* Effect.fail(error)
+          }
+        }
+      })
+    )
+  })
+}
+
+const marginOf = (state: StackState): number =>
+  Math.min(tokenMargin, Duration.toMillis(state.dependencies.settings.reservationExpiry) / 4)
+
+const reportOffender = (
+  state: StackState,
+  jobUuid: string,
+  error: StacksError,
+  isOffender: boolean
+): Effect.Effect<void> =>
+  isOffender && state.isNews(`${error.operation} ${jobUuid}`)
+    ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
+    : Effect.void

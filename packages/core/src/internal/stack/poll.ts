@@ -1,0 +1,123 @@
+/** Reads the queue, again and again, and keeps the jobs that may start pending. */
+import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import * as AgentQueryRules from "../../AgentQueryRules.ts"
+import * as ScheduledJobs from "../../ScheduledJobs.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { CursorStalled, StacksError } from "../../StacksError.ts"
+import * as JobId from "./jobId.ts"
+import * as Prioritize from "./prioritize.ts"
+import { isNotFound, retryAfterOf } from "./serviceErrors.ts"
+import type { StackState } from "./stackState.ts"
+
+/** How many pages a poll reads though there are jobs enough: for urgent jobs that are not among the oldest. */
+const minPages = 2
+const maxBackoffMillis = 30_000
+
+export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksClient.StacksClient> => {
+  const { emit, registration, settings } = state.dependencies
+  const interval = Duration.toMillis(settings.pollInterval)
+  /** Streams of polls in a row that ended without a good poll. */
+  let failures = 0
+
+  const polls = Effect.suspend(() => {
+    const seen = registration.current()
+    return ScheduledJobs.polls({
+      stackKey: settings.key,
+      clusterQueueKey: settings.queueKey,
+      interval: settings.pollInterval,
+      tags: settings.tags,
+      onPage: (page) => onPage(state, page)
+    }).pipe(
+      Stream.runForEach((poll) => {
+        if (poll.failure === undefined) failures = 0
+        return onPoll(state, poll)
+      }),
+      Effect.catch((error) => onPollsEnd(error, seen))
+    )
+  })
+
+  /** A failure that ends the polls does not end the stack: the next ones may succeed. */
+  const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, seen: number) {
+    failures++
+    yield* emit(StackEvent.RequestFailed({ error }))
+    if (isNotFound(error)) yield* Effect.ignore(registration.renew(seen))
+    const asked = Duration.toMillis(retryAfterOf(error) ?? Duration.zero)
+    const own = isNotFound(error) || error._tag === "CursorStalled" ? 0 : 1000 * 2 ** Math.min(10, failures - 1)
+    yield* Effect.sleep(Math.max(interval, asked, Math.min(maxBackoffMillis, own)))
+  })
+
+  return Effect.forever(polls)
+}
+
+/** Keeps a page's jobs pending, and says whether the next page is of use. */
+const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJobs.PolledPage) {
+  const { emit, settings } = state.dependencies
+  if (page.index === 0) startPoll(state, page.monotonicStart)
+  if (page.dispatchPaused !== state.isPaused) {
+    state.isPaused = page.dispatchPaused
+    yield* emit(state.isPaused ? StackEvent.Paused() : StackEvent.Resumed())
+  }
+  state.pending.add(page.jobs.filter((job) => JobId.isUsable(job.id) && state.mayReserve(job)))
+  state.signals.work.openUnsafe()
+  for (const { id } of page.jobs) {
+    if (!JobId.isUsable(id)) yield* ignore(state, JobId.shown(id), "its id can't be used in requests")
+  }
+  if (page.isLast || page.dispatchPaused) return false
+  if (page.index + 1 < minPages) return true
+  const until = page.monotonicStart + Duration.toMillis(settings.pollInterval)
+  while (state.pending.size >= Prioritize.spareSlots(state) || state.restUntil > state.now()) {
+    const time = until - state.now()
+    if (time <= 0) return false
+    state.signals.demand.closeUnsafe()
+    // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+    yield* Effect.timeoutOption(state.signals.demand.await, Math.ceil(time))
+  }
+  return state.now() < until
+})
+
+/** The jobs of the last poll are read anew. Jobs that left before it began may be listed again. */
+const startPoll = (state: StackState, startedAt: number): void => {
+  state.pending.clear()
+  for (const [jobUuid, leftAt] of state.left) {
+    if (leftAt >= startedAt) break
+    state.left.delete(jobUuid)
+  }
+}
+
+const ignore = (state: StackState, jobUuid: string, reason: string): Effect.Effect<void> =>
+  state.isNews(`listed ${jobUuid}`) ? state.dependencies.emit(StackEvent.JobIgnored({ jobUuid, reason })) : Effect.void
+
+const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJobs.Poll) {
+  const { clock, emit, settings } = state.dependencies
+  if (poll.failure !== undefined) {
+    yield* emit(StackEvent.RequestFailed({ error: poll.failure }))
+  } else {
+    state.lastPolledAt = DateTime.makeUnsafe(clock.currentTimeMillisUnsafe())
+    yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
+  }
+  state.wake()
+  if (isIdle(state, poll)) yield* Deferred.succeed(state.signals.idle, void 0)
+  // The next poll would list what is about to be reserved, and be the shorter by it.
+  yield* Effect.yieldNow
+  if (state.table.count("Reserving", "InDoubt") > 0) {
+    yield* Effect.timeoutOption(state.signals.reserveIdle.await, settings.pollInterval)
+  }
+})
+
+/** Whether the queue is empty and all is done. Jobs that the stack does not take don't count. */
+const isIdle = (state: StackState, poll: ScheduledJobs.Poll): boolean => {
+  const { tags } = state.dependencies.settings
+  const isForUs = tags === undefined ? () => true : AgentQueryRules.matcher(tags)
+  return (
+    poll.failure === undefined &&
+    poll.isComplete &&
+    state.table.size === 0 &&
+    poll.monotonicStart >= state.busyUntil &&
+    !poll.listed.some((job) => isForUs(job.agentQueryRules) && JobId.isUsable(job.id))
+  )
+}

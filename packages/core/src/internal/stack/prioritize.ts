@@ -1,0 +1,33 @@
+/** Decides how many pending jobs may be reserved now, and takes the most urgent ones. */
+import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
+import type { StackState } from "./stackState.ts"
+
+/** How many jobs the stack could reserve now: what its own slots, the pool and the circuit breaker leave. */
+export const spareSlots = (state: StackState): number =>
+  Math.min(room(state), state.dependencies.settings.pool?.free() ?? Number.POSITIVE_INFINITY)
+
+/** How many jobs the stack would reserve if the pool had slots for them. */
+export const wantedSlots = (state: StackState): number => {
+  if (!state.mayStart() || state.restUntil > state.now()) return 0
+  return Math.max(0, Math.min(state.pending.size, room(state), MaxBatchSize))
+}
+
+/** Takes the most urgent pending jobs, as many as there are slots for. They count as claimed until they are in the table. */
+export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
+  const wanted = wantedSlots(state)
+  const slots = wanted > 0 ? state.membership.take(wanted) : 0
+  const jobs = state.pending.take(slots, (job) => state.mayReserve(job))
+  state.claimed = jobs.length
+  state.membership.update()
+  state.signals.demand.openUnsafe()
+  return jobs
+}
+
+const room = (state: StackState): number => {
+  const { breaker } = state.dependencies
+  // Jobs whose finish is not accepted hold no slot, and must not become more and more.
+  if (state.table.count("FinishDelayed") >= state.limit()) return 0
+  if (!breaker.isSuspended()) return state.room()
+  const isOneWaiting = state.table.count("Reserving", "InDoubt", "Reserved", "Starting") > 0
+  return Math.min(state.room(), breaker.allowance(isOneWaiting))
+}

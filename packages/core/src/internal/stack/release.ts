@@ -1,0 +1,73 @@
+/**
+ * Gives jobs back to the queue. The API has no un-reserve, so the stack stops renewing the job and reserves it once more, for one
+ * second.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import { MaxBatchSize } from "../../StacksSchema.ts"
+import { isolate, mayBeOneJob } from "../isolate.ts"
+import * as Backoff from "./backoff.ts"
+import type { JobRecord } from "./jobTable.ts"
+import { settle } from "./settle.ts"
+import type { StackState } from "./stackState.ts"
+
+const releasedExpiry = Duration.seconds(1)
+const firstRetryMillis = 1000
+const maxRetryMillis = 30_000
+
+/**
+ * Gives jobs back, for a reason that is reported for each of them. Retries until the service has answered, or the last reservation
+ * has lapsed. This stack then leaves the jobs alone for 30 seconds, twice as long each further time.
+ */
+export const release = Effect.fnUntraced(function* (
+  state: StackState,
+  records: ReadonlyArray<JobRecord>,
+  reason: string
+): Effect.fn.Return<void> {
+  const { client, settings } = state.dependencies
+  for (const record of records) {
+    state.table.move(record, "Releasing")
+    state.backoff.add(record.job.id, state.now(), Backoff.afterRelease)
+  }
+  if (records.length === 0) return
+  state.wake()
+  // A renewal that is under way would make the reservation long again.
+  yield* state.signals.renewIdle.await
+  const left = new Map(records.map((record) => [record.job.id, record]))
+
+  const released = (jobUuids: ReadonlyArray<string>) =>
+    Effect.forEach(
+      jobUuids,
+      (jobUuid) => {
+        const record = left.get(jobUuid)
+        if (record === undefined) return Effect.void
+        left.delete(jobUuid)
+        return settle(state, record, StackEvent.Released({ job: record.job, reason }))
+      },
+      { discard: true }
+    )
+  const request = (jobUuids: ReadonlyArray<string>) =>
+    client
+      .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: releasedExpiry })
+      .pipe(RetryPolicy.withPolicy(RetryPolicy.none))
+  const expiry = Duration.toMillis(settings.reservationExpiry)
+
+  for (let tries = 0; left.size > 0; tries++) {
+    if (tries > 0) yield* Effect.sleep(Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries - 1)))
+    const lapsed = Array.from(left.values()).filter(
+      ({ askedAt, confirmedAt }) => Math.max(askedAt, confirmedAt) + expiry <= state.now()
+    )
+    yield* released(lapsed.map(({ job }) => job.id))
+    const jobUuids = Array.from(left.keys()).slice(0, MaxBatchSize)
+    if (jobUuids.length === 0) continue
+    yield* Effect.matchEffect(request(jobUuids), {
+      onSuccess: () => released(jobUuids),
+      onFailure: (error) =>
+        mayBeOneJob(error)
+          ? Effect.asVoid(isolate({ jobUuids, error, request, onAnswer: released }))
+          : Effect.void
+    })
+  }
+})

@@ -1,0 +1,170 @@
+/** Renews the reservations of the stack's jobs, every quarter of `reservationExpiry`. */
+import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isAgentOwned, isFinal, type JobState, MaxBatchSize } from "../../StacksSchema.ts"
+import { timedOut } from "../client/failures.ts"
+import { isolate, mayBeOneJob } from "../isolate.ts"
+import type { JobRecord } from "./jobTable.ts"
+import { launch } from "./start.ts"
+import { RequestStreak } from "./requestStreak.ts"
+import { isNotFound } from "./serviceErrors.ts"
+import { settle } from "./settle.ts"
+import type { StackState } from "./stackState.ts"
+import { endOf, onState, requestStop } from "./watch.ts"
+
+/** How many of its reservations a stack renews before they lapse: three in a row may fail. */
+const renewals = 4
+
+export const renewLoop = (state: StackState): Effect.Effect<never> => {
+  const { settings } = state.dependencies
+  const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
+  /** After a failure. */
+  const soon = Duration.times(interval, 0.1)
+  const streak = new RequestStreak(state)
+  return Effect.gen(function* () {
+    let hasFailed = false
+    while (true) {
+      yield* Effect.sleep(hasFailed ? soon : interval)
+      hasFailed = yield* renewAll(state, streak, interval)
+    }
+  })
+}
+
+/** Renews everything once. Says whether a part of it failed. */
+const renewAll = (state: StackState, streak: RequestStreak, timeout: Duration.Duration): Effect.Effect<boolean> => {
+  const records = state.table.renewed()
+  if (records.length === 0) return Effect.succeed(false)
+  const isSuspect = ({ job }: JobRecord) => streak.suspects.has(job.id)
+  const together = records.filter((record) => !isSuspect(record))
+  // Jobs that spoiled requests travel alone.
+  const alone = records.filter((record) => isSuspect(record) && streak.isDue(record.job.id))
+  const requests = [...Arr.chunksOf(together, MaxBatchSize), ...alone.map((record) => [record])]
+  const { renewIdle } = state.signals
+  return Effect.suspend(() => {
+    renewIdle.closeUnsafe()
+    return Effect.forEach(requests, (records) => renew(state, streak, records, timeout), { concurrency: 5 })
+  }).pipe(
+    Effect.ensuring(Effect.sync(() => renewIdle.openUnsafe())),
+    Effect.map((failures) => failures.includes(true))
+  )
+}
+
+const requestInfo = {
+  operation: "batchReserveJobs",
+  method: "PUT",
+  url: "/stacks/:stackKey/scheduled-jobs/batch-reserve"
+} as const
+
+const renew = Effect.fnUntraced(function* (
+  state: StackState,
+  streak: RequestStreak,
+  records: ReadonlyArray<JobRecord>,
+  timeout: Duration.Duration
+): Effect.fn.Return<boolean> {
+  const { client, emit, registration, settings } = state.dependencies
+  const jobUuids = records.map(({ job }) => job.id)
+  const seen = registration.current()
+
+  const request = (jobUuids: ReadonlyArray<string>) =>
+    Effect.suspend(() => {
+      const askedAt = state.now()
+      for (const jobUuid of jobUuids) {
+        const record = state.table.get(jobUuid)
+        if (record !== undefined) record.askedAt = askedAt
+      }
+      return client
+        .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: settings.reservationExpiry })
+        .pipe(
+          RetryPolicy.withPolicy(RetryPolicy.none),
+          Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(timedOut(requestInfo, timeout)) }),
+          Effect.map((answer) => ({ ...answer, askedAt }))
+        )
+    })
+
+  const onAnswer = (
+    jobUuids: ReadonlyArray<string>,
+    answer: { readonly reserved: ReadonlyArray<string>; readonly notReserved: ReadonlyArray<string>; askedAt: number }
+  ) =>
+    Effect.gen(function* () {
+      const isReserved = new Set(answer.reserved)
+      const isRefused = new Set(answer.notReserved)
+      for (const jobUuid of jobUuids) {
+        const record = state.table.get(jobUuid)
+        if (record === undefined) continue
+        if (isReserved.has(jobUuid)) {
+          streak.clear(jobUuid)
+          record.confirmedAt = answer.askedAt
+        } else if (isRefused.has(jobUuid)) {
+          streak.clear(jobUuid)
+          yield* Effect.forkIn(onNotRenewed(state, record), state.dependencies.scope)
+        } else if (state.isNews(`renew ${jobUuid}`)) {
+          // It is renewed again with the next request, while the last extension lasts.
+          yield* emit(StackEvent.InDoubt({ job: record.job, reason: "the response to a renewal does not mention the job" }))
+        }
+      }
+    })
+
+  const onFailure = (error: StacksError) =>
+    Effect.gen(function* () {
+      streak.failed()
+      yield* emit(StackEvent.RequestFailed({ error }))
+      if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), state.dependencies.scope)
+      return true
+    })
+
+  return yield* Effect.matchEffect(request(jobUuids), {
+    onSuccess: (answer) => {
+      streak.succeeded()
+      return Effect.as(onAnswer(jobUuids, answer), false)
+    },
+    onFailure: Effect.fnUntraced(function* (error) {
+      const isDivisible = (error: StacksError) => mayBeOneJob(error) || streak.isOneJobToBlame(error)
+      if (!isDivisible(error)) return yield* onFailure(error)
+      const { failed, offenders } = yield* isolate({ jobUuids, error, request, onAnswer, isDivisible })
+      for (const { error, jobUuid } of offenders) {
+        streak.suspect(jobUuid)
+        if (state.isNews(`renew ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
+      }
+      const [failure] = failed
+      if (failure !== undefined) return yield* onFailure(failure.error)
+      streak.succeeded()
+      return offenders.length > 0
+    })
+  })
+})
+
+/** A renewal came back not reserved: the job has an agent, is over, or belongs to somebody else. */
+const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
+  const { runner, states } = state.dependencies
+  const { job } = record
+  const jobState = yield* states.ask(job.id)
+  if (state.table.get(job.id) !== record) return
+  const isNotOurs = jobState === undefined || !(isAgentOwned(jobState) || isFinal(jobState))
+  switch (record.stage) {
+    case "Reserved":
+    case "BackingOff": {
+      const hasAgent = jobState !== undefined && isAgentOwned(jobState)
+      record.isRenewed = false
+      // An earlier start has left an agent, which the runner finds again.
+      if (hasAgent && runner.outlivesStack === true) return state.mayStart() ? yield* launch(state, record, true) : undefined
+      return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.ReservationLost({ job }))
+    }
+    case "Starting":
+    case "Running":
+    case "Stopping":
+      record.isRenewed = false
+      if (isNotOurs) return yield* requestStop(state, record, "ReservationLost")
+      return yield* onState(state, record, jobState as JobState)
+    case "Finishing":
+    case "FinishDelayed":
+      // The finish itself tells what is the matter, unless the job is another stack's.
+      if (jobState === "reserved") record.isRenewed = false
+      return
+    default:
+      return
+  }
+})

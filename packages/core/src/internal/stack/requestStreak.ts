@@ -1,0 +1,63 @@
+/**
+ * Tells whether one job may be to blame when a request for many jobs keeps failing, and remembers the jobs that were.
+ *
+ * A 5xx or a timeout is mostly the service's own trouble. After three failures in a row, while other requests succeed, the request
+ * itself may be at fault: then it is divided.
+ */
+import type { StacksError } from "../../StacksError.ts"
+import { Backoff } from "./backoff.ts"
+import type { StackState } from "./stackState.ts"
+
+const maxFailures = 3
+
+export class RequestStreak {
+  readonly #state: StackState
+  readonly #backoff = new Backoff()
+  /** Jobs that made their requests fail. They travel alone. */
+  readonly suspects = new Set<string>()
+  #failures = 0
+  #successesBefore = 0
+
+  constructor(state: StackState) {
+    this.#state = state
+  }
+
+  /** A request for several jobs failed. */
+  failed(): void {
+    if (this.#failures === 0) this.#successesBefore = this.#state.dependencies.monitor.successes()
+    this.#failures++
+  }
+
+  succeeded(): void {
+    this.#failures = 0
+  }
+
+  /** Whether dividing a request that failed like this may help. */
+  isOneJobToBlame(error: StacksError): boolean {
+    return (
+      error.isRetryable &&
+      !(error._tag === "ErrorResponse" && error.status === 429) &&
+      this.#failures + 1 >= maxFailures &&
+      this.#state.dependencies.monitor.successes() > this.#successesBefore
+    )
+  }
+
+  /** A job made its request fail. */
+  suspect(jobUuid: string): void {
+    this.suspects.add(jobUuid)
+    this.#backoff.add(jobUuid, this.#state.now())
+    for (const oldest of this.suspects) {
+      if (this.suspects.size <= 1000) break
+      this.suspects.delete(oldest)
+    }
+  }
+
+  /** Whether a suspect may be asked about again. */
+  isDue(jobUuid: string): boolean {
+    return !this.#backoff.has(jobUuid, this.#state.now())
+  }
+
+  clear(jobUuid: string): void {
+    if (this.suspects.delete(jobUuid)) this.#backoff.clear(jobUuid)
+  }
+}

@@ -1,0 +1,343 @@
+/** Reserves pending jobs, as many as there are slots for, and learns about those in doubt. */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type * as StacksError from "../../StacksError.ts"
+import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
+import { timedOut } from "../client/failures.ts"
+import { isolate, mayBeOneJob } from "../isolate.ts"
+import * as Backoff from "./backoff.ts"
+import type { JobRecord } from "./jobTable.ts"
+import * as Prioritize from "./prioritize.ts"
+import { onRecoveredJobRefused } from "./recover.ts"
+import { RequestStreak } from "./requestStreak.ts"
+import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
+import { removeSaved, settle } from "./settle.ts"
+import { inReserveSpan } from "./spans.ts"
+import type { StackState } from "./stackState.ts"
+import { startWaiting } from "./start.ts"
+import { wakeIn } from "./wakeIn.ts"
+
+/** How long a request that reserves may take: it can't be interrupted meanwhile. */
+const reserveTimeout = Duration.seconds(15)
+/** A `Retry-After` beyond this is not believed. */
+const maxRestMillis = 5 * 60_000
+/**
+ * How long the next request waits after one that reserves, where most slots are taken: the service takes ten in a second, and jobs
+ * that end one by one would use them up for one job each.
+ */
+const paceMillis = 100
+/** How often the stack asks again about a job that the service does not mention. */
+const maxDoubts = 6
+
+/** What the loop remembers from one request to the next. */
+interface Progress {
+  /** Failures in a row. */
+  failures: number
+  reservedAt: number
+}
+
+/** Starts what waits for a slot, and reserves what there is room for, again and again. */
+export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Effect.Effect<never> => {
+  const streak = new RequestStreak(state)
+  const progress: Progress = { failures: 0, reservedAt: Number.NEGATIVE_INFINITY }
+  const { work } = state.signals
+  return Effect.forever(
+    Effect.suspend(() => {
+      work.closeUnsafe()
+      return startWaiting(state).pipe(
+        Effect.andThen(dropUnconfirmed(state)),
+        Effect.andThen(askAll(state, streak, progress)),
+        Effect.andThen(measure),
+        Effect.andThen(work.await)
+      )
+    })
+  )
+}
+
+// -----------------------------------------------------------------------------
+// Which jobs to ask for
+// -----------------------------------------------------------------------------
+
+const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestStreak, progress: Progress) {
+  const isResting = () => state.restUntil > state.now()
+  if (isResting()) return
+  const ask = (records: ReadonlyArray<JobRecord>) =>
+    records.length === 0 || isResting() ? Effect.void : request(state, streak, progress, records, [])
+  const isDue = ({ askAt }: JobRecord) => askAt <= state.now()
+
+  const unconfirmed = state.table.in("Unconfirmed").filter(isDue)
+  yield* ask(unconfirmed.filter(({ isOffender }) => !isOffender).slice(0, MaxBatchSize))
+  // One that spoils requests travels alone.
+  for (const record of unconfirmed.filter(({ isOffender }) => isOffender)) yield* ask([record])
+
+  const inDoubt = state.table.in("InDoubt").filter(isDue)
+  if (inDoubt.length > 0) return yield* ask(inDoubt.slice(0, MaxBatchSize))
+
+  const pause = progress.reservedAt + paceMillis - state.now()
+  if (pause > 0 && Prioritize.spareSlots(state) < state.limit() / 4) yield* Effect.sleep(pause)
+  if (isResting()) return
+  const jobs = Prioritize.takePending(state)
+  if (jobs.length === 0) return
+  const isOffender = ({ id }: ScheduledJob) => state.backoff.isOffender(id)
+  const together = jobs.filter((job) => !isOffender(job))
+  if (together.length > 0) yield* request(state, streak, progress, [], together)
+  for (const job of jobs.filter(isOffender)) yield* request(state, streak, progress, [], [job])
+})
+
+/** Sends one request, for jobs in doubt or for fresh ones. From the request to the last change of the table nothing may come between. */
+const request = (
+  state: StackState,
+  streak: RequestStreak,
+  progress: Progress,
+  inDoubt: ReadonlyArray<JobRecord>,
+  fresh: ReadonlyArray<ScheduledJob>
+): Effect.Effect<void> => {
+  const { reserveIdle } = state.signals
+  return Effect.suspend(() => {
+    reserveIdle.closeUnsafe()
+    return Effect.uninterruptible(reserve(state, streak, progress, inDoubt, fresh))
+  }).pipe(
+    Effect.ensuring(
+      Effect.sync(() => {
+        progress.reservedAt = state.now()
+        reserveIdle.openUnsafe()
+        state.wake()
+      })
+    )
+  )
+}
+
+/** Stops asking about jobs that the service has not mentioned for as long as a reservation lasts: it has lapsed, if there was one. */
+const dropUnconfirmed = (state: StackState): Effect.Effect<void> => {
+  const expiry = Duration.toMillis(state.dependencies.settings.reservationExpiry)
+  const lapsed = state.table.in("Unconfirmed").filter(({ askedAt }) => askedAt + expiry <= state.now())
+  return Effect.forEach(lapsed, (record) => notReserved(state, record, record.isOffender), { discard: true })
+}
+
+// -----------------------------------------------------------------------------
+// The request
+// -----------------------------------------------------------------------------
+
+const reserve = Effect.fnUntraced(function* (
+  state: StackState,
+  streak: RequestStreak,
+  progress: Progress,
+  inDoubt: ReadonlyArray<JobRecord>,
+  fresh: ReadonlyArray<ScheduledJob>
+) {
+  const { settings } = state.dependencies
+  const isSaved = fresh.length === 0 || (yield* save(state, fresh))
+  if (!isSaved) {
+    state.claimed -= fresh.length
+    state.pending.add(fresh)
+    return yield* rest(state, progress, undefined)
+  }
+  const records = [...inDoubt, ...fresh.map((job) => state.add(job, "Reserving"))]
+  state.claimed -= fresh.length
+  const seen = state.dependencies.registration.current()
+  yield* inReserveSpan(records.length, settings.key, (span) =>
+    Effect.gen(function* () {
+      for (const record of records) record.reservedIn = span
+      const jobUuids = records.map(({ job }) => job.id)
+      yield* Effect.matchEffect(send(state, jobUuids), {
+        onSuccess: (answer) => {
+          streak.succeeded()
+          progress.failures = 0
+          return onAnswer(state, jobUuids, answer)
+        },
+        onFailure: (error) => {
+          const isDivisible = (error: StacksError.StacksError) => mayBeOneJob(error) || streak.isOneJobToBlame(error)
+          if (!isDivisible(error)) return onFailure(state, streak, progress, jobUuids, error, seen)
+          return Effect.flatMap(
+            isolate({
+              jobUuids,
+              error,
+              request: (jobUuids) => send(state, jobUuids),
+              onAnswer: (jobUuids, answer) => onAnswer(state, jobUuids, answer),
+              isDivisible
+            }),
+            Effect.fnUntraced(function* ({ failed, offenders }) {
+              if (failed.length === 0) {
+                streak.succeeded()
+                progress.failures = 0
+              }
+              for (const { error, jobUuid } of offenders) yield* onOffender(state, jobUuid, error)
+              for (const { error, jobUuids } of failed) {
+                yield* onFailure(state, streak, progress, jobUuids, error, seen)
+              }
+            })
+          )
+        }
+      })
+    })
+  )
+})
+
+/** Sends the request once: the next one is the retry. A stack that ends does not wait for its answer. */
+const send = (
+  state: StackState,
+  jobUuids: ReadonlyArray<string>
+): Effect.Effect<Answer, StacksError.StacksError> =>
+  Effect.suspend(() => {
+    const { client, settings } = state.dependencies
+    const now = state.now()
+    for (const jobUuid of jobUuids) {
+      const record = state.table.get(jobUuid)
+      if (record !== undefined) record.askedAt = now
+    }
+    const unanswered = Effect.fail(timedOut(requestInfo, reserveTimeout))
+    return client
+      .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: settings.reservationExpiry })
+      .pipe(
+        RetryPolicy.withPolicy(RetryPolicy.none),
+        Effect.timeoutOrElse({ duration: reserveTimeout, orElse: () => unanswered }),
+        Effect.raceFirst(Effect.andThen(Deferred.await(state.signals.abortReserve), unanswered))
+      )
+  })
+
+const requestInfo = {
+  operation: "batchReserveJobs",
+  method: "PUT",
+  url: "/stacks/:stackKey/scheduled-jobs/batch-reserve"
+} as const
+
+interface Answer {
+  readonly reserved: ReadonlyArray<string>
+  readonly notReserved: ReadonlyArray<string>
+}
+
+/** Saves jobs that are about to be reserved. False where that is not possible now: then they must not be reserved. */
+const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effect<boolean> => {
+  const { settings, store } = state.dependencies
+  return store.save(settings.key, jobs.map((job) => ({ job }))).pipe(
+    Effect.timeout(reserveTimeout),
+    Effect.as(true),
+    Effect.catchCause((cause) =>
+      Effect.as(Effect.logWarning(`${jobs.length} jobs can't be reserved: the job store does not take them`, cause), false)
+    ),
+    Effect.raceFirst(Effect.as(Deferred.await(state.signals.abortReserve), false))
+  )
+}
+
+// -----------------------------------------------------------------------------
+// Answers
+// -----------------------------------------------------------------------------
+
+const onAnswer = Effect.fnUntraced(function* (
+  state: StackState,
+  jobUuids: ReadonlyArray<string>,
+  { notReserved: refused, reserved }: Answer
+) {
+  const isReserved = new Set(reserved)
+  const isRefused = new Set(refused)
+  for (const jobUuid of jobUuids) {
+    const record = state.table.get(jobUuid)
+    if (record === undefined || !isAsked(record)) continue
+    if (isReserved.has(jobUuid)) yield* onReserved(state, record)
+    else if (isRefused.has(jobUuid)) yield* onRefused(state, record)
+    else yield* unconfirmed(state, record, "the response does not mention the job")
+  }
+})
+
+const isAsked = ({ stage }: JobRecord): boolean =>
+  stage === "Reserving" || stage === "InDoubt" || stage === "Unconfirmed"
+
+const onReserved = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
+  record.confirmedAt = record.askedAt
+  record.isOffender = false
+  record.keepsSlot = record.stage !== "Unconfirmed"
+  state.table.move(record, "Reserved")
+  // Refusals until now say nothing about whether it starts.
+  state.backoff.clear(record.job.id)
+  yield* state.dependencies.emit(StackEvent.Reserved({ job: record.job }))
+  yield* startWaiting(state, record)
+})
+
+const onRefused = (state: StackState, record: JobRecord): Effect.Effect<void> => {
+  if (!record.isRecovered) return notReserved(state, record, false)
+  record.askAt = Number.POSITIVE_INFINITY
+  return Effect.asVoid(Effect.forkIn(onRecoveredJobRefused(state, record), state.dependencies.scope))
+}
+
+/** A request failed, perhaps not because of these jobs. */
+const onFailure = Effect.fnUntraced(function* (
+  state: StackState,
+  streak: RequestStreak,
+  progress: Progress,
+  jobUuids: ReadonlyArray<string>,
+  error: StacksError.StacksError,
+  seen: number
+) {
+  const { emit, registration, scope } = state.dependencies
+  streak.failed()
+  yield* rest(state, progress, retryAfterOf(error))
+  yield* emit(StackEvent.RequestFailed({ error }))
+  const isOpen = mayBeProcessed(error)
+  const notAsked: Array<JobRecord> = []
+  for (const jobUuid of jobUuids) {
+    const record = state.table.get(jobUuid)
+    if (record?.stage !== "Reserving") continue
+    if (isOpen) state.table.move(record, "InDoubt")
+    else notAsked.push(record)
+  }
+  yield* backToPending(state, notAsked)
+  // It may take long, and may be interrupted.
+  if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), scope)
+})
+
+/** Nothing was asked of the service: the jobs are as pending as they were. */
+const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Effect.Effect<void> => {
+  for (const record of records) {
+    state.remove(record)
+    state.left.delete(record.job.id)
+  }
+  state.pending.add(records.map(({ job }) => job))
+  return removeSaved(state, records.map(({ job }) => job.id))
+}
+
+/** A request failed because of this job. */
+const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: string, error: StacksError.StacksError) {
+  const record = state.table.get(jobUuid)
+  if (record === undefined || !isAsked(record)) return
+  record.isOffender = true
+  if (state.isNews(`batchReserveJobs ${jobUuid}`)) {
+    yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
+  }
+  if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
+  yield* unconfirmed(state, record, error.message)
+})
+
+/** The service answers, and leaves it open whether this job is reserved. */
+const unconfirmed = Effect.fnUntraced(function* (state: StackState, record: JobRecord, reason: string) {
+  record.doubts++
+  const now = state.now()
+  record.askAt =
+    record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + Math.min(1000 * 2 ** (record.doubts - 1), 60_000)
+  if (record.stage !== "Unconfirmed") {
+    state.table.move(record, "Unconfirmed")
+    yield* state.dependencies.emit(StackEvent.InDoubt({ job: record.job, reason }))
+  }
+  const expiry = Duration.toMillis(state.dependencies.settings.reservationExpiry)
+  yield* wakeIn(state, Math.min(record.askAt, record.askedAt + expiry) - now)
+})
+
+const notReserved = (state: StackState, record: JobRecord, isOffender: boolean): Effect.Effect<void> => {
+  state.backoff.add(record.job.id, state.now(), Backoff.standard, isOffender)
+  return settle(state, record, StackEvent.NotReserved({ job: record.job }))
+}
+
+// -----------------------------------------------------------------------------
+// Rest
+// -----------------------------------------------------------------------------
+
+/** Reserves nothing for a while: 1, 2, 4 … 30 seconds, or as long as the service asks where that is more. */
+const rest = (state: StackState, progress: Progress, asked: Duration.Duration | undefined) => {
+  progress.failures++
+  const own = Math.min(30_000, 500 * 2 ** Math.min(10, progress.failures))
+  const millis = Math.min(maxRestMillis, Math.max(own, asked === undefined ? 0 : Duration.toMillis(asked)))
+  state.restUntil = Math.max(state.restUntil, state.now() + millis)
+  return wakeIn(state, millis)
+}

@@ -1,0 +1,48 @@
+/** What a runner's failure means for its job. */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Predicate from "effect/Predicate"
+import { JobRunnerError } from "../../JobRunner.ts"
+import { messageOf } from "../messageOf.ts"
+import type { ServiceTrouble } from "./jobContext.ts"
+
+export type RunFailure = Data.TaggedEnum<{
+  /** The service issues no token: the job belongs to somebody else. */
+  NotOurs: {}
+  /** The job's details or its token could not be had, so the job was not started. */
+  Service: { readonly message: string; readonly isOffender: boolean }
+  /** The runner says that the job was not started, and may be later. */
+  Host: { readonly message: string }
+  /** Anything else: the job may have been started. */
+  Runner: { readonly message: string }
+}>
+
+export const RunFailure = Data.taggedEnum<RunFailure>()
+
+/** How far the causes of a failure are looked at. */
+const maxDepth = 10
+
+/** A failure and its causes, the failure itself first. */
+const causesOf = (failure: unknown): ReadonlyArray<unknown> => {
+  const causes = [failure]
+  let current = failure
+  while (causes.length < maxDepth && Predicate.hasProperty(current, "cause") && current.cause !== undefined) {
+    current = current.cause
+    causes.push(current)
+  }
+  return causes
+}
+
+export const classify = (cause: Cause.Cause<unknown>, trouble: ServiceTrouble): RunFailure => {
+  const error = Cause.squash(cause)
+  const text = messageOf(error)
+  const message = text === "" ? "The runner failed without a message" : text
+  for (const reason of causesOf(error)) {
+    if (trouble.notIssued.has(reason)) return RunFailure.NotOurs()
+    const known = trouble.failures.get(reason)
+    if (known !== undefined) return RunFailure.Service({ message, isOffender: known.isOffender })
+  }
+  return error instanceof JobRunnerError && error.isRetryable === true
+    ? RunFailure.Host({ message })
+    : RunFailure.Runner({ message })
+}

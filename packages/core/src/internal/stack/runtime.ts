@@ -1,0 +1,242 @@
+/**
+ * The runtime of a stack. A job passes these stages, each in a file of its own:
+ *
+ *     poll ──> prioritize ──> reserve ──> start ──> (the JobRunner runs) ──> finish ──> settle
+ *                               │           ^              │   ^                ^
+ *                               │           └── back off <─┘   │ stop           │
+ *                               └─────> renew, watch ──────────┘                │
+ *                                         release  <── start, shutDown          │
+ *                               recover ──> reserve, start ─────────────────────┘
+ *
+ * - poll reads the queue and keeps the jobs that may start in `PendingJobs`.
+ * - prioritize takes the most urgent of them, as many as there are slots for.
+ * - reserve saves them in the `JobStore`, reserves them, and learns about those in doubt.
+ * - start gives a job its slot, runs its runner, and decides what becomes of the job.
+ * - renew extends the reservations; watch reads the jobs' states; both tell a runner to stop.
+ * - finish reports how a job ended until the service accepts it; release gives a job back.
+ * - recover goes on with the jobs of an earlier process; shutDown drains or detaches.
+ *
+ * Where a job stands is in one place, the `JobTable`. `StackState` is what all stages share.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { JobRunner } from "../../JobRunner.ts"
+import * as JobStore from "../../JobStore.ts"
+import * as Notifications from "../../Notifications.ts"
+import * as RateLimit from "../../RateLimit.ts"
+import type { Options, Service, StartError } from "../../Stack.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import { StacksClient } from "../../StacksClient.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { CurrentMeter } from "../meter.ts"
+import { FallbackRateLimit } from "../rateLimit/fallback.ts"
+import * as Events from "./events.ts"
+import * as Metrics from "./metrics.ts"
+import { pollLoop } from "./poll.ts"
+import * as Prioritize from "./prioritize.ts"
+import { recover } from "./recover.ts"
+import * as Registration from "./registration.ts"
+import { release } from "./release.ts"
+import { renewLoop } from "./renew.ts"
+import { reserveLoop } from "./reserve.ts"
+import { OnRetry, shutdownTimeout } from "./retryPolicies.ts"
+import { withAdvice } from "./serviceErrors.ts"
+import * as ServiceMonitor from "./serviceMonitor.ts"
+import { resolve, type Settings, slots } from "./settings.ts"
+import * as ShutDown from "./shutDown.ts"
+import { type Signals, type StackFailure, StackState } from "./stackState.ts"
+import * as StartBreaker from "./startBreaker.ts"
+import * as StateReader from "./stateReader.ts"
+import * as Tokens from "./tokens.ts"
+import { wakeIn } from "./wakeIn.ts"
+import { watchStates } from "./watch.ts"
+
+/** Registers a stack and starts it in the background. When the scope closes it drains or detaches. */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
+  const runner = yield* JobRunner
+  const settings = yield* resolve(options, runner.outlivesStack ?? false)
+  const limits = yield* Layer.build(RateLimit.layerMemory)
+  const context = yield* Effect.context<never>()
+  return yield* start(settings).pipe(
+    Effect.provideService(CurrentMeter, Metrics.meter(context)),
+    // For requests that no other limiter is set for.
+    Effect.provideService(FallbackRateLimit, Context.get(limits, RateLimit.RateLimit)),
+    Effect.mapError(withAdvice)
+  )
+})
+
+const start = Effect.fnUntraced(function* (
+  settings: Settings
+): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
+  const store = yield* JobStore.JobStore
+  const saved = yield* store.load(settings.key)
+  // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
+  const state = yield* makeState(settings, store)
+  yield* recover(state, saved)
+  const membership = yield* (settings.pool ?? ownSlots).join({
+    weight: settings.weight,
+    taken: () => state.table.slots + state.keptSlots() + state.claimed,
+    wanted: () => (Deferred.isDoneUnsafe(state.signals.failure) ? 0 : Prioritize.wantedSlots(state)),
+    wake: () => {
+      state.signals.work.openUnsafe()
+      state.signals.demand.openUnsafe()
+    }
+  })
+  state.membership = membership
+  const measure = yield* makeGauges(state)
+
+  const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
+  const reserver = yield* run(reserveLoop(state, measure))
+  const poller = yield* run(pollLoop(state))
+  yield* run(renewLoop(state))
+  yield* run(watchStates(state))
+  const loops: ShutDown.Loops = { poller, reserver }
+
+  // In a fiber of its own: who asked for it may leave, and others may ask too.
+  const draining = yield* Effect.cached(
+    Effect.forkDetach(Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), measure), state.dependencies.context))
+  )
+  const drain = Effect.flatMap(Effect.uninterruptible(draining), Fiber.join)
+  yield* Effect.addFinalizer(() => (settings.onClose === "detach" ? ShutDown.detach(state, loops) : drain))
+  return makeService(state, drain, measure)
+})
+
+/** The slots of a stack that shares them with nobody. */
+const ownSlots: Pick<NonNullable<Settings["pool"]>, "join"> = {
+  join: () => Effect.succeed({ take: (count) => count, update: () => {} })
+}
+
+// -----------------------------------------------------------------------------
+// What the stages share
+// -----------------------------------------------------------------------------
+
+const makeSignals = Effect.gen(function* () {
+  const signals: Signals = {
+    work: yield* Latch.make(false),
+    demand: yield* Latch.make(false),
+    reserveIdle: yield* Latch.make(true),
+    renewIdle: yield* Latch.make(true),
+    drained: yield* Latch.make(true),
+    abortReserve: yield* Deferred.make<void>(),
+    failure: yield* Deferred.make<never, StackFailure>(),
+    idle: yield* Deferred.make<void>()
+  }
+  return signals
+})
+
+const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service) {
+  const { emit, events } = yield* Events.make(settings.onEvent)
+  const signals = yield* makeSignals
+  const clock = yield* Clock.Clock
+  const giveUp = (error: StackFailure) => Deferred.fail(signals.failure, withAdvice(error))
+  const monitor = yield* ServiceMonitor.make(yield* StacksClient, settings, giveUp)
+  const onRetry = (error: StacksError) => emit(StackEvent.RequestFailed({ error }))
+  const context = Context.add(yield* Effect.context<StacksClient>(), StacksClient, monitor.client).pipe(
+    Context.add(OnRetry, onRetry)
+  )
+  const registration = yield* Effect.provideContext(Registration.make(monitor.client, settings, emit), context)
+  const notifications = yield* Notifications.make({ stackKey: settings.key, flushTimeout: shutdownTimeout }).pipe(
+    Effect.provideContext(context),
+    Effect.orDie
+  )
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const state: StackState = new StackState(
+    {
+      settings,
+      client: monitor.client,
+      runner: yield* JobRunner,
+      store,
+      registration,
+      notifications,
+      monitor,
+      breaker: StartBreaker.make({
+        emit,
+        now: () => state.now(),
+        onOpen: (message) => releaseWaiting(state, message),
+        wakeIn: (millis) => wakeIn(state, millis)
+      }),
+      states: StateReader.make(() => state, context),
+      tokens: Tokens.make(monitor.client, settings, registration, context, () => state.now()),
+      emit,
+      events,
+      clock,
+      context,
+      scope
+    },
+    signals
+  )
+  return state
+})
+
+/** A host that starts nothing must not keep jobs from others. */
+const releaseWaiting = (state: StackState, message: string): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    release(state, state.table.in("Reserved", "BackingOff"), `This host starts no jobs: ${message}`)
+  ).pipe(Effect.forkIn(state.dependencies.scope, { startImmediately: true }), Effect.asVoid)
+
+const makeGauges = Effect.fnUntraced(function* (state: StackState) {
+  const { pool, queueKey } = state.dependencies.settings
+  const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
+  const free = () => pool?.free() ?? state.freeSlots()
+  // What is left is the next process's to measure.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => gauges({ inFlight: 0, free: pool?.free() ?? 0, pending: 0, finishing: 0, isSuspended: false }))
+  )
+  return Effect.sync(() =>
+    gauges({
+      inFlight: state.inFlight().length,
+      free: free(),
+      pending: state.pending.size,
+      finishing: state.table.count("FinishDelayed"),
+      isSuspended: state.dependencies.breaker.isSuspended()
+    })
+  )
+})
+
+/** Without a loop the stack would stand still: it fails rather than that. */
+const failOnDefect = <A, R>(state: StackState, effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
+  Effect.onError(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(state.signals.failure, cause)
+  )
+
+// -----------------------------------------------------------------------------
+// The service
+// -----------------------------------------------------------------------------
+
+const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Effect.Effect<void>): Service => {
+  const { breaker, events, settings } = state.dependencies
+  return {
+    status: Effect.sync(() => ({
+      key: settings.key,
+      queueKey: settings.queueKey,
+      phase: state.phase,
+      isPaused: state.isPaused,
+      lastPolledAt: state.lastPolledAt,
+      maxInFlight: state.limit(),
+      inFlight: state.inFlight().map(({ job }) => job),
+      pending: state.pending.size,
+      backingOff: state.table.count("Reserved", "BackingOff"),
+      finishing: state.table.count("FinishDelayed"),
+      startsSuspended: breaker.isSuspended()
+    })),
+    events,
+    setMaxInFlight: (count) =>
+      Effect.flatMap(slots(count), (maxInFlight) => {
+        state.maxInFlight = maxInFlight
+        state.wake()
+        return measure
+      }),
+    drain,
+    awaitIdle: Deferred.await(state.signals.idle),
+    awaitFailure: Deferred.await(state.signals.failure)
+  }
+}

@@ -1,0 +1,85 @@
+/** Ends a stack: drains it, or detaches it from its jobs. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { StackEvent } from "../../StackEvent.ts"
+import { release } from "./release.ts"
+import { shutdownTimeout } from "./retryPolicies.ts"
+import type { StackState } from "./stackState.ts"
+import { requestStop } from "./watch.ts"
+
+/** The loops that take new jobs. */
+export interface Loops {
+  readonly poller: Fiber.Fiber<unknown>
+  readonly reserver: Fiber.Fiber<unknown>
+}
+
+/**
+ * Takes no more jobs, gives back those that wait, lets those that run end within `shutdownGrace`, interrupts the rest, and waits a
+ * bounded time for the service to hear of it.
+ */
+export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
+  const { emit, settings } = state.dependencies
+  const { drained } = state.signals
+  state.phase = "draining"
+  state.pending.clear()
+  state.membership.update()
+  yield* emit(StackEvent.Draining({ inFlight: state.inFlight().length }))
+  for (const record of state.table.in("Running", "Stopping")) yield* requestStop(state, record, "Shutdown")
+  yield* Effect.timeoutOption(Fiber.interrupt(loops.poller), shutdownTimeout)
+  yield* Effect.all(
+    [
+      Effect.andThen(stopReserving(state, loops), giveBack(state)),
+      Effect.timeoutOption(drained.await, settings.shutdownGrace)
+    ],
+    { concurrency: 2 }
+  )
+  for (const { run } of state.table.in("Running", "Stopping")) {
+    if (run !== undefined) Deferred.doneUnsafe(run.interrupted, Exit.void)
+  }
+  yield* Effect.all([giveBack(state), Effect.timeoutOption(drained.await, shutdownTimeout)], { concurrency: 2 })
+  abandon(state)
+  state.phase = "stopped"
+  yield* emit(StackEvent.Stopped())
+})
+
+/** Stops, and touches nothing: the jobs are the next process's. */
+export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
+  const { emit } = state.dependencies
+  state.phase = "stopped"
+  // What a request reserves is saved already: its answer is not waited for.
+  yield* Deferred.succeed(state.signals.abortReserve, void 0)
+  yield* Effect.timeoutOption(Fiber.interruptAll([loops.poller, loops.reserver]), shutdownTimeout)
+  const running = state.table.in("Running", "Stopping")
+  for (const record of running) yield* requestStop(state, record, "Detach")
+  const runners = running.flatMap(({ fiber }) => fiber ?? [])
+  yield* Effect.timeoutOption(Fiber.awaitAll(runners), shutdownTimeout)
+  abandon(state)
+  yield* emit(StackEvent.Stopped())
+})
+
+/** A request that reserves has its time to end; then its jobs are in doubt. */
+const stopReserving = (state: StackState, { reserver }: Loops): Effect.Effect<void> =>
+  Fiber.interrupt(reserver).pipe(
+    Effect.timeoutOrElse({
+      duration: shutdownTimeout,
+      orElse: () =>
+        Effect.andThen(Deferred.succeed(state.signals.abortReserve, void 0), Effect.asVoid(Fiber.await(reserver)))
+    })
+  )
+
+/** Releases all jobs that wait, in doubt or not. */
+const giveBack = (state: StackState): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const starting = state.table.in("Starting")
+    yield* Fiber.interruptAll(starting.flatMap(({ fiber }) => fiber ?? []))
+    const waiting = state.table
+      .in("Starting", "Reserving", "InDoubt", "Unconfirmed", "Reserved", "BackingOff")
+    yield* release(state, waiting, "The stack shuts down")
+  }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
+
+/** A runner that does not heed its interruption is not waited for, nor a service that does not answer. */
+const abandon = (state: StackState): void => {
+  for (const { fiber } of state.table.all()) fiber?.interruptUnsafe()
+}

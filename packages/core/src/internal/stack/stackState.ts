@@ -1,0 +1,182 @@
+/** What the stages of a stack share: its dependencies, its table of jobs, and what it knows about its queue. */
+import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import type * as Deferred from "effect/Deferred"
+import type * as Effect from "effect/Effect"
+import type * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as JobRunner from "../../JobRunner.ts"
+import type * as JobStore from "../../JobStore.ts"
+import type * as Notifications from "../../Notifications.ts"
+import type { Membership } from "../../SlotPool.ts"
+import type { Status } from "../../Stack.ts"
+import type { StackEvent } from "../../StackEvent.ts"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { CursorStalled, StacksError } from "../../StacksError.ts"
+import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import type { Batcher } from "../batcher.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
+import { Backoff } from "./backoff.ts"
+import { type JobRecord, JobTable } from "./jobTable.ts"
+import { PendingJobs } from "./pendingJobs.ts"
+import type { Registration } from "./registration.ts"
+import type { ServiceMonitor } from "./serviceMonitor.ts"
+import type { Settings } from "./settings.ts"
+import type { StartBreaker } from "./startBreaker.ts"
+import type { Tokens } from "./tokens.ts"
+
+/** Why a stack ends by itself. */
+export type StackFailure = StacksError | CursorStalled
+
+/** What the stages call. */
+export interface Dependencies {
+  readonly settings: Settings
+  /** The client, watched by the {@link ServiceMonitor}. */
+  readonly client: StacksClient.Service
+  readonly runner: JobRunner.Service
+  readonly store: JobStore.Service
+  readonly registration: Registration
+  readonly notifications: Notifications.Service
+  readonly monitor: ServiceMonitor
+  readonly breaker: StartBreaker
+  /** Tells a job's state, however long that takes; undefined where the service does not know the job. */
+  readonly states: Batcher<JobState | undefined, never>
+  readonly tokens: Tokens
+  readonly emit: (event: StackEvent) => Effect.Effect<void>
+  readonly events: Stream.Stream<StackEvent>
+  readonly clock: Clock.Clock
+  /** What the stack was made with. */
+  readonly context: Context.Context<StacksClient.StacksClient>
+  /** Ends with the stack. */
+  readonly scope: Scope.Scope
+}
+
+/** Signals between the loops. */
+export interface Signals {
+  /** Open when there may be something to reserve or to start. */
+  readonly work: Latch.Latch
+  /** Open when more pending jobs may be of use. */
+  readonly demand: Latch.Latch
+  /** Open while no request reserves. */
+  readonly reserveIdle: Latch.Latch
+  /** Open while no request renews. */
+  readonly renewIdle: Latch.Latch
+  /** Open while the table is empty. */
+  readonly drained: Latch.Latch
+  /** Done when a request that reserves has had its time. */
+  readonly abortReserve: Deferred.Deferred<void>
+  /** Fails when the stack can't go on. */
+  readonly failure: Deferred.Deferred<never, StackFailure>
+  /** Done when the queue is empty and all is done. */
+  readonly idle: Deferred.Deferred<void>
+}
+
+/** How many jobs that travel alone, or have left the stack, are remembered. */
+const maxRemembered = 10_000
+
+export class StackState {
+  readonly dependencies: Dependencies
+  readonly signals: Signals
+  readonly table = new JobTable()
+  readonly pending = new PendingJobs()
+  /** Jobs that are left alone for a while. */
+  readonly backoff = new Backoff()
+  /** When jobs left, oldest first: a poll that began before may still list them. */
+  readonly left = new Map<string, number>()
+  phase: Status["phase"] = "running"
+  isPaused = false
+  lastPolledAt: DateTime.Utc | undefined
+  maxInFlight: number
+  /** When a job last left the table. */
+  busyUntil = Number.NEGATIVE_INFINITY
+  /** Nothing is reserved before then: the service is in trouble, or asked for it. */
+  restUntil = Number.NEGATIVE_INFINITY
+  /** Slots for jobs of the next request that reserves. */
+  claimed = 0
+  membership: Membership = { take: (count) => count, update: () => {} }
+  readonly #reported = new Set<string>()
+
+  constructor(dependencies: Dependencies, signals: Signals) {
+    this.dependencies = dependencies
+    this.signals = signals
+    this.maxInFlight = dependencies.settings.maxInFlight
+  }
+
+  /** Monotonic milliseconds. */
+  now(): number {
+    return monotonicMillis(this.dependencies.clock)
+  }
+
+  /** The jobs that have started and hold a slot. */
+  inFlight(): ReadonlyArray<JobRecord> {
+    return this.table.in("Starting", "Running", "Stopping", "Finishing")
+  }
+
+  /** The slots that the stack may have. */
+  limit(): number {
+    return Math.min(this.maxInFlight, this.dependencies.settings.pool?.size() ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** The slots of the stack that are free. */
+  freeSlots(): number {
+    return this.maxInFlight - this.table.slots
+  }
+
+  /** Slots that are kept for jobs which wait to be started. */
+  keptSlots(): number {
+    let kept = 0
+    for (const { keepsSlot } of this.table.in("Reserved", "BackingOff")) if (keepsSlot) kept++
+    return kept
+  }
+
+  /** The slots that are neither taken nor kept. */
+  room(): number {
+    return this.freeSlots() - this.keptSlots()
+  }
+
+  /** Adds a job to the table. */
+  add(job: ScheduledJob, stage: "Reserving" | "InDoubt" | "FinishDelayed", isRecovered = false): JobRecord {
+    this.signals.drained.closeUnsafe()
+    return this.table.add(job, stage, isRecovered)
+  }
+
+  /** Takes a job out of the table, for good. A poll that began before may still list it. */
+  remove(record: JobRecord): void {
+    this.table.move(record, "Settled")
+    this.busyUntil = this.now()
+    this.left.delete(record.job.id)
+    this.left.set(record.job.id, this.busyUntil)
+    if (this.table.size === 0) this.signals.drained.openUnsafe()
+    this.wake()
+  }
+
+  /** Whether a job may start now. */
+  mayStart(): boolean {
+    return this.phase === "running" && !this.isPaused
+  }
+
+  /** Whether a listed job may be reserved. */
+  mayReserve(job: ScheduledJob): boolean {
+    return !(this.table.has(job.id) || this.left.has(job.id) || this.backoff.has(job.id, this.now()))
+  }
+
+  /** Lets the loops look for work. */
+  wake(): void {
+    this.signals.work.openUnsafe()
+    this.signals.demand.openUnsafe()
+    this.membership.update()
+  }
+
+  /** Whether this is the first time that something is reported. */
+  isNews(what: string): boolean {
+    if (this.#reported.has(what)) return false
+    this.#reported.add(what)
+    for (const oldest of this.#reported) {
+      if (this.#reported.size <= maxRemembered) break
+      this.#reported.delete(oldest)
+    }
+    return true
+  }
+}

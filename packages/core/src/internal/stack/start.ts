@@ -1,0 +1,274 @@
+/** Starts reserved jobs, runs them, and decides what becomes of them when their runners end. */
+import * as Cause from "effect/Cause"
+import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as JobRunner from "../../JobRunner.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import { isAgentOwned, type ScheduledJob } from "../../StacksSchema.ts"
+import * as Backoff from "./backoff.ts"
+import { finish, stackError, toSaved } from "./finish.ts"
+import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
+import type { JobRecord, Run } from "./jobTable.ts"
+import { release } from "./release.ts"
+import { classify } from "./runFailure.ts"
+import { settle } from "./settle.ts"
+import { inJobSpan } from "./spans.ts"
+import type { StackState } from "./stackState.ts"
+import { endOf, stopReasonOf } from "./watch.ts"
+import { wakeIn } from "./wakeIn.ts"
+
+/** A job that was reserved so long ago may have been canceled meanwhile. */
+const confirmedFor = 30_000
+/** A runner that has worked for so long has started its job. */
+const startedAfter = "30 seconds"
+
+// -----------------------------------------------------------------------------
+// Which jobs to start
+// -----------------------------------------------------------------------------
+
+/** Starts reserved jobs that wait, as far as there are slots: one job, or all. */
+export const startWaiting = (state: StackState, only?: JobRecord): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const now = state.now()
+    const waiting = only === undefined ? state.table.in("Reserved", "BackingOff") : [only]
+    const due = waiting.filter((record) => record.stage === "Reserved" || record.startAt <= now)
+    return Effect.forEach(due, (record) => (takeSlot(state, record) ? launch(state, record) : Effect.void), {
+      discard: true
+    })
+  })
+
+/** Whether a job may start now; a slot that was not kept for it is taken. */
+const takeSlot = (state: StackState, record: JobRecord): boolean => {
+  const { breaker } = state.dependencies
+  if (!state.mayStart() || state.freeSlots() <= 0) return false
+  if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
+  return record.keepsSlot || (state.room() > 0 && state.membership.take(1) > 0)
+}
+
+/** Gives a reserved job its slot, and starts it in a fiber of its own. `isKnown`: its state was just read. */
+export const launch = (state: StackState, record: JobRecord, isKnown = false): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { breaker, settings } = state.dependencies
+    const { job } = record
+    const isOld = record.confirmedAt + confirmedFor < state.now()
+    const hasWaited = !isKnown && (record.failures > 0 || record.isRecovered || isOld)
+    // At one go: whoever counts in between must not find a slot free.
+    state.table.move(record, "Starting")
+    record.keepsSlot = true
+    state.membership.update()
+    breaker.starting(job.id)
+    const life = runJob(state, record, hasWaited).pipe(
+      // None of its ends fails. What does is a mistake of ours, and must not keep the job reserved.
+      Effect.catchCause((cause) => onDefect(state, record, cause)),
+      Effect.ensuring(Effect.sync(() => breaker.ended(job.id))),
+      inJobSpan(job, settings.key, record.reservedIn)
+    )
+    return Effect.map(Effect.forkDetach(life), (fiber) => {
+      record.fiber = fiber
+      fiber.addObserver(() => state.wake())
+    })
+  })
+
+const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record
+    ? Effect.void
+    : Effect.andThen(
+        Effect.logError(`Job ${record.job.id} was dropped`, cause),
+        settle(state, record, StackEvent.ReservationLost({ job: record.job }))
+      )
+
+// -----------------------------------------------------------------------------
+// A run
+// -----------------------------------------------------------------------------
+
+const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord, hasWaited: boolean) {
+  if (hasWaited && !(yield* mayRun(state, record))) return
+  const { emit, runner } = state.dependencies
+  const run: Run = {
+    stopRequested: Deferred.makeUnsafe(),
+    interrupted: Deferred.makeUnsafe(),
+    stopReason: undefined,
+    stopState: undefined,
+    hasAgent: !record.isRenewed
+  }
+  record.run = run
+  state.table.move(record, "Running")
+  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: yield* sinceScheduled(state, record.job) }))
+  const { context, trouble } = makeJobContext(state, record, run)
+  const exit = yield* runUntilStopped(state, record, run, runner.run, context)
+  yield* onRunEnd(state, record, run, exit, trouble)
+})
+
+/** Reads the state of a job that has waited. Nobody may have noticed that it is canceled, or that the queue is paused. */
+const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
+  const { runner, states } = state.dependencies
+  const jobState = yield* states.ask(record.job.id)
+  const hasAgent = jobState !== undefined && isAgentOwned(jobState) && stopReasonOf(jobState) === undefined
+  // The runner finds the agent that an earlier start has left.
+  if (hasAgent && runner.outlivesStack === true) return true
+  const event = endOf(record.job, jobState)
+  if (event !== undefined) {
+    yield* settle(state, record, event)
+    return false
+  }
+  if (state.mayStart()) return true
+  state.table.move(record, "Reserved")
+  return false
+})
+
+const sinceScheduled = (state: StackState, job: ScheduledJob): Effect.Effect<Duration.Duration> =>
+  Effect.map(state.dependencies.clock.currentTimeMillis, (now) => {
+    const mightStart = Math.max(
+      DateTime.toEpochMillis(job.scheduledAt),
+      DateTime.toEpochMillis(job.runnableAt ?? job.scheduledAt)
+    )
+    return Duration.millis(Math.max(0, now - mightStart))
+  })
+
+const runUntilStopped = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  run: Run,
+  runner: JobRunner.Service["run"],
+  context: JobRunner.JobContext
+): Effect.fn.Return<Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError>> {
+  const { breaker } = state.dependencies
+  // In a fiber of its own: whatever the runner does to itself is its own end only.
+  const running = yield* Effect.forkChild(
+    Effect.suspend(() => runner(context)),
+    { startImmediately: true }
+  )
+  const stopped = Effect.raceFirst(Fiber.await(running), Deferred.await(run.interrupted))
+  yield* breaker.isWatching()
+    ? Effect.raceFirst(
+        stopped,
+        Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never)
+      )
+    : stopped
+  yield* Fiber.interrupt(running)
+  return yield* Fiber.await(running)
+})
+
+// -----------------------------------------------------------------------------
+// What becomes of the job
+// -----------------------------------------------------------------------------
+
+const onRunEnd = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  run: Run,
+  exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError>,
+  trouble: ServiceTrouble
+) {
+  const { job } = record
+  switch (run.stopReason) {
+    case "Canceled":
+    case "TimedOut":
+      return yield* settle(state, record, StackEvent.Canceled({ job, state: run.stopState ?? "canceled" }))
+    case "ReservationLost":
+      return yield* settle(state, record, StackEvent.ReservationLost({ job }))
+    case "Detach":
+      // The job is the next process's. An outcome that came all the same is for it to send.
+      return Exit.isSuccess(exit) && exit.value._tag === "Finished"
+        ? yield* finish(state, record, toSaved(exit.value))
+        : undefined
+    default:
+  }
+  if (Exit.isSuccess(exit)) {
+    if (state.dependencies.breaker.isWatching()) yield* state.dependencies.breaker.succeeded(job.id)
+    return yield* onOutcome(state, record, exit.value)
+  }
+  if (run.stopReason === "Shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
+    return yield* finish(state, record, stackError("The stack shut down before the job had ended"))
+  }
+  return yield* onRunFailure(state, record, exit.cause, trouble)
+})
+
+const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobOutcome): Effect.Effect<void> => {
+  switch (outcome._tag) {
+    case "AgentOwned":
+      return confirmOwnership(state, record)
+    case "Finished":
+      return finish(state, record, toSaved(outcome))
+    case "Released":
+      return release(state, [record], outcome.reason)
+  }
+}
+
+/** Checks that an agent has the job: an agent that dies before it has acquired the job leaves it reserved. */
+const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record: JobRecord): Effect.fn.Return<void> {
+  const { job } = record
+  const jobState = yield* state.dependencies.states.ask(job.id)
+  switch (jobState) {
+    case "reserved":
+      return yield* finish(state, record, stackError("The agent ended without acquiring the job"))
+    case "scheduled":
+      return yield* settle(state, record, StackEvent.ReservationLost({ job }))
+    default:
+      // Not knowing is no reason to finish a job that an agent may be running.
+      return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.AgentOwned({ job, state: jobState }))
+  }
+})
+
+const onRunFailure = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  cause: Cause.Cause<JobRunner.JobRunnerError>,
+  trouble: ServiceTrouble
+): Effect.fn.Return<void> {
+  const { breaker } = state.dependencies
+  const { job } = record
+  const failure = classify(cause, trouble)
+  switch (failure._tag) {
+    case "NotOurs":
+      return yield* onNotOurs(state, record)
+    case "Service":
+      record.isOffender = failure.isOffender
+      return yield* backOff(state, record, failure.message)
+    case "Host": {
+      yield* Effect.logInfo(`Job ${job.id} could not be started: ${failure.message}`, cause)
+      record.hostTroubleSince ??= state.now()
+      yield* breaker.failed(job.id, failure.message)
+      return yield* backOff(state, record, failure.message)
+    }
+    case "Runner": {
+      yield* Effect.logError(`The runner of job ${job.id} failed`, cause)
+      if (breaker.isWatching()) yield* breaker.succeeded(job.id)
+      return yield* finish(state, record, stackError(failure.message))
+    }
+  }
+})
+
+/** The service issues no token for a job that belongs to somebody else. */
+const onNotOurs = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
+  const { job } = record
+  const jobState = yield* state.dependencies.states.ask(job.id)
+  yield* settle(state, record, endOf(job, jobState) ?? StackEvent.ReservationLost({ job }))
+})
+
+/** Keeps the job reserved for another try; gives it back where this host has had trouble for `startTimeout`. */
+const backOff = Effect.fnUntraced(function* (state: StackState, record: JobRecord, message: string) {
+  const { breaker, emit, settings } = state.dependencies
+  const { hostTroubleSince, job } = record
+  const now = state.now()
+  const deadline =
+    hostTroubleSince === undefined
+      ? Number.POSITIVE_INFINITY
+      : hostTroubleSince + Duration.toMillis(settings.startTimeout)
+  if (state.phase !== "running" || now >= deadline || (hostTroubleSince !== undefined && breaker.isOpen())) {
+    return yield* release(state, [record], `The job could not be started: ${message}`)
+  }
+  record.failures++
+  const delay = Math.min(Backoff.delayAfter(record.failures), deadline - now)
+  record.startAt = now + delay
+  record.run = undefined
+  // A job for which requests fail takes nobody's place.
+  record.keepsSlot = !record.isOffender
+  state.table.move(record, "BackingOff")
+  yield* wakeIn(state, delay)
+  yield* emit(StackEvent.BackedOff({ job, delay: Duration.millis(delay), message }))
+})

@@ -1,0 +1,99 @@
+/**
+ * A circuit breaker for starts. A host that starts nothing must not take one job after the other: when starts of different jobs
+ * keep failing the stack reserves nothing for a while, then tries one job.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { StackEvent } from "../../StackEvent.ts"
+
+export interface StartBreaker {
+  /** Whether starts are suspended, and no job is to be tried yet. */
+  readonly isOpen: () => boolean
+  /** Whether starts are suspended, be it that one job may be tried. */
+  readonly isSuspended: () => boolean
+  /** How many more jobs may be reserved or started: any number, or while starts are suspended one job to try. */
+  readonly allowance: (isOneWaiting: boolean) => number
+  /** A job is about to be started. */
+  readonly starting: (jobUuid: string) => void
+  /** A job could not be started because of the host. */
+  readonly failed: (jobUuid: string, message: string) => Effect.Effect<void>
+  /** A job has started. */
+  readonly succeeded: (jobUuid: string) => Effect.Effect<void>
+  /** A job ended, and nobody knows whether it had started. */
+  readonly ended: (jobUuid: string) => void
+  /** Whether a start would be news, because earlier ones have failed. */
+  readonly isWatching: () => boolean
+}
+
+/** How many different jobs have to fail, with no start in between. */
+const maxFailures = 10
+const firstDelay = 30_000
+const maxDelay = 300_000
+
+export const make = ({
+  emit,
+  now,
+  onOpen,
+  wakeIn
+}: {
+  readonly emit: (event: StackEvent) => Effect.Effect<void>
+  readonly now: () => number
+  /** Called when starts are suspended. */
+  readonly onOpen: (message: string) => Effect.Effect<void>
+  /** Wakes the reserver after a time. */
+  readonly wakeIn: (millis: number) => Effect.Effect<void>
+}): StartBreaker => {
+  const failures = new Set<string>()
+  let openings = 0
+  let openUntil: number | undefined
+  /** The job with which the stack tries whether starts work again. */
+  let tried: string | undefined
+
+  const open = (message: string) =>
+    Effect.suspend(() => {
+      const delay = Math.min(maxDelay, firstDelay * 2 ** Math.min(10, openings))
+      openings++
+      openUntil = now() + delay
+      return emit(StackEvent.StartsSuspended({ message, delay: Duration.millis(delay) })).pipe(
+        Effect.andThen(onOpen(message)),
+        Effect.andThen(wakeIn(delay))
+      )
+    })
+
+  return {
+    isOpen: () => openUntil !== undefined && now() < openUntil,
+    isSuspended: () => openUntil !== undefined,
+    allowance: (isOneWaiting) => {
+      if (openUntil === undefined) return Number.POSITIVE_INFINITY
+      return now() >= openUntil && tried === undefined && !isOneWaiting ? 1 : 0
+    },
+    starting: (jobUuid) => {
+      if (openUntil !== undefined) tried = jobUuid
+    },
+    failed: (jobUuid, message) =>
+      Effect.suspend(() => {
+        failures.add(jobUuid)
+        const isTried = tried === jobUuid
+        if (isTried) tried = undefined
+        return isTried || (openUntil === undefined && failures.size >= maxFailures) ? open(message) : Effect.void
+      }),
+    succeeded: (jobUuid) =>
+      Effect.suspend(() => {
+        if (openUntil === undefined) {
+          failures.clear()
+          return Effect.void
+        }
+        // What was started before says nothing about starts now.
+        if (tried !== jobUuid) return Effect.void
+        tried = undefined
+        failures.clear()
+        openings = 0
+        openUntil = undefined
+        return Effect.andThen(emit(StackEvent.StartsResumed()), wakeIn(0))
+      }),
+    ended: (jobUuid) => {
+      if (tried === jobUuid) tried = undefined
+    },
+    isWatching: () => failures.size > 0 || openUntil !== undefined
+  }
+}

@@ -1,0 +1,82 @@
+/** Reads single jobs' states for the stages, for many jobs at once, however long that takes. */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type * as StacksClient from "../../StacksClient.ts"
+import type { StacksError } from "../../StacksError.ts"
+import type { JobState } from "../../StacksSchema.ts"
+import * as Batcher from "../batcher.ts"
+import { mayBeOneJob } from "../isolate.ts"
+import { readStates } from "../jobStates/readStates.ts"
+import { RequestStreak } from "./requestStreak.ts"
+import { retryAfterOf } from "./serviceErrors.ts"
+import type { StackState } from "./stackState.ts"
+
+export type StateReader = Batcher.Batcher<JobState | undefined, never>
+
+const firstRetryMillis = 1000
+const maxRetryMillis = 30_000
+
+/** `getState` gives the state once it is made: both need each other. */
+export const make = (getState: () => StackState, context: Context.Context<StacksClient.StacksClient>): StateReader => {
+  let streak: RequestStreak | undefined
+
+  const delay = (tries: number, error: StacksError) => {
+    const own = Math.min(maxRetryMillis, firstRetryMillis * 1.5 ** Math.min(20, tries))
+    const asked = retryAfterOf(error)
+    return asked === undefined ? Effect.sleep(own) : Effect.andThen(Effect.sleep(own), Effect.sleep(asked))
+  }
+
+  /** Asks until every job has an answer, or has been found to spoil its request. */
+  const ask = Effect.fnUntraced(function* (jobUuids: ReadonlyArray<string>) {
+    const state = getState()
+    streak ??= new RequestStreak(state)
+    const current = streak
+    const { client, emit, registration, settings } = state.dependencies
+    const reRegistering: StacksClient.Service = {
+      ...client,
+      getJobStates: (request) => registration.withReRegister(client.getJobStates(request))
+    }
+    const isDivisible = (error: StacksError) => mayBeOneJob(error) || current.isOneJobToBlame(error)
+    const states = new Map<string, JobState | undefined>()
+    const offenders = new Set<string>()
+    let left = jobUuids
+    for (let tries = 0; left.length > 0; tries++) {
+      const result = yield* RetryPolicy.withPolicy(
+        readStates(reRegistering, settings.key, left, isDivisible),
+        RetryPolicy.none
+      )
+      for (const [jobUuid, jobState] of result.states) states.set(jobUuid, jobState)
+      for (const { error, jobUuid } of result.offenders) {
+        offenders.add(jobUuid)
+        if (state.isNews(`getJobStates ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
+      }
+      left = result.failed.flatMap(({ jobUuids }) => jobUuids)
+      const [failure] = result.failed
+      if (failure === undefined) {
+        current.succeeded()
+      } else {
+        current.failed()
+        yield* emit(StackEvent.RequestFailed({ error: failure.error }))
+        yield* delay(tries, failure.error)
+      }
+    }
+    return { offenders, states }
+  })
+
+  /** A job that spoils requests is asked about alone, while the others go on. */
+  const askAlone = (jobUuid: string): Effect.Effect<JobState | undefined> =>
+    Effect.sleep(maxRetryMillis).pipe(
+      Effect.andThen(ask([jobUuid])),
+      Effect.flatMap(({ offenders, states }) =>
+        offenders.has(jobUuid) ? askAlone(jobUuid) : Effect.succeed(states.get(jobUuid))
+      )
+    )
+
+  return Batcher.make(1, context, (jobUuids) =>
+    Effect.map(ask(jobUuids), ({ offenders, states }) => (jobUuid) =>
+      offenders.has(jobUuid) ? askAlone(jobUuid) : Effect.succeed(states.get(jobUuid))
+    )
+  )
+}

@@ -1,0 +1,162 @@
+/** Watches the states of the stack's jobs, and tells runners to stop. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
+import type { StopReason } from "../../JobRunner.ts"
+import * as RetryPolicy from "../../RetryPolicy.ts"
+import { StackEvent } from "../../StackEvent.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isAgentOwned, isFinal, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
+import { mayBeOneJob } from "../isolate.ts"
+import { readStates } from "../jobStates/readStates.ts"
+import type { JobRecord } from "./jobTable.ts"
+import { RequestStreak } from "./requestStreak.ts"
+import { isNotFound } from "./serviceErrors.ts"
+import { settle } from "./settle.ts"
+import type { StackState } from "./stackState.ts"
+
+/** Why the runner of a job in this state has to stop. */
+export const stopReasonOf = (state: JobState): "Canceled" | "TimedOut" | undefined => {
+  switch (state) {
+    case "canceled":
+    case "canceling":
+    case "expired":
+      return "Canceled"
+    case "timed_out":
+    case "timing_out":
+      return "TimedOut"
+    default:
+      return undefined
+  }
+}
+
+/** The event for a job of this state that is over or has an agent; nothing for a job that still is a stack's. */
+export const endOf = (job: ScheduledJob, jobState: JobState | undefined): StackEvent | undefined => {
+  if (jobState === undefined) return undefined
+  if (isAgentOwned(jobState) || jobState === "finished") return StackEvent.AgentOwned({ job, state: jobState })
+  return isFinal(jobState) ? StackEvent.Canceled({ job, state: jobState }) : undefined
+}
+
+/** A reason goes before those in front of it. */
+const strength: ReadonlyArray<StopReason | undefined> = [
+  undefined,
+  "Shutdown",
+  "TimedOut",
+  "Canceled",
+  "ReservationLost",
+  "Detach"
+]
+
+/**
+ * Tells a job's runner to stop. An interruption follows: at once, or after `cancelGrace` where an agent has the job, since the
+ * agent ends it by itself. `Shutdown` leaves the interruption to the end of `shutdownGrace`.
+ */
+export const requestStop = (
+  state: StackState,
+  record: JobRecord,
+  reason: StopReason,
+  jobState?: JobState
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { run } = record
+    if (run === undefined || strength.indexOf(reason) <= strength.indexOf(run.stopReason)) return Effect.void
+    run.stopReason = reason
+    run.stopState = jobState
+    Deferred.doneUnsafe(run.stopRequested, Exit.succeed(reason))
+    if (reason === "Shutdown") return Effect.void
+    if (record.stage === "Running") state.table.move(record, "Stopping")
+    const isGraceful = run.hasAgent && (reason === "Canceled" || reason === "TimedOut")
+    if (!isGraceful) {
+      Deferred.doneUnsafe(run.interrupted, Exit.void)
+      return Effect.void
+    }
+    const { settings } = state.dependencies
+    return Effect.sync(() => Deferred.doneUnsafe(run.interrupted, Exit.void)).pipe(
+      Effect.delay(settings.cancelGrace),
+      Effect.raceFirst(Deferred.await(run.interrupted)),
+      Effect.forkDetach({ startImmediately: true }),
+      Effect.asVoid
+    )
+  })
+
+/** What a job's state means for a job that waits or runs here. */
+export const onState = (
+  state: StackState,
+  record: JobRecord,
+  jobState: JobState | undefined
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (jobState === undefined) return Effect.void
+    if (record.run !== undefined && isAgentOwned(jobState)) record.run.hasAgent = true
+    const reason = stopReasonOf(jobState)
+    if (reason === undefined) return Effect.void
+    switch (record.stage) {
+      case "Running":
+      case "Stopping":
+        return requestStop(state, record, reason, jobState)
+      case "Reserved":
+      case "BackingOff":
+        return settle(state, record, StackEvent.Canceled({ job: record.job, state: jobState }))
+      default:
+        return Effect.void
+    }
+  })
+
+/** Reads the states of all jobs that wait or run here, every `stateInterval`. */
+export const watchStates = (state: StackState): Effect.Effect<never> => {
+  const { client, registration, settings } = state.dependencies
+  const streak = new RequestStreak(state)
+
+  const reportOffender = (jobUuid: string, error: StacksError) =>
+    state.isNews(`getJobStates ${jobUuid}`)
+      ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
+      : Effect.void
+
+  const watchOnce = Effect.gen(function* () {
+    const records = state.table.in("Reserved", "BackingOff", "Running", "Stopping")
+    if (records.length === 0) return
+    const seen = registration.current()
+    const suspects = streak.suspects
+    const read = (jobUuids: ReadonlyArray<string>) =>
+      jobUuids.length === 0
+        ? Effect.succeed(undefined)
+        : readStates(client, settings.key, jobUuids, (error) => mayBeOneJob(error) || streak.isOneJobToBlame(error))
+    const ids = records.map(({ job }) => job.id)
+    const others = ids.filter((id) => !suspects.has(id))
+    const results = yield* Effect.forEach(
+      [others, ...ids.filter((id) => suspects.has(id) && streak.isDue(id)).map((id) => [id])],
+      read,
+      { concurrency: 5 }
+    )
+    for (const result of results) {
+      if (result === undefined) continue
+      for (const [jobUuid, jobState] of result.states) {
+        streak.clear(jobUuid)
+        const record = state.table.get(jobUuid)
+        if (record !== undefined) yield* onState(state, record, jobState)
+      }
+      for (const { error, jobUuid } of result.offenders) {
+        streak.suspect(jobUuid)
+        yield* reportOffender(jobUuid, error)
+      }
+      const [failure] = result.failed
+      if (failure === undefined) streak.succeeded()
+      else {
+        streak.failed()
+        yield* state.dependencies.emit(StackEvent.RequestFailed({ error: failure.error }))
+        if (isNotFound(failure.error)) yield* Effect.ignore(registration.renew(seen))
+      }
+    }
+  }).pipe(
+    // The next read is the retry.
+    RetryPolicy.withPolicy(RetryPolicy.none)
+  )
+
+  return watchOnce.pipe(
+    // It keeps its beat after failures, which many stacks may have at one moment.
+    Effect.repeat(Schedule.windowed(settings.stateInterval)),
+    Effect.delay(settings.stateInterval),
+    Effect.andThen(Effect.never)
+  )
+}
