@@ -46,7 +46,10 @@ export const onRequest = (world: World, life: Life, sent: Sent): Effect.Effect<v
     const saved = yield* Effect.orDie(life.process.store.load(life.plan.key))
     const names = new Set(saved.map(({ job }) => job.id))
     for (const id of sent.jobs) {
-      if (!names.has(id)) world.violate("a job is saved before it is reserved", `${life.name} asks to reserve ${id}, and did not save it`)
+      const view = world.jobs.get(id)?.view
+      // The renewal of a job that is over reserves nothing.
+      if (view === undefined || names.has(id) || isOver(view.state)) continue
+      world.violate("a job is saved before it is reserved", `${life.name} asks to reserve ${id}, and did not save it`)
     }
   })
 
@@ -71,6 +74,12 @@ export const onDelivered = (world: World, life: Life, sent: Sent, status: number
     life.lockedOutSince.set(operation, since)
     life.longestLockout = Math.max(life.longestLockout, world.now - since)
     return
+  }
+  if (operation === "finishJob" && (status === 400 || status === 422)) {
+    for (const id of sent.jobs) {
+      const job = world.jobs.get(id)
+      if (job !== undefined) job.isFinishRefused = true
+    }
   }
   if (status >= 300) return
   life.lockedOutSince.delete(operation)
@@ -241,8 +250,9 @@ const checkOrder = (
       return
     }
     case "NotReserved":
-    case "InDoubt":
       if (open !== undefined) violate("while it is reserved")
+      return
+    case "InDoubt":
       return
     default:
   }
@@ -357,16 +367,18 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     }
     for (const id of holders) {
       const run = world.jobs.get(id)?.runs.findLast((run) => run.life === life)
-      if (run?.endedAt !== undefined && run.expects !== undefined && world.now - run.endedAt > 90_000) {
+      if (run?.endedAt !== undefined && run.expects !== undefined && !run.claimsAgent && world.now - run.endedAt > 90_000) {
         world.violate("a job that waits for its finish holds no slot", `${id} at ${life.name}`)
       }
     }
     if (life.closingSince !== undefined || life.drainingSince !== undefined) return
     const known = status.inFlight.length + status.backingOff + status.finishing
-    if (life.open.size > known) {
+    const open = Array.from(life.open.keys()).filter((id) => !life.released.has(id))
+    // A job that is given back is in none of these.
+    if (open.length > known && calmFor(world, life) > 30_000) {
       world.violate(
         "events add up",
-        `${life.name} has reserved ${Array.from(life.open.keys()).join(" ")}, and its status knows ${known} jobs: ${status.inFlight.map(({ id }) => id).join(" ")}; ${status.backingOff} backing off, ${status.finishing} finishing`
+        `${life.name} has reserved ${open.join(" ")}, and its status knows ${known} jobs: ${status.inFlight.map(({ id }) => id).join(" ")}; ${status.backingOff} backing off, ${status.finishing} finishing`
       )
     }
     if (!isNewReserved || life.recovered.size > 0 || before === undefined) return
@@ -546,6 +558,7 @@ const checkEnding = (world: World, job: JobTrace): void => {
   if (job.stolenAt !== undefined || job.canceledAt !== undefined || run === undefined) return
   if (run.expects === undefined || (job.lostAt ?? -1) >= run.startedAt) return
   const { exitStatus = -1, signalReason } = job.view
+  if (job.isFinishRefused && exitStatus === -1 && signalReason === "stack_error") return
   if (exitStatus !== run.expects.exitStatus || (run.expects.signalReason ?? signalReason) !== signalReason) {
     world.violate(
       "a job ends as its runner says",

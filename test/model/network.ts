@@ -64,7 +64,10 @@ const deliver = Effect.fnUntraced(function* (
   if (link === "refuses") return yield* broken(request, "ECONNREFUSED")
   if (link === "hangs") return yield* Effect.never
   const refusal = refusalFor(world, sent)
-  if (refusal !== undefined) return answer(request, refusal.status, refusal.body)
+  if (refusal !== undefined) {
+    onDelivered(world, life, sent, refusal.status, undefined)
+    return answer(request, refusal.status, refusal.body)
+  }
   // The service has a clock of its own.
   const exit = yield* Effect.exit(Effect.provideService(response, Clock.Clock, world.clock))
   yield* onReserved(world, life, sent)

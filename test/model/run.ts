@@ -391,6 +391,7 @@ const addJobs = (world: World, jobs: ReadonlyArray<JobPlan>) =>
         stolenAt: undefined,
         lostAt: undefined,
         goneAt: undefined,
+        isFinishRefused: false,
         holder: undefined
       })
     }

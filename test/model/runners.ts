@@ -2,7 +2,7 @@
 import { JobRunner } from "@stacksapi/core"
 import { Deferred, Effect, Exit, type Redacted, type Scope } from "effect"
 import { onRunEnd, onRunStart } from "./invariants.ts"
-import { isAgentOwned, observe } from "./ownership.ts"
+import { isAgentOwned, isOver, observe } from "./ownership.ts"
 import type { Behavior } from "./plan.ts"
 import type { Agent, Ending, JobTrace, Life, Run, World } from "./world.ts"
 
@@ -30,7 +30,9 @@ const watched = (world: World, life: Life, job: JobTrace, context: JobRunner.Job
         stop: undefined,
         wasInterrupted: false,
         expects: undefined,
-        resources: 0
+        claimsAgent: false,
+        resources: 0,
+        hasFailedLookup: false
       }
       world.note(`${life.name}: run ${job.plan.id} ${JSON.stringify(job.plan.behavior)}`)
       yield* onRunStart(world, run)
@@ -55,8 +57,12 @@ const end = Effect.fnUntraced(function* (
   // The reason is there by now, or it comes too late.
   const reason = yield* Effect.raceFirst(context.stopRequested, Effect.as(Effect.yieldNow, undefined))
   if (run.stop === undefined && reason !== undefined) run.stop = { reason, at: world.now }
+  // A stack that detaches does not wait for the end of its drain.
+  if (life.closingSince !== undefined && life.plan.onClose === "detach") run.stop = { reason: "Detach", at: world.now }
   run.endedAt = world.now
   run.expects = expected(run, exit)
+  run.claimsAgent = Exit.isSuccess(exit) && exit.value._tag === "AgentOwned"
+  if (Exit.isSuccess(exit) && exit.value._tag === "Released") life.released.set(job.plan.id, world.now)
   life.active.delete(job.plan.id)
   world.note(
     `${life.name}: end ${job.plan.id} ${Exit.isSuccess(exit) ? exit.value._tag : "failed"}${run.wasInterrupted ? ", interrupted" : ""} ${run.stop?.reason ?? ""}`
@@ -72,11 +78,11 @@ const expected = (run: Run, exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobR
   const { job, stop } = run
   if (stop?.reason === "Canceled" || stop?.reason === "TimedOut" || stop?.reason === "ReservationLost") return undefined
   if (stop?.reason === "Detach") return undefined
-  if (job.view.state !== "reserved" && isAgentOwned(job.view.state)) return undefined
+  if (isOver(job.view.state) || isAgentOwned(job.view.state)) return undefined
   if (Exit.isFailure(exit)) {
     const error = Exit.findErrorOption(exit)
     // Trouble of the service, and of the host, restarts the job.
-    if (error._tag === "Some" && (error.value.isRetryable === true || isTrouble(error.value))) return undefined
+    if (error._tag === "Some" && (error.value.isRetryable === true || run.hasFailedLookup)) return undefined
     return stackError
   }
   switch (exit.value._tag) {
@@ -90,9 +96,6 @@ const expected = (run: Run, exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobR
         : { exitStatus: exit.value.exitStatus, signalReason: exit.value.signalReason }
   }
 }
-
-/** Whether a runner has failed with what a lookup of the stack has failed with. */
-const isTrouble = (error: JobRunner.JobRunnerError): boolean => error.cause !== undefined && error.message !== "broken"
 
 // -----------------------------------------------------------------------------
 // Behaviors
@@ -150,7 +153,7 @@ const act = (
           : Effect.succeed(done)
       )
     case "useDetails":
-      return Effect.andThen(context.details, Effect.as(after(behavior.takes), done))
+      return Effect.andThen(lookup(run, context.details), Effect.as(after(behavior.takes), done))
     case "runAgent":
       return runAgent(world, run, context, behavior)
     case "claimAgent":
@@ -197,6 +200,13 @@ const act = (
   }
 }
 
+const lookup = <A, E>(run: Run, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.tapError(effect, () =>
+    Effect.sync(() => {
+      run.hasFailedLookup = true
+    })
+  )
+
 /** Outcomes as programs without types give them. */
 const invalid: Record<Extract<Behavior, { readonly does: "returnInvalid" }>["what"], JobRunner.JobOutcome> = {
   NaN: JobRunner.Finished({ exitStatus: Number.NaN, detail: "x" }),
@@ -219,7 +229,7 @@ const runAgent = (
     const { job, life } = run
     const running = world.agents.get(job.plan.id)
     if (running === undefined || !life.plan.outlivesStack) {
-      const token: Redacted.Redacted = yield* context.acquisitionToken
+      const token: Redacted.Redacted = yield* lookup(run, context.acquisitionToken)
       yield* Effect.sleep(behavior.startsIn * 1000)
       if (!life.isAlive) return yield* Effect.never
       // The agent is refused: it exits, and the stack finds out who has the job.

@@ -30,8 +30,12 @@ export interface Run {
   wasInterrupted: boolean
   /** With what the stack has to finish the job after this run; undefined where it has nothing to finish. */
   expects: Ending | undefined
+  /** Whether the stack has to find out first who has the job. */
+  claimsAgent: boolean
   /** What is acquired and not released. */
   resources: number
+  /** Whether the job's details or token could not be had. */
+  hasFailedLookup: boolean
 }
 
 export interface Ending {
@@ -53,6 +57,8 @@ export interface JobTrace {
   lostAt: number | undefined
   /** When the job was over, or an agent had it. */
   goneAt: number | undefined
+  /** Whether the service has refused to finish the job: then it may be finished with `stack_error`. */
+  isFinishRefused: boolean
   /** The life that reserved or extended the job last. */
   holder: Life | undefined
 }
@@ -285,5 +291,17 @@ export const make = Effect.fnUntraced(function* (plan: Plan) {
   for (const [index, stack] of plan.stacks.entries()) {
     processes.push(new StackProcess(index, stack, skewable(clock), yield* JobStore.makeMemory))
   }
-  return new World(plan, emulator, http, clock, processes)
+  return new World(plan, onClock(emulator, clock), http, clock, processes)
 })
+
+/** The emulator on the world's own clock, whichever clock its caller has. */
+const onClock = (emulator: StacksEmulator.Service, clock: Clock.Clock): StacksEmulator.Service => {
+  const at = <A, E>(effect: Effect.Effect<A, E>) => Effect.provideService(effect, Clock.Clock, clock)
+  return {
+    ...emulator,
+    jobs: at(emulator.jobs),
+    acquireJob: (tokenOrJobUuid) => at(emulator.acquireJob(tokenOrJobUuid)),
+    completeJob: (jobUuid, exitStatus) => at(emulator.completeJob(jobUuid, exitStatus)),
+    cancelJob: (jobUuid) => at(emulator.cancelJob(jobUuid))
+  }
+}
