@@ -97,6 +97,7 @@ const cropped = (jobUuid: string, outcome: SavedOutcome): Effect.Effect<SavedOut
 /** A process that dies before the outcome is accepted leaves it to the next one. */
 const saveOutcome = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> => {
   const { settings, store } = state.dependencies
+  if (store === undefined) return Effect.void
   return store.save(settings.key, [{ job, outcome }]).pipe(
     Effect.timeout("15 seconds"),
     Effect.catchCause((cause) => Effect.logWarning(`The outcome of job ${job.id} could not be saved`, cause))

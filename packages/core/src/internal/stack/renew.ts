@@ -24,7 +24,10 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
   const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
   /** After a failure. */
   const soon = Duration.times(interval, 0.1)
-  const streak = new RequestStreak(state)
+  const streak = new RequestStreak(state, {
+    firstMillis: Duration.toMillis(soon),
+    maxMillis: Duration.toMillis(interval)
+  })
   return Effect.gen(function* () {
     let hasFailed = false
     while (true) {

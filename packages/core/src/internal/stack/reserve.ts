@@ -212,6 +212,7 @@ interface Answer {
 /** Saves jobs that are about to be reserved. False where that is not possible now: then they must not be reserved. */
 const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effect<boolean> => {
   const { settings, store } = state.dependencies
+  if (store === undefined) return Effect.succeed(true)
   return store.save(settings.key, jobs.map((job) => ({ job }))).pipe(
     Effect.timeout(reserveTimeout),
     Effect.as(true),
@@ -295,6 +296,7 @@ const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Ef
     state.left.delete(record.job.id)
   }
   state.pending.add(records.map(({ job }) => job))
+  state.openIfDrained()
   return removeSaved(state, records.map(({ job }) => job.id))
 }
 

@@ -77,8 +77,8 @@ export const make = Effect.fnUntraced(function* (
 const start = Effect.fnUntraced(function* (
   settings: Settings
 ): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
-  const store = yield* JobStore.JobStore
-  const saved = yield* store.load(settings.key)
+  const store = Context.getOrUndefined(yield* Effect.context<never>(), JobStore.JobStore)
+  const saved = store === undefined ? [] : yield* store.load(settings.key)
   // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
   const state = yield* makeState(settings, store)
   yield* recover(state, saved)
@@ -133,7 +133,7 @@ const makeSignals = Effect.gen(function* () {
   return signals
 })
 
-const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service) {
+const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service | undefined) {
   const { emit, events } = yield* Events.make(settings.onEvent)
   const signals = yield* makeSignals
   const clock = yield* Clock.Clock

@@ -1,5 +1,6 @@
 /** Watches the states of the stack's jobs, and tells runners to stop. */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
@@ -106,7 +107,8 @@ export const onState = (
 /** Reads the states of all jobs that wait or run here, every `stateInterval`. */
 export const watchStates = (state: StackState): Effect.Effect<never> => {
   const { client, registration, settings } = state.dependencies
-  const streak = new RequestStreak(state)
+  const interval = Duration.toMillis(settings.stateInterval)
+  const streak = new RequestStreak(state, { firstMillis: interval, maxMillis: Math.max(interval, 60_000) })
 
   const reportOffender = (jobUuid: string, error: StacksError) =>
     state.isNews(`getJobStates ${jobUuid}`)
