@@ -133,7 +133,9 @@ const send = Effect.fnUntraced(function* (
     if (isRejected || isUnsendable) {
       rejections++
       if (rejections === 1 && !isStackError(current)) {
-        current = stackError(`The service refuses the outcome of the job (exit status ${current.exitStatus}): ${error.message}`)
+        current = stackError(
+          `The service refuses the outcome of the job (exit status ${current.exitStatus}): ${error.message}`
+        )
         current = yield* cropped(record.job.id, current)
         record.outcome = current
         yield* saveOutcome(state, record.job, current)

@@ -82,11 +82,7 @@ export const requestStop = (
   })
 
 /** What a job's state means for a job that waits or runs here. */
-export const onState = (
-  state: StackState,
-  record: JobRecord,
-  jobState: JobState | undefined
-): Effect.Effect<void> =>
+export const onState = (state: StackState, record: JobRecord, jobState: JobState | undefined): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (jobState === undefined) return Effect.void
     if (record.run !== undefined && isAgentOwned(jobState)) record.run.hasAgent = true
