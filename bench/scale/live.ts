@@ -50,7 +50,7 @@ const program = Effect.gen(function* () {
     key: "s",
     queues: Array.from({ length: queues }, (_, index) => `q${index}`),
     maxInFlight: 500,
-    onClose: "leave"
+    onClose: "detach"
   })
   const start = performance.now() - before
   yield* Effect.sleep("5 seconds")

@@ -313,7 +313,7 @@ export const run = (cell: Cell, recording = new Recording(false)) =>
         return index < queues ? queueKey : { queueKey, key: `s${Math.floor(index / queues)}--${queueKey}` }
       }),
       maxInFlight: slots,
-      onClose: "leave"
+      onClose: "detach"
     }).pipe(
       Effect.provide(JobRunner.layer(noticing(runners[runner]))),
       Effect.provideService(StacksClient.StacksClient, client),

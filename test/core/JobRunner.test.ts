@@ -23,6 +23,8 @@ const context: Effect.Effect<JobRunner.JobContext> = Effect.map(
   (job) => ({
     job,
     stackKey: "s",
+    queueKey: "q",
+    stopRequested: Effect.never,
     details: Effect.succeed({ id: job.id, env: {}, command: "true" }),
     acquisitionToken: Effect.die("not asked for"),
     state: Effect.succeed("reserved"),

@@ -23,7 +23,7 @@ const greedy = Effect.fnUntraced(function* (
     wants,
     wantAtMost: (count) => {
       self.most = count
-      seat.changed()
+      seat.update()
     },
     take: (count) => {
       const taken = seat.take(count)
@@ -31,13 +31,13 @@ const greedy = Effect.fnUntraced(function* (
       self.isAwake = taken > 0
       self.taken += taken
       self.granted += taken
-      seat.changed()
+      seat.update()
       return taken
     },
     letGo: () => {
       self.taken = Math.max(0, self.taken - 1)
       self.isAwake = true
-      seat.changed()
+      seat.update()
     }
   }
 })

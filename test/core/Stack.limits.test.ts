@@ -83,8 +83,7 @@ describe("A stack under rate limits", () => {
     Effect.gen(function* () {
       yield* addJobs(400)
       yield* start(takes(0), { maxInFlight: 400 })
-      yield* TestClock.adjust("10 millis")
-      yield* TestClock.adjust("10 millis")
+      yield* slowly("40 millis")
       assert.strictEqual(yield* countOf("finishJob"), 400)
       assert.deepStrictEqual(yield* census, { "finished 0": 400 })
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))

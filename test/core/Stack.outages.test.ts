@@ -130,7 +130,7 @@ describe("A stack that is refused", () => {
     { status: 403, todo: /403 .*limit of active stacks/ }
   ]
   for (const { status, todo } of refusals) {
-    const isSaid = (exit: Exit.Exit<unknown, StacksError.StacksError | StacksError.CursorStalled>) => {
+    const isSaid = (exit: Exit.Exit<unknown, Stack.StartError | StacksError.CursorStalled>) => {
       const error = Exit.isFailure(exit)
         ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
         : undefined

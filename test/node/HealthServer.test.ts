@@ -156,6 +156,8 @@ describe("/healthz", () => {
         inFlight: 2,
         pending: 1,
         backingOff: 0,
+        finishing: 0,
+        startsSuspended: false,
         failure: null
       })
     }).pipe(Effect.scoped, Effect.provide(served()))

@@ -653,7 +653,7 @@ describe("as JSON", () => {
       assert.deepStrictEqual(find("Draining"), { inFlight: 1 })
       assert.deepInclude(find("Summary"), {
         jobs: 6,
-        outcomes: { failed: 1, "by agents": 1, "stack error": 1, canceled: 1, lost: 1, "given up": 1 },
+        outcomes: { failed: 1, "by agents": 1, "stack error": 1, canceled: 1, lost: 1, released: 1 },
         troubles: {
           "finishJob: 503": 2,
           "a job that could not be run": 1,
@@ -707,7 +707,7 @@ describe("a frame", () => {
               ["passed", some(7) ** 6],
               ["stack error", 1],
               ["canceled", 10],
-              ["given up", 2]
+              ["released", 2]
             ],
       throughput: some(8),
       traffic: {

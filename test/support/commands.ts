@@ -20,6 +20,8 @@ export const jobWith = (command: string, env: Record<string, string> = {}): JobR
       step: { key: "the-step" }
     },
     stackKey: "s",
+    queueKey: "q",
+    stopRequested: Effect.never,
     details: Effect.succeed({ id, command, env }),
     acquisitionToken: Effect.fail(new JobRunner.JobRunnerError({ message: "a command needs no token" })),
     state: Effect.succeed("reserved"),

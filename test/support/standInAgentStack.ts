@@ -44,6 +44,8 @@ export const reserved = Effect.fnUntraced(function* (job: Partial<StacksEmulator
   const context: JobRunner.JobContext = {
     job: listed,
     stackKey: "s",
+    queueKey: "q",
+    stopRequested: Effect.never,
     details: client.getJob({ stackKey: "s", jobUuid }),
     acquisitionToken: client
       .issueJobAcquisitionTokens({ stackKey: "s", jobUuids: [jobUuid] })

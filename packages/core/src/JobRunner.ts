@@ -200,8 +200,13 @@ export const make = <E>(
 ): Service => ({
   outlivesStack: options.outlivesStack ?? false,
   run: (context) =>
-    Effect.mapError(inOwnScope(context.job.id, Effect.suspend(() => run(context))), (error) =>
-      error instanceof JobRunnerError ? error : new JobRunnerError({ message: messageOf(error), cause: error })
+    Effect.mapError(
+      inOwnScope(
+        context.job.id,
+        Effect.suspend(() => run(context))
+      ),
+      (error) =>
+        error instanceof JobRunnerError ? error : new JobRunnerError({ message: messageOf(error), cause: error })
     )
 })
 
@@ -254,8 +259,9 @@ export const layer = <E, R>(
       Effect.succeed(
         make<E>(
           (job) =>
-            Effect.updateContext(run(job), (own: Context.Context<Scope.Scope>) =>
-              Context.merge(context, own) as Context.Context<R>
+            Effect.updateContext(
+              run(job),
+              (own: Context.Context<Scope.Scope>) => Context.merge(context, own) as Context.Context<R>
             ),
           options
         )

@@ -23,12 +23,13 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
+import { constVoid, dual } from "effect/Function"
 import type * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
 import type { RateLimitStatus } from "./internal/client/responseHeaders.ts"
 import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
+import { FallbackRateLimit, MapRateLimit } from "./internal/rateLimit/references.ts"
 import { make as makeSharedStore } from "./internal/rateLimit/sharedStore.ts"
 import { SharedWindow } from "./internal/rateLimit/sharedWindow.ts"
 import { SlidingWindow } from "./internal/rateLimit/slidingWindow.ts"
@@ -220,3 +221,42 @@ export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never,
  * @category layers
  */
 export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ layerStoreWith({})
+
+// -----------------------------------------------------------------------------
+// Around an effect
+// -----------------------------------------------------------------------------
+
+/**
+ * Uses a limiter for the calls in an effect that have no other: neither {@link RateLimit} in their context, nor one that their
+ * client was made with.
+ *
+ * **When to use**
+ *
+ * In a runtime that must not exceed the limits, and must not replace what its user has chosen. `Stack` does so.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const withFallback: {
+  (limiter: Limiter): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, limiter: Limiter): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, limiter: Limiter): Effect.Effect<A, E, R> =>
+    Effect.updateService(effect, FallbackRateLimit, (outer) => outer ?? limiter)
+)
+
+/**
+ * Changes the limiter of every call in an effect, whichever that is: to hold calls back for another reason too.
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const mapLimiter: {
+  (f: (limiter: Limiter) => Limiter): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, f: (limiter: Limiter) => Limiter): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, f: (limiter: Limiter) => Limiter): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, MapRateLimit, f)
+)

@@ -206,9 +206,8 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
  * @since 0.1.0
  * @category constructors
  */
-export const make: (
-  options: Options
-) => Effect.Effect<Service, StartError, StacksClient | JobRunner | Scope.Scope> = Runtime.make
+export const make: (options: Options) => Effect.Effect<Service, StartError, StacksClient | JobRunner | Scope.Scope> =
+  Runtime.make
 
 /**
  * Runs a stack until it is interrupted, and then lets it end in order; fails when it can't go on.

@@ -207,8 +207,7 @@ export const make = Effect.fnUntraced(function* ({
   let isDraining = false
 
   const onFailure = Effect.fnUntraced(function* (entry: Entry, error: Stack.StartError | CursorStalled) {
-    const isMistake =
-      entry.stack === undefined && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
+    const isMistake = entry.stack === undefined && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
     entry.stack = undefined
     entry.failure = error
     yield* Effect.logError(`Queue ${entry.options.queueKey} can't go on: ${error.message}`)
@@ -300,7 +299,9 @@ const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
  * @since 0.1.0
  * @category running
  */
-export const run = (options: Options): Effect.Effect<never, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
+export const run = (
+  options: Options
+): Effect.Effect<never, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stacks) => stacks.awaitFailure))
 
 /**
@@ -309,5 +310,7 @@ export const run = (options: Options): Effect.Effect<never, Stack.StartError | C
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Stacks, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
+export const layer = (
+  options: Options
+): Layer.Layer<Stacks, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
   Layer.effect(Stacks, make(options))

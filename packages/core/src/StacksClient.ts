@@ -16,7 +16,6 @@ import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
 import { settings } from "./internal/client/environment.ts"
 import { oneLine } from "./internal/client/failures.ts"
-import * as Limiters from "./internal/client/limiterOf.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
 import * as Transport from "./internal/client/transport.ts"
@@ -275,7 +274,6 @@ export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Service, never, HttpClient.HttpClient> {
   const context = yield* Effect.context<HttpClient.HttpClient>()
-  const rateLimit = Context.getOrUndefined(context, RateLimit.RateLimit)
   const transport = Transport.make({
     httpClient: Context.get(context, HttpClient.HttpClient),
     token: options.token,
@@ -284,7 +282,7 @@ export const make = Effect.fnUntraced(function* (
     timeout: Duration.fromInputUnsafe(options.timeout ?? "60 seconds"),
     logPayloads: options.logPayloads ?? false,
     retryPolicy: Context.getOrUndefined(context, RetryPolicy.RetryPolicy),
-    rateLimit
+    rateLimit: Context.getOrUndefined(context, RateLimit.RateLimit)
   })
 
   const isFinished = ({ jobUuid, stackKey }: GetJobRequest) =>
@@ -365,17 +363,8 @@ export const make = Effect.fnUntraced(function* (
 
     issueJobAcquisitionTokens: plain("issueJobAcquisitionTokens")
   }
-  if (rateLimit !== undefined) Limiters.setLimiterOf(client, rateLimit)
   return client
 })
-
-/**
- * The limiter that a client was made with, if it was: for whoever puts another one around its calls, which replaces that.
- *
- * @since 0.1.0
- * @category getters
- */
-export const limiterOf: (client: Service) => RateLimit.Limiter | undefined = Limiters.limiterOf
 
 const isCropped = (detail: string) =>
   Predicate.isString(detail) && cropBytes(detail, StacksSchema.MaxFinishDetailBytes) !== detail.toWellFormed()

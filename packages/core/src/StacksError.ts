@@ -160,8 +160,14 @@ export type ErrorReason = RetryableReason | FatalReason
 const setRawBody = (self: object, rawBody: string) =>
   Object.defineProperty(self, "rawBody", { value: rawBody, enumerable: false })
 
-/** The class behind {@link ErrorResponse}, which its reason tells apart into what is retryable and what is fatal. */
-class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError("ErrorResponse")<
+/**
+ * The class behind {@link ErrorResponse}, which its reason tells apart into what is retryable and what is fatal. Exported so that
+ * declarations of programs can name it; use {@link ErrorResponse}.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError("ErrorResponse")<
   RequestInfo & {
     readonly message: string
     readonly status: number
@@ -385,18 +391,21 @@ export class CursorStalled extends /*#__PURE__*/ Data.TaggedError("CursorStalled
  * @since 0.2.0
  * @category errors
  */
-export class InvalidOptions extends /*#__PURE__*/ Data.TaggedError("InvalidOptions")<{
+export class InvalidOptions extends /*#__PURE__*/ Data.TaggedError("InvalidOptions")<
+  OptionsProps & { readonly message: string }
+> {
+  readonly isRetryable = false
+
+  constructor(props: OptionsProps) {
+    super({ ...props, message: `Option ${props.option}: ${props.issue}` })
+  }
+}
+
+interface OptionsProps {
   /** The option's name, for example `maxInFlight`. */
   readonly option: string
   /** What the option may be, and what it was. */
   readonly issue: string
-}> {
-  /** Always false. */
-  readonly isRetryable = false
-
-  override get message(): string {
-    return `Option ${this.option}: ${this.issue}`
-  }
 }
 
 interface StalledProps {

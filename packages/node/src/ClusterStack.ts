@@ -37,8 +37,8 @@ import * as RateLimit from "@stacksapi/core/RateLimit"
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import { keyOf } from "@stacksapi/core/Stacks"
-import { limiterOf, StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
+import type { StacksClient } from "@stacksapi/core/StacksClient"
+import type { CursorStalled } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -135,7 +135,7 @@ export type ClusterEvent =
       Began: { readonly job: ScheduledJob; readonly sinceScheduled: Duration.Duration }
       Ended: {
         readonly job: ScheduledJob
-        readonly outcome: "Finished" | "AgentOwned" | "Failed" | "Interrupted"
+        readonly outcome: "Finished" | "AgentOwned" | "Released" | "Failed" | "Interrupted"
         /** That of a job that was `Finished`. */
         readonly exitStatus: number | undefined
         /** Of a job that was `Finished`, or `Failed`. */
@@ -222,7 +222,7 @@ export interface Status {
 export interface Service {
   readonly status: Effect.Effect<Status>
   /** Fails when a queue that this process leads can't go on, as with a token that is revoked. */
-  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+  readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
 /**
@@ -282,11 +282,8 @@ export const make = Effect.fnUntraced(function* ({
   const processId = randomUUID()
   const expiration = Duration.max(Duration.fromInputUnsafe(lockExpiration), Duration.seconds(3))
   const clusterPrefix = `${tablePrefix}_cluster`
-  const context = yield* Effect.context<StacksClient>()
-  const limiter =
-    Context.getOrUndefined(context, RateLimit.RateLimit) ??
-    limiterOf(Context.get(context, StacksClient)) ??
-    Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
+  // For requests that no other limiter is set for.
+  const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
 
   // What is made first ends last: the process is alive until its jobs have ended, and they run until nobody can ask for them.
   const tell = yield* Journal.make(onEvent)
@@ -296,7 +293,7 @@ export const make = Effect.fnUntraced(function* ({
     Effect.mapError((error) => (typeof error === "string" ? new InvalidOptions({ message: error }) : error))
   )
   const lease = yield* Lease.make(expiration)
-  const failure = yield* Deferred.make<never, StacksError | CursorStalled>()
+  const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   const book = Book.make(database)
   const queueTable = Queues.make(database)
   const processes = Processes.make()

@@ -92,6 +92,10 @@ export interface StackReport {
   readonly pending: number
   /** How many jobs are reserved and wait for another try. */
   readonly backingOff: number
+  /** Jobs that have ended and wait until the service accepts their finish. */
+  readonly finishing: number
+  /** Whether starts of different jobs kept failing, so that nothing is reserved for now. */
+  readonly startsSuspended: boolean
   /** How long ago the queue was last looked at; null before the first time. */
   readonly secondsSincePoll: number | null
   /** Why it can't go on; null while it can. */

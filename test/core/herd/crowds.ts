@@ -98,7 +98,7 @@ const stack = Effect.fnUntraced(function* (world: World, work: Work, index: numb
   if (work === "all") yield* every(10, world.emulator.addJobs([{ queueKey }]))
   const client = yield* world.client({})
   yield* Effect.sleep(Duration.millis(1000 * (yield* Random.next)))
-  return yield* Stack.make({ key: `s${index}`, queueKey, maxInFlight: 10, onClose: "leave" }).pipe(
+  return yield* Stack.make({ key: `s${index}`, queueKey, maxInFlight: 10, onClose: "detach" }).pipe(
     Effect.provide([runner, Layer.succeed(StacksClient.StacksClient, client)]),
     Effect.orDie
   )

@@ -1,5 +1,5 @@
 /** Days in the life of a stack, under the TestClock: jobs every hour, and trouble every few hours. */
-import { JobRunner, RateLimit, Stack, StacksClient, type StacksError } from "@stacksapi/core"
+import { JobRunner, RateLimit, Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Context, Duration, Effect, Exit, Layer, Logger, Metric, Random, Scope, Stream } from "effect"
 import { HttpClient } from "effect/http"
@@ -84,7 +84,7 @@ export interface Options {
 }
 
 /** Lets a stack live for so many days: the same ones in every run. */
-export const live = (options: Options): Effect.Effect<Life, StacksError.StacksError> =>
+export const live = (options: Options): Effect.Effect<Life, Stack.StartError> =>
   make(options).pipe(Random.withSeed("days"), Effect.provide(unhurried))
 
 const make = Effect.fnUntraced(function* ({ days: count, leak, onDay, pace }: Options) {

@@ -5,7 +5,7 @@ import { DateTime, Duration, Effect } from "effect"
 import * as Book from "../../../packages/node/src/internal/cluster/book.ts"
 import * as Database from "../../../packages/node/src/internal/cluster/database.ts"
 import { entityIdOf, entityType } from "../../../packages/node/src/internal/cluster/jobEntity.ts"
-import * as Ledger from "../../../packages/node/src/internal/cluster/ledger.ts"
+import * as ClusterJobStore from "../../../packages/node/src/internal/cluster/jobStore.ts"
 import * as Queues from "../../../packages/node/src/internal/cluster/queues.ts"
 import * as Roster from "../../../packages/node/src/internal/cluster/roster.ts"
 import { tidy } from "../../../packages/node/src/internal/cluster/tidy.ts"
@@ -171,7 +171,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
     )
   )
 
-  it.effect("is kept by the one who leads: what a former leader strikes late stays", () =>
+  it.effect("is kept by the one who leads: what a former leader removes late stays", () =>
     onDatabase(
       Effect.gen(function* () {
         const { database, queues } = yield* make("t")
@@ -181,26 +181,26 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("The book of a clust
         assert.isTrue(Number.isSafeInteger(yield* queues.turn))
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const ledger = yield* Ledger.make(database, stackKey, "former")
-            assert.isTrue(yield* ledger.enter([jobOf("j"), jobOf("k")]))
+            const store = yield* ClusterJobStore.make(database, stackKey, "former")
+            yield* store.save(stackKey, [{ job: jobOf("j") }, { job: jobOf("k") }])
             yield* queues.resign(stackKey, "former")
             assert.isTrue(yield* queues.lead(demand, "next"))
-            yield* ledger.strike(["j"])
+            yield* store.remove(stackKey, ["j"])
           })
         )
         yield* Effect.scoped(
           Effect.gen(function* () {
-            const ledger = yield* Ledger.make(database, stackKey, "next")
-            const ids = Effect.map(ledger.entries, (entries) => entries.map(({ job }) => job.id))
+            const store = yield* ClusterJobStore.make(database, stackKey, "next")
+            const ids = Effect.map(store.load(stackKey), (saved) => saved.map(({ job }) => job.id))
             assert.deepStrictEqual(yield* ids, ["j", "k"])
-            // Struck, and back before that was done.
-            yield* ledger.strike(["j", "k"])
-            assert.isTrue(yield* ledger.enter([jobOf("k")]))
+            // Removed, and back before that was done.
+            yield* store.remove(stackKey, ["j", "k"])
+            yield* store.save(stackKey, [{ job: jobOf("k") }])
           })
         )
-        const { entries } = yield* Ledger.make(database, stackKey, "next")
+        const { load } = yield* ClusterJobStore.make(database, stackKey, "next")
         assert.deepStrictEqual(
-          (yield* entries).map(({ job }) => job.id),
+          (yield* load(stackKey)).map(({ job }) => job.id),
           ["k"]
         )
       })

@@ -39,6 +39,8 @@ export interface IsolateOptions<A, R> {
 
 /** How many requests it takes at most. */
 const maxRequests = 25
+/** After so many requests of which none succeeds it is not one job that is to blame. */
+const maxFailures = 8
 
 /** Statuses in the 400s that say nothing about the jobs in a request. */
 const aboutTheCaller = new Set([401, 403, 404, 407, 408, 425, 429])
@@ -59,6 +61,7 @@ export const isolate = Effect.fnUntraced(function* <A, R>({
   const offenders: Array<Offender> = []
   const failed: Array<FailedPart> = []
   let requests = 0
+  let successes = 0
 
   const divide = (jobUuids: ReadonlyArray<string>, error: StacksError): Effect.Effect<void, never, R> => {
     const [jobUuid] = jobUuids
@@ -67,7 +70,7 @@ export const isolate = Effect.fnUntraced(function* <A, R>({
       offenders.push({ jobUuid, error })
       return Effect.void
     }
-    if (requests + 2 > maxRequests) {
+    if (requests + 2 > maxRequests || (successes === 0 && requests >= maxFailures)) {
       failed.push({ jobUuids, error })
       return Effect.void
     }
@@ -78,7 +81,10 @@ export const isolate = Effect.fnUntraced(function* <A, R>({
 
   const ask = (jobUuids: ReadonlyArray<string>): Effect.Effect<void, never, R> =>
     Effect.matchEffect(request(jobUuids), {
-      onSuccess: (answer) => onAnswer(jobUuids, answer),
+      onSuccess: (answer) => {
+        successes++
+        return onAnswer(jobUuids, answer)
+      },
       onFailure: (error) => {
         if (isDivisible(error)) return divide(jobUuids, error)
         failed.push({ jobUuids, error })
@@ -87,5 +93,9 @@ export const isolate = Effect.fnUntraced(function* <A, R>({
     })
 
   yield* divide(jobUuids, error)
+  // Where nothing succeeds, a failure of the service says nothing about the jobs.
+  if (successes === 0 && jobUuids.length > 1 && offenders.some(({ error }) => !mayBeOneJob(error))) {
+    return { offenders: [], failed: [{ jobUuids, error }] }
+  }
   return { offenders, failed }
 })

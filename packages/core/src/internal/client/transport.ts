@@ -24,7 +24,7 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
 import { CurrentMeter } from "../meter.ts"
-import { FallbackRateLimit } from "../rateLimit/fallback.ts"
+import { FallbackRateLimit, MapRateLimit } from "../rateLimit/references.ts"
 import { AttemptLog, withAttemptSpan, withOperationSpan } from "../telemetry.ts"
 import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
@@ -101,11 +101,12 @@ export const make = (options: TransportOptions): Transport => {
     )
     const recorder = Context.getOrUndefined(context, CurrentRecorder)
     const meter = Context.getOrUndefined(context, CurrentMeter)
-    const limiter =
+    const chosen =
       Context.getOrUndefined(context, RateLimit.RateLimit) ??
       options.rateLimit ??
       Context.get(context, FallbackRateLimit) ??
       RateLimit.none
+    const limiter = Context.get(context, MapRateLimit)?.(chosen) ?? chosen
     const isLogged = LogLevel.isLessThanOrEqualTo(cache.minimumLogLevel, "Debug")
     let attempts = 0
 

@@ -67,7 +67,9 @@ const leave = (shared: Shared): Effect.Effect<void> =>
 
 const lookUpAll =
   (client: StacksClient.Service, stackKey: string) =>
-  (jobUuids: ReadonlyArray<string>): Effect.Effect<(jobUuid: string) => Effect.Effect<JobState | undefined, StacksError>> =>
+  (
+    jobUuids: ReadonlyArray<string>
+  ): Effect.Effect<(jobUuid: string) => Effect.Effect<JobState | undefined, StacksError>> =>
     Effect.map(readStates(client, stackKey, jobUuids), ({ failed, offenders, states }) => {
       const failures = new Map(offenders.map(({ error, jobUuid }) => [jobUuid, error]))
       for (const { error, jobUuids } of failed) for (const jobUuid of jobUuids) failures.set(jobUuid, error)

@@ -97,6 +97,7 @@ const cropped = (jobUuid: string, outcome: SavedOutcome): Effect.Effect<SavedOut
 /** A process that dies before the outcome is accepted leaves it to the next one. */
 const saveOutcome = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> => {
   const { settings, store } = state.dependencies
+  if (store === undefined) return Effect.void
   return store.save(settings.key, [{ job, outcome }]).pipe(
     Effect.timeout("15 seconds"),
     Effect.catchCause((cause) => Effect.logWarning(`The outcome of job ${job.id} could not be saved`, cause))
@@ -132,7 +133,9 @@ const send = Effect.fnUntraced(function* (
     if (isRejected || isUnsendable) {
       rejections++
       if (rejections === 1 && !isStackError(current)) {
-        current = stackError(`The service refuses the outcome of the job (exit status ${current.exitStatus}): ${error.message}`)
+        current = stackError(
+          `The service refuses the outcome of the job (exit status ${current.exitStatus}): ${error.message}`
+        )
         current = yield* cropped(record.job.id, current)
         record.outcome = current
         yield* saveOutcome(state, record.job, current)

@@ -5,9 +5,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { type JobContext, JobRunnerError } from "../../JobRunner.ts"
+import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned } from "../../StacksSchema.ts"
-import { StackEvent } from "../../StackEvent.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { readAgain } from "./retryPolicies.ts"
@@ -73,9 +73,7 @@ const once = <A, E>(effect: Effect.Effect<A, E>, onFailure: (error: E) => void):
     )
   })
   const use: Effect.Effect<A, E> = Effect.suspend(() =>
-    running === undefined
-      ? start
-      : Effect.flatMap(Deferred.await(running), (exit) => (exit === undefined ? use : exit))
+    running === undefined ? start : Effect.flatMap(Deferred.await(running), (exit) => (exit === undefined ? use : exit))
   )
   return use
 }
@@ -106,7 +104,9 @@ const acquisitionToken = (
             issued = answer
             return answer.token
           case "NotIssued": {
-            const error = new JobRunnerError({ message: "The service issued no acquisition token: the job is not ours" })
+            const error = new JobRunnerError({
+              message: "The service issued no acquisition token: the job is not ours"
+            })
             trouble.notIssued.add(error)
             return yield* error
           }

@@ -9,11 +9,11 @@ import { isAgentOwned, isFinal, type JobState, MaxBatchSize } from "../../Stacks
 import { timedOut } from "../client/failures.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
 import type { JobRecord } from "./jobTable.ts"
-import { launch } from "./start.ts"
 import { RequestStreak } from "./requestStreak.ts"
 import { isNotFound } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
+import { launch } from "./start.ts"
 import { endOf, onState, requestStop } from "./watch.ts"
 
 /** How many of its reservations a stack renews before they lapse: three in a row may fail. */
@@ -24,7 +24,10 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
   const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
   /** After a failure. */
   const soon = Duration.times(interval, 0.1)
-  const streak = new RequestStreak(state)
+  const streak = new RequestStreak(state, {
+    firstMillis: Duration.toMillis(soon),
+    maxMillis: Duration.toMillis(interval)
+  })
   return Effect.gen(function* () {
     let hasFailed = false
     while (true) {
@@ -103,7 +106,9 @@ const renew = Effect.fnUntraced(function* (
           yield* Effect.forkIn(onNotRenewed(state, record), state.dependencies.scope)
         } else if (state.isNews(`renew ${jobUuid}`)) {
           // It is renewed again with the next request, while the last extension lasts.
-          yield* emit(StackEvent.InDoubt({ job: record.job, reason: "the response to a renewal does not mention the job" }))
+          yield* emit(
+            StackEvent.InDoubt({ job: record.job, reason: "the response to a renewal does not mention the job" })
+          )
         }
       }
     })
@@ -150,7 +155,8 @@ const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: Job
       const hasAgent = jobState !== undefined && isAgentOwned(jobState)
       record.isRenewed = false
       // An earlier start has left an agent, which the runner finds again.
-      if (hasAgent && runner.outlivesStack === true) return state.mayStart() ? yield* launch(state, record, true) : undefined
+      if (hasAgent && runner.outlivesStack === true)
+        return state.mayStart() ? yield* launch(state, record, true) : undefined
       return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.ReservationLost({ job }))
     }
     case "Starting":

@@ -5,7 +5,7 @@
  * itself may be at fault: then it is divided.
  */
 import type { StacksError } from "../../StacksError.ts"
-import { Backoff } from "./backoff.ts"
+import { Backoff, type BackoffOptions, standard } from "./backoff.ts"
 import type { StackState } from "./stackState.ts"
 
 const maxFailures = 3
@@ -13,13 +13,16 @@ const maxFailures = 3
 export class RequestStreak {
   readonly #state: StackState
   readonly #backoff = new Backoff()
+  readonly #delays: BackoffOptions
   /** Jobs that made their requests fail. They travel alone. */
   readonly suspects = new Set<string>()
   #failures = 0
   #successesBefore = 0
 
-  constructor(state: StackState) {
+  /** `delays` says when a suspect is asked about again. */
+  constructor(state: StackState, delays: BackoffOptions = standard) {
     this.#state = state
+    this.#delays = delays
   }
 
   /** A request for several jobs failed. */
@@ -45,7 +48,7 @@ export class RequestStreak {
   /** A job made its request fail. */
   suspect(jobUuid: string): void {
     this.suspects.add(jobUuid)
-    this.#backoff.add(jobUuid, this.#state.now())
+    this.#backoff.add(jobUuid, this.#state.now(), this.#delays)
     for (const oldest of this.suspects) {
       if (this.suspects.size <= 1000) break
       this.suspects.delete(oldest)

@@ -177,10 +177,7 @@ const reserve = Effect.fnUntraced(function* (
 })
 
 /** Sends the request once: the next one is the retry. A stack that ends does not wait for its answer. */
-const send = (
-  state: StackState,
-  jobUuids: ReadonlyArray<string>
-): Effect.Effect<Answer, StacksError.StacksError> =>
+const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<Answer, StacksError.StacksError> =>
   Effect.suspend(() => {
     const { client, settings } = state.dependencies
     const now = state.now()
@@ -212,14 +209,23 @@ interface Answer {
 /** Saves jobs that are about to be reserved. False where that is not possible now: then they must not be reserved. */
 const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effect<boolean> => {
   const { settings, store } = state.dependencies
-  return store.save(settings.key, jobs.map((job) => ({ job }))).pipe(
-    Effect.timeout(reserveTimeout),
-    Effect.as(true),
-    Effect.catchCause((cause) =>
-      Effect.as(Effect.logWarning(`${jobs.length} jobs can't be reserved: the job store does not take them`, cause), false)
-    ),
-    Effect.raceFirst(Effect.as(Deferred.await(state.signals.abortReserve), false))
-  )
+  if (store === undefined) return Effect.succeed(true)
+  return store
+    .save(
+      settings.key,
+      jobs.map((job) => ({ job }))
+    )
+    .pipe(
+      Effect.timeout(reserveTimeout),
+      Effect.as(true),
+      Effect.catchCause((cause) =>
+        Effect.as(
+          Effect.logWarning(`${jobs.length} jobs can't be reserved: the job store does not take them`, cause),
+          false
+        )
+      ),
+      Effect.raceFirst(Effect.as(Deferred.await(state.signals.abortReserve), false))
+    )
 }
 
 // -----------------------------------------------------------------------------
@@ -295,7 +301,11 @@ const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Ef
     state.left.delete(record.job.id)
   }
   state.pending.add(records.map(({ job }) => job))
-  return removeSaved(state, records.map(({ job }) => job.id))
+  state.openIfDrained()
+  return removeSaved(
+    state,
+    records.map(({ job }) => job.id)
+  )
 }
 
 /** A request failed because of this job. */

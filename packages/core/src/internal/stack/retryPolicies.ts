@@ -29,7 +29,12 @@ const spread = ({ duration, input }: Schedule.Metadata<unknown, StacksError>) =>
 /** Called with each failure that is retried. Requests of a stack set it. */
 export const OnRetry: Context.Reference<(error: StacksError) => Effect.Effect<void>> = Context.Reference(
   "@stacksapi/core/internal/stack/OnRetry",
-  { defaultValue: () => (_error: StacksError): Effect.Effect<void> => Effect.void }
+  {
+    defaultValue:
+      () =>
+      (_error: StacksError): Effect.Effect<void> =>
+        Effect.void
+  }
 )
 
 /** For what has to get done, however long the service is away. `Retry-After` is a floor. */

@@ -36,7 +36,6 @@ import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { CurrentMeter } from "../meter.ts"
-import { FallbackRateLimit } from "../rateLimit/fallback.ts"
 import * as Events from "./events.ts"
 import * as Metrics from "./metrics.ts"
 import { pollLoop } from "./poll.ts"
@@ -68,8 +67,7 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<never>()
   return yield* start(settings).pipe(
     Effect.provideService(CurrentMeter, Metrics.meter(context)),
-    // For requests that no other limiter is set for.
-    Effect.provideService(FallbackRateLimit, Context.get(limits, RateLimit.RateLimit)),
+    RateLimit.withFallback(Context.get(limits, RateLimit.RateLimit)),
     Effect.mapError(withAdvice)
   )
 })
@@ -77,8 +75,8 @@ export const make = Effect.fnUntraced(function* (
 const start = Effect.fnUntraced(function* (
   settings: Settings
 ): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
-  const store = yield* JobStore.JobStore
-  const saved = yield* store.load(settings.key)
+  const store = Context.getOrUndefined(yield* Effect.context<never>(), JobStore.JobStore)
+  const saved = store === undefined ? [] : yield* store.load(settings.key)
   // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
   const state = yield* makeState(settings, store)
   yield* recover(state, saved)
@@ -103,7 +101,9 @@ const start = Effect.fnUntraced(function* (
 
   // In a fiber of its own: who asked for it may leave, and others may ask too.
   const draining = yield* Effect.cached(
-    Effect.forkDetach(Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), measure), state.dependencies.context))
+    Effect.forkDetach(
+      Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), measure), state.dependencies.context)
+    )
   )
   const drain = Effect.flatMap(Effect.uninterruptible(draining), Fiber.join)
   yield* Effect.addFinalizer(() => (settings.onClose === "detach" ? ShutDown.detach(state, loops) : drain))
@@ -133,7 +133,7 @@ const makeSignals = Effect.gen(function* () {
   return signals
 })
 
-const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service) {
+const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service | undefined) {
   const { emit, events } = yield* Events.make(settings.onEvent)
   const signals = yield* makeSignals
   const clock = yield* Clock.Clock

@@ -56,5 +56,6 @@ export const mayBeProcessed = (error: StacksError.StacksError): boolean => {
 }
 
 /** How long the service asks to wait. */
-export const retryAfterOf = (error: StacksError.StacksError | StacksError.CursorStalled): Duration.Duration | undefined =>
-  error._tag === "ErrorResponse" ? error.retryAfter : undefined
+export const retryAfterOf = (
+  error: StacksError.StacksError | StacksError.CursorStalled
+): Duration.Duration | undefined => (error._tag === "ErrorResponse" ? error.retryAfter : undefined)

@@ -74,8 +74,7 @@ const giveBack = (state: StackState): Effect.Effect<void> =>
   Effect.gen(function* () {
     const starting = state.table.in("Starting")
     yield* Fiber.interruptAll(starting.flatMap(({ fiber }) => fiber ?? []))
-    const waiting = state.table
-      .in("Starting", "Reserving", "InDoubt", "Unconfirmed", "Reserved", "BackingOff")
+    const waiting = state.table.in("Starting", "Reserving", "InDoubt", "Unconfirmed", "Reserved", "BackingOff")
     yield* release(state, waiting, "The stack shuts down")
   }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
 

@@ -36,7 +36,8 @@ export interface Dependencies {
   /** The client, watched by the {@link ServiceMonitor}. */
   readonly client: StacksClient.Service
   readonly runner: JobRunner.Service
-  readonly store: JobStore.Service
+  /** Undefined where nobody wants jobs to be saved. */
+  readonly store: JobStore.Service | undefined
   readonly registration: Registration
   readonly notifications: Notifications.Service
   readonly monitor: ServiceMonitor
@@ -148,8 +149,11 @@ export class StackState {
     this.busyUntil = this.now()
     this.left.delete(record.job.id)
     this.left.set(record.job.id, this.busyUntil)
+  }
+
+  /** Lets a drain go on once the table is empty. */
+  openIfDrained(): void {
     if (this.table.size === 0) this.signals.drained.openUnsafe()
-    this.wake()
   }
 
   /** Whether a job may start now. */
@@ -162,7 +166,7 @@ export class StackState {
     return !(this.table.has(job.id) || this.left.has(job.id) || this.backoff.has(job.id, this.now()))
   }
 
-  /** Lets the loops look for work. */
+  /** Lets the loops look for work. They may do so before this returns: what they look at has to be in order. */
   wake(): void {
     this.signals.work.openUnsafe()
     this.signals.demand.openUnsafe()

@@ -18,8 +18,8 @@ import { classify } from "./runFailure.ts"
 import { settle } from "./settle.ts"
 import { inJobSpan } from "./spans.ts"
 import type { StackState } from "./stackState.ts"
-import { endOf, stopReasonOf } from "./watch.ts"
 import { wakeIn } from "./wakeIn.ts"
+import { endOf, stopReasonOf } from "./watch.ts"
 
 /** A job that was reserved so long ago may have been canceled meanwhile. */
 const confirmedFor = 30_000

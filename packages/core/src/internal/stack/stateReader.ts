@@ -75,8 +75,11 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
     )
 
   return Batcher.make(1, context, (jobUuids) =>
-    Effect.map(ask(jobUuids), ({ offenders, states }) => (jobUuid) =>
-      offenders.has(jobUuid) ? askAlone(jobUuid) : Effect.succeed(states.get(jobUuid))
+    Effect.map(
+      ask(jobUuids),
+      ({ offenders, states }) =>
+        (jobUuid) =>
+          offenders.has(jobUuid) ? askAlone(jobUuid) : Effect.succeed(states.get(jobUuid))
     )
   )
 }

@@ -60,7 +60,10 @@ export const make = (
     context,
     Effect.fnUntraced(function* (jobUuids) {
       const answers = new Map<string, TokenAnswer>()
-      const onAnswer = (_: ReadonlyArray<string>, { askedAt, headers, value, wallTime }: Effect.Success<ReturnType<typeof request>>) =>
+      const onAnswer = (
+        _: ReadonlyArray<string>,
+        { askedAt, headers, value, wallTime }: Effect.Success<ReturnType<typeof request>>
+      ) =>
         Effect.sync(() => {
           for (const jobUuid of value.notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
           for (const { expiresAt, jobUuid, token } of value.tokens) {

@@ -1,5 +1,6 @@
 /** Watches the states of the stack's jobs, and tells runners to stop. */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
@@ -81,11 +82,7 @@ export const requestStop = (
   })
 
 /** What a job's state means for a job that waits or runs here. */
-export const onState = (
-  state: StackState,
-  record: JobRecord,
-  jobState: JobState | undefined
-): Effect.Effect<void> =>
+export const onState = (state: StackState, record: JobRecord, jobState: JobState | undefined): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (jobState === undefined) return Effect.void
     if (record.run !== undefined && isAgentOwned(jobState)) record.run.hasAgent = true
@@ -106,7 +103,8 @@ export const onState = (
 /** Reads the states of all jobs that wait or run here, every `stateInterval`. */
 export const watchStates = (state: StackState): Effect.Effect<never> => {
   const { client, registration, settings } = state.dependencies
-  const streak = new RequestStreak(state)
+  const interval = Duration.toMillis(settings.stateInterval)
+  const streak = new RequestStreak(state, { firstMillis: interval, maxMillis: Math.max(interval, 60_000) })
 
   const reportOffender = (jobUuid: string, error: StacksError) =>
     state.isNews(`getJobStates ${jobUuid}`)

@@ -83,6 +83,7 @@ export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
     },
     Effect.catchTags({
       InvalidOptions: ({ message }) => Effect.fail(new Misused({ message })),
+      JobStoreError: ({ message }) => Effect.fail(new Failed({ message })),
       ListenError: ({ message }) =>
         Effect.fail(new Failed({ message: `${message}. See --port, --listen-host and --host` })),
       SqlError: (error) => Effect.fail(ofDatabase(error)),

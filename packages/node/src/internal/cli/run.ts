@@ -36,6 +36,10 @@ export const run = Command.make(
       let failures = 0
       yield* runWhat(input, view, member, () => failures++).pipe(
         Effect.scoped,
+        Effect.catchTags({
+          InvalidOptions: ({ message }) => Effect.fail(new Misused({ message })),
+          JobStoreError: ({ message }) => Effect.fail(new Failed({ message }))
+        }),
         // The view tells what the stack logs at the level of information.
         Effect.updateService(References.MinimumLogLevel, (level) => (level === "Info" ? "Warn" : level)),
         Effect.provideContext(runner),

@@ -24,61 +24,65 @@ export const make = Effect.fnUntraced(function* (
     return seat === undefined ? Effect.delay(choose, "500 millis") : Effect.succeed(seat)
   })
 
-  return JobRunner.make(({ job, stackKey }) => {
-    const key = { stackKey, jobUuid: job.id }
+  return JobRunner.make(
+    ({ job, stackKey }) => {
+      const key = { stackKey, jobUuid: job.id }
 
-    // Asked again, it is still the same request: what was sent once is run once.
-    const ask = ({ ticket, seat }: Placement): Effect.Effect<Answer> =>
-      clientOf(entityIdOf(key, seat))
-        .Run({ stackKey, job, ticket })
-        .pipe(
-          Effect.tapError((error) => Effect.logDebug(`Job ${job.id} has no answer yet: ${error.message}`)),
-          Effect.retry({ schedule: Schedule.spaced("1 second") }),
-          Effect.orDie
-        )
+      // Asked again, it is still the same request: what was sent once is run once.
+      const ask = ({ ticket, seat }: Placement): Effect.Effect<Answer> =>
+        clientOf(entityIdOf(key, seat))
+          .Run({ stackKey, job, ticket })
+          .pipe(
+            Effect.tapError((error) => Effect.logDebug(`Job ${job.id} has no answer yet: ${error.message}`)),
+            Effect.retry({ schedule: Schedule.spaced("1 second") }),
+            Effect.orDie
+          )
 
-    /** Ends when the job is to be sent elsewhere, because the process is dead, or does not start it. */
-    const untilDisplaced = Effect.fnUntraced(function* (placement: Placement): Effect.fn.Return<undefined> {
-      const { ticket, seat } = placement
-      let isStarted = false
-      for (let seconds = 1; ; seconds++) {
-        yield* Effect.sleep("1 second")
-        const process = processes.find(seat)
-        if (process === undefined) {
-          if (yield* book.inherit(key, placement)) return
-        } else if (!isStarted && seconds >= patience) {
-          isStarted = (yield* book.look(key, ticket)) === "owned"
-          if (isStarted) continue
-          const isStuck =
-            process.phase !== "open" ||
-            processes.isOverfull(seat) ||
-            (seconds >= maxPatience && process.running < process.slots)
-          if (isStuck && (yield* book.withdraw(key, placement))) return
+      /** Ends when the job is to be sent elsewhere, because the process is dead, or does not start it. */
+      const untilDisplaced = Effect.fnUntraced(function* (placement: Placement): Effect.fn.Return<undefined> {
+        const { ticket, seat } = placement
+        let isStarted = false
+        for (let seconds = 1; ; seconds++) {
+          yield* Effect.sleep("1 second")
+          const process = processes.find(seat)
+          if (process === undefined) {
+            if (yield* book.inherit(key, placement)) return
+          } else if (!isStarted && seconds >= patience) {
+            isStarted = (yield* book.look(key, ticket)) === "owned"
+            if (isStarted) continue
+            const isStuck =
+              process.phase !== "open" ||
+              processes.isOverfull(seat) ||
+              (seconds >= maxPatience && process.running < process.slots)
+            if (isStuck && (yield* book.withdraw(key, placement))) return
+          }
         }
-      }
-    })
-
-    /** Undefined where it is to be sent elsewhere. */
-    const answerOf = (placement: Placement) =>
-      Effect.suspend(() => {
-        const leave = processes.occupy(placement.seat)
-        return Effect.raceFirst(ask(placement), untilDisplaced(placement)).pipe(Effect.ensuring(Effect.sync(leave)))
       })
 
-    const send = Effect.gen(function* () {
-      while (true) {
-        const { answer: kept, ...placement } = yield* book.place(job, stackKey, yield* choose)
-        const answer = kept ?? (yield* answerOf(placement))
-        if (answer === undefined) continue
-        if (answer._tag === "Elsewhere") {
-          yield* book.withdraw(key, placement)
-          yield* Effect.sleep("1 second")
-          continue
+      /** Undefined where it is to be sent elsewhere. */
+      const answerOf = (placement: Placement) =>
+        Effect.suspend(() => {
+          const leave = processes.occupy(placement.seat)
+          return Effect.raceFirst(ask(placement), untilDisplaced(placement)).pipe(Effect.ensuring(Effect.sync(leave)))
+        })
+
+      const send = Effect.gen(function* () {
+        while (true) {
+          const { answer: kept, ...placement } = yield* book.place(job, stackKey, yield* choose)
+          const answer = kept ?? (yield* answerOf(placement))
+          if (answer === undefined) continue
+          if (answer._tag === "Elsewhere") {
+            yield* book.withdraw(key, placement)
+            yield* Effect.sleep("1 second")
+            continue
+          }
+          if (answer._tag === "Failed" && answer.isRetryable) yield* book.requeue(key, placement)
+          return yield* fromAnswer(answer)
         }
-        if (answer._tag === "Failed" && answer.isRetryable) yield* book.requeue(key, placement)
-        return yield* fromAnswer(answer)
-      }
-    })
-    return send
-  })
+      })
+      return send
+    },
+    // Processes go on with their jobs while the next leader is chosen.
+    { outlivesStack: true }
+  )
 })

@@ -22,6 +22,7 @@ export const Answer = Schema.Union([
     detail: Schema.String,
     signalReason: Schema.optional(Schema.String)
   }),
+  Schema.TaggedStruct("Released", { reason: Schema.String }),
   Schema.TaggedStruct("Failed", { message: Schema.String, isRetryable: Schema.Boolean }),
   /** Not here: it was sent elsewhere meanwhile, or is over. */
   Schema.TaggedStruct("Elsewhere", {})

@@ -1,10 +1,11 @@
 /** What the one process does that leads a queue: it polls, reserves, hands out and finishes, for all of them. */
 import { randomUUID } from "node:crypto"
 import * as JobRunner from "@stacksapi/core/JobRunner"
+import * as JobStore from "@stacksapi/core/JobStore"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import * as Stack from "@stacksapi/core/Stack"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
+import type { CursorStalled } from "@stacksapi/core/StacksError"
 import * as Cause from "effect/Cause"
 import type { Sharding } from "effect/cluster/Sharding"
 import * as Singleton from "effect/cluster/Singleton"
@@ -18,9 +19,9 @@ import type { Book } from "./book.ts"
 import type { Database } from "./database.ts"
 import * as Dispatcher from "./dispatcher.ts"
 import { queueGroup } from "./jobEntity.ts"
+import * as ClusterJobStore from "./jobStore.ts"
 import type { Tell } from "./journal.ts"
 import * as Lease from "./lease.ts"
-import * as Ledger from "./ledger.ts"
 import type { Outspoken } from "./logs.ts"
 import type { Processes } from "./processes.ts"
 import type { Queues } from "./queues.ts"
@@ -40,7 +41,7 @@ export interface LeaderOptions {
   readonly leading: Map<string, Stack.Service>
   /** Whether the cluster has no other queue. */
   readonly isOnly: boolean
-  readonly failure: Deferred.Deferred<never, StacksError | CursorStalled>
+  readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
 }
 
 /** How often the lead is kept, and the slots are shared anew. */
@@ -61,7 +62,7 @@ const lead = Effect.fnUntraced(function* ({
   queues,
   stack: options,
   tell
-}: LeaderOptions): Effect.fn.Return<void, StacksError | CursorStalled, StacksClient | Sharding | Scope.Scope> {
+}: LeaderOptions): Effect.fn.Return<void, Stack.StartError | CursorStalled, StacksClient | Sharding | Scope.Scope> {
   const { key: stackKey } = options
   const leader = randomUUID()
   const lease = yield* Lease.make(expiration)
@@ -85,18 +86,18 @@ const lead = Effect.fnUntraced(function* ({
   const work = Effect.gen(function* () {
     // What the former leader asked for in its last second still counts.
     yield* Effect.sleep("1 second")
-    const ledger = yield* Ledger.make(database, stackKey, leader)
     const stack = yield* Stack.make({
       ...options,
       maxInFlight: 0,
-      ledger,
       onEvent: (event) => Effect.sync(() => tell(event, options.queueKey)),
-      onClose: "leave"
+      onClose: "detach"
     }).pipe(
       // A process leads several queues, and each for a while.
       Effect.provideService(Metric.CurrentMetricAttributes, { queue: options.queueKey }),
       Effect.provideService(JobRunner.JobRunner, yield* Dispatcher.make(book, processes)),
-      Effect.provideService(RateLimit.RateLimit, Lease.gate(limiter, lease))
+      Effect.provideService(JobStore.JobStore, yield* ClusterJobStore.make(database, stackKey, leader)),
+      RateLimit.withFallback(limiter),
+      RateLimit.mapLimiter(Lease.gate(lease))
     )
     yield* Effect.acquireRelease(
       Effect.sync(() => leading.set(stackKey, stack)),
@@ -117,7 +118,7 @@ const lead = Effect.fnUntraced(function* ({
 export const layer = (options: LeaderOptions, name: string) => {
   const { failure, isOnly, outspoken, stack } = options
   // As `Stacks` does: one queue that is gone is no reason for the others to stand still.
-  const onFailure = Effect.fnUntraced(function* (error: StacksError | CursorStalled) {
+  const onFailure = Effect.fnUntraced(function* (error: Stack.StartError | CursorStalled) {
     if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
     yield* Effect.logError(`Queue ${stack.queueKey} can't go on: ${error.message}`)
     yield* Effect.sleep(retryInterval)
@@ -138,5 +139,5 @@ export const layer = (options: LeaderOptions, name: string) => {
   )
 }
 
-const isUnauthorized = (error: StacksError | CursorStalled): boolean =>
+const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"

@@ -60,9 +60,11 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
   })
 
 /** Holds each attempt of a call back until it may be made. */
-export const gate = (limiter: RateLimit.Limiter, lease: Lease): RateLimit.Limiter => ({
-  limit: (call, attempt) =>
-    limiter.limit(call, (observe) =>
-      Effect.andThen(lease.awaitHeld, Effect.provideService(attempt(observe), Fence, lease.isHeld))
-    )
-})
+export const gate =
+  (lease: Lease) =>
+  (limiter: RateLimit.Limiter): RateLimit.Limiter => ({
+    limit: (call, attempt) =>
+      limiter.limit(call, (observe) =>
+        Effect.andThen(lease.awaitHeld, Effect.provideService(attempt(observe), Fence, lease.isHeld))
+      )
+  })

@@ -1,5 +1,7 @@
 /** What this process runs, and how what it ran has ended, until nobody can ask for that any more. */
+import type { StopReason } from "@stacksapi/core/JobRunner"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import type * as Deferred from "effect/Deferred"
 import type * as Fiber from "effect/Fiber"
 import type { JobKey } from "./book.ts"
 import type { Answer } from "./jobEntity.ts"
@@ -9,6 +11,8 @@ export interface Life {
   readonly ticket: number
   readonly job: ScheduledJob
   readonly fiber: Fiber.Fiber<Answer>
+  /** Done when the runner has to stop. */
+  readonly stopRequested: Deferred.Deferred<StopReason>
   /** Since when the job is in the book as this process's. */
   claimedAt: number | undefined
   /** Whether the runner was ever asked to run it, in this life or in a former one that was ended from outside. */

@@ -14,6 +14,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type { Sharding } from "effect/cluster/Sharding"
 import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -114,11 +115,12 @@ export const make = Effect.fnUntraced(function* ({
   const freeSlots = yield* Semaphore.make(slots)
   const lives = new Lives()
   const notifications = new Map<string, Notifications.Service>()
-  const gated = gate(limiter, lease)
+  const gated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    effect.pipe(RateLimit.withFallback(limiter), RateLimit.mapLimiter(gate(lease)))
   const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
   const queueOf = ({ key: { stackKey } }: Life) => queues.get(stackKey) ?? stackKey
 
-  const limited = Effect.provideService(RateLimit.RateLimit, limiter)
+  const limited = RateLimit.withFallback(limiter)
 
   // What is only looked at needs no lease.
   const stateOf = ({ jobUuid, stackKey }: JobKey) =>
@@ -129,7 +131,7 @@ export const make = Effect.fnUntraced(function* ({
     if (known !== undefined) return known
     const made = yield* Notifications.make({ stackKey }).pipe(
       Effect.provideService(StacksClient.StacksClient, client),
-      Effect.provideService(RateLimit.RateLimit, gated),
+      gated,
       Scope.provide(scope)
     )
     notifications.set(stackKey, made)
@@ -145,8 +147,10 @@ export const make = Effect.fnUntraced(function* ({
     return {
       job,
       stackKey: key.stackKey,
+      queueKey: queueOf(life),
       details: yield* Effect.cached(limited(client.getJob(key))),
-      acquisitionToken: yield* Effect.cached(
+      // Asked for again well before it expires.
+      acquisitionToken: yield* Effect.cachedWithTTL(
         Effect.suspend(() => {
           life.hasAgent = true
           return client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid], tokenLifetime })
@@ -160,9 +164,11 @@ export const make = Effect.fnUntraced(function* ({
                 )
               : Effect.succeed(issued.token)
           ),
-          Effect.provideService(RateLimit.RateLimit, gated)
-        )
+          gated
+        ),
+        Duration.times(Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes"), 0.75)
       ),
+      stopRequested: Deferred.await(life.stopRequested),
       state: Effect.catch(stateOf(key), () => Effect.succeed(undefined)),
       notify: (text) => notify(job.id, text)
     }
@@ -272,6 +278,7 @@ export const make = Effect.fnUntraced(function* ({
         ),
         scope
       ),
+      stopRequested: Deferred.makeUnsafe(),
       claimedAt: undefined,
       hasBegun: lives.hasBegun(key, ticket),
       isRunning: false,
@@ -297,6 +304,7 @@ export const make = Effect.fnUntraced(function* ({
       // Nor is not knowing a reason to stop an agent: the service lets one of them acquire a job.
       if (state === undefined || isAgentsBusiness(state)) return
     }
+    yield* Deferred.succeed(life.stopRequested, "ReservationLost")
     yield* Fiber.interrupt(life.fiber)
   })
   // What ends takes its time, and nobody waits for it.

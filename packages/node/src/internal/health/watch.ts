@@ -1,6 +1,7 @@
 /** The stacks that are watched, and what each looks like now. */
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
+import type { CursorStalled } from "@stacksapi/core/StacksError"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
@@ -68,7 +69,8 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
         const entry: Entry = { watched, failure: null }
         // A stack that is started again comes in the place of its former life.
         entries.set("inFlight" in status ? status.key : watched, entry)
-        yield* watched.awaitFailure.pipe(
+        const awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled> = watched.awaitFailure
+        yield* awaitFailure.pipe(
           Effect.catchCause((cause) => Effect.sync(() => (entry.failure = messageOf(cause)))),
           Effect.forkIn(scope, { startImmediately: true })
         )
@@ -99,7 +101,9 @@ const absent = {
   maxInFlight: 0,
   inFlight: [],
   pending: 0,
-  backingOff: 0
+  backingOff: 0,
+  finishing: 0,
+  startsSuspended: false
 } as const
 
 const report = (status: Stack.Status, failure: string | null, now: number): StackReport => ({
@@ -111,6 +115,8 @@ const report = (status: Stack.Status, failure: string | null, now: number): Stac
   inFlight: status.inFlight.length,
   pending: status.pending,
   backingOff: status.backingOff,
+  finishing: status.finishing,
+  startsSuspended: status.startsSuspended,
   secondsSincePoll:
     status.lastPolledAt === undefined ? null : Math.max(0, (now - DateTime.toEpochMillis(status.lastPolledAt)) / 1000),
   failure

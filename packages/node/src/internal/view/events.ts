@@ -1,6 +1,6 @@
 /** Events as objects for programs, and as lines for people. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
-import type { StacksError } from "@stacksapi/core/StacksError"
+import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -38,11 +38,19 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
     case "Paused":
     case "Resumed":
     case "Stopped":
+    case "StartsResumed":
       return {}
+    case "StartsSuspended":
+      return { delayMillis: Duration.toMillis(event.delay), message: event.message }
+    case "JobIgnored":
+      return { jobUuid: event.jobUuid, reason: event.reason }
+    case "InDoubt":
+    case "Released":
+      return { job: ofJob(event.job), reason: event.reason }
     case "Draining":
       return { inFlight: event.inFlight }
     case "RequestFailed":
-      return { error: ofError(event.error) }
+      return { error: ofError(event.error), ...(event.jobUuid !== undefined && { jobUuid: event.jobUuid }) }
     case "Reserved":
     case "NotReserved":
     case "ReservationLost":
@@ -83,12 +91,11 @@ const ofJob = (job: ScheduledJob): Json => ({
 })
 
 /** Neither headers nor bodies: only what was meant to be read. */
-const ofError = (error: StacksError): Json => ({
+const ofError = (error: StacksError | CursorStalled): Json => ({
   _tag: error._tag,
   message: error.message,
   operation: error.operation,
-  method: error.method,
-  url: error.url,
+  ...("method" in error && { method: error.method, url: error.url }),
   isRetryable: error.isRetryable,
   ...("status" in error && { status: error.status }),
   ...(error._tag === "ErrorResponse" && { reason: error.reason._tag }),
@@ -136,10 +143,14 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
           : "green"
     case "Failed":
     case "FinishRejected":
+    case "StartsSuspended":
       return "red"
     case "RequestFailed":
     case "ReservationLost":
     case "Canceled":
+    case "Released":
+    case "InDoubt":
+    case "JobIgnored":
     case "BackedOff":
     case "Paused":
     case "Draining":

@@ -119,7 +119,7 @@ const outcomeStyles: Record<Outcome, Style | undefined> = {
   canceled: "yellow",
   interrupted: "yellow",
   lost: "yellow",
-  "given up": "red"
+  released: "yellow"
 }
 
 const done = ({ outcomes, throughput }: Picture): ReadonlyArray<Line> =>

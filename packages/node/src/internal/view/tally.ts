@@ -1,6 +1,6 @@
 /** What has happened so far in the stacks of a view. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
-import type { StacksError } from "@stacksapi/core/StacksError"
+import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Duration from "effect/Duration"
 import type { ClusterEvent } from "../../ClusterStack.ts"
@@ -16,7 +16,7 @@ export const outcomes = [
   "canceled",
   "interrupted",
   "lost",
-  "given up"
+  "released"
 ] as const
 
 export type Outcome = (typeof outcomes)[number]
@@ -25,6 +25,7 @@ export type Outcome = (typeof outcomes)[number]
 const endings = {
   Finished: "failed",
   AgentOwned: "by agents",
+  Released: "released",
   Failed: "stack error",
   Interrupted: "interrupted"
 } as const
@@ -123,10 +124,11 @@ export class Tally {
       case "ReservationLost":
         this.#end(event.job, "lost")
         return
-      case "FinishRejected":
-        this.#end(event.job, "given up")
+      case "Released":
+        this.#end(event.job, "released")
         return
       case "BackedOff":
+      case "FinishRejected":
         this.running.delete(event.job.id)
         return
     }
@@ -191,6 +193,12 @@ const troubleOf = (event: StackEvent): readonly [kind: string, message: string] 
       return ["a job that could not be started", `${nameOf(event.job)}: ${event.message}`]
     case "RequestFailed":
       return [kindOf(event.error), briefly(event.error)]
+    case "StartsSuspended":
+      return ["starts that are suspended", `starts are suspended for ${Duration.format(event.delay)}: ${event.message}`]
+    case "JobIgnored":
+      return ["a job that is left alone", `${event.jobUuid} is left alone: ${event.reason}`]
+    case "InDoubt":
+      return ["a reservation in doubt", `${nameOf(event.job)}: ${event.reason}`]
     default:
       return undefined
   }
@@ -206,7 +214,7 @@ export const nameOf = ({ build, id, pipeline, step }: ScheduledJob): string => {
 }
 
 /** What went wrong, without the URL: there is no room for that. */
-const briefly = (error: StacksError): string => {
+const briefly = (error: StacksError | CursorStalled): string => {
   switch (error._tag) {
     case "ErrorResponse":
       return `${error.operation}: ${error.status} ${error.reason.message}`
@@ -215,11 +223,13 @@ const briefly = (error: StacksError): string => {
     case "DecodeError":
     case "InvalidRequest":
       return `${error.operation}: ${error.issue}`
+    case "CursorStalled":
+      return error.message
   }
 }
 
 /** What of an error is the same each time it happens. */
-const kindOf = (error: StacksError): string => {
+const kindOf = (error: StacksError | CursorStalled): string => {
   switch (error._tag) {
     case "ErrorResponse":
       return `${error.operation}: ${error.status}`
@@ -227,6 +237,7 @@ const kindOf = (error: StacksError): string => {
       return `${error.operation}: ${error.kind}`
     case "DecodeError":
     case "InvalidRequest":
+    case "CursorStalled":
       return `${error.operation}: ${error._tag}`
   }
 }
