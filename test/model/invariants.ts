@@ -341,7 +341,7 @@ export const atTick = (world: World): Effect.Effect<void> =>
       checkRunners(world, life)
       yield* checkStatus(world, life)
       checkReservations(world, life)
-      yield* checkMetrics(world, life)
+      if (life.isUp ? ++life.ticks % 5 === 0 : true) yield* checkMetrics(world, life)
     }
     checkPool(world)
     checkDeadlines(world)

@@ -35,6 +35,7 @@ type Answer = Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientErr
 const travel = (world: World, life: Life, request: HttpClientRequest.HttpClientRequest, response: Answer): Answer =>
   Effect.suspend(() => {
     if (!life.isAlive) return Effect.never
+    world.requests++
     const sent = read(request)
     const pending: PendingRequest = { operation: sent.operation, since: world.now }
     life.pending.add(pending)
@@ -71,7 +72,7 @@ const deliver = Effect.fnUntraced(function* (
   // The service has a clock of its own.
   const exit = yield* Effect.exit(Effect.provideService(response, Clock.Clock, world.clock))
   yield* onReserved(world, life, sent)
-  yield* observe(world)
+  if (sent.operation === "finishJob") yield* observe(world)
   if (!life.isAlive) return yield* Effect.never
   if (life.process.link === "hangs") return yield* Effect.never
   if (life.process.link === "losesResponses") return yield* broken(request, "ECONNRESET")

@@ -185,7 +185,7 @@ export const generate = (seed: number): Plan => {
     [4, 1]
   ])
   // Requests are what a run costs. The shorter a world, the more often its stacks may poll.
-  const pollInterval = Math.max(1, Math.round((minutes * 60 * stackCount) / dice.between(150, 400)))
+  const pollInterval = Math.max(1, Math.round((minutes * 60 * stackCount) / dice.between(100, 250)))
   const hasPool = stackCount > 1 && dice.chance(0.25)
   const stacks = Array.from({ length: stackCount }, (_, index) => stackPlan(dice, index, minutes * 60, pollInterval))
   return {

@@ -53,7 +53,7 @@ const live = Effect.fnUntraced(function* (plan: Plan) {
     violation: world.violation,
     log: world.log,
     runs: jobs.reduce((sum, { runs }) => sum + runs.length, 0),
-    requests: (yield* world.emulator.requests).length,
+    requests: world.requests,
     seconds: world.seconds
   }
   return result

@@ -141,6 +141,7 @@ export class Life {
   solidAt: number
   status: Stack.Status | undefined
   reservedBefore = 0
+  ticks = 0
 
   constructor(process: StackProcess, number: number, now: number) {
     this.process = process
@@ -231,6 +232,8 @@ export class World {
   pool: SlotPool.SlotPool | undefined
   odd: Array<{ readonly odd: Odd; left: number }> = []
   faults = 0
+  /** How many requests there were. */
+  requests = 0
   takenOfPool = 0
   isPaused = false
   isEnding = false
