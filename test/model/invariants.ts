@@ -106,16 +106,23 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
     const { job, life } = run
     const { id } = job.plan
     yield* observe(world)
-    const violate = (invariant: string, message: string) => world.violate(invariant, `${life.name} started ${id}: ${message}`)
+    const violate = (invariant: string, message: string) =>
+      world.violate(invariant, `${life.name} started ${id}: ${message}`)
 
     if (life.pausedSince !== undefined && life.pausedSince < world.now) {
       violate("nothing starts on a paused queue", `the queue is paused since ${seconds(world, life.pausedSince)} s`)
     }
-    const isLeaving = Math.min(life.drainingSince ?? Number.POSITIVE_INFINITY, life.closingSince ?? Number.POSITIVE_INFINITY)
+    const isLeaving = Math.min(
+      life.drainingSince ?? Number.POSITIVE_INFINITY,
+      life.closingSince ?? Number.POSITIVE_INFINITY
+    )
     if (isLeaving < world.now) violate("nothing starts after its end is decided", "the stack was draining")
     const told = life.told.get(id)
     if (told !== undefined && told.at < world.now && (isStopState(told.state) || told.state === "finished")) {
-      violate("nothing starts after its end is decided", `the service said that it is ${told.state} at ${seconds(world, told.at)} s`)
+      violate(
+        "nothing starts after its end is decided",
+        `the service said that it is ${told.state} at ${seconds(world, told.at)} s`
+      )
     }
     const { tags } = life.plan
     for (const rule of job.plan.rules) {
@@ -143,7 +150,10 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
     for (const before of job.runs) {
       if (before === run || before.expects === undefined || before.endedAt === undefined) continue
       if ((job.lostAt ?? -1) < before.startedAt) {
-        violate("every job ends once", `its run at ${before.life.name} has ended it already, with ${before.expects.exitStatus}`)
+        violate(
+          "every job ends once",
+          `its run at ${before.life.name} has ended it already, with ${before.expects.exitStatus}`
+        )
       }
     }
 
@@ -152,7 +162,8 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
       violate("a job that runs holds a slot", "it holds none")
     }
     const held = Math.max(life.slots, status?.inFlight.length ?? 0, life.status?.inFlight.length ?? 0)
-    if (life.active.size + 1 > held) violate("never more jobs than slots", `it is number ${life.active.size + 1} of ${held}`)
+    if (life.active.size + 1 > held)
+      violate("never more jobs than slots", `it is number ${life.active.size + 1} of ${held}`)
   })
 
 /** Called when a runner has ended and given back what it had acquired. */
@@ -168,7 +179,11 @@ export const onRunEnd = (world: World, run: Run): void => {
   const { reason } = run.stop
   const leaving = life.drainingSince ?? life.closingSince
   if (reason === "Shutdown") {
-    if (leaving === undefined && life.failure === undefined && life.longestLockout < life.plan.authGrace * 1000 - 1000) {
+    if (
+      leaving === undefined &&
+      life.failure === undefined &&
+      life.longestLockout < life.plan.authGrace * 1000 - 1000
+    ) {
       world.violate("a stop reason is true", `${name}: Shutdown, and nothing shuts down`)
     }
     const grace = life.plan.shutdownGrace * 1000
@@ -258,11 +273,10 @@ const checkOrder = (
   }
   if (open === undefined) {
     // A job that an earlier life has ended, or an agent has: only its end is left.
-    if (!life.recovered.has(id)) return violate("though it is not reserved")
+    if (!life.recovered.has(id)) violate("though it is not reserved")
     life.recovered.delete(id)
-    if (terminal.has(event._tag)) return
-    life.open.set(id, newOpenJob(world))
-    return checkOrder(world, life, event, { plan: { id } } as JobTrace)
+    if (!terminal.has(event._tag)) life.open.set(id, newOpenJob(world))
+    return
   }
   switch (event._tag) {
     case "Started":
@@ -298,7 +312,8 @@ const checkTruth = (
   event: Extract<StackEvent.StackEvent, { readonly job: unknown }>,
   { canceledAt, lostAt, plan: { id }, stolenAt, view }: JobTrace
 ): void => {
-  const violate = (message: string) => world.violate("events are true", `${life.name}: ${event._tag} of ${id}, ${message}`)
+  const violate = (message: string) =>
+    world.violate("events are true", `${life.name}: ${event._tag} of ${id}, ${message}`)
   const isOurs = view.state === "reserved" && view.reservedBy === life.plan.key
   const wasLost = stolenAt !== undefined || lostAt !== undefined
   switch (event._tag) {
@@ -319,7 +334,8 @@ const checkTruth = (
       if (isOurs || view.state === "scheduled") violate(`but it is ${view.state}`)
       break
     case "ReservationLost":
-      if (isOurs && !isTroubled(world, life) && calmFor(world, life) > 60_000) violate("but it is still reserved by this stack")
+      if (isOurs && !isTroubled(world, life) && calmFor(world, life) > 60_000)
+        violate("but it is still reserved by this stack")
       break
     case "Released":
       if (isOurs && (view.reservedUntil?.epochMilliseconds ?? 0) > world.now + 1500) violate("but it is still reserved")
@@ -359,7 +375,10 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     const had = new Set(before?.inFlight.map(({ id }) => id))
     const hasNew = status.inFlight.some(({ id }) => !had.has(id))
     if (hasNew && status.inFlight.length > life.slots) {
-      world.violate("never more jobs than slots", `${life.name} has ${status.inFlight.length} jobs in ${life.slots} slots`)
+      world.violate(
+        "never more jobs than slots",
+        `${life.name} has ${status.inFlight.length} jobs in ${life.slots} slots`
+      )
     }
     const holders = new Set(status.inFlight.map(({ id }) => id))
     for (const id of life.active.keys()) {
@@ -367,7 +386,12 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     }
     for (const id of holders) {
       const run = world.jobs.get(id)?.runs.findLast((run) => run.life === life)
-      if (run?.endedAt !== undefined && run.expects !== undefined && !run.claimsAgent && world.now - run.endedAt > 90_000) {
+      if (
+        run?.endedAt !== undefined &&
+        run.expects !== undefined &&
+        !run.claimsAgent &&
+        world.now - run.endedAt > 90_000
+      ) {
         world.violate("a job that waits for its finish holds no slot", `${id} at ${life.name}`)
       }
     }
@@ -383,7 +407,10 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     }
     if (!isNewReserved || life.recovered.size > 0 || before === undefined) return
     if (life.slots > 0 && Math.min(before.finishing, status.finishing) >= life.slots) {
-      world.violate("nothing is reserved while too many finishes wait", `${life.name}: ${status.finishing} wait, ${life.slots} slots`)
+      world.violate(
+        "nothing is reserved while too many finishes wait",
+        `${life.name}: ${status.finishing} wait, ${life.slots} slots`
+      )
     }
   })
 
@@ -393,9 +420,16 @@ const checkRunners = (world: World, life: Life): void => {
     if (run.stop === undefined) continue
     const { at, reason } = run.stop
     const grace =
-      reason === "Shutdown" ? life.plan.shutdownGrace : reason === "ReservationLost" || reason === "Detach" ? 0 : life.plan.cancelGrace
+      reason === "Shutdown"
+        ? life.plan.shutdownGrace
+        : reason === "ReservationLost" || reason === "Detach"
+          ? 0
+          : life.plan.cancelGrace
     if (world.now - at > (grace + resistSeconds) * 1000 + tick + 2000) {
-      world.violate("a runner that does not stop is interrupted", `${run.job.plan.id} at ${life.name}: ${reason} at ${seconds(world, at)} s`)
+      world.violate(
+        "a runner that does not stop is interrupted",
+        `${run.job.plan.id} at ${life.name}: ${reason} at ${seconds(world, at)} s`
+      )
     }
   }
 }
@@ -423,7 +457,10 @@ const checkReservations = (world: World, life: Life): void => {
     const known = Math.max(stateInterval, reservationExpiry / 4) + pollInterval + cancelGrace + resistSeconds + 60
     const goneSince = Math.max(job.goneAt, life.open.get(id)?.since ?? 0)
     if (Math.min(calmFor(world, life), world.now - goneSince) > known * 1000) {
-      world.violate("what is over at the service ends here", `${id} is ${view.state} since ${seconds(world, goneSince)} s, and ${life.name} still has it`)
+      world.violate(
+        "what is over at the service ends here",
+        `${id} is ${view.state} since ${seconds(world, goneSince)} s, and ${life.name} still has it`
+      )
     }
   }
   for (const job of world.jobs.values()) {
@@ -432,7 +469,10 @@ const checkReservations = (world: World, life: Life): void => {
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
     const since = view.reservedAt?.epochMilliseconds ?? 0
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
-      world.violate("no job is reserved and forgotten", `${job.plan.id} is reserved by ${life.name}, which does not know it`)
+      world.violate(
+        "no job is reserved and forgotten",
+        `${job.plan.id} is reserved by ${life.name}, which does not know it`
+      )
     }
   }
 }
@@ -441,7 +481,9 @@ const checkPool = (world: World): void => {
   const { pool } = world
   if (pool === undefined) return
   const size = pool.size()
-  const taken = world.lives.filter(({ isAlive }) => isAlive).reduce((sum, { status }) => sum + (status?.inFlight.length ?? 0), 0)
+  const taken = world.lives
+    .filter(({ isAlive }) => isAlive)
+    .reduce((sum, { status }) => sum + (status?.inFlight.length ?? 0), 0)
   if (taken > size && taken > world.takenOfPool) {
     world.violate("never more jobs than slots", `${taken} jobs in a pool of ${size}`)
   }
@@ -451,7 +493,10 @@ const checkPool = (world: World): void => {
 const checkDeadlines = (world: World): void => {
   for (const { life, since, until, what } of world.deadlines) {
     if (world.now > until) {
-      world.violate("a shutdown takes the documented time", `${what} of ${life.name}, begun at ${seconds(world, since)} s, has not ended`)
+      world.violate(
+        "a shutdown takes the documented time",
+        `${what} of ${life.name}, begun at ${seconds(world, since)} s, has not ended`
+      )
     }
   }
 }
@@ -508,7 +553,10 @@ export const onCrash = (world: World, life: Life): Effect.Effect<void> =>
       if (run?.life !== life || run.expects === undefined || run.endedAt === undefined) continue
       if (isOver(job.view.state) || isAgentOwned(job.view.state) || (job.lostAt ?? -1) >= run.startedAt) continue
       if (!outcomes.has(job.plan.id)) {
-        world.violate("an outcome that was not sent is saved", `${job.plan.id} has ended at ${life.name}, and the store does not say how`)
+        world.violate(
+          "an outcome that was not sent is saved",
+          `${job.plan.id} has ended at ${life.name}, and the store does not say how`
+        )
       }
     }
   })
@@ -535,7 +583,10 @@ export const atEnd = (world: World): Effect.Effect<void> =>
       if (life.service === undefined) continue
       const status = yield* life.service.status
       if (status.inFlight.length > 0 || status.backingOff > 0 || status.finishing > 0) {
-        world.violate("all slots are free at the end", `${life.name}: ${JSON.stringify({ ...status, inFlight: status.inFlight.length })}`)
+        world.violate(
+          "all slots are free at the end",
+          `${life.name}: ${JSON.stringify({ ...status, inFlight: status.inFlight.length })}`
+        )
       }
     }
     if (world.pool !== undefined && world.pool.free() !== world.pool.size()) {
@@ -544,7 +595,10 @@ export const atEnd = (world: World): Effect.Effect<void> =>
     for (const process of world.processes) {
       const saved = yield* Effect.orDie(process.store.load(process.plan.key))
       if (saved.length > 0) {
-        world.violate("the store is empty at the end", `${process.plan.key}: ${saved.map(({ job }) => job.id).join(" ")}`)
+        world.violate(
+          "the store is empty at the end",
+          `${process.plan.key}: ${saved.map(({ job }) => job.id).join(" ")}`
+        )
       }
     }
     for (const job of world.jobs.values()) checkEnding(world, job)

@@ -32,10 +32,12 @@ const usage = (message: string): never => {
   process.exit(2)
 }
 
-const [first = 0, last = 0] = /^(\d+)(?:\.\.(\d+))?$/
-  .exec(options.seeds)
-  ?.slice(1)
-  .map((text, index, [from]) => Number(text ?? (index === 1 ? from : text))) ?? usage("--seeds is A..B, for example 1..1000")
+const [first = 0, last = 0] =
+  /^(\d+)(?:\.\.(\d+))?$/
+    .exec(options.seeds)
+    ?.slice(1)
+    .map((text, index, [from]) => Number(text ?? (index === 1 ? from : text))) ??
+  usage("--seeds is A..B, for example 1..1000")
 
 // -----------------------------------------------------------------------------
 // One plan
@@ -45,7 +47,9 @@ const showOne = async (plan: Plan): Promise<never> => {
   const { log, requests, runs, seconds, violation } = await run(plan)
   if (options.log) console.log(log.join("\n"))
   const size = `${runs} runs of jobs and ${requests} requests in ${Math.round(seconds)} seconds`
-  console.log(violation === undefined ? `Nothing is violated: ${size}` : `VIOLATED ${violation.invariant}\n  ${violation.message}`)
+  console.log(
+    violation === undefined ? `Nothing is violated: ${size}` : `VIOLATED ${violation.invariant}\n  ${violation.message}`
+  )
   process.exit(violation === undefined ? 0 : 1)
 }
 
@@ -99,7 +103,9 @@ const failed = () => Array.from(entries.values()).filter(({ invariant }) => inva
 const report = setInterval(() => {
   const rate = done / ((performance.now() - startedAt) / 1000)
   const left = Math.round((seeds.length - done) / rate / 60)
-  console.log(`${entries.size} seeds, ${failed().length} failed; ${rate.toFixed(1)} seeds a second, ${left} minutes left`)
+  console.log(
+    `${entries.size} seeds, ${failed().length} failed; ${rate.toFixed(1)} seeds a second, ${left} minutes left`
+  )
 }, 15_000)
 
 const ask = (worker: Worker, question: Question): Promise<Answer> =>
@@ -125,7 +131,9 @@ const work = async (): Promise<void> => {
     entries.set(seed, entry)
     appendFileSync(progressFile, `${JSON.stringify(entry)}\n`)
     if (violation === undefined) continue
-    console.log(`\nSEED ${seed} VIOLATED ${violation.invariant}\n  at ${violation.at.toFixed(1)} s: ${violation.message}`)
+    console.log(
+      `\nSEED ${seed} VIOLATED ${violation.invariant}\n  at ${violation.at.toFixed(1)} s: ${violation.message}`
+    )
     if (toMinimize-- > 0) show(seed, await ask(worker, { seed, maxTries: 300 }))
   }
   await worker.terminate()
@@ -141,10 +149,16 @@ const show = (seed: number, { log, plan, violation }: Answer): void => {
 await Promise.all(Array.from({ length: Math.max(1, Number(options.workers)) }, work))
 clearInterval(report)
 
-const sum = (count: (entry: Entry) => number) => Array.from(entries.values()).reduce((total, entry) => total + count(entry), 0)
+const sum = (count: (entry: Entry) => number) =>
+  Array.from(entries.values()).reduce((total, entry) => total + count(entry), 0)
 const byInvariant = Object.groupBy(failed(), ({ invariant }) => invariant ?? "")
 for (const [invariant, list = []] of Object.entries(byInvariant)) {
-  console.log(`${list.length} × ${invariant}: ${list.map(({ seed }) => seed).slice(0, 20).join(" ")}`)
+  console.log(
+    `${list.length} × ${invariant}: ${list
+      .map(({ seed }) => seed)
+      .slice(0, 20)
+      .join(" ")}`
+  )
 }
 console.log(
   `${entries.size} seeds, ${failed().length} failed: ${sum(({ runs }) => runs)} runs of jobs and ${sum(({ requests }) => requests)} requests in ${Math.round(sum(({ seconds }) => seconds) / 3600)} hours of the TestClock`

@@ -59,7 +59,7 @@ class Search {
     const steps: Array<Step> = []
     for (const step of this.plan.steps) {
       steps.push(step)
-      time += step.then
+      time += step.seconds
       if (time > (this.result.violation?.at ?? Number.POSITIVE_INFINITY)) break
     }
     if (steps.length < this.plan.steps.length) await this.try({ ...this.plan, steps })
@@ -74,21 +74,21 @@ class Search {
         if (removed.length === 0) continue
         const rest = (middle: ReadonlyArray<Step>) => [...steps.slice(0, at), ...middle, ...steps.slice(at + size)]
         if (await this.try({ ...this.plan, steps: rest([]) })) continue
-        const then = removed.reduce((sum, step) => sum + step.then, 0)
+        const seconds = removed.reduce((sum, step) => sum + step.seconds, 0)
         if (removed.length === 1 && removed[0]?.action.do === "wait") continue
-        await this.try({ ...this.plan, steps: rest([{ action: { do: "wait" }, then }]) })
+        await this.try({ ...this.plan, steps: rest([{ action: { do: "wait" }, seconds }]) })
       }
     }
   }
 
   async removeJobs(): Promise<void> {
-    for (const [index, { action, then }] of this.plan.steps.entries()) {
+    for (const [index, { action, seconds }] of this.plan.steps.entries()) {
       if (action.do !== "addJobs") continue
       for (const { id } of action.jobs) {
         const now = this.plan.steps[index]?.action
         if (now?.do !== "addJobs" || now.jobs.length < 2) break
         const jobs = now.jobs.filter((job) => job.id !== id)
-        await this.#replace(index, { action: { do: "addJobs", jobs }, then })
+        await this.#replace(index, { action: { do: "addJobs", jobs }, seconds })
       }
     }
   }
@@ -97,11 +97,11 @@ class Search {
     for (let index = 0; index < this.plan.steps.length; index++) {
       const step = this.plan.steps[index]
       if (step === undefined) continue
-      for (const then of [0, 1, Math.floor(step.then / 4), Math.floor(step.then / 2)]) {
-        if (then < step.then && (await this.#replace(index, { ...step, then }))) break
+      for (const seconds of [0, 1, Math.floor(step.seconds / 4), Math.floor(step.seconds / 2)]) {
+        if (seconds < step.seconds && (await this.#replace(index, { ...step, seconds }))) break
       }
       for (const action of simpler(this.plan.steps[index]?.action ?? step.action)) {
-        await this.#replace(index, { action, then: this.plan.steps[index]?.then ?? step.then })
+        await this.#replace(index, { action, seconds: this.plan.steps[index]?.seconds ?? step.seconds })
       }
     }
   }

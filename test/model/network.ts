@@ -147,7 +147,10 @@ const answer = (
   headers: Readonly<Record<string, string>> = {}
 ): HttpClientResponse.HttpClientResponse =>
   HttpServerResponse.toClientResponse(
-    HttpServerResponse.text(body, { status, contentType: body.startsWith("<") ? "text/html" : "application/json" }).pipe(
+    HttpServerResponse.text(body, {
+      status,
+      contentType: body.startsWith("<") ? "text/html" : "application/json"
+    }).pipe(
       HttpServerResponse.setHeaders({ ...headers, "content-length": String(new TextEncoder().encode(body).length) })
     ),
     { request }

@@ -42,7 +42,8 @@ const judge = (world: World, job: JobTrace, before: StacksEmulator.Job): void =>
   const hasLapsed =
     view.state === "scheduled" ||
     (view.state === "reserved" &&
-      (view.reservedBy !== before.reservedBy || view.reservedAt?.epochMilliseconds !== before.reservedAt?.epochMilliseconds))
+      (view.reservedBy !== before.reservedBy ||
+        view.reservedAt?.epochMilliseconds !== before.reservedAt?.epochMilliseconds))
   if (!hasLapsed) return
   const life = job.holder
   job.holder = undefined

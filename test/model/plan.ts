@@ -44,7 +44,12 @@ export type Behavior =
   /** Goes on for a time after its interruption. */
   | { readonly does: "resistInterruption"; readonly takes: number; readonly resists: number }
   /** Acquires a resource whose release takes a time, or fails. */
-  | { readonly does: "useResource"; readonly takes: number; readonly releaseTakes: number; readonly releaseFails: boolean }
+  | {
+      readonly does: "useResource"
+      readonly takes: number
+      readonly releaseTakes: number
+      readonly releaseFails: boolean
+    }
   /** Ends as soon as it is asked to stop. */
   | { readonly does: "heedStop"; readonly takes: number }
   /** Asks for the job's state and notifies many times. */
@@ -153,7 +158,7 @@ export type Link = "up" | "refuses" | "hangs" | "losesResponses"
 export interface Step {
   readonly action: Action
   /** How many seconds pass after it. */
-  readonly then: number
+  readonly seconds: number
 }
 
 export interface Plan {
@@ -168,7 +173,7 @@ export interface Plan {
 }
 
 /** How long the steps take, in seconds. */
-export const duration = (plan: Plan): number => plan.steps.reduce((sum, { then }) => sum + then, 0)
+export const duration = (plan: Plan): number => plan.steps.reduce((sum, { seconds }) => sum + seconds, 0)
 
 // -----------------------------------------------------------------------------
 // Generation
@@ -254,13 +259,13 @@ class Steps {
     while (passed < seconds) {
       const before = this.#steps.length
       this.#trouble(interval)
-      for (const { then } of this.#steps.slice(before)) passed += then
+      for (const step of this.#steps.slice(before)) passed += step.seconds
     }
     return this.#steps
   }
 
-  #push(action: Action, then: number): void {
-    this.#steps.push({ action, then: Math.max(0, Math.round(then)) })
+  #push(action: Action, seconds: number): void {
+    this.#steps.push({ action, seconds: Math.max(0, Math.round(seconds)) })
   }
 
   #stack(): number {
@@ -308,9 +313,11 @@ class Steps {
     ] as const)
     switch (kind) {
       case "addJobs":
-        return this.#push({ do: "addJobs", jobs: this.#newJobs(dice.between(1, 8)) }, pause())
+        this.#push({ do: "addJobs", jobs: this.#newJobs(dice.between(1, 8)) }, pause())
+        return
       case "wait":
-        return this.#push({ do: "wait" }, pause())
+        this.#push({ do: "wait" }, pause())
+        return
       case "cancel":
         for (let left = dice.between(1, 3); left > 0; left--) {
           const as = dice.pick(["canceled", "canceled", "timed out", "expired"] as const)
@@ -327,51 +334,59 @@ class Steps {
         return
       case "outage":
         this.#push({ do: "faults", faults: [outage(dice)] }, dice.pick([5, 30, 60, 120, 300, 600, 1200]))
-        return this.#push({ do: "faults", faults: [] }, pause())
+        this.#push({ do: "faults", faults: [] }, pause())
+        return
       case "odd":
         this.#push({ do: "odd", odd: Array.from({ length: dice.between(1, 2) }, () => this.#odd()) }, pause())
         if (dice.chance(0.8)) this.#push({ do: "odd", odd: [] }, pause())
         return
       case "forget":
-        return this.#push({ do: "forget", stack: this.#stack() }, pause())
+        this.#push({ do: "forget", stack: this.#stack() }, pause())
+        return
       case "steal":
-        return this.#push(
+        this.#push(
           { do: dice.pick(["steal", "takeByAgent"] as const), job: this.#job(), keeps: dice.between(5, 120) },
           pause()
         )
+        return
       case "stepClock":
-        return this.#push(
+        this.#push(
           { do: "stepClock", stack: this.#stack(), seconds: dice.pick([-3600, -600, -30, 30, 600, 3600, 86_400]) },
           pause()
         )
+        return
       case "slots":
-        return this.#push(
+        this.#push(
           this.#hasPool && dice.chance(0.5)
             ? { do: "poolSize", count: dice.pick([0, 1, 3, 8]) }
             : { do: "slots", stack: this.#stack(), count: dice.pick([0, 1, 2, 4, 10]) },
           pause()
         )
+        return
       case "link": {
         const stack = this.#stack()
         const link = dice.pick(["refuses", "hangs", "losesResponses"] as const)
         this.#push({ do: "link", stack, link }, dice.pick([5, 30, 60, 120, 300, 600, 1200]))
-        return this.#push({ do: "link", stack, link: "up" }, pause())
+        this.#push({ do: "link", stack, link: "up" }, pause())
+        return
       }
       case "host": {
         const stack = this.#stack()
         this.#push({ do: "host", stack, broken: true }, dice.pick([2, 10, 60, 400]))
-        return this.#push({ do: "host", stack, broken: false }, pause())
+        this.#push({ do: "host", stack, broken: false }, pause())
+        return
       }
       case "close": {
         const stack = this.#stack()
         if (dice.chance(0.3)) this.#push({ do: "drain", stack }, dice.between(0, 10))
         this.#push({ do: "close", stack }, pause())
-        return this.#push({ do: "start", stack }, pause())
+        this.#push({ do: "start", stack }, pause())
+        return
       }
       case "crash": {
         const stack = this.#stack()
         this.#push({ do: "crash", stack }, dice.pick([0, 1, 10, 60, interval]))
-        return this.#push({ do: "start", stack }, pause())
+        this.#push({ do: "start", stack }, pause())
       }
     }
   }
@@ -467,7 +482,17 @@ const behavior = (dice: Dice.Dice): Behavior => {
 
 /** One of every kind of fault, at some requests. */
 const fault = (dice: Dice.Dice): FaultPlan => {
-  const tag = dice.pick(["Status", "Status", "Html", "Malformed", "Reset", "Stall", "Truncate", "LostResponse", "SlowDown"] as const)
+  const tag = dice.pick([
+    "Status",
+    "Status",
+    "Html",
+    "Malformed",
+    "Reset",
+    "Stall",
+    "Truncate",
+    "LostResponse",
+    "SlowDown"
+  ] as const)
   const selection = {
     ...(dice.chance(0.6) && { operations: [dice.pick(operations)] }),
     ...(dice.chance(0.5) ? { rate: dice.pick([0.1, 0.3, 0.6, 1]) } : { times: dice.pick([1, 2, 5]) })

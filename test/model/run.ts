@@ -1,5 +1,5 @@
 /** Runs one plan under the TestClock. The same plan gives the same run. */
-import { JobRunner, JobStore, type Stack as StackModule, Stack, StacksClient, SlotPool } from "@stacksapi/core"
+import { JobRunner, JobStore, SlotPool, Stack, type Stack as StackModule, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Scope } from "effect"
 import { HttpClient } from "effect/http"
@@ -61,9 +61,9 @@ const live = Effect.fnUntraced(function* (plan: Plan) {
 
 const history = (world: World) =>
   Effect.gen(function* () {
-    for (const { action, then } of world.plan.steps) {
+    for (const { action, seconds } of world.plan.steps) {
       yield* act(world, action)
-      yield* pass(world, then, world.plan.tick)
+      yield* pass(world, seconds, world.plan.tick)
       if (world.violation !== undefined) return
     }
     yield* calm(world)
@@ -189,7 +189,10 @@ const onFailure = (world: World, life: Life, message: string) => {
   world.note(`${life.name}: failed, ${life.failure}`)
   const grace = life.plan.authGrace * 1000
   if (life.longestLockout < grace - 1000) {
-    world.violate("a stack gives up only where it is locked out", `${life.name} after ${life.longestLockout} ms: ${life.failure}`)
+    world.violate(
+      "a stack gives up only where it is locked out",
+      `${life.name} after ${life.longestLockout} ms: ${life.failure}`
+    )
   }
 }
 
@@ -220,8 +223,7 @@ const storeOf = (life: Life): JobStore.Service => {
   const { plan, process } = life
   const { store } = process
   if (!plan.hasStore) return { load: () => Effect.succeed([]), save: () => Effect.void, remove: () => Effect.void }
-  const whileAlive = <A, E>(effect: Effect.Effect<A, E>) =>
-    Effect.suspend(() => (life.isAlive ? effect : Effect.never))
+  const whileAlive = <A, E>(effect: Effect.Effect<A, E>) => Effect.suspend(() => (life.isAlive ? effect : Effect.never))
   return {
     load: (key) => whileAlive(store.load(key)),
     save: (key, jobs) => whileAlive(store.save(key, jobs)),
@@ -250,7 +252,10 @@ const close = (world: World, life: Life) =>
     const { plan, scope, starting } = life
     if (!life.isPresent || life.closingSince !== undefined || scope === undefined || starting === undefined) return
     life.closingSince = world.now
-    const limit = plan.onClose === "detach" && life.failure === undefined ? Invariants.detachSeconds : plan.shutdownGrace + Invariants.shutdownSeconds
+    const limit =
+      plan.onClose === "detach" && life.failure === undefined
+        ? Invariants.detachSeconds
+        : plan.shutdownGrace + Invariants.shutdownSeconds
     yield* deadline(
       world,
       life,
@@ -441,7 +446,16 @@ const setFaults = (world: World, faults: ReadonlyArray<FaultPlan>) =>
 
 const { Fault } = StacksEmulator
 
-const toFault = ({ _tag, duration, operations, rate, retryAfter, skip, status, times }: FaultPlan): StacksEmulator.Fault => {
+const toFault = ({
+  _tag,
+  duration,
+  operations,
+  rate,
+  retryAfter,
+  skip,
+  status,
+  times
+}: FaultPlan): StacksEmulator.Fault => {
   const selection = { operations, rate, skip, times }
   const seconds = (count: number | undefined) => (count === undefined ? undefined : count * 1000)
   switch (_tag) {
@@ -501,7 +515,10 @@ const calm = (world: World) =>
     yield* pass(world, limit, tick, () => Invariants.isDone(world) && world.lives.every(({ isUp }) => isUp))
     if (world.violation !== undefined) return
     if (!Invariants.isDone(world)) {
-      return world.violate("everything gets done once all trouble is over", `after ${limit} s: ${Invariants.whatIsLeft(world)}`)
+      return world.violate(
+        "everything gets done once all trouble is over",
+        `after ${limit} s: ${Invariants.whatIsLeft(world)}`
+      )
     }
     yield* awaitIdle(world, 3 * pollInterval + 60, tick)
     if (world.violation !== undefined) return

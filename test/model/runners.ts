@@ -238,7 +238,9 @@ const runAgent = (
     }
     const agent = world.agents.get(job.plan.id) ?? (yield* startAgent(world, job, life, behavior))
     yield* Effect.onInterrupt(Deferred.await(agent.ended), () =>
-      Effect.suspend(() => (run.stop?.reason === "Detach" && life.plan.outlivesStack ? Effect.void : killAgent(world, agent)))
+      Effect.suspend(() =>
+        run.stop?.reason === "Detach" && life.plan.outlivesStack ? Effect.void : killAgent(world, agent)
+      )
     )
     return JobRunner.AgentOwned
   })

@@ -1,5 +1,5 @@
 /** A clock whose wall time can be moved apart from its monotonic time. */
-import { Clock, Effect } from "effect"
+import { type Clock, Effect } from "effect"
 
 export interface SkewableClock {
   readonly clock: Clock.Clock
