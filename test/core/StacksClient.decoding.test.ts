@@ -20,6 +20,48 @@ const list = (body: unknown) =>
 
 const listJob = (job: unknown) => Effect.map(list({ ...page, jobs: [job] }), ({ jobs: [first] }) => first)
 
+describe("getTokenIdentity", () => {
+  const identify = (body: unknown) => answered(body, (client) => client.getTokenIdentity())
+
+  it.effect("gives the organization, the cluster and the queue of the token", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* identify(answers.getTokenIdentity.body), {
+        uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000cc",
+        description: "Linux machines",
+        tokenType: "cluster",
+        organizationSlug: "acme",
+        organizationUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000bb",
+        clusterUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000dd",
+        clusterName: "Production",
+        queueUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000ee",
+        queueKey: "linux"
+      })
+    })
+  )
+
+  it.effect("reads nulls and what is missing as empty texts", () =>
+    Effect.gen(function* () {
+      const body: Record<string, unknown> = Object.assign({}, answers.getTokenIdentity.body)
+      const { uuid, ...others } = body
+      const nulls = Object.fromEntries(Object.keys(others).map((name) => [name, null]))
+      for (const sparse of [{ uuid }, { uuid, ...nulls }]) {
+        const { uuid: decoded, ...rest } = yield* identify(sparse)
+        assert.strictEqual(decoded, String(uuid))
+        assert.deepStrictEqual(new Set(Object.values(rest)), new Set([""]))
+        assert.strictEqual(Object.keys(rest).length, 8)
+      }
+    })
+  )
+
+  it.effect("fails with a DecodeError where the answer is no identity at all", () =>
+    Effect.gen(function* () {
+      for (const body of [{}, null, [], "no", { message: "hello" }]) {
+        assert.strictEqual((yield* Effect.flip(identify(body)))._tag, "DecodeError")
+      }
+    })
+  )
+})
+
 describe("registerStack", () => {
   it.effect("gives the stack, new or updated", () =>
     Effect.gen(function* () {

@@ -141,13 +141,17 @@ export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/
  *
  * **Details**
  *
- * It is always the same for the same two, and never the same for others: registering a key for another queue would move the
+ * It is always the same for the same inputs, and never the same for others: registering a key for another queue would move the
  * stack. It is no longer than 80 characters, letters, digits, `_` and `-`, if `key` has none but these.
+ *
+ * The service keeps one stack per key in an organization, not in a cluster. Give `cluster`, the uuid or the name of the cluster,
+ * where stacks of several clusters share a `key` and a queue's name: each then gets its own stack key. `getTokenIdentity` of
+ * `StacksClient` tells the cluster of a token.
  *
  * @since 0.1.0
  * @category keys
  */
-export const keyOf: (key: string, queueKey: string) => string = stackKey
+export const keyOf: (key: string, queueKey: string, cluster?: string) => string = stackKey
 
 /**
  * How many stacks start at one time. A thousand that start together would poll together too, each second anew, with a request and

@@ -143,6 +143,12 @@ export type IssueJobAcquisitionTokensRequest = Request<"issueJobAcquisitionToken
  */
 export interface Service {
   /**
+   * The organization, the cluster and the queue of the client's token. Needs no registered stack. An empty `clusterUuid` means
+   * that the token belongs to no cluster: stacks do not work with it.
+   */
+  readonly getTokenIdentity: () => Effect.Effect<StacksSchema.TokenIdentity, StacksError.StacksError>
+
+  /**
    * Registers a stack for a queue. Safe to repeat; with another queue it *moves* the stack. 403 where the organization has
    * too many active stacks.
    */
@@ -320,11 +326,14 @@ export const make = Effect.fnUntraced(function* (
 
   /** A method that is its endpoint and no more. */
   const plain =
-    <E extends Exclude<Endpoint, "registerStack">>(operation: E) =>
+    <E extends Exclude<Endpoint, "getTokenIdentity" | "registerStack">>(operation: E) =>
     (request: Request<E> & { readonly stackKey: string }) =>
       transport.call<Request<E>, Success<E>>(endpoints[operation], request, { operation, stackKey: request.stackKey })
 
   const client: Service = {
+    getTokenIdentity: () =>
+      transport.call(endpoints.getTokenIdentity, {}, { operation: "getTokenIdentity", stackKey: "" }),
+
     registerStack: (request) =>
       transport.call(endpoints.registerStack, request, { operation: "registerStack", stackKey: request.key }),
 

@@ -146,6 +146,9 @@ const StringOrNull = Schema.NullOr(Schema.String).pipe(
   })
 )
 
+/** The same, also where the wire leaves the field out. */
+const TextOrAbsent = StringOrNull.pipe(Schema.withDecodingDefaultKey(Effect.succeed("")))
+
 /** A field that may be left out or undefined, and is then left out of the JSON (it would be null otherwise). */
 const omittable = <S extends Schema.Top>(schema: S) =>
   Schema.optionalKey(schema).pipe(
@@ -160,6 +163,49 @@ const NullableString = Schema.NullOr(Schema.String)
 /** An array that may be left out on the wire, and is then empty. */
 const arrayOrAbsent = <S extends Schema.Top>(item: S) =>
   Schema.Array(item).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
+
+// -----------------------------------------------------------------------------
+// Tokens
+// -----------------------------------------------------------------------------
+
+/**
+ * What the service knows of the token that a client uses: its organization, its cluster and, where it is limited to one, its
+ * queue. What the service leaves out or sends as null is the empty text.
+ *
+ * An empty `clusterUuid` means that the token belongs to no cluster: stacks do not work with such a token.
+ *
+ * @since 0.2.0
+ * @category tokens
+ */
+export const TokenIdentity = Schema.Struct({
+  uuid: Schema.String,
+  description: TextOrAbsent,
+  tokenType: TextOrAbsent,
+  organizationSlug: TextOrAbsent,
+  organizationUuid: TextOrAbsent,
+  clusterUuid: TextOrAbsent,
+  clusterName: TextOrAbsent,
+  queueUuid: TextOrAbsent,
+  queueKey: TextOrAbsent
+}).pipe(
+  wireKeys({
+    tokenType: "token_type",
+    organizationSlug: "organization_slug",
+    organizationUuid: "organization_uuid",
+    clusterUuid: "cluster_uuid",
+    clusterName: "cluster_name",
+    queueUuid: "organization_queue_uuid",
+    queueKey: "organization_queue_key"
+  })
+)
+
+/**
+ * What the service knows of the token that a client uses.
+ *
+ * @since 0.2.0
+ * @category tokens
+ */
+export type TokenIdentity = typeof TokenIdentity.Type
 
 // -----------------------------------------------------------------------------
 // Stacks

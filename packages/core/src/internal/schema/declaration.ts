@@ -34,6 +34,13 @@ export interface Declaration {
 }
 
 export const declarations = {
+  getTokenIdentity: {
+    method: "GET",
+    path: "/token",
+    success: StacksSchema.TokenIdentity,
+    statuses: [200],
+    limit: { scope: "default", limit: 10 }
+  },
   registerStack: {
     method: "POST",
     path: "/stacks/register",
