@@ -293,13 +293,9 @@ export const make = Effect.fnUntraced(function* (
     rateLimit
   })
 
-  const isFinished = ({ jobUuid, stackKey }: GetJobRequest) =>
+  const isFinished = ({ jobUuid, stackKey }: GetJobRequest, onAside: () => void) =>
     transport
-      .call(
-        endpoints.getJobStates,
-        { stackKey, jobUuids: [jobUuid] },
-        { operation: "getJobStates", stackKey, isAside: true }
-      )
+      .call(endpoints.getJobStates, { stackKey, jobUuids: [jobUuid] }, { operation: "getJobStates", stackKey, onAside })
       .pipe(
         Effect.map(({ states }) => states[jobUuid] === "finished"),
         RetryPolicy.withPolicy(RetryPolicy.none)
@@ -309,7 +305,7 @@ export const make = Effect.fnUntraced(function* (
     const finished = transport.call(endpoints.finishJob, request, {
       operation,
       stackKey: request.stackKey,
-      tookEffect: isFinished(request)
+      tookEffect: (onAside) => isFinished(request, onAside)
     })
     return isCropped(request.detail)
       ? Effect.andThen(

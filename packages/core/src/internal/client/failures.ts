@@ -93,10 +93,13 @@ export const errorResponse = (
     case 429: {
       const reason = new StacksError.RateLimited({
         message,
+        // A date that our clock is past, or a 0, says less than the reset.
         retryAfter:
-          retryAfter ??
-          ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
-          ResponseHeaders.rateLimitStatus(headers).reset,
+          retryAfter !== undefined && Duration.toMillis(retryAfter) > 0
+            ? retryAfter
+            : (ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
+              ResponseHeaders.rateLimitStatus(headers).reset ??
+              retryAfter),
         scope: redact.text(textIn(body, "scope") ?? "") || props.headers["ratelimit-scope"],
         limit: numberIn(body, "limit"),
         current: numberIn(body, "current")

@@ -129,14 +129,16 @@ const sleepOr = (latch: Latch.Latch, millis: number): Effect.Effect<unknown> =>
 
 const makeReport = ({ headers, retryAfter, status }: RateLimit.Observation): Report => {
   const { limit, remaining, reset = Duration.millis(defaultPauseMillis), scope } = rateLimitStatus(headers)
-  const pause = retryAfter ?? (status === 429 ? reset : Duration.zero)
+  const asked = retryAfter === undefined ? 0 : Duration.toMillis(retryAfter)
+  // A 429 means a pause in any case, also with a `Retry-After` of 0.
+  const pause = asked === 0 && status === 429 ? Duration.toMillis(reset) : asked
   return {
     scope,
     // A limit below one request would be none at all.
     limit: limit !== undefined && limit >= 1 ? Math.floor(limit) : undefined,
     remaining,
     reset: Math.min(Duration.toMillis(reset), maxPauseMillis),
-    pause: Math.min(Duration.toMillis(pause), maxPauseMillis)
+    pause: Math.min(pause, maxPauseMillis)
   }
 }
 
