@@ -135,7 +135,7 @@ describe("ScheduledJobs.pages", () => {
   )
 
   const slowly = (body: unknown) => Effect.delay(Effect.succeed(body), "20 millis")
-  const broken = (endCursor: string) => slowly({ ...page(["a"], endCursor), jobs: [{ id: 1 }] })
+  const broken = (endCursor: string) => slowly({ ...page(["a"], endCursor), cluster_queue: "none" })
 
   it.effect("asks for the next page before it decodes this one, and aborts that where it can't be decoded", () =>
     Effect.gen(function* () {

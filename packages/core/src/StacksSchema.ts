@@ -18,6 +18,7 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { Direct, giveUp, WireKeys } from "./internal/schema/decoder.ts"
+import { OneByOne, Otherwise } from "./internal/schema/lenience.ts"
 import { cropBytes, cropCharacters } from "./internal/schema/text.ts"
 import { decodeTime } from "./internal/schema/time.ts"
 
@@ -160,6 +161,17 @@ const omittable = <S extends Schema.Top>(schema: S) =>
 
 const NullableString = Schema.NullOr(Schema.String)
 
+/** What is read as this value where it does not decode, or is not there. */
+const otherwise =
+  (value: unknown) =>
+  <S extends Schema.Top>(self: S) =>
+    self.annotate({ [Otherwise]: value })
+
+/** An array or a record whose items are decoded one by one: those that don't decode are left out. */
+const oneByOne = <S extends Schema.Top>(self: S, tellAs = "") => self.annotate({ [OneByOne]: tellAs })
+
+const AnyText = Schema.String.pipe(otherwise(""))
+
 /** An array that may be left out on the wire, and is then empty. */
 const arrayOrAbsent = <S extends Schema.Top>(item: S) =>
   Schema.Array(item).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
@@ -277,13 +289,13 @@ const AnyStackType: Schema.Codec<StackType | (string & {}), string> = Schema.Str
  */
 export const RegisteredStack = Schema.Struct({
   id: Schema.String,
-  organizationUuid: Schema.String,
-  clusterQueueKey: Schema.String,
+  organizationUuid: AnyText,
+  clusterQueueKey: AnyText,
   key: Schema.String,
-  type: AnyStackType,
-  metadata: Schema.Record(Schema.String, StringOrNull),
-  lastConnectedOn: Schema.NullOr(Time),
-  state: StackState
+  type: AnyStackType.pipe(otherwise("")),
+  metadata: Schema.Record(Schema.String, StringOrNull).pipe(otherwise({})),
+  lastConnectedOn: Schema.NullOr(Time).pipe(otherwise(null)),
+  state: StackState.pipe(otherwise(""))
 }).pipe(
   wireKeys({
     organizationUuid: "organization_uuid",
@@ -481,8 +493,8 @@ export type ClusterQueue = typeof ClusterQueue.Type
  * @category jobs
  */
 export const PageInfo = Schema.Struct({
-  hasNextPage: Schema.Boolean,
-  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+  hasNextPage: Schema.Boolean.pipe(otherwise(false)),
+  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)), otherwise(null))
 }).pipe(wireKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
 
 /**
@@ -494,13 +506,28 @@ export const PageInfo = Schema.Struct({
 export type PageInfo = typeof PageInfo.Type
 
 /**
+ * A listed job that could not be decoded.
+ *
+ * @since 0.2.0
+ * @category jobs
+ */
+export interface UndecodableJob {
+  /** Its id, if that is a text. */
+  readonly id?: string
+  /** What is wrong with it, in one line. */
+  readonly issue: string
+}
+
+/**
  * One page of scheduled jobs, the oldest first.
+ *
+ * The client decodes each job by itself: see `undecodable` of the type.
  *
  * @since 0.1.0
  * @category jobs
  */
 export const ScheduledJobsPage = Schema.Struct({
-  jobs: Schema.Array(ScheduledJob),
+  jobs: oneByOne(Schema.Array(ScheduledJob), "undecodable"),
   clusterQueue: ClusterQueue,
   pageInfo: PageInfo
 }).pipe(wireKeys({ clusterQueue: "cluster_queue", pageInfo: "page_info" }))
@@ -513,6 +540,12 @@ export const ScheduledJobsPage = Schema.Struct({
  */
 export interface ScheduledJobsPage {
   readonly jobs: ReadonlyArray<ScheduledJob>
+  /**
+   * The listed jobs that could not be decoded, which are not among `jobs`; left out where there are none. A null, or what is
+   * missing in a job, is no reason: a `priority` is then 0, `agentQueryRules` empty, and the values of `pipeline`, `build` and
+   * `step` null.
+   */
+  readonly undecodable?: ReadonlyArray<UndecodableJob> | undefined
   readonly clusterQueue: ClusterQueue
   readonly pageInfo: PageInfo
 }
@@ -549,8 +582,8 @@ export const BatchReserveJobsPayload = Schema.Struct({
  * @category jobs
  */
 export const BatchReserveJobsResult = Schema.Struct({
-  reserved: Schema.Array(Schema.String),
-  notReserved: Schema.Array(Schema.String)
+  reserved: oneByOne(Schema.Array(Schema.String)),
+  notReserved: oneByOne(Schema.Array(Schema.String))
 }).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**
@@ -603,7 +636,7 @@ export const GetJobStatesPayload = Schema.Struct({ jobUuids }).pipe(wireKeys({ j
  * @since 0.1.0
  * @category jobs
  */
-export const JobStatesResult = Schema.Struct({ states: Schema.Record(Schema.String, JobState) })
+export const JobStatesResult = Schema.Struct({ states: oneByOne(Schema.Record(Schema.String, JobState)) })
 
 /**
  * The states of jobs by id.
@@ -733,7 +766,7 @@ export const CreateStackNotificationsPayload = Schema.Struct({
  * @category notifications
  */
 export const CreateStackNotificationsResult = Schema.Struct({
-  errors: arrayOrAbsent(Schema.Struct({ error: Schema.String, indexes: Schema.Array(Schema.Int) }))
+  errors: arrayOrAbsent(Schema.Struct({ error: AnyText, indexes: Schema.Array(Schema.Int) }))
 })
 
 /**
@@ -791,8 +824,8 @@ export interface JobAcquisitionToken {
  * @category tokens
  */
 export const IssueJobAcquisitionTokensResult = Schema.Struct({
-  tokens: Schema.Array(JobAcquisitionToken),
-  notIssued: arrayOrAbsent(Schema.String)
+  tokens: oneByOne(Schema.Array(JobAcquisitionToken)),
+  notIssued: oneByOne(arrayOrAbsent(Schema.String))
 }).pipe(wireKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
 
 /**

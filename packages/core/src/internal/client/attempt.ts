@@ -10,6 +10,7 @@ import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
 import * as StacksError from "../../StacksError.ts"
+import { oneLine } from "../schema/text.ts"
 import type { AttemptLog } from "../telemetry.ts"
 import type { CompiledEndpoint } from "./endpoint.ts"
 import * as Failures from "./failures.ts"
@@ -84,7 +85,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
               ...info,
               status: response.status,
               headers: redact.headers(response.headers),
-              issue: Failures.oneLine(redact.text(issue)),
+              issue: oneLine(redact.text(issue)),
               rawBody: endpoint.isSensitive ? "" : redact.body(body).slice(0, ResponseBody.MaxRawBodyBytes)
             })
           )

@@ -5,7 +5,8 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../schema/declaration.ts"
-import { makeDecoder, withoutServices } from "../schema/decoder.ts"
+import { withoutServices } from "../schema/decoder.ts"
+import { makeLenientDecoder } from "../schema/lenience.ts"
 
 /** What to send. */
 export interface EncodedRequest {
@@ -78,7 +79,9 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
         : Result.succeed({ path: target, body: JSON.stringify(body.success) })
     },
     success:
-      success === undefined ? { _tag: "Constant", value: undefined } : { _tag: "Json", decode: makeDecoder(success) }
+      success === undefined
+        ? { _tag: "Constant", value: undefined }
+        : { _tag: "Json", decode: makeLenientDecoder(success) }
   }
 }
 
