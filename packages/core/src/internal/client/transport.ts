@@ -32,6 +32,7 @@ import { CurrentRecorder } from "./recorder.ts"
 import * as Redact from "./redact.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
 import * as RetryPlan from "./retryPlan.ts"
+import { CurrentServiceClock } from "./serviceClock.ts"
 
 export interface TransportOptions {
   readonly httpClient: HttpClient.HttpClient
@@ -100,6 +101,7 @@ export const make = (options: TransportOptions): Transport => {
     )
     const recorder = Context.getOrUndefined(context, CurrentRecorder)
     const meter = Context.getOrUndefined(context, CurrentMeter)
+    const serviceClock = Context.getOrUndefined(context, CurrentServiceClock)
     const limiter = Context.getOrUndefined(context, RateLimit.RateLimit) ?? options.rateLimit ?? RateLimit.none
     const isLogged = LogLevel.isLessThanOrEqualTo(cache.minimumLogLevel, "Debug")
     let attempts = 0
@@ -122,6 +124,7 @@ export const make = (options: TransportOptions): Transport => {
               options.logPayloads ? redact.text(encoded.body ?? "") : undefined
             )
           : undefined
+        const onDate = serviceClock?.expectResponse(Context.get(context, Clock.Clock))
         const response = send({
           endpoint,
           info,
@@ -129,6 +132,7 @@ export const make = (options: TransportOptions): Transport => {
           log,
           onResponse: (response) => {
             onStatus?.(response.status)
+            onDate?.(response.headers)
             if (recorder !== undefined) {
               recorder.status = response.status
               recorder.headers = response.headers
