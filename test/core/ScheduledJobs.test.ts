@@ -762,7 +762,9 @@ describe("jobs that can't be decoded", () => {
       const warnings: Array<string> = []
       const logger = Logger.make(({ message }) => void warnings.push(String(message)))
       const { layer } = scripted((_, index) =>
-        index === 3 ? { ...page([]), jobs: "none" } : { ...page(["a"]), jobs: [odd, { ...scheduledJob, runnable_at: null }] }
+        index === 3
+          ? { ...page([]), jobs: "none" }
+          : { ...page(["a"]), jobs: [odd, { ...scheduledJob, runnable_at: null }] }
       )
       const polls: Array<ScheduledJobs.Poll> = []
       const fiber = yield* ScheduledJobs.polls(request).pipe(
