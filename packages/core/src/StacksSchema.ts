@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import type * as DateTime from "effect/DateTime"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
@@ -79,6 +79,32 @@ export const MaxNotificationsPerJob = 100
 // Building blocks
 // -----------------------------------------------------------------------------
 
+/** A check, and what JSON Schema says of it. `Schema`'s own checks do more than is needed here, and weigh a kilobyte. */
+const holds = <T>(test: (value: T) => boolean, expected: string, json: { readonly [keyword: string]: Schema.Json }) =>
+  Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json })
+
+const isBetween = (minimum: number, maximum: number) =>
+  holds<number>((value) => value >= minimum && value <= maximum, `a value between ${minimum} and ${maximum}`, {
+    minimum,
+    maximum
+  })
+
+const hasItems = holds<ReadonlyArray<unknown>>(({ length }) => length > 0, "a value with a length of at least 1", {
+  minItems: 1
+})
+
+const fitsBatch = holds<ReadonlyArray<unknown>>(
+  ({ length }) => length <= MaxBatchSize,
+  `a value with a length of at most ${MaxBatchSize}`,
+  { maxItems: MaxBatchSize }
+)
+
+const hasCodePoints = (text: string, max: number): boolean => text.length <= max || Array.from(text).length <= max
+
+const NonEmptyString = Schema.String.check(
+  holds((text) => text !== "", "a value with a length of at least 1", { minLength: 1 })
+)
+
 const isPathSegment = Schema.makeFilter<string>(
   (text) => text !== "" && text !== "." && text !== ".." && text.isWellFormed(),
   { expected: `a non-empty text of valid Unicode, other than "." and ".."` }
@@ -95,22 +121,38 @@ const wireKeys =
   (self: S) =>
     Schema.encodeKeys<S, M>(keys)(self).pipe(Schema.annotate({ [WireKeys]: keys }))
 
-/** An instant, as ISO 8601 on the wire. */
-const Time = Schema.DateTimeUtcFromString.pipe(
-  Schema.annotateEncoded({ format: "date-time" }),
+const timeFromText = SchemaTransformation.transformEffect({
+  decode: (text: string, options) =>
+    Option.match(DateTime.make(text), {
+      onNone: () =>
+        Effect.fail(new SchemaIssue.InvalidValue({ expected: "a valid UTC DateTime string" }, text, options)),
+      onSome: (time) => Effect.succeed(DateTime.toUtc(time))
+    }),
+  encode: (time: DateTime.Utc) => Effect.succeed(DateTime.formatIso(time))
+})
+
+/** An instant, as ISO 8601 on the wire. `Schema.DateTimeUtcFromString` does more than is needed, and weighs it. */
+const Time = Schema.String.annotate({ format: "date-time" }).pipe(
+  Schema.decodeTo(
+    Schema.declare((u): u is DateTime.Utc => DateTime.isDateTime(u) && DateTime.isUtc(u), {
+      expected: "DateTime.Utc",
+      toCodecJson: () => Schema.link<DateTime.Utc>()(Schema.String, timeFromText)
+    }),
+    timeFromText
+  ),
   Schema.annotate({ [Direct]: decodeTime })
 )
 
 /** A text that can stand as one segment of a URL's path. */
 const PathSegment = Schema.String.check(isPathSegment)
 
-const jobUuids = Schema.Array(PathSegment).check(Schema.isMaxLength(MaxBatchSize))
+const jobUuids = Schema.Array(PathSegment).check(fitsBatch)
 
 const isDurationInput = (input: unknown): input is Duration.Input =>
   Option.isSome(Duration.fromInput(input as Duration.Input))
 
 /** A duration that travels as whole seconds, 1 to 3600; fractions of a second are rounded up. */
-const LifetimeSeconds = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3600 })).pipe(
+const LifetimeSeconds = Schema.Int.check(isBetween(1, 3600)).pipe(
   Schema.decodeTo(
     Schema.declare<Duration.Input>(isDurationInput, { expected: "a duration between 1 second and 1 hour" }),
     SchemaTransformation.transform({
@@ -256,6 +298,8 @@ export type StackState = "connected" | "disconnected" | "lost" | (string & {})
  */
 export const StackState: Schema.Codec<StackState, string> = Schema.String
 
+const stackKey = /^[A-Za-z0-9_-]{1,80}$/
+
 /**
  * The key by which a stack registers: 1 to 80 letters, digits, `_` and `-`.
  *
@@ -263,7 +307,7 @@ export const StackState: Schema.Codec<StackState, string> = Schema.String
  * @category stacks
  */
 export const StackKey = Schema.String.check(
-  Schema.isPattern(/^[A-Za-z0-9_-]{1,80}$/u, { expected: "a stack key of 1 to 80 letters, digits, _ and -" })
+  holds((key) => stackKey.test(key), "a stack key of 1 to 80 letters, digits, _ and -", { pattern: stackKey.source })
 )
 
 /**
@@ -272,10 +316,21 @@ export const StackKey = Schema.String.check(
  * @since 0.1.0
  * @category stacks
  */
-export const StackMetadata = Schema.Record(Schema.String, Schema.String.check(Schema.isMaxCodePoints(256))).check(
-  Schema.isMaxProperties(100),
-  // Not as the record's own key: that would drop what doesn't fit instead of refusing it.
-  Schema.isPropertyNames(Schema.String.check(Schema.isMaxCodePoints(64)))
+export const StackMetadata = Schema.Record(
+  Schema.String,
+  Schema.String.check(
+    holds((value) => hasCodePoints(value, 256), "a value of at most 256 characters", { maxLength: 256 })
+  )
+).check(
+  // The names are not checked as the record's own keys: that would drop what doesn't fit instead of refusing it.
+  holds(
+    (metadata) => {
+      const names = Object.keys(metadata)
+      return names.length <= 100 && names.every((name) => hasCodePoints(name, 64))
+    },
+    "at most 100 values, with names of at most 64 characters",
+    { maxProperties: 100, propertyNames: { type: "string", maxLength: 64 } }
+  )
 )
 
 /** A type that the service answers: it may know more of them than we do. */
@@ -321,7 +376,7 @@ export type RegisteredStack = typeof RegisteredStack.Type
 export const RegisterStackPayload = Schema.Struct({
   key: StackKey,
   type: StackType,
-  queueKey: Schema.NonEmptyString,
+  queueKey: NonEmptyString,
   metadata: StackMetadata.pipe(
     Schema.decodeTo(Schema.optional(StackMetadata), {
       decode: SchemaGetter.passthrough(),
@@ -558,9 +613,9 @@ export interface ScheduledJobsPage {
  * @category jobs
  */
 export const ListScheduledJobsQuery = Schema.Struct({
-  clusterQueueKey: Schema.NonEmptyString,
-  pageSize: omittable(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: MaxBatchSize }))),
-  startCursor: omittable(Schema.NonEmptyString)
+  clusterQueueKey: NonEmptyString,
+  pageSize: omittable(Schema.Int.check(isBetween(1, MaxBatchSize))),
+  startCursor: omittable(NonEmptyString)
 }).pipe(wireKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
 
 /**
@@ -571,7 +626,7 @@ export const ListScheduledJobsQuery = Schema.Struct({
  * @category jobs
  */
 export const BatchReserveJobsPayload = Schema.Struct({
-  jobUuids: jobUuids.check(Schema.isMinLength(1)),
+  jobUuids: jobUuids.check(hasItems),
   reservationExpiry: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
 
@@ -668,7 +723,7 @@ export type SignalReason =
  * @since 0.1.0
  * @category jobs
  */
-export const SignalReason: Schema.Codec<SignalReason, string> = Schema.NonEmptyString
+export const SignalReason: Schema.Codec<SignalReason, string> = NonEmptyString
 
 /** The text of `finishJob`: cropped when it is sent, held to its limit when it is received. */
 const FinishDetail = Schema.String.check(
@@ -679,7 +734,7 @@ const FinishDetail = Schema.String.check(
   })
 ).pipe(
   Schema.decodeTo(
-    Schema.NonEmptyString,
+    NonEmptyString,
     SchemaTransformation.transform({
       decode: (detail: string) => detail,
       encode: (detail: string) => cropBytes(detail, MaxFinishDetailBytes)
@@ -755,7 +810,7 @@ export type StackNotification = typeof StackNotification.Type
  * @category notifications
  */
 export const CreateStackNotificationsPayload = Schema.Struct({
-  notifications: Schema.Array(StackNotification).check(Schema.isMinLength(1), Schema.isMaxLength(MaxBatchSize))
+  notifications: Schema.Array(StackNotification).check(hasItems, fitsBatch)
 })
 
 /**
@@ -789,7 +844,7 @@ export type CreateStackNotificationsResult = typeof CreateStackNotificationsResu
  * @category tokens
  */
 export const IssueJobAcquisitionTokensPayload = Schema.Struct({
-  jobUuids: jobUuids.check(Schema.isMinLength(1)),
+  jobUuids: jobUuids.check(hasItems),
   tokenLifetime: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", tokenLifetime: "token_lifetime_seconds" }))
 
