@@ -172,7 +172,7 @@ export const maxAttempts: {
 } = dual(
   2,
   (self: Policy, n: number): Policy =>
-    mapPlans(self, (plan) => ({ maxAttempts: Math.min(plan.maxAttempts, n >= 1 ? n : 1) }))
+    mapPlans(self, (plan) => ({ maxAttempts: Math.min(plan.maxAttempts, Number.isNaN(n) ? 1 : Math.max(1, n)) }))
 )
 
 /**

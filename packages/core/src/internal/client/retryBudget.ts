@@ -4,7 +4,7 @@ import type { Budget } from "./retryPlan.ts"
 /** What comes back little by little is a whole retry a rounding error earlier. */
 const one = 1 - 1e-6
 
-const atLeastZero = (value: number): number => (value > 0 ? value : 0)
+const atLeastZero = (value: number): number => (Number.isNaN(value) ? 0 : Math.max(0, value))
 
 export const makeBudget = (capacity: number, perSecond: number): Budget => {
   const size = atLeastZero(capacity)

@@ -2,6 +2,9 @@
  * Reads bodies that are almost as declared, as Go's decoder in the reference client does: a null, or what is missing within an
  * object, is the zero value of its type. Parts that stand for themselves, the jobs of a page for example, are decoded one by one,
  * and what does not decode is left out. The body itself has to be as declared: an object with the declared keys.
+ *
+ * `Schema.toCodecGoJson` takes a null for an empty list only, and has no answer to one bad item among many. Here the schemas stay
+ * what the service promises; only bodies that they refuse come by this way.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -20,7 +23,7 @@ export const Otherwise = "~@stacksapi/core/Otherwise"
 export const OneByOne = "~@stacksapi/core/OneByOne"
 
 /** An item that did not decode. */
-export interface LeftOut {
+interface LeftOut {
   readonly id?: string
   readonly issue: string
 }
