@@ -72,7 +72,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
   const receiveJson = <A>(
     { endpoint, info, log }: Attempt<A>,
     response: HttpClientResponse,
-    decode: (json: unknown) => Result.Result<A, { readonly message: string }>
+    decode: (json: unknown, redact: Redact["text"]) => Result.Result<A, { readonly message: string }>
   ): Received<A> =>
     Effect.matchEffect(ResponseBody.readWhole(response), {
       onFailure: (error) => Effect.fail(Failures.cutShort(info, error, redact)),
@@ -97,7 +97,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
           return decodeError(`the body is not JSON${encoding ? `, but ${encoding}` : ""}`)
         }
         const finish = Effect.suspend(() => {
-          const value = decode(json.success)
+          const value = decode(json.success, redact.text)
           if (Result.isSuccess(value)) return Effect.succeed(value.success)
           return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
         })

@@ -24,7 +24,11 @@ export interface CompiledEndpoint<Request = never, Success = unknown> {
   /** What the body of a success becomes: a constant where the body is not looked at. */
   readonly success:
     | { readonly _tag: "Constant"; readonly value: Success }
-    | { readonly _tag: "Json"; readonly decode: (json: unknown) => Result.Result<Success, Schema.SchemaError> }
+    | {
+        readonly _tag: "Json"
+        /** `redact` takes secrets out of what is told of the items that don't decode. */
+        readonly decode: (json: unknown, redact: (text: string) => string) => Result.Result<Success, Schema.SchemaError>
+      }
   /** Whether responses hold secrets. */
   readonly isSensitive: boolean
 }

@@ -28,27 +28,33 @@ interface LeftOut {
   readonly issue: string
 }
 
-type Told = Record<string, Array<LeftOut>>
+interface Told {
+  readonly lists: Record<string, Array<LeftOut>>
+  /** Takes secrets out of what is told. */
+  readonly redact: (text: string) => string
+}
+
+type LenientDecode = (json: unknown, redact: (text: string) => string) => ReturnType<Decode>
 
 type Repair = (wire: unknown, told: Told) => unknown
 
 /** A decoder that repairs what its schema does not take. */
-export const makeLenientDecoder = (schema: Schema.Top): Decode => {
+export const makeLenientDecoder = (schema: Schema.Top): LenientDecode => {
   const bySchema = Schema.decodeUnknownResult(withoutServices(schema))
   const direct = makeDirect(schema)
   const attempt = (json: unknown): unknown =>
     direct === undefined ? Result.getOrElse(bySchema(json), () => giveUp) : direct(json)
   let repair: Repair | undefined
-  return (json) => {
+  return (json, redact) => {
     const value = attempt(json)
     if (value !== giveUp) return Result.succeed(value)
     if (!Predicate.isObject(json)) return bySchema(json)
     repair ??= makeRepair(schema.ast, true)
-    const told: Told = {}
+    const told: Told = { lists: {}, redact }
     const repaired = repair(json, told)
     const again = attempt(repaired)
     return Result.map(again === giveUp ? bySchema(repaired) : Result.succeed(again), (value) =>
-      Object.assign(Object(value), told)
+      Object.assign(Object(value), told.lists)
     )
   }
 }
@@ -124,10 +130,10 @@ const keeping = (item: SchemaAST.AST, tellAs: unknown): ((one: unknown, told: To
     decode ??= makeDecoder(Schema.make(item))
     const result = decode(one)
     if (Result.isFailure(result) && tellAs !== "") {
-      const { message } = result.failure
-      const id = Predicate.hasProperty(one, "id") && Predicate.isString(one.id) ? { id: oneLine(one.id) } : {}
-      told[tellAs] ??= []
-      told[tellAs].push({ ...id, issue: oneLine(message) })
+      const show = (text: string) => oneLine(told.redact(text))
+      const id = Predicate.hasProperty(one, "id") && Predicate.isString(one.id) ? { id: show(one.id) } : {}
+      told.lists[tellAs] ??= []
+      told.lists[tellAs].push({ ...id, issue: show(result.failure.message) })
     }
     return Result.isSuccess(result)
   }
