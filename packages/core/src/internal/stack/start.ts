@@ -30,16 +30,37 @@ const startedAfter = "30 seconds"
 // Which jobs to start
 // -----------------------------------------------------------------------------
 
-/** Starts reserved jobs that wait, as far as there are slots: one job, or all. */
-export const startWaiting = (state: StackState, only?: JobRecord): Effect.Effect<void> =>
+/** Starts reserved jobs that wait, as far as there are slots. */
+export const startWaiting = (state: StackState): Effect.Effect<void> =>
   Effect.suspend(() => {
+    if (state.table.count("Reserved", "BackingOff") === 0) return Effect.void
     const now = state.now()
-    const waiting = only === undefined ? state.table.in("Reserved", "BackingOff") : [only]
-    const due = waiting.filter((record) => record.stage === "Reserved" || record.startAt <= now)
-    return Effect.forEach(due, (record) => (takeSlot(state, record) ? launch(state, record) : Effect.void), {
-      discard: true
-    })
+    const due = state.table
+      .in("Reserved", "BackingOff")
+      .filter((record) => record.stage === "Reserved" || record.startAt <= now)
+    return Effect.forEach(due, (record) => startIfPossible(state, record), { discard: true })
   })
+
+/** Starts a reserved job, unless it has to wait. */
+export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!takeSlot(state, record)) return Effect.void
+    if (!isLapsed(state, record)) return launch(state, record)
+    doubt(state, record)
+    return Effect.void
+  })
+
+/** Whether the reservation may have lapsed: the service was away for longer than it lasts. */
+const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
+  confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
+
+/** Has the job reserved again before it starts: it may be somebody else's. */
+const doubt = (state: StackState, record: JobRecord): void => {
+  state.table.move(record, "InDoubt")
+  record.keepsSlot = true
+  record.askAt = state.now()
+  state.wake()
+}
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
@@ -90,14 +111,14 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
-    interrupted: Deferred.makeUnsafe(),
+    over: Deferred.makeUnsafe(),
     stopReason: undefined,
     stopState: undefined,
     hasAgent: !record.isRenewed
   }
   record.run = run
   state.table.move(record, "Running")
-  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: yield* sinceScheduled(state, record.job) }))
+  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: sinceScheduled(state, record.job) }))
   const { context, trouble } = makeJobContext(state, record, run)
   const exit = yield* runUntilStopped(state, record, run, runner.run, context)
   yield* onRunEnd(state, record, run, exit, trouble)
@@ -115,19 +136,19 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     yield* settle(state, record, event)
     return false
   }
+  if (jobState === "scheduled" || isLapsed(state, record)) {
+    doubt(state, record)
+    return false
+  }
   if (state.mayStart()) return true
   state.table.move(record, "Reserved")
   return false
 })
 
-const sinceScheduled = (state: StackState, job: ScheduledJob): Effect.Effect<Duration.Duration> =>
-  Effect.map(state.dependencies.clock.currentTimeMillis, (now) => {
-    const mightStart = Math.max(
-      DateTime.toEpochMillis(job.scheduledAt),
-      DateTime.toEpochMillis(job.runnableAt ?? job.scheduledAt)
-    )
-    return Duration.millis(Math.max(0, now - mightStart))
-  })
+const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
+  const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
+  return Duration.millis(Math.max(0, state.serviceNow() - mightStart))
+}
 
 const runUntilStopped = Effect.fnUntraced(function* (
   state: StackState,
@@ -142,13 +163,13 @@ const runUntilStopped = Effect.fnUntraced(function* (
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
   )
-  const stopped = Effect.raceFirst(Fiber.await(running), Deferred.await(run.interrupted))
+  running.addObserver(() => Deferred.doneUnsafe(run.over, Exit.void))
+  const over = Deferred.await(run.over)
   yield* breaker.isWatching()
-    ? Effect.raceFirst(
-        stopped,
-        Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never)
-      )
-    : stopped
+    ? Effect.raceFirst(over, Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never))
+    : over
+  const exit = running.pollUnsafe()
+  if (exit !== undefined) return exit
   yield* Fiber.interrupt(running)
   return yield* Fiber.await(running)
 })
