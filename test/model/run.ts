@@ -79,7 +79,7 @@ const settle = (world: World) =>
     let before: number
     do {
       before = world.activity
-      for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+      for (let turn = 0; turn < 6; turn++) yield* Effect.yieldNow
     } while (world.activity !== before)
   })
 
@@ -92,10 +92,11 @@ const pass = (world: World, seconds: number, tick: number, until: () => boolean 
       yield* now > 0 ? TestClock.adjust(now * 1000) : Effect.void
       left -= now
       yield* settle(world)
+      const { activity } = world
       yield* advanceAgents(world)
       yield* endDeadlines(world)
       yield* restart(world)
-      yield* settle(world)
+      if (world.activity !== activity) yield* settle(world)
       yield* Invariants.atTick(world)
     } while (left > 0 && world.violation === undefined && !until())
   })
