@@ -219,6 +219,7 @@ export const onEvent = (world: World, life: Life, event: StackEvent.StackEvent):
     const job = "job" in event ? event.job.id : "jobUuid" in event ? (event.jobUuid ?? "") : ""
     if (event._tag !== "Polled") world.note(`${life.name}: ${event._tag} ${job}${detailOf(event)}`)
     if (!("job" in event)) return
+    life.known.add(job)
     yield* observe(world)
     const trace = world.jobs.get(job)
     if (trace === undefined) return
@@ -357,10 +358,12 @@ export const atTick = (world: World): Effect.Effect<void> =>
       checkRunners(world, life)
       yield* checkStatus(world, life)
       checkReservations(world, life)
+      checkRoom(world, life)
       if (life.isUp ? ++life.ticks % 5 === 0 : true) yield* checkMetrics(world, life)
     }
     checkPool(world)
     checkDeadlines(world)
+    if (world.isEnding) yield* countSaved(world)
   })
 
 const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
@@ -441,7 +444,7 @@ const checkReservations = (world: World, life: Life): void => {
   const least = leastLeft(world, life)
   for (const id of new Set([...life.open.keys(), ...life.active.keys()])) {
     const job = world.jobs.get(id)
-    if (job === undefined || life.released.has(id)) continue
+    if (job === undefined || life.released.has(id) || world.isPoisoned(id)) continue
     const { view } = job
     const isOurs = view.state === "reserved" && view.reservedBy === life.plan.key
     const left = (view.reservedUntil?.epochMilliseconds ?? 0) - world.now
@@ -467,11 +470,53 @@ const checkReservations = (world: World, life: Life): void => {
     const { view } = job
     if (view.state !== "reserved" || job.holder !== life || job.stolenAt !== undefined) continue
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
+    if (world.isPoisoned(job.plan.id)) continue
     const since = view.reservedAt?.epochMilliseconds ?? 0
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
       world.violate(
         "no job is reserved and forgotten",
         `${job.plan.id} is reserved by ${life.name}, which does not know it`
+      )
+    }
+  }
+}
+
+const countSaved = (world: World): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    world.saved = 0
+    for (const { plan, store } of world.processes) world.saved += (yield* Effect.orDie(store.load(plan.key))).length
+  })
+
+/** How long a job may wait though there is a slot for it, in milliseconds: the longest delay of a request, and some polls. */
+const waitMillis = (life: Life): number => 60_000 + 3000 * life.plan.pollInterval
+
+/** A stack with a free slot takes a job that it has not seen before. */
+const checkRoom = (world: World, life: Life): void => {
+  const { status } = life
+  const hasRoom =
+    life.isUp &&
+    world.pool === undefined &&
+    status !== undefined &&
+    !status.startsSuspended &&
+    !status.isPaused &&
+    !world.isPaused &&
+    !life.process.isHostBroken &&
+    life.recovered.size === 0 &&
+    status.inFlight.length + status.backingOff + status.finishing < life.slots
+  if (!hasRoom) {
+    life.hasRoomSince = undefined
+    return
+  }
+  life.hasRoomSince ??= world.now
+  const roomFor = Math.min(world.now - life.hasRoomSince, calmFor(world, life))
+  if (roomFor < waitMillis(life)) return
+  for (const { plan, scheduledSince, view } of world.jobs.values()) {
+    if (scheduledSince === undefined || life.known.has(plan.id) || world.isPoisoned(plan.id)) continue
+    if (plan.rules.length > 0 || world.now - (view.runnableAt?.epochMilliseconds ?? 0) < waitMillis(life)) continue
+    if (world.now - scheduledSince > waitMillis(life)) {
+      world.violate(
+        "a free slot takes a job that waits",
+        `${life.name} leaves ${plan.id} alone, which is scheduled since ${seconds(world, scheduledSince)} s`
       )
     }
   }

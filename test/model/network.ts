@@ -106,7 +106,8 @@ const routes: ReadonlyArray<readonly [RegExp, StacksApi.Operation]> = [
   [/\/jobs\/[^/]+\/finish$/, "finishJob"],
   [/\/jobs\/[^/]+$/, "getJob"],
   [/\/notifications$/, "createStackNotifications"],
-  [/\/job-acquisition-tokens$/, "issueJobAcquisitionTokens"]
+  [/\/job-acquisition-tokens$/, "issueJobAcquisitionTokens"],
+  [/\/token$/, "getTokenIdentity"]
 ]
 
 interface Body {
@@ -240,7 +241,7 @@ const listIn = (body: Json, key: string): ReadonlyArray<unknown> => {
 const mutate = (world: World, sent: Sent, original: unknown): unknown => {
   if (typeof original !== "object" || original === null) return undefined
   const body = renameStates(world, sent, original as Json)
-  const odd = take(world, (odd) => mutations[odd.kind]?.operation === sent.operation)
+  const odd = take(world, ({ kind }) => mutations[kind] !== undefined && mutations[kind].operation === sent.operation)
   if (odd === undefined) return body
   const mutation = mutations[odd.kind] as { readonly change: (body: Json, odd: Odd, sent: Sent) => Json }
   world.note(`network: ${odd.kind}`)

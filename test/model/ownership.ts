@@ -24,6 +24,8 @@ export const observe = (world: World): Effect.Effect<void> =>
       const before = job.view
       job.view = view
       if (before.state !== view.state) world.note(`service: ${view.id} ${before.state} -> ${view.state}${endOf(view)}`)
+      if (view.state !== "scheduled") job.scheduledSince = undefined
+      else job.scheduledSince ??= world.now
       if (job.goneAt === undefined && (isOver(view.state) || isAgentOwned(view.state))) job.goneAt = world.now
       if (before.state === "reserved") judge(world, job, before)
     }
@@ -47,7 +49,7 @@ const judge = (world: World, job: JobTrace, before: StacksEmulator.Job): void =>
   if (!hasLapsed) return
   const life = job.holder
   job.holder = undefined
-  if (job.stolenAt !== undefined || life === undefined || !isItsTask(life, job)) {
+  if (job.stolenAt !== undefined || life === undefined || !isItsTask(world, life, job)) {
     job.lostAt = world.now
     return
   }
@@ -64,12 +66,13 @@ const judge = (world: World, job: JobTrace, before: StacksEmulator.Job): void =>
 }
 
 /** Whether this life has to keep the job's reservation: it is neither gone nor on its way out, and does not give the job back. */
-const isItsTask = (life: Life, job: JobTrace): boolean =>
+const isItsTask = (world: World, life: Life, job: JobTrace): boolean =>
   life.isPresent &&
   life.failure === undefined &&
   life.closingSince === undefined &&
   life.drainingSince === undefined &&
   !life.released.has(job.plan.id) &&
+  !world.isPoisoned(job.plan.id) &&
   (life.open.has(job.plan.id) || life.active.has(job.plan.id))
 
 // -----------------------------------------------------------------------------
@@ -81,10 +84,18 @@ const slackMillis = 10_000
 /** How late a request may come after trouble has ended: the longest delay before a retry, and the longest `Retry-After`. */
 const recoveryMillis = 55_000
 
+/** How long it may take to find out which job spoils requests, in milliseconds. */
+const isolationMillis = 120_000
+
+/** Whether odd responses are in the way. A job that spoils requests is in its own way alone, once it is known. */
+const isOdd = (world: World): boolean =>
+  world.odd.some(({ odd }) => odd.kind !== "poison") ||
+  (world.poisoned.size > 0 && world.now - world.poisonedSince < isolationMillis)
+
 /** Whether something is in the way of a stack's requests now. */
 export const isTroubled = (world: World, life: Life): boolean =>
   world.faults > 0 ||
-  world.odd.length > 0 ||
+  isOdd(world) ||
   world.now < world.troubledUntil ||
   life.process.link !== "up" ||
   life.service === undefined ||
@@ -109,8 +120,12 @@ export const calmFor = (world: World, life: Life): number =>
  * How much of a reservation is left at least, in milliseconds, where nobody has made a mistake: it is renewed each quarter of its
  * time, and where requests fail no less is left than their failures have taken.
  */
-export const leastLeft = (world: World, life: Life): number =>
-  (life.plan.reservationExpiry * 1000 * 3) / 4 - slackMillis - (world.now - life.solidAt)
+export const leastLeft = (world: World, life: Life): number => {
+  const expiry = life.plan.reservationExpiry * 1000
+  // Three renewals may fail, each a tenth of a quarter after the other, before the job that spoils them is looked for.
+  const isolation = world.poisoned.size > 0 ? expiry * 0.1 + slackMillis : 0
+  return (expiry * 3) / 4 - slackMillis - isolation - (world.now - life.solidAt)
+}
 
 const excuseOf = (world: World, life: Life): string | undefined =>
   leastLeft(world, life) > 0

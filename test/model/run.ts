@@ -8,7 +8,7 @@ import { unhurried } from "../support/patience.ts"
 import * as Invariants from "./invariants.ts"
 import { clientOf } from "./network.ts"
 import { observe } from "./ownership.ts"
-import type { Action, FaultPlan, JobPlan, Plan } from "./plan.ts"
+import type { Action, FaultPlan, JobPlan, Odd, Plan } from "./plan.ts"
 import { advanceAgents, endAgentsOf, runnerOf, takeByAgent } from "./runners.ts"
 import { Life, make, type StackProcess, type Violation, type World } from "./world.ts"
 
@@ -236,9 +236,19 @@ const deadline = (world: World, life: Life, what: "drain" | "close", seconds: nu
   Effect.gen(function* () {
     world.note(`model: ${what} ${life.name}`)
     const fiber = yield* Effect.forkDetach(effect)
-    const until = world.now + (seconds + Invariants.resistSeconds + world.plan.tick) * 1000
+    const until = world.now + (seconds + resistanceOf(world, life) + world.plan.tick) * 1000
     world.deadlines.add({ what, life, since: world.now, until, fiber })
   })
+
+/** How long the runners that may be at work go on after their interruption, in seconds. */
+const resistanceOf = (world: World, life: Life): number => {
+  const seconds = Array.from(world.jobs.values(), ({ plan: { behavior, id } }) => {
+    if (!life.open.has(id) && !life.active.has(id)) return 0
+    if (behavior.does === "resistInterruption") return behavior.resists
+    return behavior.does === "useResource" ? behavior.releaseTakes : 0
+  })
+  return Math.max(0, ...seconds)
+}
 
 const drain = (world: World, life: Life) =>
   Effect.gen(function* () {
@@ -315,7 +325,7 @@ const act = (world: World, action: Action): Effect.Effect<void> =>
       case "faults":
         return yield* setFaults(world, action.faults)
       case "odd":
-        world.odd = action.odd.map((odd) => ({ odd, left: "times" in odd ? odd.times : Number.POSITIVE_INFINITY }))
+        setOdd(world, action.odd)
         return
       case "forget": {
         const stack = world.plan.stacks[action.stack]
@@ -397,6 +407,7 @@ const addJobs = (world: World, jobs: ReadonlyArray<JobPlan>) =>
         stolenAt: undefined,
         lostAt: undefined,
         goneAt: undefined,
+        scheduledSince: world.now,
         isFinishRefused: false,
         holder: undefined
       })
@@ -445,6 +456,13 @@ const setFaults = (world: World, faults: ReadonlyArray<FaultPlan>) =>
     yield* world.emulator.setFaults(faults.map(toFault))
   })
 
+const setOdd = (world: World, odd: ReadonlyArray<Odd>) => {
+  world.odd = odd.map((odd) => ({ odd, left: "times" in odd ? odd.times : Number.POSITIVE_INFINITY }))
+  for (const job of world.poisoned) world.poisonEnds.set(job, world.now)
+  world.poisoned = new Set(odd.flatMap((odd) => (odd.kind === "poison" ? [odd.job] : [])))
+  world.poisonedSince = world.now
+}
+
 const { Fault } = StacksEmulator
 
 const toFault = ({
@@ -491,7 +509,7 @@ const calm = (world: World) =>
   Effect.gen(function* () {
     world.note("model: calm from here on")
     world.isEnding = true
-    world.odd = []
+    setOdd(world, [])
     world.isPaused = false
     yield* setFaults(world, [])
     yield* world.emulator.pauseQueue("q", false)
@@ -513,7 +531,7 @@ const calm = (world: World) =>
     const pollInterval = Math.max(...world.plan.stacks.map(({ pollInterval }) => pollInterval))
     const tick = Math.max(world.plan.tick, Math.min(10, pollInterval))
     const limit = expiry + 2400 + 300 * Math.ceil(world.jobs.size / 10)
-    yield* pass(world, limit, tick, () => Invariants.isDone(world) && world.lives.every(({ isUp }) => isUp))
+    yield* pass(world, limit, tick, () => Invariants.isDone(world) && world.saved === 0 && world.lives.every(({ isUp }) => isUp))
     if (world.violation !== undefined) return
     if (!Invariants.isDone(world)) {
       return world.violate(

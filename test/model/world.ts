@@ -57,6 +57,8 @@ export interface JobTrace {
   lostAt: number | undefined
   /** When the job was over, or an agent had it. */
   goneAt: number | undefined
+  /** Since when it is listed. */
+  scheduledSince: number | undefined
   /** Whether the service has refused to finish the job: then it may be finished with `stack_error`. */
   isFinishRefused: boolean
   /** The life that reserved or extended the job last. */
@@ -141,6 +143,10 @@ export class Life {
   solidAt: number
   status: Stack.Status | undefined
   reservedBefore = 0
+  /** Since when it could take a job that it has not seen before. */
+  hasRoomSince: number | undefined
+  /** The jobs that it has had to do with, and leaves alone perhaps. */
+  readonly known = new Set<string>()
   ticks = 0
 
   constructor(process: StackProcess, number: number, now: number) {
@@ -237,6 +243,13 @@ export class World {
   takenOfPool = 0
   isPaused = false
   isEnding = false
+  /** How many jobs are saved in all stores, at the end. */
+  saved = 0
+  /** Jobs that spoil the requests that name them, and since when. */
+  poisoned = new Set<string>()
+  poisonedSince = 0
+  /** When they ended to do so. */
+  readonly poisonEnds = new Map<string, number>()
   /** Until when something short is in everybody's way. */
   troubledUntil = 0
   violation: Violation | undefined
@@ -271,6 +284,12 @@ export class World {
 
   get lives(): ReadonlyArray<Life> {
     return this.processes.flatMap(({ life }) => life ?? [])
+  }
+
+  /** Whether requests that name the job fail, or failed until a while ago: the stack tries them again after 5 minutes at most. */
+  isPoisoned(jobUuid: string): boolean {
+    const end = this.poisonEnds.get(jobUuid)
+    return this.poisoned.has(jobUuid) || (end !== undefined && this.now - end < 330_000)
   }
 
   /** Writes what happens into the world's log: what a person reads who looks for a cause. */
