@@ -18,12 +18,17 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
   "03-slots-and-tags.ts": ["at most 2 at once", "first is finished", "urgent is finished", "windows-only is scheduled"],
   "04-agents.ts": [/^No agent can run here: Can't run the agent /],
   "05-cancel-and-shutdown.ts": [
+    "canceled: stop requested, Canceled",
     "canceled: machine down",
     "short: machine down",
+    "broken: machine down",
+    "long: stop requested, Detach",
+    "long: machine stays",
     "long: machine down",
-    "canceled canceled",
+    "canceled canceled 0",
     "short finished 0",
-    "long finished -1 stack_error"
+    "broken finished -1 stack_error",
+    "long finished 0"
   ],
   "06-when-things-fail.ts": [
     "trouble: listScheduledJobs",
