@@ -10,6 +10,7 @@
  *
  * A listed job that the stack has not asked for is not here, but in `PendingJobs`. A settled job leaves the table.
  */
+import * as Data from "effect/Data"
 import type * as Deferred from "effect/Deferred"
 import type * as Fiber from "effect/Fiber"
 import type { StopReason } from "../../JobRunner.ts"
@@ -118,13 +119,10 @@ export interface JobRecord {
 }
 
 /** An undeclared transition: a mistake in the stack. */
-export class InvalidTransition extends Error {
-  override readonly name = "InvalidTransition"
+export class InvalidTransition extends Data.TaggedError("InvalidTransition")<{ readonly message: string }> {}
 
-  constructor(jobUuid: string, from: StageName | "nothing", to: StageName) {
-    super(`Job ${jobUuid} can't go from ${from} to ${to}`)
-  }
-}
+const invalid = (jobUuid: string, from: StageName | undefined, to: StageName) =>
+  new InvalidTransition({ message: `Job ${jobUuid} can't go from ${from ?? "nothing"} to ${to}` })
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -134,7 +132,7 @@ export class JobTable {
 
   /** Adds a job that is about to be reserved, or that an earlier process may have reserved. */
   add(job: ScheduledJob, stage: "Reserving" | "InDoubt" | "FinishDelayed", isRecovered = false): JobRecord {
-    if (this.#records.has(job.id)) throw new InvalidTransition(job.id, this.stageOf(job.id) ?? "nothing", stage)
+    if (this.#records.has(job.id)) throw invalid(job.id, this.stageOf(job.id), stage)
     const record: JobRecord = {
       job,
       stage,
@@ -162,7 +160,7 @@ export class JobTable {
   /** Moves a job to another stage. Throws {@link InvalidTransition} where the two are not declared to follow each other. */
   move(record: JobRecord, to: StageName): void {
     if (this.#records.get(record.job.id) !== record || !transitions[record.stage].has(to)) {
-      throw new InvalidTransition(record.job.id, record.stage, to)
+      throw invalid(record.job.id, record.stage, to)
     }
     this.#of(record.stage).delete(record)
     const writable: Writable<JobRecord> = record

@@ -90,7 +90,7 @@ const start = Effect.fnUntraced(function* (
     }
   })
   state.membership = membership
-  const measure = yield* makeGauges(state)
+  const { measure } = yield* makeGauges(state)
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
@@ -191,7 +191,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => gauges({ inFlight: 0, free: pool?.free() ?? 0, pending: 0, finishing: 0, isSuspended: false }))
   )
-  return Effect.sync(() =>
+  const measure = Effect.sync(() =>
     gauges({
       inFlight: state.inFlight().length,
       free: free(),
@@ -200,6 +200,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       isSuspended: state.dependencies.breaker.isSuspended()
     })
   )
+  return { measure }
 })
 
 /** Without a loop the stack would stand still: it fails rather than that. */
