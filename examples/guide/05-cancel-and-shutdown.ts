@@ -7,7 +7,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner, JobStore, Stack, StacksSchema } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { Console, Context, Effect, Fiber, Layer, Logger, type Redacted, Stream } from "effect"
+import { Console, Context, Deferred, Effect, Fiber, Layer, Logger, type Redacted, Stream } from "effect"
 
 // -----------------------------------------------------------------------------
 // Machines
@@ -24,6 +24,15 @@ class Machines extends Context.Service<
   }
 >()("guide/Machines") {}
 
+// The long job ends after the stack has restarted.
+const restarted = Deferred.makeUnsafe<void>()
+
+const until = (emulator: StacksEmulator.Service, jobUuid: string, state: StacksSchema.JobState) =>
+  Effect.map(emulator.jobs, (jobs) => jobs.find(({ id }) => id === jobUuid)?.state).pipe(
+    Effect.delay("100 millis"),
+    Effect.repeat({ until: (now) => now === state })
+  )
+
 // Imaginary machines. They are no part of the stack's process: they go on when it ends.
 const Cloud = Layer.effect(
   Machines,
@@ -35,11 +44,15 @@ const Cloud = Layer.effect(
       function* (jobUuid: string, token: Redacted.Redacted) {
         if (jobUuid === "broken") return
         yield* emulator.acquireJob(token)
-        const state = Effect.map(emulator.jobs, (jobs) => jobs.find(({ id }) => id === jobUuid)?.state)
-        const canceled = Effect.repeat(Effect.delay(state, "100 millis"), { until: (state) => state === "canceling" })
-        // The agent of a canceled job stops its processes, runs its hooks, and uploads its log.
-        const cleanUp = Effect.andThen(canceled, Effect.sleep("2 seconds"))
-        yield* Effect.raceFirst(Effect.sleep(jobUuid === "short" ? "1 second" : "6 seconds"), cleanUp)
+        switch (jobUuid) {
+          case "long":
+            yield* Deferred.await(restarted)
+            break
+          case "canceled":
+            yield* until(emulator, jobUuid, "canceling")
+            // An agent stops the job's processes, runs its hooks, and uploads its log.
+            yield* Effect.sleep("2 seconds")
+        }
         yield* emulator.completeJob(jobUuid, 0)
       },
       Effect.catch((error) => Console.log(error.message))
@@ -114,7 +127,6 @@ const options: Stack.Options = {
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs(["canceled", "short", "broken", "long"].map((id) => ({ id, queueKey: "default" })))
-  const state = (jobUuid: string) => Effect.map(emulator.jobs, (jobs) => jobs.find(({ id }) => id === jobUuid)?.state)
 
   // The first process.
   yield* Effect.gen(function* () {
@@ -125,9 +137,7 @@ const program = Effect.gen(function* () {
       Stream.runDrain,
       Effect.forkChild
     )
-    for (const jobUuid of ["canceled", "long"]) {
-      yield* Effect.repeat(Effect.delay(state(jobUuid), "100 millis"), { until: (state) => state === "running" })
-    }
+    for (const jobUuid of ["canceled", "long"]) yield* until(emulator, jobUuid, "running")
     // Somebody cancels a job in Buildkite. Its agent ends it.
     yield* emulator.cancelJob("canceled")
     yield* Fiber.join(canceled)
@@ -136,7 +146,11 @@ const program = Effect.gen(function* () {
   }).pipe(Effect.scoped)
 
   // The next process goes on with the job that still runs.
-  yield* Stack.runUntilIdle({ ...options, onClose: "drain" })
+  yield* Stack.runUntilIdle({
+    ...options,
+    onClose: "drain",
+    onEvent: (event) => (event._tag === "Started" ? Deferred.succeed(restarted, undefined) : Effect.void)
+  })
 
   for (const { exitStatus, id, signalReason, state } of yield* emulator.jobs) {
     yield* Console.log([id, state, exitStatus, signalReason].filter((it) => it !== undefined).join(" "))
