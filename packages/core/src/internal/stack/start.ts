@@ -43,7 +43,24 @@ export const startWaiting = (state: StackState): Effect.Effect<void> =>
 
 /** Starts a reserved job, unless it has to wait. */
 export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
-  Effect.suspend(() => (takeSlot(state, record) ? launch(state, record) : Effect.void))
+  Effect.suspend(() => {
+    if (!takeSlot(state, record)) return Effect.void
+    if (!isLapsed(state, record)) return launch(state, record)
+    doubt(state, record)
+    return Effect.void
+  })
+
+/** Whether the reservation may have lapsed: the service was away for longer than it lasts. */
+const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
+  confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
+
+/** Has the job reserved again before it starts: it may be somebody else's. */
+const doubt = (state: StackState, record: JobRecord): void => {
+  state.table.move(record, "InDoubt")
+  record.keepsSlot = true
+  record.askAt = state.now()
+  state.wake()
+}
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
@@ -117,6 +134,10 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const event = endOf(record.job, jobState)
   if (event !== undefined) {
     yield* settle(state, record, event)
+    return false
+  }
+  if (jobState === "scheduled" || isLapsed(state, record)) {
+    doubt(state, record)
     return false
   }
   if (state.mayStart()) return true
