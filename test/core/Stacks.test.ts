@@ -446,6 +446,30 @@ describe("The key of a queue's stack", () => {
     )
   })
 
+  it("includes the cluster, where it is given", () => {
+    const cluster = "0193b1a6-6a2c-4f4e-9d1a-00000000000c"
+    const made = Stacks.keyOf("ci", "linux", cluster)
+    assert.match(made, /^ci--0193b1a6-6a2--linux--[a-z0-9]{25}$/)
+    assert.strictEqual(Stacks.keyOf("ci", "linux", cluster), made)
+    assert.notStrictEqual(Stacks.keyOf("ci", "linux", `${cluster.slice(0, -1)}d`), made)
+    assert.strictEqual(Stacks.keyOf("ci", "linux", ""), "ci--linux")
+  })
+
+  it("is never that of another queue of another cluster", () => {
+    const parts = ["a", "b", "-", "--", "a-b", "a--b", "-a", "a-", "Ü", " ", "x".repeat(80), `${"x".repeat(79)}y`]
+    const seen = new Map<string, string>()
+    for (const key of parts.filter((part) => /^[\w-]{1,80}$/.test(part))) {
+      for (const queueKey of parts) {
+        for (const cluster of [undefined, ...parts]) {
+          const made = Stacks.keyOf(key, queueKey, cluster)
+          assert.match(made, /^[A-Za-z0-9_-]{1,80}$/)
+          assert.isFalse(seen.has(made), `${seen.get(made)} and ${key}, ${queueKey}, ${cluster}`)
+          seen.set(made, `${key}, ${queueKey}, ${cluster}`)
+        }
+      }
+    }
+  })
+
   it("is never that of another queue", () => {
     const parts = ["a", "b", "-", "--", "_", "a-b", "a--b", "b--a", "-a", "a-", "Ü", "ü", " ", "", "queue/1", "queue_1"]
     const long = parts.flatMap((part) => [

@@ -45,7 +45,7 @@ describe("the README", () => {
         if (row?.[3] !== "not documented") assert.strictEqual(row?.[3]?.replace(", assumed", ""), String(limit))
       }
     })
-    assert.strictEqual(rows.size, 11)
+    assert.strictEqual(rows.size, 12)
   })
 
   it("has a row for every name of the Go client", () => {

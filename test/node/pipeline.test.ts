@@ -70,6 +70,23 @@ describe("a command step", () => {
     )
   })
 
+  it("may have rules that any value meets", () => {
+    const rules = (agents: string) =>
+      jobsOf(`steps: [{ command: a, agents: ${agents} }]`).map(({ agentQueryRules, queueKey }) => [
+        queueKey,
+        agentQueryRules
+      ])
+    assert.deepStrictEqual(rules("{ postgres: , queue: mac }"), [["mac", ["postgres=", "queue=mac"]]])
+    assert.deepStrictEqual(rules("{ postgres: null, os: ~ }"), [["_default", ["postgres=", "os="]]])
+    assert.deepStrictEqual(rules('{ postgres: "*" }'), [["_default", ["postgres=*"]]])
+    assert.deepStrictEqual(rules('["postgres=", docker, "os=*"]'), [["_default", ["postgres=", "docker", "os=*"]]])
+    // Any queue is the default one.
+    for (const any of ["{ queue: }", '["queue="]', "[queue]", '["queue=*"]']) {
+      assert.strictEqual(rules(any)[0]?.[0], "_default")
+    }
+    assert.deepStrictEqual(rules('["queue = mac"]')[0]?.[0], "mac")
+  })
+
   it("may have several commands; what is escaped for an upload is not any more", () => {
     const [job] = jobsOf('steps: [{ commands: [cd app, "echo $$HOME $HOME \\\\$USER"] }]')
     assert.strictEqual(job?.command, "cd app\necho $HOME $HOME $USER")

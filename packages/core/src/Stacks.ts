@@ -42,11 +42,12 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { stackKey } from "./internal/stack/stackKey.ts"
+import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
-import type { StacksClient } from "./StacksClient.ts"
+import { StacksClient } from "./StacksClient.ts"
 import { type CursorStalled, InvalidRequest } from "./StacksError.ts"
 
 /**
@@ -145,13 +146,17 @@ export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/
  *
  * **Details**
  *
- * The same two always have the same key, and no other two have it: registering a key for another queue would move the stack. The
+ * The same inputs always have the same key, and no others have it: registering a key for another queue would move the stack. The
  * result has at most 80 letters, digits, `_` and `-` if `key` has no other characters.
+ *
+ * The service keeps one stack per key in an organization, not in a cluster. Give `cluster`, the uuid or the name of the cluster,
+ * where stacks of several clusters share a `key` and a queue's name: each then gets its own stack key. `getTokenIdentity` of
+ * `StacksClient` tells the cluster of a token.
  *
  * @since 0.1.0
  * @category keys
  */
-export const keyOf: (key: string, queueKey: string) => string = stackKey
+export const keyOf: (key: string, queueKey: string, cluster?: string) => string = stackKey
 
 /**
  * How many stacks start at one time. A thousand that start together would poll together too, each second anew, with a request and
@@ -206,6 +211,8 @@ export const make = Effect.fnUntraced(function* ({
     }
     byKey.set(options.key, options.queueKey)
   }
+  // Once for all of them.
+  yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight)
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   let isDraining = false
@@ -227,7 +234,7 @@ export const make = Effect.fnUntraced(function* ({
         ...options,
         pool,
         onEvent: onEvent === undefined ? undefined : (event) => onEvent(event, options.queueKey)
-      })
+      }).pipe(Effect.provideService(CheckToken, false))
       entry.stack = stack
       entry.failure = undefined
       if (onStack !== undefined) yield* onStack(stack)

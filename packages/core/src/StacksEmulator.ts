@@ -58,7 +58,7 @@ import * as Stacks from "./internal/emulator/stacks.ts"
 import * as State from "./internal/emulator/state.ts"
 import * as Views from "./internal/emulator/views.ts"
 import * as StacksClient from "./StacksClient.ts"
-import type { RegisteredStack } from "./StacksSchema.ts"
+import type { RegisteredStack, TokenIdentity } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -266,6 +266,11 @@ export interface Options {
   readonly maxStacks?: number | undefined
   /** Decides all ids, tokens and the dice of faults. Default: always the same. */
   readonly seed?: number | undefined
+  /**
+   * What `getTokenIdentity` answers. An empty `clusterUuid` makes it a token of no cluster. Default: a token of one cluster, for
+   * all of its queues.
+   */
+  readonly tokenIdentity?: Partial<TokenIdentity> | undefined
 }
 
 /**
@@ -279,10 +284,11 @@ export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Sc
   queues,
   rateLimits = false,
   seed = 1,
+  tokenIdentity,
   token: accepted = "bkct_emulator"
 }: Options = {}) {
   const token = Redacted.isRedacted(accepted) ? accepted : Redacted.make(accepted)
-  const state = State.make({ queues, maxStacks, seed })
+  const state = State.make({ queues, maxStacks, seed, tokenIdentity })
   const faults = Faults.makePlan(Dice.make(seed))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited

@@ -6,9 +6,12 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
+import { oneLine } from "../schema/text.ts"
 import type { Redact } from "./redact.ts"
 import type * as ResponseBody from "./responseBody.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
+
+export { oneLine }
 
 export interface RequestInfo {
   readonly operation: Operation
@@ -45,15 +48,6 @@ const phrases: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
   504: "Gateway Timeout"
 }
-
-const maxMessageLength = 1000
-
-/** A text from outside for one line of a log: no line breaks, no escape codes, nothing that turns around, no end of it. */
-export const oneLine = (text: string): string =>
-  text
-    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ")
-    .trim()
-    .slice(0, maxMessageLength)
 
 export const parseJson = (text: string): Result.Result<unknown, unknown> =>
   Result.try(() => JSON.parse(text) as unknown)
@@ -93,10 +87,13 @@ export const errorResponse = (
     case 429: {
       const reason = new StacksError.RateLimited({
         message,
+        // A date that our clock is past, or a 0, says less than the reset.
         retryAfter:
-          retryAfter ??
-          ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
-          ResponseHeaders.rateLimitStatus(headers).reset,
+          retryAfter !== undefined && Duration.toMillis(retryAfter) > 0
+            ? retryAfter
+            : (ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
+              ResponseHeaders.rateLimitStatus(headers).reset ??
+              retryAfter),
         scope: redact.text(textIn(body, "scope") ?? "") || props.headers["ratelimit-scope"],
         limit: numberIn(body, "limit"),
         current: numberIn(body, "current")

@@ -52,6 +52,7 @@ export const layer = (state: State) => {
 
   return HttpApiBuilder.group(Api, "stacks", (handlers) =>
     handlers
+      .handle("getTokenIdentity", () => now(() => Result.succeed(state.tokenIdentity)))
       .handle("registerStack", ({ payload }) =>
         Effect.flatMap(
           now((now) =>

@@ -9,6 +9,7 @@ export interface StateOptions {
   readonly queues: ReadonlyArray<string> | undefined
   readonly maxStacks: number | undefined
   readonly seed: number
+  readonly tokenIdentity: Partial<StacksSchema.TokenIdentity> | undefined
 }
 
 export interface State {
@@ -16,6 +17,8 @@ export interface State {
   /** Dice of their own: agents come when they like, and must not change the ids of jobs. */
   readonly agentDice: Dice.Dice
   readonly organizationUuid: string
+  /** What the service knows of the token that it accepts. */
+  readonly tokenIdentity: StacksSchema.TokenIdentity
   readonly pipelineUuid: string
   readonly buildUuid: string
   readonly maxStacks: number
@@ -125,10 +128,13 @@ export interface Notification {
 
 export const make = (options: StateOptions): State => {
   const dice = Dice.make(options.seed)
+  const organizationUuid = dice.uuid()
+  const tokenIdentity = identify(options.tokenIdentity ?? {}, organizationUuid, Dice.make(options.seed ^ 0x746f6b65))
   const state: State = {
     dice,
     agentDice: Dice.make(~options.seed),
-    organizationUuid: dice.uuid(),
+    organizationUuid: tokenIdentity.organizationUuid,
+    tokenIdentity,
     pipelineUuid: dice.uuid(),
     buildUuid: dice.uuid(),
     maxStacks: options.maxStacks ?? Number.POSITIVE_INFINITY,
@@ -148,6 +154,26 @@ export const make = (options: StateOptions): State => {
   }
   for (const key of options.queues ?? []) openQueue(state, key)
   return state
+}
+
+/** A token of a cluster, for all of its queues, unless the options say otherwise. */
+const identify = (
+  options: Partial<StacksSchema.TokenIdentity>,
+  organizationUuid: string,
+  dice: Dice.Dice
+): StacksSchema.TokenIdentity => {
+  const identity: StacksSchema.TokenIdentity = {
+    uuid: dice.uuid(),
+    description: "Emulator",
+    tokenType: "cluster",
+    organizationSlug: "emulator",
+    organizationUuid,
+    clusterUuid: dice.uuid(),
+    clusterName: options.clusterUuid === "" ? "" : "Emulator",
+    queueUuid: "",
+    queueKey: ""
+  }
+  return { ...identity, ...options }
 }
 
 // -----------------------------------------------------------------------------

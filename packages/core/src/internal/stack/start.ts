@@ -118,7 +118,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   }
   record.run = run
   state.table.move(record, "Running")
-  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: yield* sinceScheduled(state, record.job) }))
+  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: sinceScheduled(state, record.job) }))
   const { context, trouble } = makeJobContext(state, record, run)
   const exit = yield* runUntilStopped(state, record, run, runner.run, context)
   yield* onRunEnd(state, record, run, exit, trouble)
@@ -145,14 +145,10 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   return false
 })
 
-const sinceScheduled = (state: StackState, job: ScheduledJob): Effect.Effect<Duration.Duration> =>
-  Effect.map(state.dependencies.clock.currentTimeMillis, (now) => {
-    const mightStart = Math.max(
-      DateTime.toEpochMillis(job.scheduledAt),
-      DateTime.toEpochMillis(job.runnableAt ?? job.scheduledAt)
-    )
-    return Duration.millis(Math.max(0, now - mightStart))
-  })
+const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
+  const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
+  return Duration.millis(Math.max(0, state.serviceNow() - mightStart))
+}
 
 const runUntilStopped = Effect.fnUntraced(function* (
   state: StackState,

@@ -1,13 +1,11 @@
 /** Acquisition tokens: requested for many jobs at once, and again when they have expired. */
-import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import * as StacksClient from "../../StacksClient.ts"
+import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import * as Batcher from "../batcher.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
@@ -34,13 +32,14 @@ export type Tokens = Batcher.Batcher<TokenAnswer, never>
 /** Some at a time, so that a request without an answer does not hold up the others. */
 const maxRequests = 4
 
-/** `now` gives monotonic milliseconds. */
+/** `now` gives monotonic milliseconds, `serviceNow` those of the service's clock. */
 export const make = (
   client: StacksClient.Service,
   { key: stackKey, reservationExpiry: tokenLifetime }: Settings,
   registration: Registration,
   context: Context.Context<never>,
-  now: () => number
+  now: () => number,
+  serviceNow: () => number
 ): Tokens => {
   const request = (jobUuids: ReadonlyArray<string>) =>
     Effect.suspend(() => {
@@ -48,10 +47,7 @@ export const make = (
       return client.issueJobAcquisitionTokens({ stackKey, jobUuids, tokenLifetime }).pipe(
         registration.withReRegister,
         readAgain,
-        StacksClient.withResponse,
-        Effect.flatMap((response) =>
-          Effect.map(Clock.currentTimeMillis, (wallTime) => ({ ...response, askedAt, wallTime }))
-        )
+        Effect.map((answer) => ({ ...answer, askedAt, serviceTime: serviceNow() }))
       )
     })
 
@@ -62,12 +58,12 @@ export const make = (
       const answers = new Map<string, TokenAnswer>()
       const onAnswer = (
         _: ReadonlyArray<string>,
-        { askedAt, headers, value, wallTime }: Effect.Success<ReturnType<typeof request>>
+        { askedAt, notIssued, serviceTime, tokens }: Effect.Success<ReturnType<typeof request>>
       ) =>
         Effect.sync(() => {
-          for (const jobUuid of value.notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
-          for (const { expiresAt, jobUuid, token } of value.tokens) {
-            const validFor = lifetimeOf(expiresAt, headers["date"], wallTime, tokenLifetime)
+          for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
+          for (const { expiresAt, jobUuid, token } of tokens) {
+            const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
             answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
           }
         })
@@ -90,21 +86,6 @@ export const make = (
   )
 }
 
-/**
- * How many milliseconds a token is valid, from before it was requested. The service's clock says when it expires; its `Date`
- * header says what time it is there. Without that header this machine's clock has to do, where it can be right.
- */
-const lifetimeOf = (
-  expiresAt: DateTime.Utc,
-  date: string | undefined,
-  wallTime: number,
-  requested: Duration.Duration
-): number => {
-  const longest = Duration.toMillis(requested)
-  const serviceTime = Option.match(DateTime.make(date ?? ""), {
-    onNone: () => wallTime,
-    onSome: DateTime.toEpochMillis
-  })
-  const left = DateTime.toEpochMillis(expiresAt) - serviceTime
-  return left > 0 ? Math.min(longest, left) : longest
-}
+/** How many milliseconds a token is valid, by the service's clock, from before it was requested. */
+const lifetimeOf = (expiresAt: DateTime.Utc, serviceTime: number, requested: Duration.Duration): number =>
+  Math.min(Duration.toMillis(requested), DateTime.toEpochMillis(expiresAt) - serviceTime)

@@ -1,5 +1,6 @@
 /** A Buildkite pipeline file as jobs of the emulator, as the service would make them when the pipeline is uploaded. */
 import { createHash } from "node:crypto"
+import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Result from "effect/Result"
 import { type Combination, fill, unknownDimension } from "./matrix.ts"
@@ -262,7 +263,7 @@ const numbered = (label: string, { parallelism }: CommandStep, index: number): s
         .replaceAll("%t", String(parallelism))
 
 const queueOf = (rules: ReadonlyArray<string>): string | undefined =>
-  rules.find((rule) => rule.startsWith("queue="))?.slice("queue=".length)
+  rules.map(AgentQueryRules.parse).find(({ key, value }) => key === "queue" && value !== undefined)?.value
 
 /** The same id for the same text: what a pipeline file makes has the same ids in every run. */
 const uuidOf = (text: string): string => {
