@@ -4,6 +4,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { jobs, layer, requestsOf, stackKey } from "../support/stack.ts"
+import { slowly } from "../support/stacks.ts"
 
 const stateRequests = requestsOf("getJobStates")
 
@@ -72,7 +73,7 @@ describe("JobStates.watch", () => {
       const watching = yield* Effect.forEach(ids, (id) => Stream.runDrain(JobStates.watch(stackKey, id)), {
         concurrency: "unbounded"
       }).pipe(Effect.forkChild)
-      yield* TestClock.adjust("1 second")
+      yield* slowly("1 second", "100 millis")
       const first = (yield* stateRequests).length
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual((yield* stateRequests).length, first + 4)

@@ -16,11 +16,7 @@ const kinds: ReadonlyArray<readonly [plan: Plan, job: string, event: StackEvent.
   [{ jobExits: 27 }, "finished 27", "AgentOwned"],
   [{ shouts: 200 }, "finished 0", "AgentOwned"],
   [{ millis: 100 }, "finished 0", "AgentOwned"],
-  [{ quits: 0 }, "finished -1 stack_error", "Failed"],
-  [{ quits: 1, prints: ["no way"] }, "finished -1 stack_error", "Failed"],
-  [{ quits: 27 }, "finished -1 stack_error", "Failed"],
-  [{ quits: 255 }, "finished -1 stack_error", "Failed"],
-  [{ fallsBefore: "SIGKILL" }, "finished -1 stack_error", "Failed"],
+  [{ quits: 27, prints: ["no way"] }, "finished -1 stack_error", "Failed"],
   [{ breaks: 255 }, "running", "AgentOwned"],
   [{ breaks: 1 }, "running", "AgentOwned"],
   [{ breaks: "SIGSEGV" }, "running", "AgentOwned"]

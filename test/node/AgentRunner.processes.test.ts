@@ -175,10 +175,10 @@ describe("A stack whose jobs are run by agents", () => {
       const { child, gone, mark } = yield* launch({ "*": { millis: 60_000, leavesBehind: "plain" } }, 40)
       const left = () => processesWith(mark).filter(({ commandLine }) => commandLine.includes("sleep 600"))
       yield* until(() => left().length >= 8)
-      const guardian = processes().find(
-        ({ commandLine, parent }) => parent === child.pid && commandLine.includes("stacksapi-guardian")
+      const reaper = processes().find(
+        ({ commandLine, parent }) => parent === child.pid && commandLine.includes("stacksapi-reaper")
       )
-      assert.isDefined(guardian)
+      assert.isDefined(reaper)
       child.kill("SIGKILL")
       yield* gone
       const started = performance.now()
@@ -186,7 +186,7 @@ describe("A stack whose jobs are run by agents", () => {
       // One second for the job of a canceled agent, and fifteen, where there is somebody to count them: by themselves they
       // would be there for minutes.
       assert.isBelow(performance.now() - started, 60_000)
-      yield* until(() => guardian === undefined || !isAlive(guardian.pid))
+      yield* until(() => reaper === undefined || !isAlive(reaper.pid))
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 

@@ -6,7 +6,10 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { AgentRunner, JobOutput } from "@stacksapi/node"
-import { ConfigProvider, Effect, Fiber, Queue, Redacted, Stream } from "effect"
+import { ConfigProvider, Context, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { commandRunner, jobWith } from "../support/commands.ts"
+import { processesWith, until } from "../support/processes.ts"
 import { standIn } from "../support/standInAgentSetup.ts"
 import { reserved, runner, service, stackOptions } from "../support/standInAgentStack.ts"
 
@@ -38,6 +41,53 @@ const linesOf = Effect.fnUntraced(function* (options: AgentRunner.Options) {
 const valueOf = (lines: ReadonlyArray<string>, name: string) =>
   lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1)
 
+describe("An agent that can't be started at the moment, because", () => {
+  const troubles: ReadonlyArray<readonly [what: string, befall: (path: string) => void, says: RegExp]> = [
+    [
+      "it is missing",
+      (path) => rmSync(join(path, "curious")),
+      /^The agent \S+\/curious did not start: there is no such file or folder \(ENOENT\)$/
+    ],
+    [
+      "it is not executable",
+      (path) => chmodSync(join(path, "curious"), 0o644),
+      /^The agent \S+\/curious did not start: permission denied \(EACCES\)$/
+    ],
+    [
+      "its interpreter is missing",
+      (path) => writeFileSync(join(path, "curious"), "#!/no/such/interpreter\n"),
+      /^The agent \S+\/curious did not start: there is no such file or folder \(ENOENT\)$/
+    ],
+    [
+      "it is only half written",
+      (path) => writeFileSync(join(path, "curious"), ""),
+      /^The agent did not run the job \(exit status 0: it could not acquire the job\)/
+    ],
+    [
+      "its folder is no folder",
+      (path) => {
+        rmSync(join(path, "builds"), { recursive: true })
+        writeFileSync(join(path, "builds"), "")
+      },
+      /^Can't make the folder \S+\/builds\/slot-1 for the agent: it is no file, or its path leads through one$/
+    ]
+  ]
+  for (const [what, befall, says] of troubles) {
+    it.live(`${what}, can be tried again`, () =>
+      Effect.gen(function* () {
+        const path = yield* folder
+        const { context } = yield* reserved()
+        const options = { agentPath: curious(path), buildPath: join(path, "builds"), endpoint: "http://x.invalid" }
+        const built = yield* Layer.build(AgentRunner.layer(options))
+        befall(path)
+        const { isRetryable, message } = yield* Effect.flip(Context.get(built, JobRunner.JobRunner).run(context))
+        assert.isTrue(isRetryable)
+        assert.match(message, says)
+      }).pipe(Effect.scoped, Effect.provide(service))
+    )
+  }
+})
+
 layer(service, { excludeTestServices: true })("An agent", (it) => {
   describe("is started", () => {
     it.effect("with its settings in the environment, and no argument but `start`", () =>
@@ -59,8 +109,11 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
         assert.strictEqual(valueOf(lines, "BUILDKITE_BUILD_PATH"), join(path, "builds", "slot-1"))
         assert.strictEqual(valueOf(lines, "BUILDKITE_AGENT_REFLECT_EXIT_STATUS"), "false")
         assert.strictEqual(valueOf(lines, "BUILDKITE_WRITE_JOB_LOGS_TO_STDOUT"), "true")
+        // Version 3 from 3.60 to 3.73.0 would kill a canceled job earlier without the second one. Version 4 reads the other two.
         assert.strictEqual(valueOf(lines, "BUILDKITE_CANCEL_GRACE_PERIOD"), "7")
+        assert.strictEqual(valueOf(lines, "BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS"), "6")
         assert.strictEqual(valueOf(lines, "BUILDKITE_CANCEL_SIGNAL_TIMEOUT"), "7000ms")
+        assert.strictEqual(valueOf(lines, "BUILDKITE_CANCEL_CLEANUP_TIMEOUT"), "5s")
         assert.strictEqual(lines.at(-1), join(path, "builds", "slot-1"))
       }).pipe(Effect.scoped)
     )
@@ -176,6 +229,26 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
         assert.strictEqual(statSync(file).mode & 0o777, 0o600)
       }).pipe(Effect.scoped)
     )
+
+    it.effect(
+      "takes the file of an earlier run from other users, and a folder that has been removed is made again",
+      () =>
+        Effect.gen(function* () {
+          const path = yield* folder
+          const logs = join(path, "logs")
+          const { run } = yield* commandRunner({ logDirectory: logs })
+          const context = jobWith("echo more")
+          const file = join(logs, `${context.job.id}.log`)
+          writeFileSync(file, "some\n")
+          chmodSync(file, 0o644)
+          yield* run(context)
+          assert.strictEqual(readFileSync(file, "utf8"), "some\nmore\n")
+          assert.strictEqual(statSync(file).mode & 0o777, 0o600)
+          rmSync(logs, { recursive: true })
+          yield* run(context)
+          assert.strictEqual(readFileSync(file, "utf8"), "more\n")
+        }).pipe(Effect.scoped)
+    )
   })
 })
 
@@ -221,7 +294,13 @@ describe("An agent that can't be run", () => {
     {
       what: "a script whose interpreter is missing",
       agentPath: (path) => file(path, "#!/no/such/interpreter\n", 0o755),
-      says: (path) => `Can't run the agent ${path}/agent: the system does not start it (ENOENT)`
+      says: (path) =>
+        `Can't run the agent ${path}/agent: the system does not start it: there is no such file or folder (ENOENT)`
+    },
+    {
+      what: "a program that prints without end",
+      agentPath: (path) => file(path, "#!/bin/sh\nexec yes\n", 0o755),
+      says: (path) => `Can't run the agent ${path}/agent: \`--version\` prints more than 64 KiB: y; `
     },
     {
       what: "a script that finds no agent",
@@ -240,6 +319,41 @@ describe("An agent that can't be run", () => {
       }).pipe(Effect.scoped, Effect.provide(service))
     )
   }
+
+  it.effect("because it is deaf and takes longer than 10 seconds for its version, is an error then", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const agentPath = file(
+        path,
+        `#!/bin/sh\ntrap '' HUP INT TERM\necho $$ >${path}/pid\nwhile :; do sleep 0.05; done\n`,
+        0o755
+      )
+      const failing = yield* Effect.forkChild(attempt({ agentPath, buildPath: join(path, "builds") }))
+      yield* TestClock.withLive(until(() => existsSync(join(path, "pid"))))
+      yield* TestClock.adjust("9 seconds")
+      assert.isUndefined(failing.pollUnsafe())
+      yield* TestClock.adjust("1 second").pipe(
+        Effect.andThen(TestClock.withLive(Effect.sleep("20 millis"))),
+        Effect.repeat({ until: () => failing.pollUnsafe() !== undefined })
+      )
+      const { message } = yield* Fiber.join(failing)
+      assert.isTrue(message.startsWith(`Can't run the agent ${agentPath}: \`--version\` takes more than 10s;`), message)
+      assert.isEmpty(processesWith(path))
+    }).pipe(Effect.scoped, Effect.provide(service))
+  )
+
+  it.live("is not said of one that leaves a process, which holds its output open and is deaf", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const agentPath = file(
+        path,
+        `#!/bin/sh\nMARK=${path} setsid sh -c 'trap "" TERM; echo 4.0.0; sleep 600' &\nsleep 0.1\n`,
+        0o755
+      )
+      yield* Layer.build(AgentRunner.layer({ agentPath, buildPath: join(path, "builds") }))
+      assert.isEmpty(processesWith(path))
+    }).pipe(Effect.scoped)
+  )
 
   it.live("because its build path can't be made, is an error before anything is asked of the service", () =>
     Effect.gen(function* () {

@@ -43,39 +43,45 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
   })
 
   describe("that ends without its job", () => {
-    const reasons: ReadonlyArray<readonly [status: number, reason: string]> = [
-      [0, "exit status 0: it could not acquire the job"],
-      [1, "exit status 1: it could not register, or its settings are wrong"],
-      [27, "exit status 27: the service would not let it acquire the job"],
-      [255, "exit status 255"]
+    // Only the service's refusal is about this job. Everything else is trouble of the host or of the service.
+    const reasons: ReadonlyArray<readonly [status: number, reason: string, isRetryable: boolean]> = [
+      [0, "exit status 0: it could not acquire the job", true],
+      [1, "exit status 1: it could not register, or its settings are wrong", true],
+      [27, "exit status 27: the service would not let it acquire the job", false],
+      [28, "exit status 28: the job is locked", true],
+      [127, "exit status 127", true],
+      [255, "exit status 255", true]
     ]
-    for (const [status, reason] of reasons) {
-      it.effect(`with ${status}, while it is still reserved, says why, and what it printed last`, () =>
+    for (const [status, reason, isRetryable] of reasons) {
+      const what = isRetryable ? "can be tried again" : "fails the job"
+      it.effect(`with ${status}, while it is still reserved, ${what}, and says why, and what it printed last`, () =>
         Effect.gen(function* () {
           const { result } = yield* runOne({ quits: status, prints: ["no luck today"] })
-          const { message, isRetryable } = errorOf(result)
-          assert.isTrue(message.startsWith(`The agent did not run the job (${reason})`), message)
-          assert.include(message, "no luck today")
-          assert.isFalse(isRetryable)
+          const error = errorOf(result)
+          assert.isTrue(error.message.startsWith(`The agent did not run the job (${reason})`), error.message)
+          assert.include(error.message, "no luck today")
+          assert.strictEqual(error.isRetryable, isRetryable)
         })
       )
     }
 
-    it.effect("with 28, because it is locked, is tried again later", () =>
-      Effect.gen(function* () {
-        const { result } = yield* runOne({ quits: 28 })
-        const { message, isRetryable } = errorOf(result)
-        assert.isTrue(isRetryable)
-        assert.include(message, "exit status 28: the job is locked")
-      })
-    )
+    for (const state of ["waiting", "limited", "platform_limiting", "platform_limited"]) {
+      for (const status of [0, 28]) {
+        it.effect(`with ${status}, as the job is ${state}, can be tried again`, () =>
+          Effect.gen(function* () {
+            const { result } = yield* runOne({ quits: status }, {}, {}, state)
+            assert.isTrue(errorOf(result).isRetryable)
+          })
+        )
+      }
+    }
 
-    it.effect("by a signal, says which", () =>
+    it.effect("by a signal, can be tried again, and says which", () =>
       Effect.gen(function* () {
         const { result } = yield* runOne({ fallsBefore: "SIGKILL" })
         const { message, isRetryable } = errorOf(result)
         assert.isTrue(message.startsWith("The agent did not run the job (killed by SIGKILL)"), message)
-        assert.isFalse(isRetryable)
+        assert.isTrue(isRetryable)
       })
     )
 

@@ -47,8 +47,59 @@ describe("A command", () => {
     Effect.gen(function* () {
       const { detail, exitStatus } = yield* runCommand("kill -SEGV $$")
       assert.strictEqual(exitStatus, 139)
-      assert.strictEqual(detail, "The command was killed by SIGSEGV")
+      assert.strictEqual(detail, "The command ended with exit status 139, as after SIGSEGV")
     })
+  )
+
+  for (const signal of process.platform === "linux" ? [35, 37, 64] : []) {
+    it.live(`that the real-time signal ${signal} ends finishes its job with 128 and the signal's number`, () =>
+      Effect.gen(function* () {
+        const { detail, exitStatus } = yield* runCommand(`echo begun; kill -${signal} $$; echo not reached`)
+        assert.strictEqual(exitStatus, 128 + signal)
+        assert.strictEqual(
+          detail,
+          `The command ended with exit status ${128 + signal}, as after signal ${signal}\n\nbegun`
+        )
+      })
+    )
+  }
+
+  it.live("that sends a signal to its whole group and outlives it ends with its own status", () =>
+    Effect.gen(function* () {
+      const { exitStatus, lines } = yield* runCommand(
+        "trap 'echo caught' TERM USR1 ALRM; kill -TERM 0; kill -USR1 0; kill -ALRM 0; exit 5"
+      )
+      assert.deepStrictEqual(lines, ["caught", "caught", "caught"])
+      assert.strictEqual(exitStatus, 5)
+    })
+  )
+
+  it.live("that has a NUL character in it is an error that says so", () =>
+    Effect.gen(function* () {
+      const { run } = yield* commandRunner()
+      const error = yield* Effect.flip(run(jobWith("echo \0")))
+      assert.strictEqual(error.message, "The job's command has a NUL character in it")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has the shell's name as its own, no parameters, and the nesting level of a first shell", () =>
+    Effect.gen(function* () {
+      const { lines } = yield* runCommand('echo "$0 $# $SHLVL"', { shell: ["/bin/bash", "-e", "-c"] })
+      assert.deepStrictEqual(lines, ["/bin/bash 0 1"])
+    })
+  )
+
+  it.live("has variables whose names no shell can write, and runs what BASH_ENV names once", () =>
+    Effect.gen(function* () {
+      const path = yield* folder
+      const file = join(path, "env")
+      writeFileSync(file, "echo once\n")
+      const { lines } = yield* runCommand("env | grep ^a.b=", {
+        env: { "a.b": "dots", BASH_ENV: file },
+        shell: ["/bin/bash", "-c"]
+      })
+      assert.deepStrictEqual(lines, ["once", "a.b=dots"])
+    }).pipe(Effect.scoped)
   )
 
   it.live("that is too loud for a detail leaves its last lines there", () =>
@@ -73,15 +124,20 @@ describe("A command", () => {
     Effect.gen(function* () {
       const { run } = yield* commandRunner()
       const error = yield* Effect.flip(run(jobWith("true", { MY_SECRET: "hush-hush\0" })))
-      assert.match(error.message, /^Can't start \/\S+: EINVAL$/)
+      assert.match(
+        error.message,
+        /^Can't start \/\S+: a value is invalid, for example because it has a NUL character \(EINVAL\)$/
+      )
       assert.notInclude(String(error.cause ?? ""), "hush")
     }).pipe(Effect.scoped)
   )
 
   it.live("is run by the shell that is asked for", () =>
     Effect.gen(function* () {
-      const { lines } = yield* runCommand("console.log(6 * 7)", { shell: [process.execPath, "-e"] })
-      assert.deepStrictEqual(lines, ["42"])
+      for (const shell of [[process.execPath, "-e"], [process.execPath]] as const) {
+        const { lines } = yield* runCommand("console.log(6 * 7)", { shell })
+        assert.deepStrictEqual(lines, ["42"])
+      }
     })
   )
 })
@@ -198,7 +254,7 @@ describe("A command that is stopped", () => {
       const { detail, exitStatus, signalReason } = yield* runCommand("echo begun; sleep 600", { timeout: "300 millis" })
       assert.strictEqual(exitStatus, 143)
       assert.strictEqual(signalReason, "cancel")
-      assert.strictEqual(detail, "Timed out after 300ms (killed by SIGTERM)\n\nbegun")
+      assert.strictEqual(detail, "Timed out after 300ms (exit status 143, as after SIGTERM)\n\nbegun")
     })
   )
 

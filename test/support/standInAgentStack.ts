@@ -65,11 +65,12 @@ export const reserved = Effect.fnUntraced(function* (job: Partial<StacksEmulator
   return { jobUuid, context, notes, job: Effect.map(emulator.jobs, (all) => all.find(({ id }) => id === jobUuid)) }
 })
 
-/** Runs one job by an agent with a plan; gives how that ended, what was said, and the job then. */
+/** Runs one job by an agent with a plan; gives how that ended, what was said, and the job then. The service may tell another state of it. */
 export const runOne = Effect.fnUntraced(function* (
   plan: Plan,
   options: Partial<AgentRunner.Options> = {},
-  job: Partial<StacksEmulator.NewJob> = {}
+  job: Partial<StacksEmulator.NewJob> = {},
+  state?: string
 ) {
   const agents = yield* standIn
   yield* agents.setPlans({ "*": plan })
@@ -77,7 +78,9 @@ export const runOne = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     const { run } = yield* JobRunner.JobRunner
     const output = yield* JobOutput.JobOutput
-    const result = yield* Effect.result(run(one.context))
+    const result = yield* Effect.result(
+      run(state === undefined ? one.context : { ...one.context, state: Effect.succeed(state) })
+    )
     return { ...one, result, job: yield* one.job, tail: yield* output.tail(one.jobUuid) }
   }).pipe(Effect.provide(runner(agents, options)))
 }, Effect.scoped)

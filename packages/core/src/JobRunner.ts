@@ -214,16 +214,15 @@ const inOwnScope = <A, E, R>(
   jobUuid: string,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(restore(Scope.provide(effect, scope)))
-      yield* Effect.catchCause(Scope.close(scope, exit), (cause) =>
-        Effect.logWarning(`The runner of job ${jobUuid} could not clean up`, cause)
+  Effect.uninterruptibleMask((restore) => {
+    const scope = Scope.makeUnsafe()
+    return Effect.flatMap(Effect.exit(restore(Scope.provide(effect, scope))), (exit) =>
+      Scope.close(scope, exit).pipe(
+        Effect.catchCause((cause) => Effect.logWarning(`The runner of job ${jobUuid} could not clean up`, cause)),
+        Effect.andThen(exit)
       )
-      return yield* exit
-    })
-  )
+    )
+  })
 
 // -----------------------------------------------------------------------------
 // Layers

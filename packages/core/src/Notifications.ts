@@ -21,9 +21,16 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
 import * as Hub from "./internal/hub.ts"
+import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
-import { MaxBatchSize, MaxNotificationsPerJob, StackNotification } from "./StacksSchema.ts"
+import {
+  type CreateStackNotificationsResult,
+  MaxBatchSize,
+  MaxNotificationsPerJob,
+  StackNotification
+} from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -159,37 +166,57 @@ export const make = Effect.fnUntraced(function* ({
     return outcome._tag === "Delivered" ? counted : Effect.andThen(counted, logLoss(outcome))
   }
 
-  const send = (batch: ReadonlyArray<Pending>): Effect.Effect<void> =>
+  const request = (batch: ReadonlyArray<Pending>) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.matchEffect(
-        client.createStackNotifications({
-          stackKey,
-          notifications: batch.map(({ at, detail, jobUuid }) => ({
-            jobUuid,
-            detail,
-            // The service dates what comes without a time; ours, a moment ahead of its clock, would be refused.
-            timestamp: now - at > 1000 ? DateTime.makeUnsafe(at) : undefined
-          }))
-        }),
-        {
-          onFailure: (error) =>
-            Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true }),
-          onSuccess: ({ errors }) => {
-            const rejected = new Map(errors.flatMap(({ error, indexes }) => indexes.map((index) => [index, error])))
-            return Effect.forEach(
-              batch,
-              (notification, index) => {
-                const error = rejected.get(index)
-                return report(
-                  error === undefined ? Outcome.Delivered({ notification }) : Outcome.Rejected({ notification, error })
-                )
-              },
-              { discard: true }
-            )
-          }
-        }
-      )
+      client.createStackNotifications({
+        stackKey,
+        notifications: batch.map(({ at, detail, jobUuid }) => ({
+          jobUuid,
+          detail,
+          // The service dates what comes without a time; ours, a moment ahead of its clock, would be refused.
+          timestamp: now - at > 1000 ? DateTime.makeUnsafe(at) : undefined
+        }))
+      })
     )
+
+  const onAnswer = (batch: ReadonlyArray<Pending>, { errors }: CreateStackNotificationsResult): Effect.Effect<void> => {
+    const rejected = new Map(errors.flatMap(({ error, indexes }) => indexes.map((index) => [index, error])))
+    return Effect.forEach(
+      batch,
+      (notification, index) => {
+        const error = rejected.get(index)
+        return report(
+          error === undefined ? Outcome.Delivered({ notification }) : Outcome.Rejected({ notification, error })
+        )
+      },
+      { discard: true }
+    )
+  }
+
+  /** The whole batch was retried before. */
+  const once = (batch: ReadonlyArray<Pending>) => RetryPolicy.withPolicy(request(batch), RetryPolicy.none)
+  const isDivisible = (error: StacksError) =>
+    mayBeOneJob(error) || (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429))
+
+  const fail = (batch: ReadonlyArray<Pending>, error: StacksError) =>
+    Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true })
+
+  /** A batch that keeps failing, perhaps because of one notification, is divided, so that the others are delivered. */
+  const send = (batch: ReadonlyArray<Pending>): Effect.Effect<void> =>
+    Effect.matchEffect(request(batch), {
+      onSuccess: (answer) => onAnswer(batch, answer),
+      onFailure: (error) =>
+        isDivisible(error)
+          ? Effect.flatMap(
+              isolate({ items: batch, error, request: once, onAnswer, isDivisible }),
+              ({ failed, offenders }) =>
+                Effect.andThen(
+                  Effect.forEach(offenders, ({ error, item }) => fail([item], error), { discard: true }),
+                  Effect.forEach(failed, ({ error, items }) => fail(items, error), { discard: true })
+                )
+            )
+          : fail(batch, error)
+    })
 
   const sending = yield* Stream.fromQueue(queue).pipe(
     Stream.groupedWithin(MaxBatchSize, window),

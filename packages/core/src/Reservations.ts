@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { isolate, mayBeOneJob } from "./internal/isolate.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
 import { MaxBatchSize } from "./StacksSchema.ts"
@@ -56,7 +57,8 @@ export interface ReserveResult {
 
 /**
  * Reserves any number of jobs, in parallel requests of 1000. A request that fails loses nothing of the others: its jobs are
- * reported in `failed`, with the error.
+ * reported in `failed`, with the error. A request that the service refuses because of one job is divided until that job is alone,
+ * so that the others are reserved.
  *
  * **Example** (Reserving what there is)
  *
@@ -82,17 +84,29 @@ export const reserve = Effect.fnUntraced(function* ({
   stackKey
 }: ReserveOptions): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
-  const reserveChunk = (chunk: ReadonlyArray<string>): Effect.Effect<ReserveResult> =>
-    Effect.match(client.batchReserveJobs({ stackKey, jobUuids: chunk, reservationExpiry }), {
-      onFailure: (error) => ({ reserved: [], notReserved: [], failed: [{ jobUuids: chunk, error }] }),
-      onSuccess: ({ notReserved, reserved }) => ({ reserved, notReserved, failed: [] })
+  const reserved: Array<string> = []
+  const notReserved: Array<string> = []
+  const failed: Array<FailedChunk> = []
+  const request = (jobUuids: ReadonlyArray<string>) =>
+    client.batchReserveJobs({ stackKey, jobUuids, reservationExpiry })
+  const onAnswer = (_: ReadonlyArray<string>, answer: Omit<ReserveResult, "failed">) =>
+    Effect.sync(() => {
+      reserved.push(...answer.reserved)
+      notReserved.push(...answer.notReserved)
     })
-  const results = yield* Effect.forEach(Arr.chunksOf(Arr.dedupe(jobUuids), MaxBatchSize), reserveChunk, { concurrency })
-  return {
-    reserved: results.flatMap(({ reserved }) => reserved),
-    notReserved: results.flatMap(({ notReserved }) => notReserved),
-    failed: results.flatMap(({ failed }) => failed)
-  }
+  const reserveChunk = (jobUuids: ReadonlyArray<string>) =>
+    Effect.matchEffect(request(jobUuids), {
+      onSuccess: (answer) => onAnswer(jobUuids, answer),
+      onFailure: (error) =>
+        mayBeOneJob(error)
+          ? Effect.map(isolate({ items: jobUuids, error, request, onAnswer }), (isolated) => {
+              for (const { error, items } of isolated.failed) failed.push({ jobUuids: items, error })
+              for (const { error, item } of isolated.offenders) failed.push({ jobUuids: [item], error })
+            })
+          : Effect.sync(() => void failed.push({ jobUuids, error }))
+    })
+  yield* Effect.forEach(Arr.chunksOf(Arr.dedupe(jobUuids), MaxBatchSize), reserveChunk, { concurrency, discard: true })
+  return { reserved, notReserved, failed }
 })
 
 /**

@@ -303,6 +303,8 @@ export type JobState =
   | "limited"
   | "limiting"
   | "pending"
+  | "platform_limited"
+  | "platform_limiting"
   | "running"
   | "scheduled"
   | "reserved"

@@ -9,24 +9,36 @@
  * proxies. What else an agent or its jobs need (`SSH_AUTH_SOCK`, `DOCKER_HOST`) goes into `env`. Agents of version 3 and of
  * version 4 work alike.
  *
- * What becomes of a job depends on its state when the agent has ended, not only on the agent's exit status: one that is still reserved
- * was not run. It is finished with -1 and `stack_error`, with the agent's last lines; or tried again, where the agent says
- * that it is locked (28). Any other was taken by the agent, or by somebody else, and is left alone.
+ * What becomes of a job depends on its state when the agent has ended, not only on the agent's exit status:
  *
- * A job that is canceled, or that the stack does not wait for as it shuts down:
+ * | the agent ended | and the job is | then |
+ * |---|---|---|
+ * | with 27: the service refused to let it register or acquire | reserved | the job is finished with -1 and `stack_error`, with the agent's last lines |
+ * | with 0: acquiring failed, mostly because the job is locked or the service is in trouble | reserved, or waiting for others | the runner fails with an error that is retryable |
+ * | with 28: the job is locked | reserved, or waiting for others | the same |
+ * | with 1: it could not register, or its settings are wrong | reserved | the same |
+ * | otherwise: it crashed, or is no agent at the moment | reserved | the same |
+ * | in any way | in any other state | the job is left alone: an agent has acquired it |
+ *
+ * An agent that has acquired a job is never started again. With `reflectExitStatus` the statuses 1, 27 and 28 may also be those of a
+ * job that ran: the state tells. Where this host can't start an agent at the moment, the runner fails with an error that is
+ * retryable, too: no file descriptors, processes, memory or disk space, a program or folder that is missing or is being replaced.
+ *
+ * An agent ends a canceled job by itself. An agent that is interrupted, because it did not, or because the stack shuts down:
  *
  * | after | the agent gets | and does |
  * |---|---|---|
  * | 0 s | SIGTERM | finishes its job, and leaves |
  * | 1 s | SIGTERM | cancels its job, which has `cancelGracePeriod` to end |
- * | `cancelGracePeriod` + 10 s | SIGKILL, with all that came from it | |
+ * | `cancelGracePeriod` + 10 s | SIGKILL, with all of its descendants | |
  *
- * A stack that ends does not wait for that, but its process does: the layer's end takes as long.
+ * The last one comes after the agent's own forced exit: version 3 exits 1 second after the job's time, version 4 takes 5 more seconds for
+ * logs and artifacts. A stack that ends does not wait for that, but its process does: the layer's end takes as long.
  *
- * If this process itself is killed, a small guardian process does the same: nothing of a job is left `cancelGracePeriod` and 15
+ * If this process itself is killed, a small reaper process does the same: nothing of a job is left `cancelGracePeriod` and 15
  * seconds later. Often it is less: nobody reads what an agent prints any more, so that it ends at its next line, before it has
- * told the service, which ends the job when it misses the agent. What an agent left running as it ended is stopped too: SIGTERM,
- * 2 seconds later SIGKILL.
+ * told the service, which ends the job when it misses the agent. Processes that an agent left running as it ended are stopped too:
+ * SIGTERM, 2 seconds later SIGKILL.
  *
  * **Gotchas**
  *
@@ -48,6 +60,7 @@
  *
  * @since 0.1.0
  */
+import { tmpdir } from "node:os"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as JobRunner from "@stacksapi/core/JobRunner"
@@ -56,6 +69,7 @@ import { isAgentOwned, type JobState, type ScheduledJob } from "@stacksapi/core/
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -67,13 +81,14 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import { describe, withLastLines } from "./internal/process/endings.ts"
 import * as Environment from "./internal/process/environment.ts"
+import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
+import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
 import { Lines } from "./internal/process/lines.ts"
-import { ensureWritable, findProgram } from "./internal/process/needs.ts"
+import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
 import * as Processes from "./internal/process/run.ts"
 import * as Slots from "./internal/process/slots.ts"
-import { gracePeriod } from "./internal/process/stopPlan.ts"
-import { whyNot } from "./internal/process/whyNot.ts"
+import { atOnce, gracePeriod } from "./internal/process/terminationPolicy.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -154,8 +169,14 @@ export const layer = (
 /** How long after the first SIGTERM an agent gets its second one. */
 const secondSignal = Duration.seconds(1)
 
-/** What an agent takes to send the rest of its log and to disconnect, beyond the time that its job has. */
-const farewell = Duration.seconds(10)
+/** How long an agent of version 4 may take for logs and artifacts after its job. */
+const cleanupTimeout = Duration.seconds(5)
+
+/**
+ * How long after a job's time an agent is killed. Before that it exits by itself: 1 second after `secondSignal`, the job's time (which version 3
+ * counts in whole seconds) and, version 4, `cleanupTimeout`.
+ */
+const forcedExit = Duration.sum(cleanupTimeout, Duration.seconds(5))
 
 const make = Effect.fnUntraced(function* (options: Options) {
   const fileSystem = yield* FileSystem.FileSystem
@@ -163,39 +184,45 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const cancelGracePeriod = gracePeriod(options.cancelGracePeriod)
   const endpoint = options.endpoint ?? (yield* configuredEndpoint)
   const base = Environment.minimal(options.env)
-  const processes = yield* Processes.make({ again: secondSignal, killAfter: Duration.sum(cancelGracePeriod, farewell) })
-  const needs = yield* check(options, base, processes)
-  const outputs = yield* JobOutputs.make({ ...options, logDirectory: needs.logDirectory }, options.env ?? {})
+  const processes = yield* Processes.make({
+    policy: { again: secondSignal, killAfter: Duration.sum(cancelGracePeriod, forcedExit) },
+    folders: path.resolve(tmpdir())
+  })
+  const paths = yield* preflight(options, base, processes)
+  const outputs = yield* JobOutputs.make({ ...options, logDirectory: paths.logDirectory }, options.env ?? {})
   const slots = Slots.make()
 
+  const graceSeconds = Math.max(1, Math.ceil(Duration.toSeconds(cancelGracePeriod)))
   const settings: Environment.Environment = {
     BUILDKITE_AGENT_ENDPOINT: String(endpoint),
     BUILDKITE_AGENT_REFLECT_EXIT_STATUS: String(options.reflectExitStatus ?? false),
     BUILDKITE_WRITE_JOB_LOGS_TO_STDOUT: "true",
     BUILDKITE_CANCEL_SIGNAL: options.cancelSignal ?? "SIGTERM",
-    // The time of a canceled job: version 3 knows it by the first name, version 4 by the second, and neither minds the other.
-    BUILDKITE_CANCEL_GRACE_PERIOD: String(Math.max(1, Math.ceil(Duration.toSeconds(cancelGracePeriod)))),
+    // The time of a canceled job. Version 3 reads the first two: up to 3.73.0 the second one has a default of its own, 0 or 9 seconds,
+    // with which the agent kills the job too early, or does not start. Version 4 reads the other two.
+    BUILDKITE_CANCEL_GRACE_PERIOD: String(graceSeconds),
+    BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS: String(graceSeconds - 1),
     BUILDKITE_CANCEL_SIGNAL_TIMEOUT: `${Duration.toMillis(cancelGracePeriod)}ms`,
+    BUILDKITE_CANCEL_CLEANUP_TIMEOUT: `${Duration.toSeconds(cleanupTimeout)}s`,
     ...(options.tags === undefined ? {} : { BUILDKITE_AGENT_TAGS: options.tags.join(",") }),
     ...(options.configFile === undefined ? {} : { BUILDKITE_AGENT_CONFIG: path.resolve(options.configFile) })
   }
 
-  const run = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
+  const runAgent = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
     const { job, stackKey } = context
     const slot = yield* slots
     const name = Predicate.isFunction(options.name)
       ? options.name({ stackKey, slot, job })
       : `${options.name ?? stackKey}-${slot}`
-    const buildPath = path.join(needs.buildPath, `slot-${slot}`)
-    yield* Effect.mapError(
-      fileSystem.makeDirectory(buildPath, { recursive: true }),
-      (error) => new JobRunner.JobRunnerError({ message: `No folder for the agent: ${whyNot(error)}` })
+    const buildPath = path.join(paths.buildPath, `slot-${slot}`)
+    yield* Effect.mapError(fileSystem.makeDirectory(buildPath, { recursive: true }), (error) =>
+      hostTrouble(`Can't make the folder ${buildPath} for the agent: ${errorDescription(error)}`, error)
     )
     // The job's environment is of use for one thing only: to know its secrets.
     const [details, token] = yield* Effect.all(
       [
         options.redactedVars?.length === 0 ? Effect.succeedNone : Effect.option(context.details),
-        context.acquisitionToken
+        Effect.mapError(context.acquisitionToken, notGiven)
       ],
       { concurrency: 2 }
     )
@@ -204,7 +231,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     const { ended } = yield* processes
       .run(
         {
-          program: needs.program,
+          program: paths.program,
           args: ["start"],
           directory: buildPath,
           environment: {
@@ -219,20 +246,19 @@ const make = Effect.fnUntraced(function* (options: Options) {
         sink.write
       )
       .pipe(
-        Effect.mapError(
-          ({ code }) =>
-            new JobRunner.JobRunnerError({
-              message: `The agent ${needs.program} did not start: ${code}`,
-              isRetryable: passing.has(code)
-            })
+        // Nothing of the job is in what an agent is started with.
+        Effect.mapError((error) =>
+          hostTrouble(`The agent ${paths.program} did not start: ${describeCode(error.code)}`, error)
         ),
         Effect.ensuring(sink.end)
       )
     return yield* judge(context, ended, yield* outputs.tail(job.id))
-  }, Effect.scoped)
+  })
+
+  const run = (context: JobRunner.JobContext) => processes.tracked(scoped(runAgent(context)))
 
   // A stack that stops does not wait for long. Without this process nobody would read what its agents say at their end.
-  yield* Effect.addFinalizer(() => processes.gone)
+  yield* Effect.addFinalizer(() => processes.settled)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
     Context.add(JobOutput.JobOutput, { lines: outputs.lines, tail: outputs.tail })
@@ -243,25 +269,28 @@ const configuredEndpoint = Config.URL("BUILDKITE_AGENT_ENDPOINT").pipe(
   Config.withDefault(new URL(StacksClient.DefaultBaseUrl))
 )
 
-/** What the system says when it has too few processes, files or memory at the moment. */
-const passing: ReadonlySet<string> = new Set(["EAGAIN", "EMFILE", "ENFILE", "ENOMEM", "ETXTBSY"])
-
 // -----------------------------------------------------------------------------
 // Ends
 // -----------------------------------------------------------------------------
 
 /** What an agent says by its exit status, when it has not run its job. */
-const whyNotRun: Readonly<Record<number, string>> = {
+const reasons: Readonly<Record<number, string>> = {
   0: "it could not acquire the job",
   1: "it could not register, or its settings are wrong",
   27: "the service would not let it acquire the job",
   28: "the job is locked"
 }
 
+/** It could not acquire the job for another reason than that it is rejected. Mostly that is how a locked job ends, too. */
+const notAcquired = 0
 const rejected = 27
 const locked = 28
 
-/** Tells what became of the job: by its state, since no exit status of an agent proves that the job was run. */
+/**
+ * Tells what became of the job: by its state, since no exit status of an agent proves that the job was run. An agent has not acquired
+ * a job that is still reserved: it is safe to start another one. Nothing of the job is known to an agent before that, so that only the
+ * service's refusal is about this job; all else is about this host, or about the service as a whole.
+ */
 const judge = Effect.fnUntraced(function* (
   { job, notify, state }: JobRunner.JobContext,
   ended: Processes.Ended,
@@ -270,12 +299,15 @@ const judge = Effect.fnUntraced(function* (
   const now = yield* state
   const end = describe(ended)
   const status = ended._tag === "Exited" ? ended.status : undefined
-  const mustWait = status === locked && now !== undefined && waitsForOthers.has(now)
+  const mustWait = (status === locked || status === notAcquired) && now !== undefined && waitsForOthers.has(now)
   if (now === "reserved" || mustWait) {
-    const why = status === undefined ? undefined : whyNotRun[status]
+    const reason = status === undefined ? undefined : reasons[status]
     return yield* new JobRunner.JobRunnerError({
-      message: withLastLines(`The agent did not run the job (${end}${why === undefined ? "" : `: ${why}`})`, tail),
-      isRetryable: status === locked
+      message: withLastLines(
+        `The agent did not run the job (${end}${reason === undefined ? "" : `: ${reason}`})`,
+        tail
+      ),
+      isRetryable: status !== rejected
     })
   }
   if (now !== undefined && isAgentOwned(now) && status !== rejected && status !== locked) {
@@ -287,13 +319,27 @@ const judge = Effect.fnUntraced(function* (
 })
 
 /** The states of a job that is locked. */
-const waitsForOthers: ReadonlySet<JobState> = new Set(["waiting", "limiting", "limited", "pending", "blocked"])
+const waitsForOthers: ReadonlySet<JobState> = new Set([
+  "waiting",
+  "limiting",
+  "limited",
+  "platform_limiting",
+  "platform_limited",
+  "pending",
+  "blocked"
+])
 
 // -----------------------------------------------------------------------------
-// What must be there
+// Preflight
 // -----------------------------------------------------------------------------
 
-const check = Effect.fnUntraced(function* (
+/** How long an agent may take to tell its version. */
+const versionTimeout = Duration.seconds(10)
+
+/** How much it may print of it. */
+const maxVersionBytes = 64 * 1024
+
+const preflight = Effect.fnUntraced(function* (
   { agentPath = "buildkite-agent", buildPath, logDirectory }: Options,
   base: Environment.Environment,
   processes: Processes.Processes
@@ -304,7 +350,7 @@ const check = Effect.fnUntraced(function* (
       (cause: PlatformError.PlatformError) =>
         new AgentUnusable({
           option,
-          message: `Can't write to the folder ${value}: ${whyNot(cause)}; make it writable, or set ${option} to another`,
+          message: `Can't write to the folder ${value}: ${errorDescription(cause)}; make it writable, or set ${option} to another`,
           cause
         })
     )
@@ -315,19 +361,35 @@ const check = Effect.fnUntraced(function* (
     })
   const program = yield* Effect.mapError(findProgram(agentPath, base["PATH"] ?? ""), ({ reason }) => unusable(reason))
   const whole = yield* folder("buildPath", buildPath)
-  const printed = new Lines()
-  const lines: Array<string> = []
-  const { ended, isTimedOut } = yield* Effect.mapError(
-    processes.run(
-      { program, args: ["--version"], directory: whole, environment: base, timeout: Duration.seconds(10) },
-      (_, bytes) => Effect.sync(() => void lines.push(...printed.push(bytes).map(({ text }) => text)))
-    ),
-    ({ code }) => unusable(`the system does not start it (${code})`)
+  const version = new Lines()
+  let lastLine = ""
+  let bytesSeen = 0
+  const isTooLoud = Deferred.makeUnsafe<void>()
+  const run = processes.run(
+    { program, args: ["--version"], directory: whole, environment: base, timeout: versionTimeout, policy: atOnce },
+    (_, bytes) =>
+      Effect.sync(() => {
+        if (bytesSeen > maxVersionBytes) return
+        bytesSeen += bytes.length
+        for (const { text } of version.push(bytes)) lastLine = text
+        if (bytesSeen > maxVersionBytes) Deferred.doneUnsafe(isTooLoud, Effect.void)
+      })
+  )
+  const outcome = yield* Effect.raceFirst(
+    Effect.mapError(run, ({ code }) => unusable(`the system does not start it: ${describeCode(code)}`)),
+    Effect.as(Deferred.await(isTooLoud), undefined)
   )
   // The status of a shell, or of a loader, that has not found what to run.
-  if (isTimedOut || ended._tag === "Killed" || ended.status === 126 || ended.status === 127) {
-    const end = isTimedOut ? "takes more than 10 seconds" : `ended with ${describe(ended)}`
-    return yield* unusable([`\`--version\` ${end}`, ...lines.slice(-1)].join(": "))
+  const problem =
+    outcome === undefined
+      ? `prints more than ${maxVersionBytes / 1024} KiB`
+      : outcome.isTimedOut
+        ? `takes more than ${Duration.format(versionTimeout)}`
+        : outcome.ended._tag === "Killed" || outcome.ended.status === 126 || outcome.ended.status === 127
+          ? `ended with ${describe(outcome.ended)}`
+          : undefined
+  if (problem !== undefined) {
+    return yield* unusable([`\`--version\` ${problem}`, ...(lastLine === "" ? [] : [lastLine])].join(": "))
   }
   return {
     program,

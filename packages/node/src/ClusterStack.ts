@@ -14,7 +14,7 @@
  *
  * - those that it had not started are started by another one;
  * - those that an agent has acquired are left to their agents: one that lives elsewhere, on a machine or in a container of its
- *   own, goes on; those of `AgentRunner` on the same machine are stopped by its guardian, as it says there;
+ *   own, goes on; those of `AgentRunner` on the same machine are stopped by its reaper, as it says there;
  * - the others are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
  *
  * Another process polls within `lockExpiration` and some seconds: 10 by default. A process that loses the database, or was

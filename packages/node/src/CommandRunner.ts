@@ -8,14 +8,25 @@
  * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and those of proxies. Its standard input is empty. Nothing is checked
  * out, and plugins, hooks and artifacts are the agent's.
  *
- * The job ends with the exit status of the shell, and the last lines of its output as the detail. Ended by a signal, its status is
- * 128 and the signal's number. What the command left running is stopped: SIGTERM, 2 seconds later SIGKILL.
+ * A command is passed to the shell as a file that only this user can read, in the folder for temporary files. It can have any
+ * length, and nothing of it is in the process list.
  *
- * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all that came from it. A stack that
+ * The job ends with the exit status of the shell, and the last lines of its output as the detail. If a signal ended the shell, also
+ * a real-time signal, the status is 128 and the signal's number. Processes that the command left running are stopped: SIGTERM, 2
+ * seconds later SIGKILL. Then the job's folder is removed. A folder that can't be removed is logged, and does not change the job's
+ * outcome.
+ *
+ * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all of its descendants. A stack that
  * ends does not wait for that, but its process does: the layer's end takes as long. If this process itself is killed, a small
- * guardian process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later.
+ * reaper process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later, neither a process nor its folder.
+ *
+ * Where this host can't start a command at the moment, the runner fails with an error that is retryable: no file descriptors, processes,
+ * memory or disk space, a shell or a folder that is missing. The command has not been started then. An environment that is too
+ * long for the system, or has a NUL character in it, fails the job.
  *
  * **Gotchas**
+ *
+ * A `shell` that runs commands elsewhere, such as in a container or as another user, has to be able to read the command's file.
  *
  * For Linux and macOS. It isolates nothing. A command runs as this process's user: it can read that user's files, reach the
  * network, signal other processes, and read what this process can, its token included. Run only commands that you trust.
@@ -25,6 +36,7 @@
  *
  * @since 0.1.0
  */
+import { tmpdir } from "node:os"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as JobRunner from "@stacksapi/core/JobRunner"
@@ -39,13 +51,17 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
-import { describe, statusOf, withLastLines } from "./internal/process/endings.ts"
+import { describeReported, statusOf, withLastLines } from "./internal/process/endings.ts"
 import * as Environment from "./internal/process/environment.ts"
+import { codeOf, describeCode, errorDescription } from "./internal/process/errorDescription.ts"
+import { invocationOf } from "./internal/process/invocation.ts"
+import * as JobFolder from "./internal/process/jobFolder.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
-import { ensureWritable, findProgram } from "./internal/process/needs.ts"
+import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
+import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
 import * as Processes from "./internal/process/run.ts"
-import { gracePeriod } from "./internal/process/stopPlan.ts"
-import { whyNot } from "./internal/process/whyNot.ts"
+import * as StatusReporter from "./internal/process/statusReporter.ts"
+import { gracePeriod } from "./internal/process/terminationPolicy.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -56,8 +72,9 @@ import * as JobOutput from "./JobOutput.ts"
  */
 export interface Options extends JobOutput.Options {
   /**
-   * The program and arguments that run a command, which comes as one more argument. Default `/bin/bash -e -c`, as the agent's;
-   * where there is no such file, `/bin/sh -e -c`.
+   * The program and arguments that run a command. Default `/bin/bash -e -c`, as the agent's; where there is no such file,
+   * `/bin/sh -e -c`. A shell with `-c` as its last argument reads the command's file as `. FILE` does. Any other program gets the
+   * file as its last argument, in place of an option for code (`python3 -c`, `node -e`).
    */
   readonly shell?: readonly [program: string, ...args: ReadonlyArray<string>] | undefined
   /** The folder to run all commands in, such as a checkout. Default: for each job a new empty one, removed after it. */
@@ -104,60 +121,102 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const base = Environment.minimal(options.env)
   const settings = yield* check(options, base["PATH"] ?? "")
   const outputs = yield* JobOutputs.make({ ...options, logDirectory: settings.logDirectory }, options.env ?? {})
+  const folders = path.resolve(tmpdir())
   const processes = yield* Processes.make({
-    killAfter: gracePeriod(options.cancelGracePeriod)
+    policy: { killAfter: gracePeriod(options.cancelGracePeriod) },
+    folders
   })
   const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  const [program] = settings.shell
+  const reporterOf = StatusReporter.make(yield* hasBash)
 
-  const directory =
-    settings.workingDirectory === undefined
-      ? fileSystem.makeTempDirectoryScoped({ prefix: "stacksapi-job-" }).pipe(
-          // Only after its processes are gone, which may have made files that their user can't remove.
-          Effect.mapError(
-            (error) => new JobRunner.JobRunnerError({ message: `No folder for the job: ${whyNot(error)}` })
-          )
-        )
-      : Effect.succeed(settings.workingDirectory)
+  /** The job's file and folder. They are removed after its processes are gone. */
+  const prepare = Effect.fnUntraced(
+    function* (command: string) {
+      const folder = yield* JobFolder.open(folders, processes.reaper)
+      const file = path.join(folder, "command")
+      yield* fileSystem.writeFileString(file, command, { flag: "wx", mode: 0o600 })
+      const directory = settings.workingDirectory ?? path.join(folder, "work")
+      if (settings.workingDirectory === undefined) yield* fileSystem.makeDirectory(directory)
+      return { file, directory: path.resolve(directory) }
+    },
+    Effect.mapError((error) =>
+      hostTrouble(
+        `Can't make a folder for the job in ${folders}: ${describeCode(error._tag === "FolderError" ? error.code : codeOf(error))}`,
+        error
+      )
+    )
+  )
 
-  const run = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
-    const { command, env } = yield* context.details
+  /** Why a program could not be started. The job's command and environment are the only reasons that are not of this host. */
+  const notStarted = Effect.fnUntraced(function* (code: string, directory: string, cause: unknown) {
+    if (code === "E2BIG" || code === "EINVAL") {
+      return new JobRunner.JobRunnerError({ message: `Can't start ${program}: ${describeCode(code)}` })
+    }
+    const hasDirectory = yield* Effect.orElseSucceed(fileSystem.exists(directory), () => true)
+    return hasDirectory
+      ? hostTrouble(`Can't start ${program}: ${describeCode(code)}`, cause)
+      : hostTrouble(`Can't run commands in ${directory}: there is no such folder`, cause)
+  })
+
+  /** Fails where the shell is missing or can't be run at the moment. */
+  const ensureShell = findProgram(program, "").pipe(
+    Effect.provideContext(yield* Effect.context<FileSystem.FileSystem | Path.Path>()),
+    Effect.mapError((error) => hostTrouble(`Can't start ${program}: ${error.reason}`, error))
+  )
+
+  const runCommand = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
+    const { command, env } = yield* Effect.mapError(context.details, notGiven)
     if (command.trim() === "") {
       return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
     }
+    if (command.includes("\0")) {
+      return yield* new JobRunner.JobRunnerError({ message: "The job's command has a NUL character in it" })
+    }
     const environment = { ...base, ...describeJob(context), ...env }
+    const { directory, file } = yield* prepare(command)
     const sink = yield* outputs.open(context.job.id, environment, [])
+    yield* ensureShell
+    const reporter = reporterOf(environment)
     const { ended, isTimedOut } = yield* processes
       .run(
         {
-          program: settings.shell[0],
-          args: [...settings.shell.slice(1), command],
-          directory: path.resolve(yield* directory),
+          program: reporter[0],
+          args: [...reporter.slice(1), ...invocationOf(settings.shell, file)],
+          directory,
           environment,
           timeout
         },
         sink.write
       )
       .pipe(
-        Effect.mapError(
-          ({ code }) => new JobRunner.JobRunnerError({ message: `Can't start ${settings.shell[0]}: ${code}` })
+        Effect.catchTag("CannotStart", (error) =>
+          Effect.flatMap(notStarted(error.code, directory, error), Effect.fail)
         ),
         Effect.ensuring(sink.end)
       )
+    if (StatusReporter.couldNotStart(ended)) {
+      yield* ensureShell
+      return yield* yield* notStarted("EAGAIN", directory, ended)
+    }
     const status = statusOf(ended)
+    const end = describeReported(ended)
     const text =
       isTimedOut && timeout !== undefined
-        ? `Timed out after ${Duration.format(timeout)} (${describe(ended)})`
-        : `The command ${ended._tag === "Exited" ? "ended with" : "was"} ${describe(ended)}`
+        ? `Timed out after ${Duration.format(timeout)} (${end})`
+        : `The command ${ended._tag === "Exited" ? "ended with" : "was"} ${end}`
     return JobRunner.Finished({
       // A command that takes a SIGTERM for a reason to succeed did not do what it was there for.
       exitStatus: isTimedOut && status === 0 ? 1 : status,
       detail: withLastLines(text, yield* outputs.tail(context.job.id)),
       signalReason: isTimedOut ? "cancel" : undefined
     })
-  }, Effect.scoped)
+  })
+
+  const run = (context: JobRunner.JobContext) => processes.tracked(scoped(runCommand(context)))
 
   // A stack that stops does not wait for long.
-  yield* Effect.addFinalizer(() => processes.gone)
+  yield* Effect.addFinalizer(() => processes.settled)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
     Context.add(JobOutput.JobOutput, { lines: outputs.lines, tail: outputs.tail })
@@ -184,7 +243,7 @@ const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
 const check = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const unusable = (option: CommandRunnerUnusable["option"], what: string) => (cause: PlatformError.PlatformError) =>
-    new CommandRunnerUnusable({ option, message: `${what}: ${whyNot(cause)}`, cause })
+    new CommandRunnerUnusable({ option, message: `${what}: ${errorDescription(cause)}`, cause })
   const [program, ...args] = shell ?? [(yield* hasBash) ? "/bin/bash" : "/bin/sh", "-e", "-c"]
   return {
     logDirectory:

@@ -1,18 +1,29 @@
 /** The command as a process: exit statuses, pipes, signals, colors, and what other processes see of it. */
-import { readFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect } from "effect"
 import { bin, environmentOf, quoted, run, start } from "../../support/cli.ts"
+import { until } from "../../support/processes.ts"
 
 const emulated = Effect.fnUntraced(function* (name: string, count: number) {
   const emulator = yield* StacksEmulator.StacksEmulator
-  const env = { ...environmentOf(emulator), STACKSAPI_KEY: name, STACKSAPI_QUEUE: name }
+  const env: Record<string, string> = { ...environmentOf(emulator), STACKSAPI_KEY: name, STACKSAPI_QUEUE: name }
   yield* emulator.addJobs(Array.from({ length: count }, (_, index) => ({ queueKey: name, id: `${name}-${index}` })))
   yield* run(["register"], env)
   return { emulator, env }
 })
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-process-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+const makePipe = (path: string) => execFileSync("/bin/sh", ["-c", 'mkfifo "$1"', "sh", path])
 
 const escape = "\u001b"
 
@@ -65,12 +76,134 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("watches jobs as they come, and ends with 130 or 143 when it is told to", () =>
+  it.effect("ends with an error where the disk for its output is full", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("full", 20)
+      for (const command of ["jobs list", "jobs list --json", "jobs watch", "--help", "--version"]) {
+        const { ended } = yield* start("sh", ["-c", `exec ${quoted} ${command} >/dev/full`], env)
+        const { status, stderr } = yield* ended
+        assert.strictEqual(status, 1, command)
+        assert.strictEqual(
+          stderr,
+          "stacksapi: Can't write to the standard output: no space is left on the device (ENOSPC)\n"
+        )
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("ends with an error where only a part of its output could be written", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("part", 20)
+      const file = join(yield* folder, "out")
+      // The shell counts in units of 512 or 1024 bytes. The whole list is some 4 KB.
+      const { ended } = yield* start("sh", ["-c", `ulimit -f 1; exec ${quoted} jobs list --json >"${file}"`], env)
+      const { status, stderr } = yield* ended
+      assert.strictEqual(status, 1)
+      assert.strictEqual(stderr, "stacksapi: Can't write to the standard output: the file is too large (EFBIG)\n")
+      assert.isAtMost(statSync(file).size, 1024)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("does not stop its work where only the disk of its log is full", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("log", 1)
+      const { ended } = yield* start("sh", ["-c", `exec ${quoted} jobs list --log-level all 2>/dev/full`], env)
+      const { status, stdout } = yield* ended
+      assert.strictEqual(status, 0)
+      assert.include(stdout, "log-0")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses a file for its token that has no end, or no beginning", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("token-file", 1)
+      const { BUILDKITE_CLUSTER_TOKEN: _token, ...others } = env
+      const path = yield* folder
+      const pipe = join(path, "pipe")
+      makePipe(pipe)
+      const cases = [
+        ["jobs list --token-file /dev/zero", "Can't read --token-file /dev/zero: it holds more than 64 KiB"],
+        ["jobs list --token-file - </dev/zero", "Can't read the standard input: it holds more than 64 KiB"],
+        [`jobs list --token-file ${pipe}`, `Can't read --token-file ${pipe}: it has no end within 10s`],
+        [`jobs list --token-file - <>${pipe}`, "Can't read the standard input: it has no end within 10s"],
+        ["emulator --jobs /dev/zero", "Can't read /dev/zero: it holds more than 64 MiB"]
+      ] as const
+      for (const [command, message] of cases) {
+        const { ended } = yield* start("sh", ["-c", `exec ${quoted} ${command}`], others)
+        const { status, stderr } = yield* ended
+        assert.strictEqual(status, 1, command)
+        assert.strictEqual(stderr, `stacksapi: ${message}\n`)
+      }
+      const file = { ...others, BUILDKITE_CLUSTER_TOKEN_FILE: "/dev/zero" }
+      const { stderr } = yield* run(["jobs", "list"], file)
+      assert.strictEqual(
+        stderr,
+        "stacksapi: Can't read BUILDKITE_CLUSTER_TOKEN_FILE /dev/zero: it holds more than 64 KiB\n"
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("waits for the token of a pipe whose writer comes later", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("token-pipe", 1)
+      const { BUILDKITE_CLUSTER_TOKEN: token, ...others } = env
+      const pipe = join(yield* folder, "pipe")
+      makePipe(pipe)
+      const { ended } = yield* start(
+        "sh",
+        ["-c", `(sleep 1; echo "$TOKEN" >"${pipe}") & exec ${quoted} jobs list --token-file "${pipe}"`],
+        { ...others, TOKEN: token ?? "" }
+      )
+      const { stdout } = yield* ended
+      assert.include(stdout, "token-pipe-0")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses ids without a line end", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulated("ids", 1)
+      const { ended } = yield* start("sh", ["-c", `exec ${quoted} jobs states - </dev/zero`], env)
+      const { status, stderr } = yield* ended
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /^stacksapi: A line of the standard input has more than 65536 characters/)
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("runs a stack to its end in order at SIGHUP and SIGQUIT as at SIGTERM, also where SIGHUP comes twice", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      for (const signal of ["SIGHUP", "SIGQUIT", "SIGTERM"] as const) {
+        const name = `stack-${signal}`
+        const env = { ...environmentOf(emulator), STACKSAPI_KEY: name, STACKSAPI_QUEUE: name }
+        const [job] = yield* emulator.addJobs([{ queueKey: name, command: "echo begun; sleep 2; echo done" }])
+        const path = yield* folder
+        const stack = yield* start(
+          process.execPath,
+          [bin, "run", "--runner", "command", "--format", "lines", "--log-directory", path],
+          { ...env, TMPDIR: path }
+        )
+        yield* until(
+          () => existsSync(join(path, `${job?.id}.log`)) && readFileSync(join(path, `${job?.id}.log`), "utf8") !== ""
+        )
+        yield* stack.kill(signal)
+        if (signal === "SIGHUP") yield* stack.kill(signal)
+        const { status } = yield* stack.ended
+        assert.strictEqual(status, 0, signal)
+        const ended = (yield* emulator.jobs).find(({ id }) => id === job?.id)
+        assert.deepStrictEqual([ended?.state, ended?.exitStatus], ["finished", 0])
+        assert.isEmpty(readdirSync(path).filter((name) => name.startsWith("stacksapi-")))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("watches jobs as they come, and ends with 128 and the signal's number when it is told to", () =>
     Effect.gen(function* () {
       const { emulator, env } = yield* emulated("watch", 1)
       for (const [signal, expected] of [
         ["SIGINT", 130],
-        ["SIGTERM", 143]
+        ["SIGTERM", 143],
+        ["SIGHUP", 129],
+        ["SIGQUIT", 131]
       ] as const) {
         const watching = yield* start(process.execPath, [bin, "jobs", "watch", "--json"], env)
         yield* watching.seen('"watch-0"')

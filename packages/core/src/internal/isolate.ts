@@ -1,39 +1,39 @@
 /**
- * Finds the job for which a request for many jobs fails, so that the others proceed.
+ * Finds the item for which a request for many fails, so that the others proceed: a job, or a notification.
  *
- * The request is divided in two, again and again. One offender among 1000 jobs takes 20 requests.
+ * The request is divided in two, again and again. One offender among 1000 items takes 20 requests.
  */
 import * as Effect from "effect/Effect"
 import type { StacksError } from "../StacksError.ts"
 
-export interface Offender {
-  readonly jobUuid: string
+export interface Offender<T> {
+  readonly item: T
   readonly error: StacksError
 }
 
-/** A part of the jobs whose request failed. */
-export interface FailedPart {
-  readonly jobUuids: ReadonlyArray<string>
+/** A part of the items whose request failed. */
+export interface FailedPart<T> {
+  readonly items: ReadonlyArray<T>
   readonly error: StacksError
 }
 
-export interface Isolated {
-  /** Jobs whose request failed though it named no other job. */
-  readonly offenders: ReadonlyArray<Offender>
-  /** Jobs of which it is not known whether they make requests fail. */
-  readonly failed: ReadonlyArray<FailedPart>
+export interface Isolated<T> {
+  /** Items whose request failed though it named no other one. */
+  readonly offenders: ReadonlyArray<Offender<T>>
+  /** Items of which it is not known whether they make requests fail. */
+  readonly failed: ReadonlyArray<FailedPart<T>>
 }
 
-export interface IsolateOptions<A, R> {
-  /** The jobs of the request that has failed. */
-  readonly jobUuids: ReadonlyArray<string>
+export interface IsolateOptions<T, A, R> {
+  /** What the request that has failed was about. */
+  readonly items: ReadonlyArray<T>
   /** How it failed. */
   readonly error: StacksError
-  /** Sends the request for a part of the jobs. */
-  readonly request: (jobUuids: ReadonlyArray<string>) => Effect.Effect<A, StacksError, R>
+  /** Sends the request for a part of the items. */
+  readonly request: (items: ReadonlyArray<T>) => Effect.Effect<A, StacksError, R>
   /** Called with each answer as it comes. */
-  readonly onAnswer: (jobUuids: ReadonlyArray<string>, answer: A) => Effect.Effect<void, never, R>
-  /** Whether a failure may be the fault of one job. Default {@link mayBeOneJob}. */
+  readonly onAnswer: (items: ReadonlyArray<T>, answer: A) => Effect.Effect<void, never, R>
+  /** Whether a failure may be the fault of one item. Default {@link mayBeOneJob}. */
   readonly isDivisible?: (error: StacksError) => boolean
 }
 
@@ -51,51 +51,49 @@ export const mayBeOneJob = (error: StacksError): boolean =>
   (error._tag === "ErrorResponse" && error.status >= 400 && error.status < 500 && !aboutTheCaller.has(error.status))
 
 /** Divides a request that has failed until each offender is alone. */
-export const isolate = Effect.fnUntraced(function* <A, R>({
+export const isolate = Effect.fnUntraced(function* <T, A, R>({
   error,
   isDivisible = mayBeOneJob,
-  jobUuids,
+  items,
   onAnswer,
   request
-}: IsolateOptions<A, R>): Effect.fn.Return<Isolated, never, R> {
-  const offenders: Array<Offender> = []
-  const failed: Array<FailedPart> = []
+}: IsolateOptions<T, A, R>): Effect.fn.Return<Isolated<T>, never, R> {
+  const offenders: Array<Offender<T>> = []
+  const failed: Array<FailedPart<T>> = []
   let requests = 0
   let successes = 0
 
-  const divide = (jobUuids: ReadonlyArray<string>, error: StacksError): Effect.Effect<void, never, R> => {
-    const [jobUuid] = jobUuids
-    if (jobUuid === undefined) return Effect.void
-    if (jobUuids.length === 1) {
-      offenders.push({ jobUuid, error })
+  const divide = (part: ReadonlyArray<T>, error: StacksError): Effect.Effect<void, never, R> => {
+    if (part.length < 2) {
+      for (const item of part) offenders.push({ item, error })
       return Effect.void
     }
     if (requests + 2 > maxRequests || (successes === 0 && requests >= maxFailures)) {
-      failed.push({ jobUuids, error })
+      failed.push({ items: part, error })
       return Effect.void
     }
     requests += 2
-    const middle = Math.ceil(jobUuids.length / 2)
-    return Effect.forEach([jobUuids.slice(0, middle), jobUuids.slice(middle)], ask, { concurrency: 2, discard: true })
+    const middle = Math.ceil(part.length / 2)
+    return Effect.forEach([part.slice(0, middle), part.slice(middle)], ask, { concurrency: 2, discard: true })
   }
 
-  const ask = (jobUuids: ReadonlyArray<string>): Effect.Effect<void, never, R> =>
-    Effect.matchEffect(request(jobUuids), {
+  const ask = (part: ReadonlyArray<T>): Effect.Effect<void, never, R> =>
+    Effect.matchEffect(request(part), {
       onSuccess: (answer) => {
         successes++
-        return onAnswer(jobUuids, answer)
+        return onAnswer(part, answer)
       },
       onFailure: (error) => {
-        if (isDivisible(error)) return divide(jobUuids, error)
-        failed.push({ jobUuids, error })
+        if (isDivisible(error)) return divide(part, error)
+        failed.push({ items: part, error })
         return Effect.void
       }
     })
 
-  yield* divide(jobUuids, error)
-  // Where nothing succeeds, a failure of the service says nothing about the jobs.
-  if (successes === 0 && jobUuids.length > 1 && offenders.some(({ error }) => !mayBeOneJob(error))) {
-    return { offenders: [], failed: [{ jobUuids, error }] }
+  yield* divide(items, error)
+  // Where nothing succeeds, a failure of the service says nothing about the items.
+  if (successes === 0 && items.length > 1 && offenders.some(({ error }) => !mayBeOneJob(error))) {
+    return { offenders: [], failed: [{ items, error }] }
   }
   return { offenders, failed }
 })

@@ -71,8 +71,8 @@ const lookUpAll =
     jobUuids: ReadonlyArray<string>
   ): Effect.Effect<(jobUuid: string) => Effect.Effect<JobState | undefined, StacksError>> =>
     Effect.map(readStates(client, stackKey, jobUuids), ({ failed, offenders, states }) => {
-      const failures = new Map(offenders.map(({ error, jobUuid }) => [jobUuid, error]))
-      for (const { error, jobUuids } of failed) for (const jobUuid of jobUuids) failures.set(jobUuid, error)
+      const failures = new Map(offenders.map(({ error, item }) => [item, error]))
+      for (const { error, items } of failed) for (const jobUuid of items) failures.set(jobUuid, error)
       return (jobUuid) => {
         const failure = failures.get(jobUuid)
         return failure === undefined ? Effect.succeed(states.get(jobUuid)) : Effect.fail(failure)

@@ -11,9 +11,9 @@ export interface ReadResult {
   /** The state of each job that the service was asked about; undefined for a job that it does not know. */
   readonly states: ReadonlyMap<string, JobState | undefined>
   /** Jobs whose states could not be read though their request named no other job. */
-  readonly offenders: ReadonlyArray<Offender>
+  readonly offenders: ReadonlyArray<Offender<string>>
   /** Jobs whose states could not be read. */
-  readonly failed: ReadonlyArray<FailedPart>
+  readonly failed: ReadonlyArray<FailedPart<string>>
 }
 
 /** Asks in requests of up to 1000 jobs. A request that fails in a way for which one job may be the reason is divided. */
@@ -24,8 +24,8 @@ export const readStates = Effect.fnUntraced(function* (
   isDivisible: (error: StacksError) => boolean = mayBeOneJob
 ): Effect.fn.Return<ReadResult> {
   const states = new Map<string, JobState | undefined>()
-  const offenders: Array<Offender> = []
-  const failed: Array<FailedPart> = []
+  const offenders: Array<Offender<string>> = []
+  const failed: Array<FailedPart<string>> = []
   const request = (jobUuids: ReadonlyArray<string>) => client.getJobStates({ stackKey, jobUuids })
   const onAnswer = (jobUuids: ReadonlyArray<string>, answer: { readonly states: Readonly<Record<string, JobState>> }) =>
     Effect.sync(() => {
@@ -36,10 +36,10 @@ export const readStates = Effect.fnUntraced(function* (
       onSuccess: (answer) => onAnswer(jobUuids, answer),
       onFailure: (error) => {
         if (!isDivisible(error)) {
-          failed.push({ jobUuids, error })
+          failed.push({ items: jobUuids, error })
           return Effect.void
         }
-        return Effect.map(isolate({ jobUuids, error, request, onAnswer, isDivisible }), (isolated) => {
+        return Effect.map(isolate({ items: jobUuids, error, request, onAnswer, isDivisible }), (isolated) => {
           offenders.push(...isolated.offenders)
           failed.push(...isolated.failed)
         })

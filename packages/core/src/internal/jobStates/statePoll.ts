@@ -38,10 +38,10 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
     }
     const { failed, offenders, states } = yield* readStates(client, stackKey, Array.from(watched.keys()))
     for (const [jobUuid, state] of states) watched.get(jobUuid)?.forEach((watcher) => void watcher.onState(state))
-    for (const { error, jobUuid } of offenders) fail(jobUuid, error)
-    for (const { error, jobUuids } of failed) {
+    for (const { error, item } of offenders) fail(item, error)
+    for (const { error, items } of failed) {
       yield* Effect.logDebug("The states of watched jobs could not be read; reading them again at the next poll", error)
-      for (const jobUuid of jobUuids) fail(jobUuid, error)
+      for (const jobUuid of items) fail(jobUuid, error)
     }
   }).pipe(
     // The next poll is the retry.

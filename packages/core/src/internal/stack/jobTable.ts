@@ -76,8 +76,8 @@ const renewedStages: ReadonlyArray<StageName> = [
 /** A job's runner at work. */
 export interface Run {
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** Done when the runner has to be interrupted. */
-  readonly interrupted: Deferred.Deferred<void>
+  /** Done when the runner has ended, or has to be interrupted. */
+  readonly over: Deferred.Deferred<void>
   /** Why the runner has to stop, where it has. */
   stopReason: StopReason | undefined
   /** The job's state that was the reason. */

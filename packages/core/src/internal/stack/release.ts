@@ -65,7 +65,9 @@ export const release = Effect.fnUntraced(function* (
     yield* Effect.matchEffect(request(jobUuids), {
       onSuccess: () => released(jobUuids),
       onFailure: (error) =>
-        mayBeOneJob(error) ? Effect.asVoid(isolate({ jobUuids, error, request, onAnswer: released })) : Effect.void
+        mayBeOneJob(error)
+          ? Effect.asVoid(isolate({ items: jobUuids, error, request, onAnswer: released }))
+          : Effect.void
     })
   }
 })

@@ -129,8 +129,8 @@ const renew = Effect.fnUntraced(function* (
     onFailure: Effect.fnUntraced(function* (error) {
       const isDivisible = (error: StacksError) => mayBeOneJob(error) || streak.isOneJobToBlame(error)
       if (!isDivisible(error)) return yield* onFailure(error)
-      const { failed, offenders } = yield* isolate({ jobUuids, error, request, onAnswer, isDivisible })
-      for (const { error, jobUuid } of offenders) {
+      const { failed, offenders } = yield* isolate({ items: jobUuids, error, request, onAnswer, isDivisible })
+      for (const { error, item: jobUuid } of offenders) {
         streak.suspect(jobUuid)
         if (state.isNews(`renew ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
       }

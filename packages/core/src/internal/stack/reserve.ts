@@ -17,7 +17,7 @@ import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { removeSaved, settle } from "./settle.ts"
 import { inReserveSpan } from "./spans.ts"
 import type { StackState } from "./stackState.ts"
-import { startWaiting } from "./start.ts"
+import { startIfPossible, startWaiting } from "./start.ts"
 import { wakeIn } from "./wakeIn.ts"
 
 /** How long a request that reserves may take: it can't be interrupted meanwhile. */
@@ -153,7 +153,7 @@ const reserve = Effect.fnUntraced(function* (
           if (!isDivisible(error)) return onFailure(state, streak, progress, jobUuids, error, seen)
           return Effect.flatMap(
             isolate({
-              jobUuids,
+              items: jobUuids,
               error,
               request: (jobUuids) => send(state, jobUuids),
               onAnswer: (jobUuids, answer) => onAnswer(state, jobUuids, answer),
@@ -164,9 +164,9 @@ const reserve = Effect.fnUntraced(function* (
                 streak.succeeded()
                 progress.failures = 0
               }
-              for (const { error, jobUuid } of offenders) yield* onOffender(state, jobUuid, error)
-              for (const { error, jobUuids } of failed) {
-                yield* onFailure(state, streak, progress, jobUuids, error, seen)
+              for (const { error, item } of offenders) yield* onOffender(state, item, error)
+              for (const { error, items } of failed) {
+                yield* onFailure(state, streak, progress, items, error, seen)
               }
             })
           )
@@ -232,35 +232,41 @@ const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effe
 // Answers
 // -----------------------------------------------------------------------------
 
-const onAnswer = Effect.fnUntraced(function* (
+const onAnswer = (
   state: StackState,
   jobUuids: ReadonlyArray<string>,
   { notReserved: refused, reserved }: Answer
-) {
+): Effect.Effect<void> => {
   const isReserved = new Set(reserved)
   const isRefused = new Set(refused)
-  for (const jobUuid of jobUuids) {
-    const record = state.table.get(jobUuid)
-    if (record === undefined || !isAsked(record)) continue
-    if (isReserved.has(jobUuid)) yield* onReserved(state, record)
-    else if (isRefused.has(jobUuid)) yield* onRefused(state, record)
-    else yield* unconfirmed(state, record, "the response does not mention the job")
-  }
-})
+  return Effect.forEach(
+    jobUuids,
+    (jobUuid) => {
+      const record = state.table.get(jobUuid)
+      if (record === undefined || !isAsked(record)) return Effect.void
+      if (isReserved.has(jobUuid)) return onReserved(state, record)
+      if (isRefused.has(jobUuid)) return onRefused(state, record)
+      return unconfirmed(state, record, "the response does not mention the job")
+    },
+    { discard: true }
+  )
+}
 
 const isAsked = ({ stage }: JobRecord): boolean =>
   stage === "Reserving" || stage === "InDoubt" || stage === "Unconfirmed"
 
-const onReserved = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
+const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> => {
   record.confirmedAt = record.askedAt
   record.isOffender = false
   record.keepsSlot = record.stage !== "Unconfirmed"
   state.table.move(record, "Reserved")
   // Refusals until now say nothing about whether it starts.
   state.backoff.clear(record.job.id)
-  yield* state.dependencies.emit(StackEvent.Reserved({ job: record.job }))
-  yield* startWaiting(state, record)
-})
+  return Effect.andThen(
+    state.dependencies.emit(StackEvent.Reserved({ job: record.job })),
+    startIfPossible(state, record)
+  )
+}
 
 const onRefused = (state: StackState, record: JobRecord): Effect.Effect<void> => {
   if (!record.isRecovered) return notReserved(state, record, false)

@@ -36,7 +36,7 @@ export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loop
     { concurrency: 2 }
   )
   for (const { run } of state.table.in("Running", "Stopping")) {
-    if (run !== undefined) Deferred.doneUnsafe(run.interrupted, Exit.void)
+    if (run !== undefined) Deferred.doneUnsafe(run.over, Exit.void)
   }
   yield* Effect.all([giveBack(state), Effect.timeoutOption(drained.await, shutdownTimeout)], { concurrency: 2 })
   abandon(state)

@@ -30,16 +30,20 @@ const startedAfter = "30 seconds"
 // Which jobs to start
 // -----------------------------------------------------------------------------
 
-/** Starts reserved jobs that wait, as far as there are slots: one job, or all. */
-export const startWaiting = (state: StackState, only?: JobRecord): Effect.Effect<void> =>
+/** Starts reserved jobs that wait, as far as there are slots. */
+export const startWaiting = (state: StackState): Effect.Effect<void> =>
   Effect.suspend(() => {
+    if (state.table.count("Reserved", "BackingOff") === 0) return Effect.void
     const now = state.now()
-    const waiting = only === undefined ? state.table.in("Reserved", "BackingOff") : [only]
-    const due = waiting.filter((record) => record.stage === "Reserved" || record.startAt <= now)
-    return Effect.forEach(due, (record) => (takeSlot(state, record) ? launch(state, record) : Effect.void), {
-      discard: true
-    })
+    const due = state.table
+      .in("Reserved", "BackingOff")
+      .filter((record) => record.stage === "Reserved" || record.startAt <= now)
+    return Effect.forEach(due, (record) => startIfPossible(state, record), { discard: true })
   })
+
+/** Starts a reserved job, unless it has to wait. */
+export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
+  Effect.suspend(() => (takeSlot(state, record) ? launch(state, record) : Effect.void))
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
@@ -90,7 +94,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
-    interrupted: Deferred.makeUnsafe(),
+    over: Deferred.makeUnsafe(),
     stopReason: undefined,
     stopState: undefined,
     hasAgent: !record.isRenewed
@@ -142,13 +146,13 @@ const runUntilStopped = Effect.fnUntraced(function* (
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
   )
-  const stopped = Effect.raceFirst(Fiber.await(running), Deferred.await(run.interrupted))
+  running.addObserver(() => Deferred.doneUnsafe(run.over, Exit.void))
+  const over = Deferred.await(run.over)
   yield* breaker.isWatching()
-    ? Effect.raceFirst(
-        stopped,
-        Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never)
-      )
-    : stopped
+    ? Effect.raceFirst(over, Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never))
+    : over
+  const exit = running.pollUnsafe()
+  if (exit !== undefined) return exit
   yield* Fiber.interrupt(running)
   return yield* Fiber.await(running)
 })

@@ -48,11 +48,11 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
         RetryPolicy.none
       )
       for (const [jobUuid, jobState] of result.states) states.set(jobUuid, jobState)
-      for (const { error, jobUuid } of result.offenders) {
+      for (const { error, item: jobUuid } of result.offenders) {
         offenders.add(jobUuid)
         if (state.isNews(`getJobStates ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
       }
-      left = result.failed.flatMap(({ jobUuids }) => jobUuids)
+      left = result.failed.flatMap(({ items }) => items)
       const [failure] = result.failed
       if (failure === undefined) {
         current.succeeded()

@@ -75,13 +75,13 @@ export const make = (
         onSuccess: (answer) => onAnswer(jobUuids, answer),
         onFailure: Effect.fnUntraced(function* (error) {
           const { failed, offenders } = mayBeOneJob(error)
-            ? yield* isolate({ jobUuids, error, request, onAnswer })
-            : { failed: [{ jobUuids, error }], offenders: [] }
-          for (const { error, jobUuid } of offenders) {
+            ? yield* isolate({ items: jobUuids, error, request, onAnswer })
+            : { failed: [{ items: jobUuids, error }], offenders: [] }
+          for (const { error, item: jobUuid } of offenders) {
             answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: true }))
           }
-          for (const { error, jobUuids } of failed) {
-            for (const jobUuid of jobUuids) answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: false }))
+          for (const { error, items } of failed) {
+            for (const jobUuid of items) answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: false }))
           }
         })
       })

@@ -69,13 +69,13 @@ export const requestStop = (
     if (record.stage === "Running") state.table.move(record, "Stopping")
     const isGraceful = run.hasAgent && (reason === "Canceled" || reason === "TimedOut")
     if (!isGraceful) {
-      Deferred.doneUnsafe(run.interrupted, Exit.void)
+      Deferred.doneUnsafe(run.over, Exit.void)
       return Effect.void
     }
     const { settings } = state.dependencies
-    return Effect.sync(() => Deferred.doneUnsafe(run.interrupted, Exit.void)).pipe(
+    return Effect.sync(() => Deferred.doneUnsafe(run.over, Exit.void)).pipe(
       Effect.delay(settings.cancelGrace),
-      Effect.raceFirst(Deferred.await(run.interrupted)),
+      Effect.raceFirst(Deferred.await(run.over)),
       Effect.forkDetach({ startImmediately: true }),
       Effect.asVoid
     )
@@ -134,7 +134,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
         const record = state.table.get(jobUuid)
         if (record !== undefined) yield* onState(state, record, jobState)
       }
-      for (const { error, jobUuid } of result.offenders) {
+      for (const { error, item: jobUuid } of result.offenders) {
         streak.suspect(jobUuid)
         yield* reportOffender(jobUuid, error)
       }

@@ -4,16 +4,15 @@ import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
 import * as Pipeline from "../pipeline/pipeline.ts"
-import { whyNot } from "../process/whyNot.ts"
 import { logFailure } from "./connected.ts"
 import { Failed } from "./failure.ts"
 import { Host } from "./host.ts"
+import * as InputFile from "./inputFile.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
 import * as Plain from "./plain.ts"
@@ -75,7 +74,7 @@ export const emulator = Command.make(
         token: Redacted.make(token)
       })
       yield* addJobs(emulator, jobs)
-      yield* (yield* Host).expectSigterm
+      yield* (yield* Host).expectStop
       yield* announce(emulator, { isJson: input.json, jobs, hasDefaultToken: Option.isNone(input.tokenFile) })
       return yield* Effect.never
     },
@@ -93,13 +92,11 @@ export const emulator = Command.make(
   ])
 )
 
-const readFile = Effect.fnUntraced(function* (file: string) {
-  const fs = yield* FileSystem.FileSystem
-  return yield* Effect.mapError(
-    fs.readFileString(file),
-    (error) => new Failed({ message: `Can't read ${file}: ${whyNot(error)}` })
+const readFile = (file: string) =>
+  Effect.mapError(
+    InputFile.read(file, InputFile.documentBounds),
+    ({ message }) => new Failed({ message: `Can't read ${file}: ${message}` })
   )
-})
 
 const readJobs = (file: string, queueKey: string) =>
   Effect.flatMap(readFile(file), (text) => Effect.fromResult(JobFile.parse(text, { file, queueKey })))

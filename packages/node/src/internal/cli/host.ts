@@ -5,8 +5,10 @@ import type * as Effect from "effect/Effect"
 export class Host extends Context.Service<
   Host,
   {
-    /** From now on SIGTERM is how the command is meant to end: when it has ended in order, that is a success. */
-    readonly expectSigterm: Effect.Effect<void>
+    /**
+     * From now on SIGTERM, SIGHUP and SIGQUIT are how the command is meant to end: when it has ended in order, that is a success.
+     */
+    readonly expectStop: Effect.Effect<void>
     /** What the machine, or container, calls itself. */
     readonly name: Effect.Effect<string>
   }

@@ -14,10 +14,29 @@ export const ids = Argument.String("id").pipe(
 export const stream = (given: ReadonlyArray<string>): Stream.Stream<string, Failed, Stdio.Stdio> =>
   Stream.flatMap(Stream.fromIterable(given), (id) => (id === "-" ? lines : Stream.succeed(id)))
 
+/** Much longer than any id. */
+const maxLineLength = 64 * 1024
+
+/** Fails at a line that is too long: it may never end. */
+const withShortLines = <R>(texts: Stream.Stream<string, Failed, R>): Stream.Stream<string, Failed, R> =>
+  Stream.suspend(() => {
+    let length = 0
+    return Stream.tap(texts, (text) => {
+      const end = text.lastIndexOf("\n")
+      length = end === -1 ? length + text.length : text.length - end - 1
+      return length > maxLineLength
+        ? new Failed({
+            message: `A line of the standard input has more than ${maxLineLength} characters: write one id a line`
+          })
+        : Effect.void
+    })
+  })
+
 const lines = Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)).pipe(
   Stream.decodeText,
+  Stream.mapError(() => new Failed({ message: "The standard input can't be read" })),
+  withShortLines,
   Stream.splitLines,
   Stream.map((line) => line.trim()),
-  Stream.filter((line) => line !== ""),
-  Stream.mapError(() => new Failed({ message: "The standard input can't be read" }))
+  Stream.filter((line) => line !== "")
 )

@@ -25,7 +25,7 @@ export const run = Command.make(
   Effect.fnUntraced(
     function* (input) {
       yield* checkUse(input)
-      yield* (yield* Host).expectSigterm
+      yield* (yield* Host).expectStop
       const member = input.cluster ? yield* prepareMember(input) : undefined
       // They end after the stack: it needs its runner to the last, and its end is to be seen.
       const runner = yield* Layer.build(layerRunner(input))

@@ -7,16 +7,14 @@ import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
-import * as Stdio from "effect/Stdio"
-import * as Stream from "effect/Stream"
+import type * as Stdio from "effect/Stdio"
 import * as NodeStacksClient from "../../NodeStacksClient.ts"
-import { whyNot } from "../process/whyNot.ts"
 import { Failed, Misused } from "./failure.ts"
+import * as InputFile from "./inputFile.ts"
 import { version } from "./version.ts"
 
 // -----------------------------------------------------------------------------
@@ -96,7 +94,7 @@ export interface Connection {
 /** A client of the service that the flags and the environment name, within its rate limits. */
 export const layerClient = (
   flags: Connection
-): Layer.Layer<StacksClient.StacksClient, Failed | Misused | Config.ConfigError, FileSystem.FileSystem | Stdio.Stdio> =>
+): Layer.Layer<StacksClient.StacksClient, Failed | Misused | Config.ConfigError, Stdio.Stdio> =>
   Layer.unwrap(
     Effect.map(Effect.all([token(flags), endpoint(flags)]), ([token, baseUrl]) =>
       NodeStacksClient.layer({ token, baseUrl, userAgentPrefix: `stacksapi-cli/${version}` })
@@ -143,8 +141,8 @@ export const secret = Effect.fnUntraced(function* (variable: string) {
     return yield* new Misused({ message: `${variable}_FILE takes the name of a file, not what belongs into it` })
   }
   const text = yield* Effect.mapError(
-    Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)),
-    (error) => new Failed({ message: `Can't read ${variable}_FILE ${file}: ${whyNot(error)}` })
+    InputFile.read(file, InputFile.secretBounds),
+    ({ message }) => new Failed({ message: `Can't read ${variable}_FILE ${file}: ${message}` })
   )
   return text.trim()
 })
@@ -160,14 +158,13 @@ export const readToken = Effect.fnUntraced(function* (file: string) {
   if (file.startsWith("bkct_")) {
     return yield* new Misused({ message: "--token-file takes the name of a file, not the token itself" })
   }
-  const text =
-    file === "-"
-      ? yield* Stream.mkString(Stream.decodeText(Stream.unwrap(Effect.map(Stdio.Stdio, ({ stdin }) => stdin)))).pipe(
-          Effect.mapError(() => new Failed({ message: "The standard input can't be read" }))
-        )
-      : yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)).pipe(
-          Effect.mapError((error) => new Failed({ message: `Can't read --token-file ${file}: ${whyNot(error)}` }))
-        )
+  const name = file === "-" ? "the standard input" : `--token-file ${file}`
+  const reading =
+    file === "-" ? InputFile.readStdin(InputFile.secretBounds) : InputFile.read(file, InputFile.secretBounds)
+  const text = yield* Effect.mapError(
+    reading,
+    ({ message }) => new Failed({ message: `Can't read ${name}: ${message}` })
+  )
   return text.trim()
 })
 

@@ -7,6 +7,17 @@ export const describe: (ended: Ended) => string = Ended.$match({
   Killed: ({ signal }) => `killed by ${signal}`
 })
 
+const nameOf = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
+
+/** The same for a status that a shell reports: one above 128 may stand for a signal. */
+export const describeReported = (ended: Ended): string => {
+  if (ended._tag === "Killed" || ended.status <= 128) return describe(ended)
+  const signal = ended.status - 128
+  // The real-time signals have numbers only.
+  const name = nameOf.get(signal) ?? (signal >= 32 && signal <= 64 ? `signal ${signal}` : undefined)
+  return name === undefined ? describe(ended) : `${describe(ended)}, as after ${name}`
+}
+
 /** The exit status, by a shell's rule for a process that a signal ended. */
 export const statusOf: (ended: Ended) => number = Ended.$match({
   Exited: ({ status }) => status,

@@ -1,5 +1,6 @@
 /** Keeps what jobs print: for those who read along, for those who want the last of it, and in files. */
 
+import type { JobRunnerError } from "@stacksapi/core/JobRunner"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -11,9 +12,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as JobOutput from "../../JobOutput.ts"
 import type { Environment, Extra } from "./environment.ts"
+import { codeOf, errorDescription, isTransient } from "./errorDescription.ts"
+import { hostTrouble } from "./jobScope.ts"
 import { Lines, type RawLine } from "./lines.ts"
 import * as Secrets from "./secrets.ts"
-import { whyNot } from "./whyNot.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
 
@@ -25,12 +27,15 @@ export interface JobSink {
 }
 
 export interface JobOutputs extends JobOutput.Service {
-  /** The secrets of a job are the values in its environment that look so, and some more. */
+  /**
+   * The secrets of a job are the values in its environment that look so, and some more. Fails where this host can't open the
+   * job's file at the moment.
+   */
   readonly open: (
     jobUuid: string,
     environment: Environment,
     secrets: ReadonlyArray<string>
-  ) => Effect.Effect<JobSink, never, Scope.Scope>
+  ) => Effect.Effect<JobSink, JobRunnerError, Scope.Scope>
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -48,23 +53,33 @@ export const make = Effect.fnUntraced(function* (
   const ended = new Set<string>()
   const known = [...secrets.map(Redacted.value), ...Secrets.markedIn(extra)]
 
+  const openFile = Effect.fnUntraced(function* (file: string) {
+    const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
+    // The mode above is for a new file only.
+    yield* fileSystem.chmod(file, 0o600)
+    return opened
+  })
+
   const openLog = Effect.fnUntraced(function* (jobUuid: string) {
     if (logDirectory === undefined) return undefined
     const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
-    return yield* fileSystem
-      .open(file, { flag: "a", mode: 0o600 })
-      .pipe(
-        Effect.catch((error) =>
-          Effect.as(Effect.logWarning(`Can't keep the output of a job: ${whyNot(error)}`), undefined)
-        )
+    return yield* openFile(file).pipe(
+      Effect.catchReason("PlatformError", "NotFound", () =>
+        Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))
+      ),
+      Effect.catch((error) =>
+        isTransient(codeOf(error))
+          ? Effect.fail(hostTrouble(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
+          : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
       )
+    )
   })
 
   const open = Effect.fnUntraced(function* (
     jobUuid: string,
     environment: Environment,
     more: ReadonlyArray<string>
-  ): Effect.fn.Return<JobSink, never, Scope.Scope> {
+  ): Effect.fn.Return<JobSink, JobRunnerError, Scope.Scope> {
     const redactor = Secrets.redactor([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
     const log = yield* Ref.make(yield* openLog(jobUuid))
     ended.delete(jobUuid)
@@ -90,7 +105,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.catch((error) =>
             Effect.andThen(
               Ref.set(log, undefined),
-              Effect.logWarning(`The output of a job is kept no longer: ${whyNot(error)}`)
+              Effect.logWarning(`The output of a job is kept no longer: ${errorDescription(error)}`)
             )
           )
         )

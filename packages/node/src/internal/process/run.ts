@@ -12,9 +12,10 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Environment } from "./environment.ts"
-import * as Guardian from "./guardian.ts"
-import * as Leftovers from "./leftovers.ts"
-import type { StopPlan } from "./stopPlan.ts"
+import { errorCode } from "./errorDescription.ts"
+import * as Orphans from "./orphans.ts"
+import * as Reaper from "./reaper.ts"
+import type { TerminationPolicy } from "./terminationPolicy.ts"
 
 export interface Command {
   readonly program: string
@@ -23,6 +24,8 @@ export interface Command {
   readonly environment: Environment
   /** After so long it is stopped. */
   readonly timeout?: Duration.Duration | undefined
+  /** How it is stopped. Default: as all commands of the runner. */
+  readonly policy?: TerminationPolicy | undefined
 }
 
 /** How a process ended: with a status, or by a signal. */
@@ -33,23 +36,19 @@ export type Ended = Data.TaggedEnum<{
 
 export const Ended = Data.taggedEnum<Ended>()
 
-/** The system did not start a program. */
-export class CannotStart extends Data.TaggedError("CannotStart")<{
-  /** Node's code, for example `ENOENT`. Its message may hold the command or its environment: it is left out. */
-  readonly code: string
-}> {}
-
 export interface Processes {
   /**
-   * Runs a command to its end. What it left running is stopped then. Interrupted, it stops the command as planned, and what
-   * came from it too.
+   * Runs a command to its end, then stops its orphans. Interruption stops the command by its policy, and all of its descendants.
    */
   readonly run: (
     command: Command,
     onOutput: (channel: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>
-  ) => Effect.Effect<Outcome, CannotStart>
-  /** Waits until all that is being stopped is gone. */
-  readonly gone: Effect.Effect<void>
+  ) => Effect.Effect<Outcome, Reaper.CannotStart>
+  /** Lets `settled` wait for an effect, its finalizers included. */
+  readonly tracked: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Waits until all that is tracked has ended. */
+  readonly settled: Effect.Effect<void>
+  readonly reaper: Reaper.Reaper
 }
 
 export interface Outcome {
@@ -58,27 +57,34 @@ export interface Outcome {
   readonly isTimedOut: boolean
 }
 
-/** How long what a process left running has between SIGTERM and SIGKILL. */
-const leftoverGrace = Duration.seconds(2)
+const defaultOrphanGrace = Duration.seconds(2)
 
 /** How long the system may take to carry out a SIGKILL, and an output to come to its end after its process. */
 const settleTime = Duration.seconds(2)
 
 const lookInterval = Duration.millis(50)
 
-export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Return<Processes, never, Scope.Scope> {
-  const mark = randomUUID()
-  const guardian = yield* Guardian.make(`${Leftovers.markName}=${mark}.`, plan)
+export interface Options {
+  readonly policy: TerminationPolicy
+  /** Where the folders of jobs are. */
+  readonly folders: string
+}
+
+export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Processes, never, Scope.Scope> {
+  const tag = randomUUID()
+  const reaper = yield* Reaper.make({ ...options, tag: `${Orphans.tagName}=${tag}.` })
   let count = 0
-  const running = new Set<Deferred.Deferred<void>>()
+  const unsettled = new Set<Deferred.Deferred<void>>()
 
   const run = Effect.fnUntraced(function* (
     command: Command,
     onOutput: (channel: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>,
     restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   ) {
-    const ownMark = `${mark}.${++count}`
-    const { child, ended, group } = yield* spawn(command, ownMark, guardian)
+    const ownTag = `${tag}.${++count}`
+    const policy = command.policy ?? options.policy
+    yield* reaper.ensureRunning
+    const { child, ended, group } = yield* spawn(command, ownTag, reaper)
     const outputs = yield* Effect.forEach(["stdout", "stderr"] as const, (channel) =>
       NodeStream.fromReadable<Uint8Array, unknown>({ evaluate: () => child[channel], onError: (cause) => cause }).pipe(
         Stream.runForEach((bytes) => onOutput(channel, bytes)),
@@ -86,20 +92,20 @@ export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Retu
         Effect.forkChild
       )
     )
-    const stopIt = stop(ended, group, ownMark, plan)
+    const terminate = stop(ended, group, ownTag, policy)
     return yield* restore(Effect.timeoutOption(Deferred.await(ended), command.timeout ?? Duration.infinity)).pipe(
-      Effect.onInterrupt(() => stopIt),
+      Effect.onInterrupt(() => terminate),
       Effect.flatMap(
         Option.match({
           onSome: (ended) => Effect.succeed<Outcome>({ ended, isTimedOut: false }),
-          onNone: () => Effect.map(stopIt, (ended): Outcome => ({ ended, isTimedOut: true }))
+          onNone: () => Effect.map(terminate, (ended): Outcome => ({ ended, isTimedOut: true }))
         })
       ),
       Effect.ensuring(
         Effect.gen(function* () {
-          yield* clearAway(group, ownMark)
+          yield* stopOrphans(group, ownTag, policy.orphanGrace ?? defaultOrphanGrace)
           // From now on the number may be another group's.
-          guardian.remove(group)
+          reaper.removeGroup(group)
           // Somebody who has left the group may hold an output open.
           yield* within(Fiber.awaitAll(outputs), settleTime)
           yield* Fiber.interruptAll(outputs)
@@ -109,31 +115,34 @@ export const make = Effect.fnUntraced(function* (plan: StopPlan): Effect.fn.Retu
   })
 
   return {
-    run: (command, onOutput) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.suspend(() => {
-          const over = Deferred.makeUnsafe<void>()
-          running.add(over)
-          return Effect.ensuring(
-            run(command, onOutput, restore),
-            Effect.sync(() => {
-              running.delete(over)
-              Deferred.doneUnsafe(over, Effect.void)
-            })
-          )
-        })
-      ),
-    gone: Effect.suspend(() => {
-      if (running.size === 0) return Effect.void
-      const all = Effect.forEach(running, Deferred.await, { concurrency: "unbounded", discard: true })
-      // What somebody lets run on is the guardian's.
-      const atMost = Duration.sum(plan.killAfter, Duration.sum(leftoverGrace, Duration.times(settleTime, 3)))
-      return Effect.andThen(Effect.logInfo(`Waiting for jobs to be stopped: ${running.size}`), within(all, atMost))
+    reaper,
+    run: (command, onOutput) => Effect.uninterruptibleMask((restore) => run(command, onOutput, restore)),
+    tracked: (effect) =>
+      Effect.suspend(() => {
+        const settled = Deferred.makeUnsafe<void>()
+        unsettled.add(settled)
+        return Effect.ensuring(
+          effect,
+          Effect.sync(() => {
+            unsettled.delete(settled)
+            Deferred.doneUnsafe(settled, Effect.void)
+          })
+        )
+      }),
+    settled: Effect.suspend(() => {
+      if (unsettled.size === 0) return Effect.void
+      const all = Effect.forEach(unsettled, Deferred.await, { concurrency: "unbounded", discard: true })
+      // The reaper does the rest.
+      const atMost = Duration.sum(
+        options.policy.killAfter,
+        Duration.sum(defaultOrphanGrace, Duration.times(settleTime, 3))
+      )
+      return Effect.andThen(Effect.logInfo(`Waiting for jobs to be stopped: ${unsettled.size}`), within(all, atMost))
     })
   }
 })
 
-const spawn = (command: Command, mark: string, guardian: Guardian.Guardian) =>
+const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
   Effect.callback<
     {
       readonly child: ChildProcess.ChildProcessByStdio<
@@ -144,29 +153,28 @@ const spawn = (command: Command, mark: string, guardian: Guardian.Guardian) =>
       readonly ended: Deferred.Deferred<Ended>
       readonly group: number
     },
-    CannotStart
+    Reaper.CannotStart
   >((resume) => {
     const attempt = Result.try(() =>
       ChildProcess.spawn(command.program, command.args, {
         cwd: command.directory,
-        env: { ...command.environment, [Leftovers.markName]: mark },
+        env: { ...command.environment, [Orphans.tagName]: tag },
         stdio: ["ignore", "pipe", "pipe"],
         // A session and a group of its own, which has the process's id.
         detached: true
       })
     )
-    // Node throws where a text can't be handed over, as one with a NUL in it.
-    if (Result.isFailure(attempt)) return resume(Effect.fail(new CannotStart({ code: "EINVAL" })))
+    const fail = (cause: unknown) => resume(Effect.fail(new Reaper.CannotStart({ code: errorCode(cause) })))
+    // Node throws some of the system's errors, and emits the others.
+    if (Result.isFailure(attempt)) return fail(attempt.failure)
     const child = attempt.success
     const ended = Deferred.makeUnsafe<Ended>()
     const group = child.pid
     if (group === undefined) {
-      child.once("error", (cause: NodeJS.ErrnoException) =>
-        resume(Effect.fail(new CannotStart({ code: cause.code ?? "EUNKNOWN" })))
-      )
+      child.once("error", fail)
       return
     }
-    guardian.add(group)
+    reaper.addGroup(group)
     child.once("exit", (status, signal) =>
       Deferred.doneUnsafe(
         ended,
@@ -181,15 +189,18 @@ const spawn = (command: Command, mark: string, guardian: Guardian.Guardian) =>
 const within = <A>(effect: Effect.Effect<A>, time: Duration.Duration) =>
   Effect.timeoutOption(Effect.interruptible(effect), time)
 
-/** Stops a process as planned. Signals go to a group only while its first process is not reaped: then the number is its own. */
+/**
+ * Stops a process by a policy. Signals go to a group only while its first process is not reaped: until then nothing else can have its
+ * number.
+ */
 const stop = Effect.fnUntraced(function* (
   ended: Deferred.Deferred<Ended>,
   group: number,
-  mark: string,
-  { again, killAfter }: StopPlan
+  tag: string,
+  { again, killAfter }: TerminationPolicy
 ): Effect.fn.Return<Ended> {
   const terminate = Effect.sync(() => {
-    if (!Deferred.isDoneUnsafe(ended)) Leftovers.send(-group, "SIGTERM")
+    if (!Deferred.isDoneUnsafe(ended)) Orphans.send(-group, "SIGTERM")
   })
   yield* terminate
   if (again !== undefined) {
@@ -198,37 +209,33 @@ const stop = Effect.fnUntraced(function* (
   }
   yield* within(Deferred.await(ended), again === undefined ? killAfter : Duration.subtract(killAfter, again))
   if (Deferred.isDoneUnsafe(ended)) return yield* Deferred.await(ended)
-  // Those that it started go first: without it nobody may know whose they are.
-  for (const target of yield* Leftovers.find(group, mark)) {
-    if (target !== group) Leftovers.send(target, "SIGKILL")
+  // Its descendants go first: without it nobody may know whose they are.
+  const { targets } = yield* Orphans.find(group, tag)
+  for (const target of targets) {
+    if (target !== group && target !== -group) Orphans.send(target, "SIGKILL")
   }
-  if (!Deferred.isDoneUnsafe(ended)) Leftovers.send(-group, "SIGKILL")
-  // What the system can't end at once is as good as ended.
+  if (!Deferred.isDoneUnsafe(ended)) Orphans.send(-group, "SIGKILL")
+  // A process that the system can't end at once counts as ended.
   const end = yield* within(Deferred.await(ended), settleTime)
   return Option.getOrElse(end, () => Ended.Killed({ signal: "SIGKILL" }))
 })
 
-/** Stops what is left of a process that has ended. */
-const clearAway = Effect.fnUntraced(function* (group: number, mark: string) {
-  const look = Leftovers.find(group, mark)
-  const sendAll = (targets: ReadonlyArray<Leftovers.Target>, signal: NodeJS.Signals) =>
+/** Stops the orphans of a process that has ended. */
+const stopOrphans = Effect.fnUntraced(function* (group: number, tag: string, grace: Duration.Duration) {
+  const look = Orphans.find(group, tag)
+  const sendAll = ({ targets }: Orphans.Found, signal: NodeJS.Signals) =>
     Effect.sync(() => {
-      for (const target of targets) Leftovers.send(target, signal)
+      for (const target of targets) Orphans.send(target, signal)
     })
-  const goneWithin = (
-    time: Duration.Duration,
-    onLook: (targets: ReadonlyArray<Leftovers.Target>) => Effect.Effect<void>
-  ) =>
-    look.pipe(
-      Effect.tap(onLook),
-      Effect.delay(lookInterval),
-      Effect.repeat({ until: (targets) => targets.length === 0 }),
-      (looking) => within(looking, time)
+  const isNone = ({ isComplete, targets }: Orphans.Found) => isComplete && targets.length === 0
+  const goneWithin = (time: Duration.Duration, onLook: (found: Orphans.Found) => Effect.Effect<void>) =>
+    look.pipe(Effect.tap(onLook), Effect.delay(lookInterval), Effect.repeat({ until: isNone }), (looking) =>
+      within(looking, time)
     )
-  const left = yield* look
-  if (left.length === 0) return
-  yield* sendAll(left, "SIGTERM")
-  yield* goneWithin(leftoverGrace, () => Effect.void)
-  // One may start others between a look and the signal.
-  yield* goneWithin(settleTime, (targets) => sendAll(targets, "SIGKILL"))
+  const found = yield* look
+  if (isNone(found)) return
+  yield* sendAll(found, "SIGTERM")
+  yield* goneWithin(grace, () => Effect.void)
+  // An orphan may start others between a look and the signal.
+  yield* goneWithin(settleTime, (found) => sendAll(found, "SIGKILL"))
 })

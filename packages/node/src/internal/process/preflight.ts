@@ -1,4 +1,4 @@
-/** Folders and programs that a runner needs, looked at before it takes its first job. */
+/** Checks folders and programs that a runner needs, before it takes its first job. */
 import * as Fs from "node:fs"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -49,7 +49,7 @@ export const findProgram = Effect.fnUntraced(function* (
   const candidates = isPath
     ? [path.resolve(program)]
     : searchPath.split(":").map((folder) => path.resolve(folder === "" ? "." : folder, program))
-  const reasons = yield* Effect.forEach(candidates, whyNot)
+  const reasons = yield* Effect.forEach(candidates, problemOf)
   const index = reasons.indexOf(undefined)
   const found = candidates[index]
   if (found !== undefined) return found
@@ -61,7 +61,8 @@ export const findProgram = Effect.fnUntraced(function* (
 
 const missing = "there is no such file"
 
-const whyNot = Effect.fnUntraced(function* (
+/** Why a file can't be run; undefined where it can. */
+const problemOf = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<string | undefined, never, FileSystem.FileSystem> {
   const fileSystem = yield* FileSystem.FileSystem
