@@ -156,33 +156,37 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that is canceled has its runner interrupted within one poll of states, and its slot is free", () =>
-    Effect.gen(function* () {
-      const emulator = yield* StacksEmulator.StacksEmulator
-      const ids = yield* addJobs(1000)
-      let interrupted = 0
-      const stack = yield* start(
-        ({ job }) =>
-          Effect.andThen(
-            Number.parseInt(job.id.slice(-1), 16) < 8 ? emulator.acquireJob(job.id) : Effect.void,
-            Effect.never
-          ).pipe(Effect.onInterrupt(() => Effect.sync(() => void interrupted++))),
-        { maxInFlight: 1000 }
-      )
-      yield* TestClock.adjust("7 seconds")
-      assert.lengthOf((yield* stack.status).inFlight, 1000)
-      // Some of them are the agents', some only reserved.
-      const canceled = ids.slice(0, 500)
-      for (const id of canceled) yield* emulator.cancelJob(id)
-      yield* TestClock.adjust("5 seconds")
-      assert.strictEqual(interrupted, 500)
-      assert.lengthOf((yield* stack.status).inFlight, 500)
-      assert.strictEqual(stack.names().filter((name) => name === "Canceled").length, 500)
-      assert.strictEqual(yield* countOf("finishJob"), 0)
-      yield* addJobs(500)
-      yield* TestClock.adjust("2 seconds")
-      assert.lengthOf((yield* stack.status).inFlight, 1000)
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))
+  it.effect(
+    "that is canceled has its runner interrupted, where it has an agent after cancelGrace, and its slot is free",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const ids = yield* addJobs(1000)
+        const isAcquired = (id: string) => Number.parseInt(id.slice(-1), 16) < 8
+        let interrupted = 0
+        const stack = yield* start(
+          ({ job }) =>
+            Effect.andThen(isAcquired(job.id) ? emulator.acquireJob(job.id) : Effect.void, Effect.never).pipe(
+              Effect.onInterrupt(() => Effect.sync(() => void interrupted++))
+            ),
+          { maxInFlight: 1000, cancelGrace: "10 seconds" }
+        )
+        yield* slowly("7 seconds", "500 millis")
+        assert.lengthOf((yield* stack.status).inFlight, 1000)
+        // Some of them are the agents', some only reserved.
+        const canceled = ids.slice(0, 500)
+        for (const id of canceled) yield* emulator.cancelJob(id)
+        yield* slowly("5 seconds", "500 millis")
+        assert.strictEqual(interrupted, canceled.filter((id) => !isAcquired(id)).length)
+        yield* slowly("10 seconds", "500 millis")
+        assert.strictEqual(interrupted, 500)
+        assert.lengthOf((yield* stack.status).inFlight, 500)
+        assert.strictEqual(stack.names().filter((name) => name === "Canceled").length, 500)
+        assert.strictEqual(yield* countOf("finishJob"), 0)
+        yield* addJobs(500)
+        yield* slowly("2 seconds", "500 millis")
+        assert.lengthOf((yield* stack.status).inFlight, 1000)
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))
   )
 
   it.effect("that was canceled before its runner failed counts as canceled", () =>
@@ -196,28 +200,32 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that can't be started is tried again after 5, 10, 20, 40 seconds, and then fails", () =>
+  it.effect("that can't be started is tried again after 5, 10, 20 … seconds, and given back after startTimeout", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       let tries = 0
-      const stack = yield* start(() =>
-        Effect.suspend(() => {
-          tries++
-          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
-        })
+      const stack = yield* start(
+        () =>
+          Effect.suspend(() => {
+            tries++
+            return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
+          }),
+        { startTimeout: "1 minute" }
       )
-      yield* TestClock.adjust("4 seconds")
+      yield* slowly("4 seconds", "500 millis")
       assert.strictEqual(tries, 1)
       assert.strictEqual((yield* stack.status).backingOff, 1)
       assert.strictEqual((yield* jobOf(id)).state, "reserved")
-      yield* TestClock.adjust("90 seconds")
-      assert.deepInclude(yield* jobOf(id), failed("no room"))
+      yield* slowly("60 seconds", "500 millis")
+      assert.strictEqual((yield* jobOf(id)).state, "scheduled")
       assert.strictEqual(tries, 5)
       const delays = stack.seen.flatMap((event) =>
         event._tag === "BackedOff" ? [Duration.toSeconds(event.delay)] : []
       )
-      assert.deepStrictEqual(delays, [5, 10, 20, 40])
+      assert.deepStrictEqual(delays, [5, 10, 20, 25])
+      assert.strictEqual(stack.names().at(-1), "Released")
       assert.strictEqual((yield* stack.status).backingOff, 0)
+      assert.strictEqual(yield* countOf("finishJob"), 0)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
@@ -229,13 +237,16 @@ describe("A job", () => {
         StacksEmulator.Fault.Status({ status: 422, operations: ["batchReserveJobs"], times: 4 })
       ])
       let tries = 0
-      yield* start(() =>
-        Effect.suspend(() => {
-          tries++
-          return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
-        })
+      const stack = yield* start(
+        () =>
+          Effect.suspend(() => {
+            tries++
+            return Effect.fail(new JobRunner.JobRunnerError({ message: "no room", isRetryable: true }))
+          }),
+        { startTimeout: "1 minute" }
       )
-      yield* slowly("5 minutes", "500 millis")
+      const released = Effect.sync(() => stack.names().includes("Released"))
+      while (!(yield* released)) yield* slowly("1 second", "500 millis")
       assert.strictEqual(tries, 5)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
@@ -465,7 +476,7 @@ describe("What a runner gets", () => {
           Effect.as(Effect.flatMap(acquisitionToken, emulator.acquireJob), JobRunner.AgentOwned),
         { maxInFlight: 500 }
       )
-      yield* TestClock.adjust("2 seconds")
+      yield* slowly("2 seconds")
       assert.deepStrictEqual(yield* census, { running: 500 })
       assert.isAtMost(yield* countOf("issueJobAcquisitionTokens"), 10)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
@@ -488,12 +499,13 @@ describe("What a runner gets", () => {
             : response
           : response
       )
-      yield* start(({ acquisitionToken }) =>
+      const stack = yield* start(({ acquisitionToken }) =>
         Effect.as(Effect.flatMap(acquisitionToken, emulator.acquireJob), JobRunner.AgentOwned)
       ).pipe(Effect.provide(picky))
-      yield* TestClock.adjust("2 seconds")
-      assert.deepStrictEqual(yield* census, { running: 9, "finished -1": 1 })
-      assert.include((yield* jobOf(refused)).detail, "one of them is bad")
+      yield* slowly("2 seconds")
+      assert.deepStrictEqual(yield* census, { running: 9, reserved: 1 })
+      const backedOff = stack.seen.flatMap((event) => (event._tag === "BackedOff" ? [event.job.id] : []))
+      assert.deepStrictEqual(backedOff, [refused])
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 

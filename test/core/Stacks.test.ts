@@ -99,7 +99,7 @@ describe("Stacks", () => {
       assert.deepStrictEqual(running, { busy: 20 })
       yield* jobsFor("idle", 500)
       // No running job is stopped for it; a round of jobs later it has what is its own.
-      yield* TestClock.adjust("8 seconds")
+      yield* TestClock.adjust("8500 millis")
       assert.deepStrictEqual(running, { busy: 10, idle: 10 })
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )

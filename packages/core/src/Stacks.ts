@@ -1,18 +1,22 @@
 /**
  * Many queues in one process: a stack for each, over one pool of slots of which each queue has a fair share.
  *
+ * **When to use**
+ *
+ * For several queues that share a runner and the slots of one process. For one queue use `Stack`. For queues with different runners
+ * start the stacks one by one with a `SlotPool`.
+ *
  * **Details**
  *
- * Each queue has a stack of its own, with a key of its own ({@link keyOf}), which registers, polls, reserves, and ends by
- * itself. The service counts requests by stack, so no queue uses up another's rate limit. The slots are shared: see
- * {@link SlotPool}.
+ * Each queue has its own stack with its own key ({@link keyOf}). It registers, polls, reserves and ends by itself. The service
+ * counts requests by stack, so no queue uses up another queue's rate limit. The slots are shared: see {@link SlotPool}.
  *
- * A queue that can't go on, because it is not there (404) or the organization has too many stacks (403), is reported and tried
- * again every minute; the others go on. All end with a token that is refused (401), with options that can't be right, such as a
- * key with a blank, and when no queue is left.
+ * If a stack can't start or go on, for example because its queue does not exist (404) or the organization has too many stacks
+ * (403), the failure is logged, shown in the status, and the stack is tried again every `retryInterval`. The other queues go on.
+ * All stacks end if the token is refused (401), if an option can't be right, or if no queue is left.
  *
- * A queue for which one stack's rate limit is too low, as with more than 95 jobs to finish in a second, may be listed several
- * times, each time with a `key` of its own.
+ * A queue that needs more than one stack's rate limits, for example with more than 95 jobs to finish in a second, can be listed
+ * several times, each time with its own `key`.
  *
  * **Example** (Three queues, fifty jobs at a time)
  *
@@ -47,66 +51,66 @@ import { StacksClient } from "./StacksClient.ts"
 import { type CursorStalled, InvalidRequest } from "./StacksError.ts"
 
 /**
- * What the stacks of all queues have in common.
+ * Settings that the stacks of all queues share.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent"> {
-  /** What the keys of the stacks begin with: 1 to 80 letters, digits, `_` and `-`. */
+  /** The beginning of the stacks' keys: 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
-  /** The queues, at least one; one that is there twice needs a `key` of its own for the second time. */
+  /** The queues, at least one. A queue that is listed twice needs its own `key` the second time. */
   readonly queues: ReadonlyArray<string | Queue>
-  /** How many jobs may be here at once, of all queues together. Default 25. */
+  /** The number of slots, of all queues together. Default 25. */
   readonly maxInFlight?: number | undefined
-  /** After how long a queue that could not go on is tried again. Default 1 minute. */
+  /** How long to wait before a queue that could not go on is tried again. Default 1 minute. */
   readonly retryInterval?: Duration.Input | undefined
-  /** Told of every event, with the queue's key; see `Stack.Options`. */
+  /** Called with every event and its queue's key; see `Stack.Options`. */
   readonly onEvent?: ((event: StackEvent, queueKey: string) => Effect.Effect<void>) | undefined
-  /** Told of every stack that has registered, to watch it: once for each queue, and again after it could not go on. */
+  /** Called with every stack that has registered: once for each queue, and again each time the queue is tried again. */
   readonly onStack?: ((stack: Stack.Service) => Effect.Effect<void>) | undefined
 }
 
 /**
- * A queue, and what is different for it.
+ * A queue, and the settings that differ for it.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Queue extends Omit<Stack.Options, "key" | "pool" | "onEvent"> {
-  /** How many of its jobs may be here at once. Default as many as there are slots. */
+  /** How many slots the queue may have. Default all. */
   readonly maxInFlight?: number | undefined
-  /** Its share of the slots, compared to the other queues'. Default 1. */
+  /** The queue's share of the slots, compared to other queues. Default 1. */
   readonly weight?: number | undefined
   /** The stack's key. Default {@link keyOf}. */
   readonly key?: string | undefined
 }
 
 /**
- * How a queue is doing.
+ * A snapshot of a queue.
  *
  * @since 0.1.0
  * @category models
  */
 export interface QueueStatus {
   readonly queueKey: string
-  /** Its stack's key. */
+  /** The key of the queue's stack. */
   readonly key: string
-  /** Undefined where it is not registered, or could not go on. */
+  /** Undefined while the stack is not registered or can't go on. */
   readonly stack: Stack.Status | undefined
-  /** Why it could not go on; undefined once it does. */
+  /** Why the stack can't go on; undefined while it runs. */
   readonly failure: Stack.StartError | CursorStalled | undefined
 }
 
 /**
- * How all queues are doing.
+ * A snapshot of all queues.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Status {
   readonly maxInFlight: number
-  /** The slots that are free. */
+  /** How many slots are free. */
   readonly free: number
   readonly queues: ReadonlyArray<QueueStatus>
 }
@@ -121,11 +125,11 @@ export interface Service {
   readonly status: Effect.Effect<Status>
   /** The stacks that run now, by their keys. */
   readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
-  /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
+  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void>
-  /** Drains all of them at once; see `Stack.Service`. */
+  /** Drains all stacks at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
-  /** Fails when none of them can go on. */
+  /** Fails when no stack can go on. */
   readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
@@ -138,12 +142,12 @@ export interface Service {
 export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/Stacks") {}
 
 /**
- * The key of a queue's stack: `key--queue` where that is a key, and else both cropped, with a hash of them.
+ * The key of a queue's stack: `key--queue` if that is a valid key, otherwise both cropped, with a hash of them.
  *
  * **Details**
  *
- * It is always the same for the same inputs, and never the same for others: registering a key for another queue would move the
- * stack. It is no longer than 80 characters, letters, digits, `_` and `-`, if `key` has none but these.
+ * The same inputs always have the same key, and no others have it: registering a key for another queue would move the stack. The
+ * result has at most 80 letters, digits, `_` and `-` if `key` has no other characters.
  *
  * The service keeps one stack per key in an organization, not in a cluster. Give `cluster`, the uuid or the name of the cluster,
  * where stacks of several clusters share a `key` and a queue's name: each then gets its own stack key. `getTokenIdentity` of
@@ -168,12 +172,12 @@ interface Entry {
 }
 
 /**
- * Starts the stacks of all queues in the background. When the scope closes all of them drain at once.
+ * Starts the stacks of all queues in the background. When the scope closes, all of them drain or detach at once.
  *
  * **Details**
  *
- * Is there when each queue has registered, or was refused. Fails where all of them were, or the token. Fails with an
- * `InvalidRequest` where no queue is named, or two have one stack's key, since they would run jobs twice.
+ * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with an
+ * `InvalidRequest` if there is no queue, or if two queues have the same stack key, since they would run jobs twice.
  *
  * @since 0.1.0
  * @category constructors
@@ -301,7 +305,7 @@ const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
 
 /**
- * Runs the stacks of all queues until it is interrupted, and then lets them end in order; fails when none can go on.
+ * Runs the stacks of all queues until it is interrupted, and then drains or detaches them. Fails when no stack can go on.
  *
  * @since 0.1.0
  * @category running

@@ -96,7 +96,8 @@ const start = Effect.fnUntraced(function* (
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
-  const poller = yield* run(pollLoop(state))
+  // Its requests are watched like all others.
+  const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
   const loops: ShutDown.Loops = { poller, reserver }

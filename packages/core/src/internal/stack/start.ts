@@ -204,7 +204,7 @@ const onRunEnd = Effect.fnUntraced(function* (
     return yield* onOutcome(state, record, exit.value)
   }
   if (run.stopReason === "Shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
-    return yield* finish(state, record, stackError("The stack shut down before the job had ended"))
+    return yield* failUnlessOwned(state, record, "The stack shut down before the job had ended")
   }
   return yield* onRunFailure(state, record, exit.cause, trouble)
 })
@@ -259,9 +259,16 @@ const onRunFailure = Effect.fnUntraced(function* (
     case "Runner": {
       yield* Effect.logError(`The runner of job ${job.id} failed`, cause)
       if (breaker.isWatching()) yield* breaker.succeeded(job.id)
-      return yield* finish(state, record, stackError(failure.message))
+      return yield* failUnlessOwned(state, record, failure.message)
     }
   }
+})
+
+/** Finishes the job with -1 and `stack_error`, unless the agent that was seen to have it still does, or has ended it. */
+const failUnlessOwned = Effect.fnUntraced(function* (state: StackState, record: JobRecord, detail: string) {
+  const hasAgent = record.run?.hasAgent === true
+  const event = hasAgent ? endOf(record.job, yield* state.dependencies.states.ask(record.job.id)) : undefined
+  return yield* event === undefined ? finish(state, record, stackError(detail)) : settle(state, record, event)
 })
 
 /** The service issues no token for a job that belongs to somebody else. */
