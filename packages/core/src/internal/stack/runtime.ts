@@ -94,7 +94,7 @@ const start = Effect.fnUntraced(function* (
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
-  const poller = yield* run(pollLoop(state))
+  const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
   const loops: ShutDown.Loops = { poller, reserver }
@@ -162,10 +162,11 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         emit,
         now: () => state.now(),
         onOpen: (message) => releaseWaiting(state, message),
+        slots: () => state.limit(),
         wakeIn: (millis) => wakeIn(state, millis)
       }),
       states: StateReader.make(() => state, context),
-      tokens: Tokens.make(monitor.client, settings, registration, context, () => state.now()),
+      tokens: Tokens.make(monitor.client, settings, registration, context, () => state.now(), monitor.successes),
       emit,
       events,
       clock,
