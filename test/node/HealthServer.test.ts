@@ -187,7 +187,7 @@ describe("/healthz", () => {
   it.effect("is not ok when a stack can't go on, and says why without its token", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
-      yield* watched(takes("5 seconds"))
+      yield* watched(takes("5 seconds"), { authGrace: 0 })
       yield* slowly("2 seconds")
       yield* emulator.setFaults([Fault.Status({ status: 401, body: { message: "No access for bkct_emulator" } })])
       yield* slowly("2 seconds")

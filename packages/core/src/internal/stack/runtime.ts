@@ -96,7 +96,7 @@ const start = Effect.fnUntraced(function* (
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
-  const poller = yield* run(pollLoop(state))
+  const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
   const loops: ShutDown.Loops = { poller, reserver }
@@ -165,6 +165,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         emit,
         now: () => state.now(),
         onOpen: (message) => releaseWaiting(state, message),
+        slots: () => state.limit(),
         wakeIn: (millis) => wakeIn(state, millis)
       }),
       states: StateReader.make(() => state, context),
@@ -174,7 +175,8 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         registration,
         context,
         () => state.now(),
-        () => state.serviceNow()
+        () => state.serviceNow(),
+        monitor.successes
       ),
       emit,
       events,

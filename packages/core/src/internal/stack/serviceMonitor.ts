@@ -26,7 +26,7 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   let successes = 0
   /** Operations that are refused, each with the last answer. */
-  const refused = new Map<Operation, { error: StacksError }>()
+  const refused = new Map<Operation, { error: StacksError; refusals: number; isDue: boolean }>()
 
   const onSuccess = (operation: Operation) => {
     successes++
@@ -38,13 +38,17 @@ export const make = Effect.fnUntraced(function* (
     const known = refused.get(operation)
     if (known !== undefined) {
       known.error = error
-      return Effect.void
+      known.refusals++
+      return known.isDue ? Effect.asVoid(giveUp(error)) : Effect.void
     }
-    const refusal = { error }
+    const refusal = { error, refusals: 1, isDue: false }
     refused.set(operation, refusal)
-    const ifStillRefused = Effect.suspend(() =>
-      refused.get(operation) === refusal ? giveUp(refusal.error) : Effect.void
-    )
+    const ifStillRefused = Effect.suspend(() => {
+      if (refused.get(operation) !== refusal) return Effect.void
+      // One refusal long ago says nothing about now: the next one decides.
+      refusal.isDue = true
+      return refusal.refusals > 1 ? giveUp(refusal.error) : Effect.void
+    })
     return Effect.asVoid(Effect.forkIn(Effect.delay(ifStillRefused, authGrace), scope, { startImmediately: true }))
   }
 
