@@ -43,7 +43,7 @@ import { Buffer } from "node:buffer"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as JobStore from "@stacksapi/core/JobStore"
-import { InvalidOptions } from "@stacksapi/core/StacksError"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -58,6 +58,7 @@ import * as Lock from "./internal/jobStore/lock.ts"
 import * as SavedJob from "./internal/jobStore/savedJob.ts"
 import * as StoreFile from "./internal/jobStore/storeFile.ts"
 import * as Writer from "./internal/jobStore/writer.ts"
+import * as Check from "./internal/options.ts"
 import { ensureWritable } from "./internal/process/needs.ts"
 
 /**
@@ -109,9 +110,7 @@ export const make: (
   InvalidOptions | FileJobStoreError,
   FileSystem.FileSystem | Path.Path | Scope.Scope
 > = Effect.fnUntraced(function* ({ path: given }) {
-  if (typeof given !== "string" || given.trim() === "" || given.includes("\0")) {
-    return yield* new InvalidOptions({ option: "path", issue: "must be the path of a file" })
-  }
+  yield* Check.text("path", given, "the path of a file")
   const path = yield* Effect.mapError(place(given), (error) => unusable(given, error))
   yield* lock(path)
   const content = yield* read(path)
