@@ -220,9 +220,12 @@ describe("what is refused", () => {
         error.message,
         "Option reservationExpiry: must be a duration between 1 second and 1 hour, not 2 hours"
       )
-      for (const service of [Stack.make({ key: "s", queueKey: "q" }), Stacks.make({ key: "s", queues: ["q"] })]) {
-        const changed = yield* tried(Effect.flatMap(service, ({ setMaxInFlight }) => setMaxInFlight(-2)))
-        assert.strictEqual(changed.error.message, "Option maxInFlight: must be a whole number of 0 or more, not -2")
+      for (const changed of [
+        Effect.flatMap(Stack.make({ key: "s", queueKey: "q" }), ({ setMaxInFlight }) => setMaxInFlight(-2)),
+        Effect.flatMap(Stacks.make({ key: "s", queues: ["q"] }), ({ setMaxInFlight }) => setMaxInFlight(-2))
+      ]) {
+        const { error } = yield* tried(changed)
+        assert.strictEqual(error.message, "Option maxInFlight: must be a whole number of 0 or more, not -2")
       }
     })
   )
