@@ -256,7 +256,7 @@ const check = Effect.fnUntraced(function* (
   yield* Check.duration("reservationExpiry", reservationExpiry, { min: "1 second", max: "1 hour" })
   yield* Check.duration("shutdownGrace", shutdownGrace)
   if (!/^[a-z_][a-z0-9_]{0,29}$/.test(options.tablePrefix ?? "")) {
-    yield* Check.invalid("tablePrefix", "must be at most 30 small letters, digits and _, and no digit first")
+    return yield* Check.invalid("tablePrefix", "must be at most 30 small letters, digits and _, and no digit first")
   }
 })
 

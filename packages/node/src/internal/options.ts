@@ -115,9 +115,9 @@ export const gracePeriod = (option: string, input: Duration.Input | undefined): 
 export const jobOutput = Effect.fnUntraced(function* (options: JobOutput.Options) {
   yield* text("logDirectory", options.logDirectory, "the path of a folder")
   if (options.redactedVars?.some((name) => !isText(name)) === true) {
-    yield* invalid("redactedVars", "must be names of variables, in which * stands for any text")
+    return yield* invalid("redactedVars", "must be names of variables, in which * stands for any text")
   }
   if (options.secrets?.some((secret) => Redacted.value(secret) === "") === true) {
-    yield* invalid("secrets", "must have at least 1 character each")
+    return yield* invalid("secrets", "must have at least 1 character each")
   }
 })

@@ -25,7 +25,7 @@ const version = 1
 
 const hex = (checksum: number): string => checksum.toString(16).padStart(8, "0")
 
-export const header = (id: string): string => withChecksum(`${magic}${version} ${id} `)
+const header = (id: string): string => withChecksum(`${magic}${version} ${id} `)
 
 /** The header of every version ends with a checksum. */
 const withChecksum = (start: string): string => `${start}${hex(crc32(start))}\n`

@@ -8,6 +8,7 @@ type FieldsOf<A> = { readonly [K in keyof Required<A>]: Schema.Top }
 
 const Outcome = Schema.Struct({
   // JSON has no NaN: this writes it as a text.
+  // @effect-diagnostics-next-line schemaNumber:off
   exitStatus: Schema.toCodecJson(Schema.Number),
   detail: Schema.String,
   signalReason: Schema.optional(Schema.String)
