@@ -52,14 +52,14 @@ import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { describe } from "./internal/jobStore/describe.ts"
 import * as Format from "./internal/jobStore/format.ts"
 import * as Lock from "./internal/jobStore/lock.ts"
 import * as SavedJob from "./internal/jobStore/savedJob.ts"
 import * as StoreFile from "./internal/jobStore/storeFile.ts"
 import * as Writer from "./internal/jobStore/writer.ts"
 import * as Check from "./internal/options.ts"
-import { ensureWritable } from "./internal/process/needs.ts"
+import { errorDescription } from "./internal/process/errorDescription.ts"
+import { ensureWritable } from "./internal/process/preflight.ts"
 
 /**
  * The file can't be used: `message` says why, and what to do.
@@ -242,7 +242,7 @@ const unusable = (path: string, cause: PlatformError.PlatformError): FileJobStor
   new FileJobStoreError({
     reason: "Unusable",
     path,
-    message: `Can't use the job store ${path}: ${describe(cause)}`,
+    message: `Can't use the job store ${path}: ${errorDescription(cause)}`,
     cause
   })
 

@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import type * as PlatformError from "effect/PlatformError"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import { describe } from "./describe.ts"
+import { errorDescription } from "../process/errorDescription.ts"
 import type { SavedJobs } from "./format.ts"
 import type { StoreFile } from "./storeFile.ts"
 
@@ -67,7 +67,7 @@ export const make = Effect.fnUntraced(function* (
     return Effect.matchEffect(file.compact, {
       onFailure: (error) => {
         compactAt = 2 * file.size()
-        return Effect.logWarning(`${path} could not be written anew, and goes on growing: ${describe(error)}`)
+        return Effect.logWarning(`${path} could not be written anew, and goes on growing: ${errorDescription(error)}`)
       },
       onSuccess: () => {
         compactAt = minCompactSize
@@ -112,6 +112,6 @@ const groupsOf = (calls: ReadonlyArray<Call>): ReadonlyArray<ReadonlyArray<Call>
 
 const failed = (path: string, cause: PlatformError.PlatformError): JobStoreError =>
   new JobStoreError({
-    message: `The job store ${path} can't be written: ${describe(cause)}. What was saved before is safe, and another attempt may succeed`,
+    message: `The job store ${path} can't be written: ${errorDescription(cause)}. What was saved before is safe, and another attempt may succeed`,
     cause
   })
