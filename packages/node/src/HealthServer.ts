@@ -32,6 +32,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -44,6 +45,7 @@ import { answer } from "./internal/health/answer.ts"
 import * as Watch from "./internal/health/watch.ts"
 import { authority, close, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
+import * as Check from "./internal/options.ts"
 
 /**
  * Where the server listens, and what it takes for healthy.
@@ -58,7 +60,7 @@ export interface Options {
   readonly port: number
   /**
    * How long ago a stack may have looked at its queue and still count as ready. Give it more than the stack's `pollInterval`.
-   * Default 1 minute.
+   * Default 1 minute, at least 1 second.
    */
   readonly maxPollAge?: Duration.Input | undefined
 }
@@ -171,8 +173,11 @@ export class HealthServer extends Context.Service<HealthServer, Service>()("@sta
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options: Options) => Effect.Effect<Service, ListenError, Scope.Scope> = Effect.fnUntraced(
-  function* ({ host = "127.0.0.1", maxPollAge = "1 minute", port }: Options) {
+export const make: (options: Options) => Effect.Effect<Service, InvalidOptions | ListenError, Scope.Scope> =
+  Effect.fnUntraced(function* ({ host = "127.0.0.1", maxPollAge = "1 minute", port }: Options) {
+    yield* Check.text("host", host, "an address to listen on")
+    yield* Check.port("port", port, 0)
+    yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
     const { look, watch } = yield* Watch.make
     // Requests end after the server, which cuts them off.
     const requests = yield* Scope.fork(yield* Effect.scope)
@@ -182,8 +187,7 @@ export const make: (options: Options) => Effect.Effect<Service, ListenError, Sco
     )
     const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
     return { url: `http://${authority(server)}`, watch }
-  }
-)
+  })
 
 /**
  * A server that listens as long as the layer is in use.
@@ -196,5 +200,5 @@ export const make: (options: Options) => Effect.Effect<Service, ListenError, Sco
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<HealthServer, ListenError> =>
+export const layer = (options: Options): Layer.Layer<HealthServer, InvalidOptions | ListenError> =>
   Layer.effect(HealthServer, make(options))

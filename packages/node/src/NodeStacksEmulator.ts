@@ -9,6 +9,7 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
@@ -16,6 +17,7 @@ import * as Scope from "effect/Scope"
 import { authority, close, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
 import { reset } from "./internal/http/reset.ts"
+import * as Check from "./internal/options.ts"
 import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
@@ -52,23 +54,26 @@ export {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
-  Effect.fnUntraced(function* ({
-    host = "127.0.0.1",
-    page = true,
-    port = 0,
-    rateLimits = true,
-    ...options
-  }: Options = {}) {
-    const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
-    // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
-    const requests = yield* Scope.fork(yield* Effect.scope)
-    const api = answer(emulator)
-    const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, boundTo: host })) : api
-    const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
-    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
-    return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
-  })
+export const make: (
+  options?: Options
+) => Effect.Effect<StacksEmulator.Service, InvalidOptions | ListenError, Scope.Scope> = Effect.fnUntraced(function* ({
+  host = "127.0.0.1",
+  page = true,
+  port = 0,
+  rateLimits = true,
+  ...options
+}: Options = {}) {
+  yield* Check.text("host", host, "an address to listen on")
+  yield* Check.port("port", port, 0)
+  const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
+  // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
+  const requests = yield* Scope.fork(yield* Effect.scope)
+  const api = answer(emulator)
+  const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, boundTo: host })) : api
+  const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
+  const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
+  return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
+})
 
 /**
  * The emulator over HTTP under the base path `/v3`, and the `StacksEmulator` behind it, whose `baseUrl` tells where it
@@ -102,7 +107,7 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, ListenError> =>
+export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, InvalidOptions | ListenError> =>
   Layer.effect(StacksEmulator.StacksEmulator, make(options))
 
 /**

@@ -19,9 +19,6 @@ export const listen = (
     const server = Http.createServer({ keepAliveTimeout: keepAliveMillis, requestTimeout: requestMillis }, handler)
     const onError = (cause: unknown) => resume(Effect.fail(ListenError.of(host, port, cause)))
     server.once("error", onError)
-    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
-      return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))
-    }
     server.listen(port, host, () => {
       server.off("error", onError)
       resume(Effect.succeed(server))
