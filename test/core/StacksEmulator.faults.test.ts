@@ -84,6 +84,16 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
+  it.effect("Malformed: a refusal stays one, since the service has not acted", () =>
+    Effect.gen(function* () {
+      yield* setFaults(Fault.Malformed({ operations: ["finishJob"] }))
+      const body = { exit_status: 0, detail: "done" }
+      const response = yield* HttpClient.execute(request("POST", "stacks/unknown/jobs/j/finish", { body }))
+      assert.strictEqual(response.status, 404)
+      assert.strictEqual((yield* Effect.flip(response.json)).reason._tag, "DecodeError")
+    }).pipe(Effect.provide(emulated()))
+  )
+
   it.effect("Reset: the connection breaks before the service sees the request", () =>
     Effect.gen(function* () {
       yield* register()

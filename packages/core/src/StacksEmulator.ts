@@ -76,7 +76,7 @@ export {
    * - `Status`: this status, with a `body` (a text, or a value that becomes JSON; a message by default), `headers` and
    *   `retryAfter`. The service does not see the request.
    * - `Html`: a proxy's page instead of the service's answer; status 502 by default. The service does not see the request.
-   * - `Malformed`: a 200 whose body is broken JSON. The service has acted on the request.
+   * - `Malformed`: a 200 whose body is broken JSON. The service has acted on the request; a refusal keeps its status.
    * - `Reset`: the connection breaks before an answer. The service does not see the request.
    * - `Stall`: no answer for the `duration`, and for ever without one. Then the service acts on the request.
    * - `Truncate`: the head and half of the body, then the connection breaks. The service has acted on the request.

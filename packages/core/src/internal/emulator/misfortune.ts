@@ -23,7 +23,8 @@ export const suffer = <E, R>(
       Effect.map(process, (response) =>
         HttpServerResponse.setStatus(
           HttpServerResponse.setBody(response, HttpBody.text(body, "application/json")),
-          status
+          // A service that refuses the request does not act on it.
+          response.status < 300 ? status : response.status
         )
       ),
     Reset: () => breakConnection(),
