@@ -161,6 +161,18 @@ const NullableString = Schema.NullOr(Schema.String)
 const arrayOrAbsent = <S extends Schema.Top>(item: S) =>
   Schema.Array(item).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
 
+/** Texts that may be null or left out on the wire, and are then none. */
+const stringsOrNone = Schema.NullOr(Schema.Array(Schema.String)).pipe(
+  Schema.decodeTo(
+    Schema.Array(Schema.String),
+    SchemaTransformation.transform<ReadonlyArray<string>, ReadonlyArray<string> | null>({
+      decode: (texts) => texts ?? [],
+      encode: (texts) => texts
+    })
+  ),
+  Schema.withDecodingDefaultKey(Effect.succeed([]))
+)
+
 // -----------------------------------------------------------------------------
 // Stacks
 // -----------------------------------------------------------------------------
@@ -505,8 +517,8 @@ export const BatchReserveJobsPayload = Schema.Struct({
  * @category jobs
  */
 export const BatchReserveJobsResult = Schema.Struct({
-  reserved: Schema.Array(Schema.String),
-  notReserved: Schema.Array(Schema.String)
+  reserved: stringsOrNone,
+  notReserved: stringsOrNone
 }).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**
@@ -748,7 +760,7 @@ export interface JobAcquisitionToken {
  */
 export const IssueJobAcquisitionTokensResult = Schema.Struct({
   tokens: Schema.Array(JobAcquisitionToken),
-  notIssued: arrayOrAbsent(Schema.String)
+  notIssued: stringsOrNone
 }).pipe(wireKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
 
 /**
