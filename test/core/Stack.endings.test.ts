@@ -156,36 +156,37 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that is canceled has its runner interrupted, where it has an agent after cancelGrace, and its slot is free", () =>
-    Effect.gen(function* () {
-      const emulator = yield* StacksEmulator.StacksEmulator
-      const ids = yield* addJobs(1000)
-      const isAcquired = (id: string) => Number.parseInt(id.slice(-1), 16) < 8
-      let interrupted = 0
-      const stack = yield* start(
-        ({ job }) =>
-          Effect.andThen(
-            isAcquired(job.id) ? emulator.acquireJob(job.id) : Effect.void,
-            Effect.never
-          ).pipe(Effect.onInterrupt(() => Effect.sync(() => void interrupted++))),
-        { maxInFlight: 1000, cancelGrace: "10 seconds" }
-      )
-      yield* slowly("7 seconds", "500 millis")
-      assert.lengthOf((yield* stack.status).inFlight, 1000)
-      // Some of them are the agents', some only reserved.
-      const canceled = ids.slice(0, 500)
-      for (const id of canceled) yield* emulator.cancelJob(id)
-      yield* slowly("5 seconds", "500 millis")
-      assert.strictEqual(interrupted, canceled.filter((id) => !isAcquired(id)).length)
-      yield* slowly("10 seconds", "500 millis")
-      assert.strictEqual(interrupted, 500)
-      assert.lengthOf((yield* stack.status).inFlight, 500)
-      assert.strictEqual(stack.names().filter((name) => name === "Canceled").length, 500)
-      assert.strictEqual(yield* countOf("finishJob"), 0)
-      yield* addJobs(500)
-      yield* slowly("2 seconds", "500 millis")
-      assert.lengthOf((yield* stack.status).inFlight, 1000)
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))
+  it.effect(
+    "that is canceled has its runner interrupted, where it has an agent after cancelGrace, and its slot is free",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const ids = yield* addJobs(1000)
+        const isAcquired = (id: string) => Number.parseInt(id.slice(-1), 16) < 8
+        let interrupted = 0
+        const stack = yield* start(
+          ({ job }) =>
+            Effect.andThen(isAcquired(job.id) ? emulator.acquireJob(job.id) : Effect.void, Effect.never).pipe(
+              Effect.onInterrupt(() => Effect.sync(() => void interrupted++))
+            ),
+          { maxInFlight: 1000, cancelGrace: "10 seconds" }
+        )
+        yield* slowly("7 seconds", "500 millis")
+        assert.lengthOf((yield* stack.status).inFlight, 1000)
+        // Some of them are the agents', some only reserved.
+        const canceled = ids.slice(0, 500)
+        for (const id of canceled) yield* emulator.cancelJob(id)
+        yield* slowly("5 seconds", "500 millis")
+        assert.strictEqual(interrupted, canceled.filter((id) => !isAcquired(id)).length)
+        yield* slowly("10 seconds", "500 millis")
+        assert.strictEqual(interrupted, 500)
+        assert.lengthOf((yield* stack.status).inFlight, 500)
+        assert.strictEqual(stack.names().filter((name) => name === "Canceled").length, 500)
+        assert.strictEqual(yield* countOf("finishJob"), 0)
+        yield* addJobs(500)
+        yield* slowly("2 seconds", "500 millis")
+        assert.lengthOf((yield* stack.status).inFlight, 1000)
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(emulated(), RateLimit.layerNone)))
   )
 
   it.effect("that was canceled before its runner failed counts as canceled", () =>

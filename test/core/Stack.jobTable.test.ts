@@ -75,7 +75,7 @@ describe("A stack's table of jobs", () => {
   }
 
   it("declares these transitions", () => {
-    for (const from of stages) assert.sameMembers(Array.from(transitions[from]), declared[from])
+    for (const from of stages) assert.sameMembers(Array.from(transitions[from]), Array.from(declared[from]))
   })
 
   it("has a job once: neither a second record nor one of another table moves", () => {
