@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { authority, close, listen } from "./internal/http/listen.ts"
+import { authority, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
 import { reset } from "./internal/http/reset.ts"
 import * as Page from "./internal/page/page.ts"
@@ -34,6 +34,18 @@ export interface Options extends StacksEmulator.Options {
   readonly rateLimits?: boolean | undefined
   /** Whether it serves a web page at `/` that shows what happens and has buttons to intervene. Default true. */
   readonly page?: boolean | undefined
+  /**
+   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
+   * where none is idle the new one is refused. Default 1024.
+   */
+  readonly maxConnections?: number | undefined
+}
+
+const limits = {
+  maxHeldBytes: 128 * 1024 * 1024,
+  headersMillis: 20_000,
+  requestMillis: 60_000,
+  answerMillis: 30_000
 }
 
 export {
@@ -55,6 +67,7 @@ export {
 export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
   Effect.fnUntraced(function* ({
     host = "127.0.0.1",
+    maxConnections = 1024,
     page = true,
     port = 0,
     rateLimits = true,
@@ -66,7 +79,7 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
     const api = answer(emulator)
     const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, boundTo: host })) : api
     const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
-    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
+    const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
     return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
   })
 
