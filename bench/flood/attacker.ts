@@ -37,7 +37,11 @@ for (let index = 0; index < connections; index++) {
   })
   socket.on("error", () => {})
   socket.on("close", () => counts.closed++)
-  if (reads) socket.on("data", (bytes) => void (counts.bytesRead += bytes.length))
+  if (reads) {
+    socket.on("data", (bytes) => {
+      counts.bytesRead += bytes.length
+    })
+  }
 }
 
 process.on("SIGTERM", () => {

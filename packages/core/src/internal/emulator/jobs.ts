@@ -126,9 +126,8 @@ export const cancel = (state: State, job: Job, now: number): void => {
 /** An agent takes a job, which it names itself or by the token that it got. */
 export const acquire = (state: State, tokenOrJobUuid: string, now: number): Result.Result<Job, string> => {
   const token = state.tokens.get(tokenOrJobUuid)
-  if (token === undefined && tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
+  if (token?.isOver ?? tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
   if (token !== undefined && token.expiresAt <= now) return Result.fail("the token has expired")
-  if (token?.isOver === true) return Result.fail("the reservation is over that the token was issued for")
   const job = token?.job ?? state.jobs.get(tokenOrJobUuid)
   if (job === undefined) return Result.fail(`there is no job ${tokenOrJobUuid}`)
   return Result.map(accept(state, job), () => {

@@ -91,7 +91,7 @@ export interface Job {
   notifications: number
 }
 
-export interface AcquisitionToken {
+interface AcquisitionToken {
   readonly job: Job
   readonly expiresAt: number
   /** Whether an agent has registered with it. */

@@ -23,6 +23,7 @@ export class Connections {
     this.#handler = handler
     // Those that are closed in this turn are still counted: this is for a crowd that comes at once.
     server.maxConnections = 2 * limits.maxConnections
+    // Node's server takes any stream for a connection.
     const accept = server.listeners("connection")
     server.removeAllListeners("connection")
     server.on("connection", (raw: Net.Socket) => {
@@ -130,7 +131,7 @@ class Connection {
 
   /** Whether it asks for more than one answer at a time, or leaves one unread. */
   get isGreedy(): boolean {
-    return this.#waiting.length > 0 || this.socket.hasMore || this.socket.pendingWrite !== undefined
+    return this.#waiting.length > 0 || this.socket.pendingWrite !== undefined
   }
 
   get heldBytes(): number {
@@ -165,9 +166,12 @@ class Connection {
     if (this.#isClosed) return
     const begin = this.#waiting.shift()
     this.#isAnswering = begin !== undefined
-    if (begin !== undefined) return this.#dependencies.turns.run(begin)
-    this.#dependencies.onIdle()
-    this.#schedule()
+    if (begin === undefined) {
+      this.#dependencies.onIdle()
+      this.#schedule()
+    } else {
+      this.#dependencies.turns.run(begin)
+    }
   }
 
   #schedule(): void {

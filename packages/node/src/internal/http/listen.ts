@@ -1,5 +1,6 @@
 /** HTTP servers on Node: how they begin to listen, how they end, and where they are reached. */
 import * as Http from "node:http"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
@@ -26,6 +27,8 @@ export const listen = Effect.fnUntraced(function* (
   yield* Effect.sync(() => connections.closeStalled()).pipe(
     Effect.delay(limits.answerMillis / 2),
     Effect.forever,
+    // Sockets have a time of their own, whatever the Clock of a test says.
+    Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
     Effect.forkScoped
   )
   return server

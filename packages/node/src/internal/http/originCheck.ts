@@ -10,7 +10,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 
 /** Why a request is not answered. */
-export interface Refusal {
+interface Refusal {
   readonly status: 403 | 415 | 421
   readonly message: string
 }
