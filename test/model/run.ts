@@ -341,7 +341,7 @@ const act = (world: World, action: Action): Effect.Effect<void> =>
         return
       }
       case "poolSize":
-        return yield* world.pool === undefined ? Effect.void : Effect.asVoid(world.pool.setSize(action.count))
+        return yield* world.pool === undefined ? Effect.void : Effect.orDie(world.pool.setSize(action.count))
       default:
         return yield* onProcess(world, action)
     }
@@ -531,7 +531,12 @@ const calm = (world: World) =>
     const pollInterval = Math.max(...world.plan.stacks.map(({ pollInterval }) => pollInterval))
     const tick = Math.max(world.plan.tick, Math.min(10, pollInterval))
     const limit = expiry + 2400 + 300 * Math.ceil(world.jobs.size / 10)
-    yield* pass(world, limit, tick, () => Invariants.isDone(world) && world.saved === 0 && world.lives.every(({ isUp }) => isUp))
+    yield* pass(
+      world,
+      limit,
+      tick,
+      () => Invariants.isDone(world) && world.saved === 0 && world.lives.every(({ isUp }) => isUp)
+    )
     if (world.violation !== undefined) return
     if (!Invariants.isDone(world)) {
       return world.violate(

@@ -80,7 +80,7 @@ const arrived = Effect.fnUntraced(function* (count: number) {
   }
 })
 
-const authorized = ["Host: emulator", "Authorization: Token bkct_emulator"]
+const authorized = ["Host: localhost", "Authorization: Token bkct_emulator"]
 const getJob = ["GET /v3/stacks/s/jobs/j HTTP/1.1", ...authorized, "Connection: close", "", ""]
 
 const codeOf = (error: HttpClientError) => (error.reason.cause as { readonly code?: string } | undefined)?.code

@@ -76,7 +76,8 @@ export {
    * - `Status`: this status, with a `body` (a text, or a value that becomes JSON; a message by default), `headers` and
    *   `retryAfter`. The service does not see the request.
    * - `Html`: a proxy's page instead of the service's answer; status 502 by default. The service does not see the request.
-   * - `Malformed`: a 200 whose body is broken JSON. The service has acted on the request; a refusal keeps its status.
+   * - `Malformed`: the service's answer, whose body is broken JSON or the `body`. A success gets the `status`, if one is given;
+   *   a refusal stays one. The service has acted on the request.
    * - `Reset`: the connection breaks before an answer. The service does not see the request.
    * - `Stall`: no answer for the `duration`, and for ever without one. Then the service acts on the request.
    * - `Truncate`: the head and half of the body, then the connection breaks. The service has acted on the request.
@@ -165,8 +166,8 @@ export type {
 } from "./internal/emulator/views.ts"
 
 /**
- * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, or
- * with 1 where it could not even register with the token.
+ * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, but
+ * with 1 where its token has expired or is unknown, and before version 4.0.3 wherever it could not register with the token.
  *
  * @since 0.1.0
  * @category errors

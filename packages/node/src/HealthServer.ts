@@ -42,8 +42,9 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type * as ClusterStack from "./ClusterStack.ts"
 import { answer } from "./internal/health/answer.ts"
+import { sharedExposition } from "./internal/health/exposition.ts"
 import * as Watch from "./internal/health/watch.ts"
-import { authority, close, listen } from "./internal/http/listen.ts"
+import { authority, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
 import * as Check from "./internal/options.ts"
 
@@ -63,6 +64,11 @@ export interface Options {
    * Default 1 minute, at least 1 second.
    */
   readonly maxPollAge?: Duration.Input | undefined
+  /**
+   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
+   * where none is idle the new one is refused. Default 128.
+   */
+  readonly maxConnections?: number | undefined
 }
 
 export {
@@ -167,6 +173,13 @@ export interface Service {
  */
 export class HealthServer extends Context.Service<HealthServer, Service>()("@stacksapi/node/HealthServer") {}
 
+const limits = {
+  maxHeldBytes: 16 * 1024 * 1024,
+  headersMillis: 10_000,
+  requestMillis: 10_000,
+  answerMillis: 10_000
+}
+
 /**
  * Listens until the scope closes.
  *
@@ -174,18 +187,22 @@ export class HealthServer extends Context.Service<HealthServer, Service>()("@sta
  * @category constructors
  */
 export const make: (options: Options) => Effect.Effect<Service, InvalidOptions | ListenError, Scope.Scope> =
-  Effect.fnUntraced(function* ({ host = "127.0.0.1", maxPollAge = "1 minute", port }: Options) {
+  Effect.fnUntraced(function* ({ host = "127.0.0.1", maxConnections = 128, maxPollAge = "1 minute", port }: Options) {
     yield* Check.text("host", host, "an address to listen on")
     yield* Check.port("port", port, 0)
+    yield* Check.integer("maxConnections", maxConnections, 1)
     yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
     const { look, watch } = yield* Watch.make
+    const exposition = yield* sharedExposition
     // Requests end after the server, which cuts them off.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer(look, maxPollAge), { scope: requests }).pipe(
+    const handler = yield* NodeHttpServer.makeHandler(answer({ look, exposition, maxPollAge }), {
+      scope: requests
+    }).pipe(
       // Probes come every few seconds: their traces would hide the others.
       Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
     )
-    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
+    const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
     return { url: `http://${authority(server)}`, watch }
   })
 
