@@ -21,11 +21,16 @@ const mark = "<redacted>"
 /** Less of a token gives nothing away, and may well be something else: the token of a test, `t`, stands in most words. */
 const minLength = 8
 
-const jobTokens = /bkjat_[\w.~+/=-]+/g
+/**
+ * Tokens of Buildkite that are not the client's own: of clusters, agents and jobs, for the acquisition of a job, and of people.
+ * They have an organization's id, a dot and the token itself, or are JWTs. Of the ones for jobs, the shortest counts: the service
+ * makes them for this client.
+ */
+const otherTokens = /bkjat_[\w.~+/=-]+|bk(?:ct|aa|aat|aj|ar|ua)_(?=[\w.=-]{8})[\w-]+(?:=*\.[\w-]+)*/g
 
 export const make = (token: string): Redact => {
   const text = (text: string): string =>
-    (token.length >= minLength && text.includes(token) ? text.replaceAll(token, mark) : text).replace(jobTokens, mark)
+    (token.length >= minLength && text.includes(token) ? text.replaceAll(token, mark) : text).replace(otherTokens, mark)
 
   const cutText = (cut: string): string => {
     let length = Math.min(token.length - 1, cut.length)
