@@ -40,7 +40,11 @@ describe("A secret is hidden", () => {
     ["on the other channel", 'echo "<$S>" >&2']
   ]
   /** What tells the secret: in none of the ways more of it than that is left. */
-  const traces = { [json]: /VjcmV|c2Vj|c3VjY/, [words]: /wörd|more|c29t|own/, [key]: /5678|90ab|KEY|NTY3O|U2Nzg/ }
+  const traces: Readonly<Record<string, RegExp>> = {
+    [json]: /VjcmV|c2Vj|c3VjY/,
+    [words]: /wörd|more|c29t|own/,
+    [key]: /5678|90ab|KEY|NTY3O|U2Nzg/
+  }
   for (const [way, command] of ways) {
     // The case of letters is a part of what is hidden.
     const secrets = way.includes("lower case") ? [key.toLowerCase(), words] : [json, words, key]

@@ -114,6 +114,9 @@ export const errorResponse = (
 // Transport
 // -----------------------------------------------------------------------------
 
+/** The code of an HttpClient that knows that it has sent nothing: ours on Node. It may say why, in `description` and `proxy`. */
+const notSentCode = "ERR_NOT_SENT"
+
 /** Codes of failures before there was a connection that could have carried the request. */
 const notConnected = new Set([
   "ECONNREFUSED",
@@ -131,8 +134,7 @@ const notConnected = new Set([
   "SELF_SIGNED_CERT_IN_CHAIN",
   "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
   "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  // Of an HttpClient that knows: ours on Node.
-  "ERR_NOT_SENT"
+  notSentCode
 ])
 
 /** The error codes in a chain of causes; clients wrap the socket's error in their own. */
@@ -151,14 +153,20 @@ const broken = (
   redact: Redact
 ): StacksError.TransportError => {
   const code = codesOf(cause).at(-1)
+  const proxy = textIn(cause, "proxy")
   return new StacksError.TransportError({
     ...request,
     kind,
     mayHaveBeenProcessed: kind !== "NotConnected",
-    description: code === undefined ? text : `${text} (${redact.text(code)})`,
+    description: code === undefined || code === notSentCode ? text : `${text} (${redact.text(code)})`,
+    ...(proxy === undefined ? {} : { proxy: redact.text(proxy) }),
     cause: redact.cause(cause)
   })
 }
+
+const notHttpUrl = "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+
+const notConnectedText = "no connection could be made"
 
 /** The failure for a request that got no response. */
 export const notSent = (
@@ -169,11 +177,17 @@ export const notSent = (
   if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
     return new StacksError.InvalidRequest({
       ...request,
-      issue: "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+      issue: reason.description === undefined ? notHttpUrl : oneLine(redact.text(reason.description))
     })
   }
   return codesOf(reason.cause).some((code) => notConnected.has(code))
-    ? broken(request, "NotConnected", "no connection could be made", reason.cause, redact)
+    ? broken(
+        request,
+        "NotConnected",
+        redact.text(textIn(reason.cause, "description") ?? notConnectedText),
+        reason.cause,
+        redact
+      )
     : broken(request, "Reset", "the connection broke before a response came", reason.cause, redact)
 }
 

@@ -200,7 +200,8 @@ export class Automaton {
     }
   }
 
-  private after(state: number, symbol: number): number {
+  private after(from: number, symbol: number): number {
+    let state = from
     while (state !== start) {
       const child = this.child(state, symbol)
       if (child !== 0) return child

@@ -8,7 +8,14 @@ export interface Redactor {
   /** The text without secrets; a secret of several lines becomes one mark. */
   readonly redact: (text: string) => string
   /** Begins a text that comes line by line, of which lines are shown up to a length. */
-  readonly open: (maxLineLength: number) => RedactedLines
+  readonly open: (maxLineLength: number) => Output
+}
+
+interface Output {
+  /** Takes a line, and gives those that are ready to be shown. */
+  readonly push: (line: RawLine) => ReadonlyArray<string>
+  /** The lines that were held back, since no more will come. */
+  readonly end: () => ReadonlyArray<string>
 }
 
 const mark = "[REDACTED]"
@@ -101,15 +108,17 @@ interface Pass {
   readonly spelling: Spellings.Spelling
 }
 
+const passOf = (patterns: ReadonlyArray<Pattern>, spelling: Spellings.Spelling): ReadonlyArray<Pass> =>
+  patterns.length === 0 ? [] : [{ automaton: new Automaton(patterns, spelling.sourcesOf), spelling }]
+
 /** Hides Buildkite's tokens, and secrets in every spelling. */
 export const make = (secrets: ReadonlyArray<string>): Redactor => {
   const patterns = patternsOf(secrets)
-  const passes = (["plain", "escaped", "base64"] as const).flatMap(
-    (name): ReadonlyArray<Pass> =>
-      patterns[name].length === 0
-        ? []
-        : [{ automaton: new Automaton(patterns[name], Spellings[name].sourcesOf), spelling: Spellings[name] }]
-  )
+  const passes = [
+    ...passOf(patterns.plain, Spellings.plain),
+    ...passOf(patterns.escaped, Spellings.escaped),
+    ...passOf(patterns.base64, Spellings.base64)
+  ]
   return {
     redact: (text) => {
       const output = new RedactedLines(passes, Number.POSITIVE_INFINITY)
@@ -121,7 +130,7 @@ export const make = (secrets: ReadonlyArray<string>): Redactor => {
 }
 
 /** A text of which secrets are taken out line by line. A line in which a secret may have begun waits for the next ones. */
-export class RedactedLines {
+class RedactedLines implements Output {
   private readonly scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spellings.Reader }>
   private readonly tokens = new Ranges()
   private readonly ranges: ReadonlyArray<Ranges>
@@ -148,7 +157,6 @@ export class RedactedLines {
     this.maxLineLength = maxLineLength
   }
 
-  /** Takes a line, and gives those that are ready to be shown. */
   push({ isCut, text }: RawLine): ReadonlyArray<string> {
     const from = this.length
     const end = from + text.length
@@ -178,7 +186,6 @@ export class RedactedLines {
     return this.take(Math.min(pendingFrom, this.length))
   }
 
-  /** The lines that were held back, since no more will come. */
   end(): ReadonlyArray<string> {
     this.forget()
     return this.take(this.length)

@@ -257,8 +257,9 @@ interface Escape {
 }
 
 const skipBackslashes = (bytes: Bytes, index: number): number => {
-  while (bytes.at(index) === backslash) index++
-  return index
+  let end = index
+  while (bytes.at(end) === backslash) end++
+  return end
 }
 
 /** `\u0041`, `\u{41}`, and two of them for a character beyond U+FFFF. */
@@ -390,7 +391,11 @@ class EscapedReader implements Reader {
 
   readLine(line: Line, position: number): void {
     this.isSpecial = special.test(line.text)
-    if (!this.isSpecial) return this.plain.readLine(line, position)
+    if (this.isSpecial) this.readSpecial(line, position)
+    else this.plain.readLine(line, position)
+  }
+
+  private readSpecial(line: Line, position: number): void {
     const { scan, unescaper } = this
     if (!scan.isPending && unescaper.readQuickly(line) && !this.hasStart) return
     const { automaton } = scan
