@@ -85,7 +85,8 @@ const patternsOf = (secrets: ReadonlyArray<string>): Patterns => {
     )
     for (const text of new Set([...texts, ...lines])) {
       const pattern = Spellings.plainPattern(text)
-      if (pattern.length > 0) plain.push(pattern)
+      if (pattern.length === 0) continue
+      plain.push(pattern)
       if (isPlain(text) || byteLength(text) < minLength) continue
       const bare = Spellings.escapedPattern(text)
       if (bare.length >= minLength) escaped.push(bare)

@@ -2,8 +2,8 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import * as Redactor from "../../packages/node/src/internal/secrets/redactor.ts"
-import { runCommand } from "../support/commands.ts"
+import * as Redactor from "../../../packages/node/src/internal/secrets/redactor.ts"
+import { runCommand } from "../../support/commands.ts"
 
 const linesOf = (command: string, options?: Parameters<typeof runCommand>[1]) =>
   Effect.map(runCommand(command, { shell: ["/bin/bash", "-c"], ...options }), ({ lines }) => lines)
