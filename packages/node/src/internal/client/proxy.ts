@@ -172,15 +172,12 @@ const parseException = (entry: string): Exception => {
 // Failures
 // -----------------------------------------------------------------------------
 
-/**
- * A request that did not get through a proxy, which is named without its name and password. Core's client knows it by its code,
- * and shows `description` and `proxy`.
- */
-const refused = (description: string, proxy: string, cause: Error | undefined) =>
-  Object.assign(new Error(description, cause === undefined ? {} : { cause }), {
+/** A request that did not get through a proxy, which is named without its name and password. Core's client knows these names. */
+const notSent = (whyNotSent: string, notSentBy: string, cause: Error | undefined) =>
+  Object.assign(new Error(whyNotSent, cause === undefined ? {} : { cause }), {
     code: "ERR_NOT_SENT",
-    description,
-    proxy
+    whyNotSent,
+    notSentBy
   })
 
 const codeOf = (error: Error): string =>
@@ -198,8 +195,9 @@ const unknown: ReadonlySet<string> = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_FAI
 export const failure = (proxy: Proxy, target: URL, error: Error): Error => {
   const { setting, url, username } = proxy
   const shown = url.href.replace(/\/$/, "")
-  const fail = (description: string, cause?: Error) => refused(`the proxy ${shown} ${description}`, shown, cause)
   const code = codeOf(error)
+  const fail = (description: string, cause?: Error) =>
+    notSent(`the proxy ${shown} ${description}${cause === undefined || code === "" ? "" : ` (${code})`}`, shown, cause)
   const [status] = error.message.match(/(?<=\()\d{3}(?=\))/) ?? []
   if (
     status === "407" ||
