@@ -55,7 +55,10 @@ const ofService = (error: StacksError.StacksError): string => {
     case "DecodeError":
       return `${error.message}. Does BUILDKITE_AGENT_ENDPOINT (or --endpoint) name Buildkite's agent API?`
     case "TransportError":
-      return error.kind === "NotConnected"
+      if (error.proxy === undefined && /\(\w*(?:CERT|SIGNATURE)\w*\)$/.test(error.message)) {
+        return `${error.message}. If it is that of a company's proxy, set NODE_EXTRA_CA_CERTS to the file of the company's CA`
+      }
+      return error.kind === "NotConnected" && error.proxy === undefined
         ? `${error.message}. Is BUILDKITE_AGENT_ENDPOINT (or --endpoint) right, and is the service up?`
         : error.message
     case "ErrorResponse":
