@@ -286,7 +286,7 @@ describe("Stacks", () => {
         yield* refused({ queues: ["a", { queueKey: "b", key: "s--a" }] }),
         /a and b have one stack key, s--a/
       )
-      assert.match(yield* refused({ queues: [] }), /there is no queue: name at least one/)
+      assert.match(yield* refused({ queues: [] }), /queues: must name at least one queue/)
     }).pipe(Effect.provide(emulated()))
   )
 

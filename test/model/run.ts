@@ -43,7 +43,7 @@ export const run = (plan: Plan): Promise<Result> =>
 const live = Effect.fnUntraced(function* (plan: Plan) {
   yield* TestClock.setTime(beginning)
   const world = yield* make(plan)
-  if (plan.pool !== undefined) world.pool = yield* SlotPool.make(plan.pool)
+  if (plan.pool !== undefined) world.pool = yield* Effect.orDie(SlotPool.make(plan.pool))
   const exit = yield* Effect.exit(history(world))
   if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
     world.violate("the model itself does not fail", Cause.pretty(exit.cause))
@@ -341,7 +341,7 @@ const act = (world: World, action: Action): Effect.Effect<void> =>
         return
       }
       case "poolSize":
-        return yield* world.pool === undefined ? Effect.void : Effect.asVoid(world.pool.setSize(action.count))
+        return yield* world.pool === undefined ? Effect.void : Effect.orDie(world.pool.setSize(action.count))
       default:
         return yield* onProcess(world, action)
     }
@@ -376,7 +376,7 @@ const onProcess = (world: World, action: Extract<Action, { readonly stack: numbe
         for (const { life } of world.pool === undefined ? [process] : world.processes) {
           if (life !== undefined) yield* crash(world, life)
         }
-        if (world.pool !== undefined) world.pool = yield* SlotPool.make(world.pool.size())
+        if (world.pool !== undefined) world.pool = yield* Effect.orDie(SlotPool.make(world.pool.size()))
         return
       case "start":
         return yield* start(world, process)

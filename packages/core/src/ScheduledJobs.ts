@@ -27,6 +27,7 @@ import * as AgentQueryRules from "./AgentQueryRules.ts"
 import { retryAfter } from "./internal/client/responseHeaders.ts"
 import { CurrentServiceClock, ServiceClock } from "./internal/client/serviceClock.ts"
 import { monotonicMillis } from "./internal/monotonicMillis.ts"
+import * as Check from "./internal/options.ts"
 import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
 import { makePull } from "./internal/scheduledJobs/readAhead.ts"
 import { Sightings } from "./internal/scheduledJobs/sightings.ts"
@@ -122,7 +123,7 @@ export const stream = (
 export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
   /** From the start of one poll to the start of the next. Default and minimum 1 second. */
   readonly interval?: Duration.Input | undefined
-  /** How many pages a poll reads at most. Default 2. */
+  /** How many pages a poll reads at most, at least 1. Default 2. */
   readonly maxPages?: number | undefined
   /** What the stack's agents are tagged with: only jobs whose rules these meet may start. Default: all jobs. */
   readonly tags?: AgentQueryRules.Tags | undefined
@@ -204,7 +205,8 @@ const maxRetryAfter = Duration.minutes(5)
  * otherwise, whatever the `RetryPolicy` in force. After the first, second, third … failure in a row the next poll waits at
  * least 1, 2, 4 … 30 seconds. Where the service sends `Retry-After`, with a failure or a success, the poll ends there and the
  * next one waits for at least so long as well, at most 5 minutes. Either wait ends with a multiple of `interval` since the last
- * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them.
+ * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them, and
+ * `InvalidRequest` where an option can't be right.
  *
  * A job's `runnableAt` is compared with the service's time, which the `Date` headers of its responses tell. Where they don't
  * contradict our clock that is our own time; else it is exact to a second at first, and exact to a request's duration after some
@@ -215,8 +217,25 @@ const maxRetryAfter = Duration.minutes(5)
  */
 export const polls = (
   request: WatchRequest
+): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
+  Stream.unwrap(
+    Effect.map(Check.ofRequest("listScheduledJobs", checked(request)), (interval) => pollEvery(interval, request))
+  )
+
+/** Gives the interval, in milliseconds. */
+const checked = Effect.fnUntraced(function* (request: WatchRequest) {
+  if (request.maxPages !== undefined) yield* Check.count("maxPages", request.maxPages, 1)
+  if (request.pageSize !== undefined) yield* Check.integer("pageSize", request.pageSize, 1, MaxBatchSize)
+  yield* Check.tags("tags", request.tags)
+  return Duration.toMillis(
+    yield* Check.duration("interval", request.interval ?? minInterval, { min: [minInterval, "1 second"] })
+  )
+})
+
+const pollEvery = (
+  interval: number,
+  request: WatchRequest
 ): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> => {
-  const interval = Math.max(minInterval, Duration.toMillis(Duration.fromInputUnsafe(request.interval ?? minInterval)))
   const isForUs = request.tags === undefined ? () => true : AgentQueryRules.matcher(request.tags)
   const startable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
     dispatchPaused ? [] : jobs.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules))

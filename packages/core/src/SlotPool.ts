@@ -34,7 +34,9 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Check from "./internal/options.ts"
 import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
+import type { InvalidOptions } from "./StacksError.ts"
 
 /**
  * What a pool asks of a member, such as a stack.
@@ -78,23 +80,23 @@ export interface SlotPool {
   /** How many slots are free. Negative if there are fewer slots than are taken. */
   readonly free: () => number
   /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
-  readonly setSize: (count: number) => Effect.Effect<void>
+  readonly setSize: (count: number) => Effect.Effect<void, InvalidOptions>
   /** Joins the pool until the scope closes. A stack with the option `pool` does this by itself. */
   readonly join: (member: Member) => Effect.Effect<Membership, never, Scope.Scope>
 }
 
 /**
- * Makes a pool with this number of slots.
+ * Makes a pool with this number of slots: a whole number, 0 or more.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (count: number): Effect.Effect<SlotPool> =>
-  Effect.sync(() => {
+export const make = (count: number): Effect.Effect<SlotPool, InvalidOptions> =>
+  Effect.map(slots(count), (initial) => {
     const members = new Set<Joined>()
     /** Those who want slots: what there is to do grows with their number, not with that of the members. */
     const hungry = new Set<Joined>()
-    let size = slots(count)
+    let size = initial
     let taken = 0
 
     const free = () => size - taken
@@ -165,8 +167,8 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
       size: () => size,
       free,
       setSize: (count) =>
-        Effect.sync(() => {
-          size = slots(count)
+        Effect.map(slots(count), (checked) => {
+          size = checked
           wake()
         }),
       join: (member) =>
@@ -179,8 +181,7 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
     }
   })
 
-/** A whole number of slots, never negative. */
-const slots = (count: number): number => (Number.isNaN(count) ? 0 : Math.max(0, Math.floor(count)))
+const slots = (count: number): Effect.Effect<number, InvalidOptions> => Check.count("count", count, 0)
 
 /** A share of nothing would be no share, and one of everything would leave none. */
 const weightOf = (weight: number): number => (Number.isNaN(weight) ? 1 : Math.min(1e6, Math.max(1e-6, weight)))

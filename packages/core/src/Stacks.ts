@@ -41,6 +41,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Check from "./internal/options.ts"
+import * as Settings from "./internal/stack/settings.ts"
 import { stackKey } from "./internal/stack/stackKey.ts"
 import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
 import type { JobRunner } from "./JobRunner.ts"
@@ -48,7 +50,7 @@ import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import { StacksClient } from "./StacksClient.ts"
-import { type CursorStalled, InvalidRequest } from "./StacksError.ts"
+import { type CursorStalled, InvalidOptions } from "./StacksError.ts"
 
 /**
  * Settings that the stacks of all queues share.
@@ -61,9 +63,9 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
   readonly key: string
   /** The queues, at least one. A queue that is listed twice needs its own `key` the second time. */
   readonly queues: ReadonlyArray<string | Queue>
-  /** The number of slots, of all queues together. Default 25. */
+  /** The number of slots, of all queues together: a whole number, 0 or more. Default 25. */
   readonly maxInFlight?: number | undefined
-  /** How long to wait before a queue that could not go on is tried again. Default 1 minute. */
+  /** How long to wait before a queue that could not go on is tried again. Default 1 minute, minimum 1 second. */
   readonly retryInterval?: Duration.Input | undefined
   /** Called with every event and its queue's key; see `Stack.Options`. */
   readonly onEvent?: ((event: StackEvent, queueKey: string) => Effect.Effect<void>) | undefined
@@ -126,7 +128,7 @@ export interface Service {
   /** The stacks that run now, by their keys. */
   readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
   /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
-  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
+  readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
   /** Drains all stacks at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
   /** Fails when no stack can go on. */
@@ -176,8 +178,9 @@ interface Entry {
  *
  * **Details**
  *
- * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with an
- * `InvalidRequest` if there is no queue, or if two queues have the same stack key, since they would run jobs twice.
+ * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with
+ * `InvalidOptions`, and starts nothing, if an option of it or of one of its queues can't be right, if there is no queue, or if two
+ * queues have the same stack key, since they would run jobs twice.
  *
  * @since 0.1.0
  * @category constructors
@@ -200,13 +203,14 @@ export const make = Effect.fnUntraced(function* ({
       failure: undefined
     }
   })
-  if (entries.length === 0) return yield* refuse("there is no queue: name at least one in `queues`")
+  yield* check(shared, queues, maxInFlight, retryInterval)
   const byKey = new Map<string, string>()
   for (const { options } of entries) {
     const other = byKey.get(options.key)
     if (other !== undefined) {
-      return yield* refuse(
-        `the queues ${other} and ${options.queueKey} have one stack key, ${options.key}, and would run jobs twice: give one of them another \`key\``
+      return yield* Check.invalid(
+        "queues",
+        `must have different stack keys: ${other} and ${options.queueKey} have one stack key, ${options.key}, and would run jobs twice; give one of them another \`key\``
       )
     }
     byKey.set(options.key, options.queueKey)
@@ -280,7 +284,7 @@ export const make = Effect.fnUntraced(function* ({
     stacks: Effect.sync(
       () => new Map(entries.flatMap(({ options, stack }) => (stack === undefined ? [] : [[options.key, stack]])))
     ),
-    setMaxInFlight: pool.setSize,
+    setMaxInFlight: (count) => Effect.andThen(Settings.slots(count), pool.setSize(count)),
     drain: Effect.suspend(() => {
       isDraining = true
       return Effect.forEach(entries, ({ stack }) => stack?.drain ?? Effect.void, {
@@ -298,8 +302,25 @@ const withoutUndefined = (queue: Queue): Queue => ({
   ...Object.fromEntries(Object.entries(queue).filter(([, value]) => value !== undefined))
 })
 
-const refuse = (issue: string): Effect.Effect<never, InvalidRequest> =>
-  Effect.fail(new InvalidRequest({ operation: "registerStack", method: "POST", url: "/stacks/register", issue }))
+/** Checks what all queues have in common, and then what is different for each. */
+const check = Effect.fnUntraced(function* (
+  shared: Omit<Stack.Options, "key" | "queueKey">,
+  queues: Options["queues"],
+  maxInFlight: number,
+  retryInterval: Duration.Input
+): Effect.fn.Return<void, InvalidOptions> {
+  yield* Settings.slots(maxInFlight)
+  yield* Check.duration("retryInterval", retryInterval, { min: Check.second })
+  yield* Settings.resolve({ ...shared, key: "", queueKey: "" }, false)
+  if (queues.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
+  for (const [index, queue] of queues.entries()) {
+    if (typeof queue === "string") continue
+    yield* Effect.mapError(
+      Settings.resolve({ ...withoutUndefined(queue), key: "" }, false),
+      ({ issue, option }) => new InvalidOptions({ option: `queues[${index}].${option}`, issue })
+    )
+  }
+})
 
 const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"

@@ -111,26 +111,12 @@ export const errorResponse = (
 // Transport
 // -----------------------------------------------------------------------------
 
-/** Codes of failures before there was a connection that could have carried the request. */
-const notConnected = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EAI_FAIL",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EADDRNOTAVAIL",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "CERT_HAS_EXPIRED",
-  "CERT_NOT_YET_VALID",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  // Of an HttpClient that knows: ours on Node.
-  "ERR_NOT_SENT"
-])
+/**
+ * Codes of failures before there was a connection that could have carried the request: those of certificates too, and the one of
+ * an HttpClient that knows, ours on Node.
+ */
+const notConnected =
+  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EAI_FAIL|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT|ERR_NOT_SENT)$|CERT|SIGNATURE/
 
 /** The error codes in a chain of causes; clients wrap the socket's error in their own. */
 const codesOf = (error: unknown, depth = 0): ReadonlyArray<string> => {
@@ -152,7 +138,9 @@ const broken = (
     ...request,
     kind,
     mayHaveBeenProcessed: kind !== "NotConnected",
-    description: code === undefined ? text : `${text} (${redact.text(code)})`,
+    // Our HttpClient on Node knows more.
+    description: redact.text(textIn(cause, "whyNotSent") ?? (code === undefined ? text : `${text} (${code})`)),
+    proxy: textIn(cause, "notSentBy"),
     cause: redact.cause(cause)
   })
 }
@@ -166,10 +154,10 @@ export const notSent = (
   if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
     return new StacksError.InvalidRequest({
       ...request,
-      issue: "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+      issue: reason.description ?? "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
     })
   }
-  return codesOf(reason.cause).some((code) => notConnected.has(code))
+  return codesOf(reason.cause).some((code) => notConnected.test(code))
     ? broken(request, "NotConnected", "no connection could be made", reason.cause, redact)
     : broken(request, "Reset", "the connection broke before a response came", reason.cause, redact)
 }

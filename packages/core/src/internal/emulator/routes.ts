@@ -124,7 +124,7 @@ export const layer = (state: State) => {
       .handle("issueJobAcquisitionTokens", ({ params, payload }) =>
         onStack(params.stackKey, (stack, now) => {
           const expiresAt = now + Duration.toMillis(payload.tokenLifetime ?? defaultLifetime)
-          const { issued, notIssued } = Jobs.issueTokens(state, stack, payload.jobUuids, expiresAt)
+          const { issued, notIssued } = Jobs.issueTokens(state, stack, payload.jobUuids, expiresAt, now)
           return Result.succeed({
             tokens: issued.map(({ jobUuid, token }) => ({
               jobUuid,

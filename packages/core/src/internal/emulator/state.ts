@@ -31,6 +31,7 @@ export interface State {
   readonly reservations: Timeline<Job>
   /** The jobs that wait for others. */
   readonly waiting: Set<Job>
+  /** The acquisition tokens that have not expired, also those whose reservation is over. */
   readonly tokens: Map<string, AcquisitionToken>
   readonly notifications: Array<Notification>
   readonly agents: Map<string, Agent>
@@ -98,6 +99,8 @@ interface AcquisitionToken {
   readonly expiresAt: number
   /** Whether an agent has registered with it. */
   isUsed: boolean
+  /** Whether the reservation is over that it was issued for. */
+  isOver: boolean
 }
 
 export interface Agent {
@@ -214,7 +217,10 @@ export const reserve = (state: State, job: Job, stackKey: string, until: number,
 
 const endReservation = (state: State, job: Job): void => {
   state.reservations.remove(job)
-  for (const token of job.tokens) state.tokens.delete(token)
+  for (const token of job.tokens) {
+    const issued = state.tokens.get(token)
+    if (issued !== undefined) issued.isOver = true
+  }
   job.tokens.clear()
 }
 

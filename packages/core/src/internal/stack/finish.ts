@@ -11,7 +11,7 @@ import { type JobState, MaxFinishDetailBytes, type ScheduledJob } from "../../St
 import { cropBytes } from "../schema/text.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { OnRetry, persistent } from "./retryPolicies.ts"
-import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
+import { isNotFound, isUnauthorized, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
 import { endOf } from "./watch.ts"
@@ -22,6 +22,8 @@ const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 /** How long the stack waits between tries where the service refuses the finish of a job that still is this stack's. */
 const maxRejectedMillis = 300_000
+/** A job that the service does not know after so many finishes, each with a registration in between, is deleted. */
+const maxNotFound = 3
 const maxExitStatus = 2 ** 31
 
 // -----------------------------------------------------------------------------
@@ -121,13 +123,18 @@ const send = Effect.fnUntraced(function* (
   let isOpen = mayBeSent
   let tries = 0
   let rejections = 0
+  /** How often in a row the service did not know what was finished. */
+  let notFound = 0
   while (true) {
-    const before = isOpen ? yield* lookBefore(state, record, current) : undefined
+    const before = isOpen ? yield* lookBefore(state, record, current, notFound >= maxNotFound) : undefined
     const next = before ?? (yield* sendOnce(state, record, current))
     if (next._tag === "Settled") return yield* settle(state, record, next.event)
     delayed(state, record)
     const { error } = next
-    if (mayBeProcessed(error)) isOpen = true
+    // What the service refuses may be over. A refused token says nothing about the job.
+    const isRefused = error._tag === "ErrorResponse" && !error.isRetryable && !isUnauthorized(error)
+    if (mayBeProcessed(error) || isRefused) isOpen = true
+    notFound = isNotFound(error) ? notFound + 1 : 0
     const isRejected = error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
     const isUnsendable = error._tag === "InvalidRequest" || (error._tag === "ErrorResponse" && error.status === 400)
     if (isRejected || isUnsendable) {
@@ -188,10 +195,17 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
 }
 
 /** What the job's state says about an outcome that may have been accepted already. */
-const lookBefore = (state: StackState, record: JobRecord, outcome: SavedOutcome): Effect.Effect<Next | undefined> =>
-  Effect.map(state.dependencies.states.ask(record.job.id), (jobState) =>
-    jobState === "finished" ? settled(acceptedEvent(record.job, outcome)) : whenOver(record, jobState)
-  )
+const lookBefore = (
+  state: StackState,
+  record: JobRecord,
+  outcome: SavedOutcome,
+  mayBeDeleted: boolean
+): Effect.Effect<Next | undefined> =>
+  Effect.map(state.dependencies.states.ask(record.job.id), (jobState) => {
+    if (jobState === "finished") return settled(acceptedEvent(record.job, outcome))
+    if (jobState === undefined && mayBeDeleted) return settled(StackEvent.ReservationLost({ job: record.job }))
+    return whenOver(record, jobState)
+  })
 
 /** A job that is over, or that somebody else has, needs no finish. */
 const whenOver = ({ isRenewed, job, stage }: JobRecord, jobState: JobState | undefined): Next | undefined => {

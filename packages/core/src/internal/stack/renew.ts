@@ -72,6 +72,10 @@ const renew = Effect.fnUntraced(function* (
   const { client, emit, registration, settings } = state.dependencies
   const jobUuids = records.map(({ job }) => job.id)
   const seen = registration.current()
+  const [first] = jobUuids
+  const isSuspect = jobUuids.length === 1 && first !== undefined && streak.suspects.has(first)
+  // What a suspect meets says nothing about the others.
+  const succeeded = () => (isSuspect ? undefined : streak.succeeded())
 
   const request = (asked: ReadonlyArray<string>) =>
     Effect.suspend(() => {
@@ -122,7 +126,7 @@ const renew = Effect.fnUntraced(function* (
 
   const onFailure = (error: StacksError) =>
     Effect.gen(function* () {
-      streak.failed()
+      if (!isSuspect) streak.failed()
       yield* emit(StackEvent.RequestFailed({ error }))
       if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), state.dependencies.scope)
       return true
@@ -130,11 +134,12 @@ const renew = Effect.fnUntraced(function* (
 
   return yield* Effect.matchEffect(request(jobUuids), {
     onSuccess: (answer) => {
-      streak.succeeded()
+      succeeded()
       return Effect.as(onAnswer(jobUuids, answer), false)
     },
     onFailure: Effect.fnUntraced(function* (error) {
-      const isDivisible = (error: StacksError) => mayBeOneJob(error) || streak.isOneJobToBlame(error)
+      const isDivisible = (error: StacksError) =>
+        mayBeOneJob(error) || (isSuspect ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
       if (!isDivisible(error)) return yield* onFailure(error)
       const { failed, offenders } = yield* isolate({ items: jobUuids, error, request, onAnswer, isDivisible })
       for (const { error, item: jobUuid } of offenders) {
@@ -143,7 +148,7 @@ const renew = Effect.fnUntraced(function* (
       }
       const [failure] = failed
       if (failure !== undefined) return yield* onFailure(failure.error)
-      streak.succeeded()
+      succeeded()
       return offenders.length > 0
     })
   })

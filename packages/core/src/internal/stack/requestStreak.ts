@@ -35,11 +35,15 @@ export class RequestStreak {
     this.#failures = 0
   }
 
+  /** Whether a request fails because of the one job in it, which has made requests fail before. */
+  isSuspectToBlame(error: StacksError): boolean {
+    return error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429)
+  }
+
   /** Whether dividing a request that failed like this may help. */
   isOneJobToBlame(error: StacksError): boolean {
     return (
-      error.isRetryable &&
-      !(error._tag === "ErrorResponse" && error.status === 429) &&
+      this.isSuspectToBlame(error) &&
       this.#failures + 1 >= maxFailures &&
       this.#state.dependencies.monitor.successes() > this.#successesBefore
     )

@@ -136,6 +136,9 @@ const reserve = Effect.fnUntraced(function* (
     return yield* rest(state, progress, undefined)
   }
   const records = [...inDoubt, ...fresh.map((job) => state.add(job, "Reserving"))]
+  // What an offender meets says nothing about the others.
+  const isOffender =
+    records.length === 1 && records.every(({ isOffender, job }) => isOffender || state.backoff.isOffender(job.id))
   state.claimed -= fresh.length
   const seen = state.dependencies.registration.current()
   yield* inReserveSpan(records.length, settings.key, (span) =>
@@ -144,12 +147,15 @@ const reserve = Effect.fnUntraced(function* (
       const jobUuids = records.map(({ job }) => job.id)
       yield* Effect.matchEffect(send(state, jobUuids), {
         onSuccess: (answer) => {
-          streak.succeeded()
-          progress.failures = 0
+          if (!isOffender) {
+            streak.succeeded()
+            progress.failures = 0
+          }
           return onAnswer(state, jobUuids, answer)
         },
         onFailure: (error) => {
-          const isDivisible = (error: StacksError.StacksError) => mayBeOneJob(error) || streak.isOneJobToBlame(error)
+          const isDivisible = (error: StacksError.StacksError) =>
+            mayBeOneJob(error) || (isOffender ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
           if (!isDivisible(error)) return onFailure(state, streak, progress, jobUuids, error, seen)
           return Effect.flatMap(
             isolate({
@@ -160,7 +166,7 @@ const reserve = Effect.fnUntraced(function* (
               isDivisible
             }),
             Effect.fnUntraced(function* ({ failed, offenders }) {
-              if (failed.length === 0) {
+              if (failed.length === 0 && !isOffender) {
                 streak.succeeded()
                 progress.failures = 0
               }

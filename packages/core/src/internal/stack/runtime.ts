@@ -166,6 +166,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         emit,
         now: () => state.now(),
         onOpen: (message) => releaseWaiting(state, message),
+        slots: () => state.limit(),
         wakeIn: (millis) => wakeIn(state, millis)
       }),
       states: StateReader.make(() => state, context),
@@ -175,7 +176,8 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         registration,
         context,
         () => state.now(),
-        () => state.serviceNow()
+        () => state.serviceNow(),
+        monitor.successes
       ),
       emit,
       events,

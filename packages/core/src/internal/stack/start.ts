@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type ScheduledJob } from "../../StacksSchema.ts"
@@ -23,6 +24,8 @@ import { endOf, stopReasonOf } from "./watch.ts"
 
 /** A job that was reserved so long ago may have been canceled meanwhile. */
 const confirmedFor = 30_000
+/** A job whose details or token fail so often in a row may be the reason itself. */
+const maxServiceFailures = 3
 /** A runner that has worked for so long has started its job. */
 const startedAfter = "30 seconds"
 
@@ -194,7 +197,7 @@ const onRunEnd = Effect.fnUntraced(function* (
       return yield* settle(state, record, StackEvent.ReservationLost({ job }))
     case "Detach":
       // The job is the next process's. An outcome that came all the same is for it to send.
-      return Exit.isSuccess(exit) && exit.value._tag === "Finished"
+      return Exit.isSuccess(exit) && Predicate.isTagged(exit.value, "Finished")
         ? yield* finish(state, record, toSaved(exit.value))
         : undefined
     default:
@@ -210,13 +213,19 @@ const onRunEnd = Effect.fnUntraced(function* (
 })
 
 const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobOutcome): Effect.Effect<void> => {
-  switch (outcome._tag) {
+  // A runner that is not checked by types may return anything.
+  const tag: unknown = Predicate.hasProperty(outcome, "_tag") ? outcome._tag : outcome
+  switch (tag) {
     case "AgentOwned":
       return confirmOwnership(state, record)
     case "Finished":
-      return finish(state, record, toSaved(outcome))
+      return finish(state, record, toSaved(outcome as Parameters<typeof toSaved>[0]))
     case "Released":
-      return release(state, [record], outcome.reason)
+      return release(state, [record], String((outcome as { readonly reason: unknown }).reason))
+    default: {
+      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${String(tag)}`
+      return finish(state, record, stackError(message))
+    }
   }
 }
 
@@ -294,8 +303,10 @@ const backOff = Effect.fnUntraced(function* (state: StackState, record: JobRecor
   const delay = Math.min(Backoff.delayAfter(record.failures), deadline - now)
   record.startAt = now + delay
   record.run = undefined
-  // A job for which requests fail takes nobody's place.
-  record.keepsSlot = !record.isOffender
+  // A job for which requests fail takes nobody's place. Such jobs must not become more and more.
+  const isToBlame = record.isOffender || (hostTroubleSince === undefined && record.failures >= maxServiceFailures)
+  const slotless = state.table.in("BackingOff").filter(({ keepsSlot }) => !keepsSlot).length
+  record.keepsSlot = !isToBlame || slotless >= state.limit()
   state.table.move(record, "BackingOff")
   yield* wakeIn(state, delay)
   yield* emit(StackEvent.BackedOff({ job, delay: Duration.millis(delay), message }))

@@ -25,7 +25,8 @@ export interface StartBreaker {
   readonly isWatching: () => boolean
 }
 
-/** How many different jobs have to fail, with no start in between. */
+/** How many different jobs have to fail, with no start in between: one for each slot, within these bounds. */
+const minFailures = 3
 const maxFailures = 10
 const firstDelay = 30_000
 const maxDelay = 300_000
@@ -34,12 +35,15 @@ export const make = ({
   emit,
   now,
   onOpen,
+  slots,
   wakeIn
 }: {
   readonly emit: (event: StackEvent) => Effect.Effect<void>
   readonly now: () => number
   /** Called when starts are suspended. */
   readonly onOpen: (message: string) => Effect.Effect<void>
+  /** How many slots the stack may have. */
+  readonly slots: () => number
   /** Wakes the reserver after a time. */
   readonly wakeIn: (millis: number) => Effect.Effect<void>
 }): StartBreaker => {
@@ -48,6 +52,8 @@ export const make = ({
   let openUntil: number | undefined
   /** The job with which the stack tries whether starts work again. */
   let tried: string | undefined
+
+  const isHostToBlame = () => failures.size >= Math.min(maxFailures, Math.max(minFailures, slots()))
 
   const open = (message: string) =>
     Effect.suspend(() => {
@@ -75,7 +81,7 @@ export const make = ({
         failures.add(jobUuid)
         const isTried = tried === jobUuid
         if (isTried) tried = undefined
-        return isTried || (openUntil === undefined && failures.size >= maxFailures) ? open(message) : Effect.void
+        return isTried || (openUntil === undefined && isHostToBlame()) ? open(message) : Effect.void
       }),
     succeeded: (jobUuid) =>
       Effect.suspend(() => {

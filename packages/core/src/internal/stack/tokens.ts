@@ -5,6 +5,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
+import * as RetryPolicy from "../../RetryPolicy.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import * as Batcher from "../batcher.ts"
@@ -39,8 +40,12 @@ export const make = (
   registration: Registration,
   context: Context.Context<never>,
   now: () => number,
-  serviceNow: () => number
+  serviceNow: () => number,
+  /** How many requests of the stack have succeeded. */
+  successes: () => number
 ): Tokens => {
+  /** Jobs that made their requests fail. They travel alone. */
+  const suspects = new Set<string>()
   const request = (jobUuids: ReadonlyArray<string>) =>
     Effect.suspend(() => {
       const askedAt = now()
@@ -51,39 +56,51 @@ export const make = (
       )
     })
 
-  return Batcher.make(
-    maxRequests,
-    context,
-    Effect.fnUntraced(function* (jobUuids) {
-      const answers = new Map<string, TokenAnswer>()
-      const onAnswer = (
-        _: ReadonlyArray<string>,
-        { askedAt, notIssued, serviceTime, tokens }: Effect.Success<ReturnType<typeof request>>
-      ) =>
-        Effect.sync(() => {
-          for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
-          for (const { expiresAt, jobUuid, token } of tokens) {
-            const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
-            answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
-          }
-        })
-      yield* Effect.matchEffect(request(jobUuids), {
-        onSuccess: (answer) => onAnswer(jobUuids, answer),
-        onFailure: Effect.fnUntraced(function* (error) {
-          const { failed, offenders } = mayBeOneJob(error)
-            ? yield* isolate({ items: jobUuids, error, request, onAnswer })
-            : { failed: [{ items: jobUuids, error }], offenders: [] }
-          for (const { error, item: jobUuid } of offenders) {
-            answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: true }))
-          }
-          for (const { error, items } of failed) {
-            for (const jobUuid of items) answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: false }))
-          }
-        })
+  const ask = Effect.fnUntraced(function* (jobUuids: ReadonlyArray<string>) {
+    const answers = new Map<string, TokenAnswer>()
+    const successesBefore = successes()
+    /** A request has failed several times by then. While others succeed, one of its jobs may be the reason. */
+    const isDivisible = (error: StacksError) =>
+      mayBeOneJob(error) ||
+      (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429) && successes() > successesBefore)
+    const onAnswer = (
+      _: ReadonlyArray<string>,
+      { askedAt, notIssued, serviceTime, tokens }: Effect.Success<ReturnType<typeof request>>
+    ) =>
+      Effect.sync(() => {
+        for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
+        for (const { expiresAt, jobUuid, token } of tokens) {
+          const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
+          answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
+        }
       })
-      return (jobUuid) => Effect.succeed(answers.get(jobUuid) ?? TokenAnswer.Missing())
+    yield* Effect.matchEffect(request(jobUuids), {
+      onSuccess: (answer) => onAnswer(jobUuids, answer),
+      onFailure: Effect.fnUntraced(function* (error) {
+        const once = (jobUuids: ReadonlyArray<string>) => RetryPolicy.withPolicy(request(jobUuids), RetryPolicy.none)
+        const { failed, offenders } = isDivisible(error)
+          ? yield* isolate({ items: jobUuids, error, request: once, onAnswer, isDivisible })
+          : { failed: [{ items: jobUuids, error }], offenders: [] }
+        for (const { error, item: jobUuid } of offenders) {
+          suspects.add(jobUuid)
+          answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: true }))
+        }
+        for (const { error, items } of failed) {
+          for (const jobUuid of items) answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: false }))
+        }
+      })
     })
-  )
+    for (const jobUuid of answers.keys()) if (answers.get(jobUuid)?._tag !== "Failed") suspects.delete(jobUuid)
+    return (jobUuid: string) => Effect.succeed(answers.get(jobUuid) ?? TokenAnswer.Missing())
+  })
+
+  const batcher = Batcher.make(maxRequests, context, ask)
+  const askAlone = (jobUuid: string) =>
+    Effect.provideContext(
+      Effect.flatMap(ask([jobUuid]), (answerOf) => answerOf(jobUuid)),
+      context
+    )
+  return { ask: (jobUuid) => (suspects.has(jobUuid) ? askAlone(jobUuid) : batcher.ask(jobUuid)) }
 }
 
 /** How many milliseconds a token is valid, by the service's clock, from before it was requested. */

@@ -116,10 +116,16 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
     if (records.length === 0) return
     const seen = registration.current()
     const suspects = streak.suspects
-    const read = (jobUuids: ReadonlyArray<string>) =>
+    const read = (jobUuids: ReadonlyArray<string>, index: number) =>
       jobUuids.length === 0
         ? Effect.succeed(undefined)
-        : readStates(client, settings.key, jobUuids, (error) => mayBeOneJob(error) || streak.isOneJobToBlame(error))
+        : readStates(
+            client,
+            settings.key,
+            jobUuids,
+            (error) =>
+              mayBeOneJob(error) || (index > 0 ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
+          )
     const ids = records.map(({ job }) => job.id)
     const others = ids.filter((id) => !suspects.has(id))
     const results = yield* Effect.forEach(
@@ -127,7 +133,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       read,
       { concurrency: 5 }
     )
-    for (const result of results) {
+    for (const [index, result] of results.entries()) {
       if (result === undefined) continue
       for (const [jobUuid, jobState] of result.states) {
         streak.clear(jobUuid)
@@ -139,9 +145,11 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
         yield* reportOffender(jobUuid, error)
       }
       const [failure] = result.failed
-      if (failure === undefined) streak.succeeded()
-      else {
-        streak.failed()
+      // What a suspect meets says nothing about the others.
+      if (failure === undefined) {
+        if (index === 0) streak.succeeded()
+      } else {
+        if (index === 0) streak.failed()
         yield* state.dependencies.emit(StackEvent.RequestFailed({ error: failure.error }))
         if (isNotFound(failure.error)) yield* Effect.ignore(registration.renew(seen))
       }

@@ -37,6 +37,9 @@ export interface Pipeline {
 const branch = "main"
 const buildNumber = 1
 
+/** As many as the emulator's page adds at once. */
+const maxJobsOfStep = 10_000
+
 /** Makes jobs of the text of a pipeline file. */
 export const parse = (text: string, options: Options): Result.Result<Pipeline, PipelineError> =>
   Result.gen(function* () {
@@ -132,6 +135,11 @@ class Builder {
     return Result.gen(this, function* () {
       if (step.isSkipped || step.parallelism === 0) return this.#note(step.at, "the step is skipped")
       if (step.command === "") this.#note(step.at, "the step has no command: its job does nothing")
+      const count = step.parallelism ?? 1
+      const total = step.combinations.length * count
+      if (total > maxJobsOfStep) {
+        return yield* step.at.fail(`A step makes at most ${maxJobsOfStep} jobs, not ${total}.`)
+      }
       const texts = [step.command, step.label ?? "", ...Object.values(step.env), ...(step.agents ?? [])]
       for (const combination of step.combinations) {
         if (combination.isSkipped) {
@@ -144,7 +152,6 @@ class Builder {
           const token = name === "" ? "{{matrix}}" : `{{matrix.${name}}}`
           return yield* step.at.fail(`The step's matrix has no value for ${token}.`)
         }
-        const count = step.parallelism ?? 1
         for (let index = 0; index < count; index++) {
           this.jobs.push({ job: this.#job(step, group, combination, index), step, group, stage })
         }

@@ -1,0 +1,192 @@
+/** One bad job, for which the service refuses requests: it never harms the others. */
+import { assert, describe, it } from "@effect/vitest"
+import { StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect } from "effect"
+import { refusing } from "../support/oddResponses.ts"
+import { addJobs, done, emulated, jobOf, slowly, start, takes } from "../support/stacks.ts"
+
+const bad = "bad"
+
+/** The bad job in the middle of others. */
+const addWithBad = Effect.fnUntraced(function* (others: number) {
+  const before = yield* addJobs(Math.floor(others / 2))
+  yield* addJobs(1, { id: bad })
+  const after = yield* addJobs(Math.ceil(others / 2))
+  return [...before, ...after]
+})
+
+/** How long the others may be held up: no time by a 4xx, and by others until the third failure. */
+const failures = [
+  { status: 422, seconds: 2 },
+  { status: 500, seconds: 60 },
+  { status: "timeout", seconds: 180 }
+] as const
+
+type Reported = ReadonlyArray<{ readonly _tag: string; readonly jobUuid?: unknown }>
+
+const reportsOf = (seen: Reported) => seen.filter(({ _tag, jobUuid }) => _tag === "RequestFailed" && jobUuid === bad)
+
+describe("A job for which the service refuses", () => {
+  for (const { seconds, status } of failures) {
+    it.effect(`reservations with ${status} does not keep the others from being reserved`, () =>
+      Effect.gen(function* () {
+        const others = yield* addWithBad(30)
+        const stack = yield* start(takes("1 second"), { maxInFlight: 31 }).pipe(
+          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status }))
+        )
+        yield* slowly(`${seconds + 5} seconds`, "500 millis")
+        for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "finished")
+        const [later = ""] = yield* addJobs(1)
+        yield* slowly("10 seconds", "100 millis")
+        assert.strictEqual((yield* jobOf(later)).state, "finished")
+        yield* slowly("2 minutes", "2 seconds")
+        assert.lengthOf(reportsOf(stack.seen), 1)
+        assert.isEmpty((yield* stack.status).inFlight)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+
+    it.effect(`tokens with ${status} does not keep the others from being started`, () =>
+      Effect.gen(function* () {
+        const others = yield* addWithBad(30)
+        const stack = yield* start(({ acquisitionToken }) => Effect.as(acquisitionToken, done), {
+          maxInFlight: 31
+        }).pipe(Effect.provide(refusing({ endpoint: "/job-acquisition-tokens", jobUuid: bad, status })))
+        yield* slowly(`${seconds * 2 + 5} seconds`, "500 millis")
+        for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "finished")
+        assert.strictEqual((yield* jobOf(bad)).state, "reserved")
+        yield* slowly("2 minutes", "2 seconds")
+        assert.lengthOf(reportsOf(stack.seen), 1)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+
+    it.effect(`reads of states with ${status} does not hide that another one is canceled`, () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const [canceled = ""] = yield* addWithBad(30)
+        const interrupted: Array<string> = []
+        const stack = yield* start(
+          ({ job }) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted.push(job.id))),
+          { maxInFlight: 31 }
+        ).pipe(Effect.provide(refusing({ endpoint: "/get-states", jobUuid: bad, status })))
+        yield* slowly("3 seconds", "100 millis")
+        yield* emulator.cancelJob(canceled)
+        yield* slowly(`${seconds + 10} seconds`, "500 millis")
+        assert.deepStrictEqual(interrupted, [canceled])
+        yield* slowly("2 minutes", "2 seconds")
+        assert.lengthOf(reportsOf(stack.seen), 1)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+
+    it.effect(`renewals with ${status} does not cost the others their reservations`, () =>
+      Effect.gen(function* () {
+        const others = yield* addWithBad(30)
+        let isOn = false
+        const stack = yield* start(() => Effect.never, { maxInFlight: 31, reservationExpiry: "2 minutes" }).pipe(
+          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status, isOn: () => isOn }))
+        )
+        yield* slowly("3 seconds", "100 millis")
+        isOn = true
+        for (let minute = 0; minute < 6; minute++) {
+          yield* slowly("1 minute", "1 second")
+          for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "reserved")
+        }
+        assert.lengthOf(reportsOf(stack.seen), 1)
+        isOn = false
+        yield* slowly("1 minute", "1 second")
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+
+    it.effect(`notifications with ${status} does not keep those of the others back`, () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        yield* addWithBad(30)
+        yield* start(({ job, notify }) => Effect.andThen(notify(`hello ${job.id}`), Effect.never), {
+          maxInFlight: 31
+        }).pipe(Effect.provide(refusing({ endpoint: "/notifications", jobUuid: bad, status })))
+        yield* slowly(`${seconds * 2 + 5} seconds`, "500 millis")
+        const told = new Set((yield* emulator.notifications).map(({ jobUuid }) => jobUuid))
+        assert.strictEqual(told.size, 30)
+        assert.isFalse(told.has(bad))
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
+
+  it.effect("reservations is found with at most 25 more requests among 1000", () =>
+    Effect.gen(function* () {
+      yield* addWithBad(999)
+      let requests = 0
+      const stack = yield* start(() => Effect.never, { maxInFlight: 1000 }).pipe(
+        Effect.provide(
+          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, onRequest: () => void requests++ })
+        )
+      )
+      yield* slowly("4 seconds", "100 millis")
+      assert.lengthOf((yield* stack.status).inFlight, 999)
+      assert.isAtMost(requests, 26)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("its details does not take the only slot for ever", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1, { id: bad })
+      const [other = ""] = yield* addJobs(1)
+      yield* start(({ details }) => Effect.as(details, done), { maxInFlight: 1 }).pipe(
+        Effect.provide(refusing({ endpoint: "/jobs/", jobUuid: bad, status: 500 }))
+      )
+      yield* slowly("3 minutes", "500 millis")
+      assert.strictEqual((yield* jobOf(other)).state, "finished")
+      assert.strictEqual((yield* jobOf(bad)).state, "reserved")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("reservations, and a second one, do not stop a queue of 200", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addWithBad(100)
+      yield* addJobs(100, {})
+      yield* start(takes("1 second"), { maxInFlight: 25 }).pipe(
+        Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422 }))
+      )
+      yield* slowly("1 minute", "100 millis")
+      const left = (yield* emulator.jobs).filter(({ state }) => state !== "finished").map(({ id }) => id)
+      assert.deepStrictEqual(left, [bad])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("reservations is reserved as soon as the service takes it", () =>
+    Effect.gen(function* () {
+      yield* addWithBad(4)
+      let isOn = true
+      yield* start(takes("1 second")).pipe(
+        Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, isOn: () => isOn }))
+      )
+      yield* slowly("1 minute", "100 millis")
+      isOn = false
+      yield* slowly("5 minutes", "500 millis")
+      assert.strictEqual((yield* jobOf(bad)).state, "finished")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("single lookups of its state lets others look theirs up", () =>
+    Effect.gen(function* () {
+      const client = yield* StacksClient.StacksClient
+      yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })
+      const ids = yield* addWithBad(10)
+      const seen: Array<string | undefined> = []
+      yield* start(
+        ({ job, state }) =>
+          Effect.andThen(
+            Effect.tap(state, (jobState) => Effect.sync(() => void seen.push(`${job.id === bad} ${jobState}`))),
+            Effect.never
+          ),
+        { maxInFlight: 11 }
+      ).pipe(Effect.provide(refusing({ endpoint: "/get-states", jobUuid: bad, status: 422 })))
+      yield* slowly("3 seconds", "100 millis")
+      assert.deepStrictEqual(
+        seen,
+        ids.map(() => "false reserved")
+      )
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
