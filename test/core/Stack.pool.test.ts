@@ -35,11 +35,11 @@ describe("A stack with a pool", () => {
 
   it.effect("starts no more jobs from their backoff than the pool has slots, after it has become smaller", () =>
     Effect.gen(function* () {
-      const pool = yield* SlotPool.make(3)
+      const pool = yield* SlotPool.make(2)
       const tries = new Map<string, number>()
       let running = 0
       let most = 0
-      yield* addJobs(3)
+      yield* addJobs(2)
       yield* start(
         ({ job }) =>
           Effect.gen(function* () {
@@ -59,7 +59,7 @@ describe("A stack with a pool", () => {
       assert.deepStrictEqual(new Set(tries.values()), new Set([1]))
       yield* pool.setSize(1)
       yield* TestClock.adjust("2 minutes")
-      assert.deepStrictEqual(yield* census, { "finished 0": 3 })
+      assert.deepStrictEqual(yield* census, { "finished 0": 2 })
       assert.strictEqual(most, 1)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
