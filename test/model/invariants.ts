@@ -16,7 +16,7 @@ export const shutdownSeconds = 25
 /** How long detaching may take, in seconds: what is under way is interrupted, and `onEvent` gets 5 seconds. */
 export const detachSeconds = 15
 /** How long a runner of the model goes on after its interruption at most, with the release of what it has acquired. */
-export const resistSeconds = 8
+const resistSeconds = 8
 
 const terminal: ReadonlySet<string> = new Set([
   "Finished",
