@@ -14,10 +14,27 @@ describe("AgentQueryRules.matches", () => {
     assert.isFalse(matches(["os=linux"], []))
   })
 
-  it("takes any value for `*`, but not a missing tag", () => {
-    assert.isTrue(matches(["gpu=*"], ["gpu=a100"]))
-    assert.isTrue(matches(["gpu=*"], ["gpu="]))
-    assert.isFalse(matches(["gpu=*"], ["os=linux"]))
+  it.each(["gpu=*", "gpu=", "gpu", " gpu = * ", " gpu ", "gpu= "])(
+    "takes any value for %j, but not a missing tag",
+    (rule) => {
+      for (const tags of [
+        ["gpu=a100"],
+        ["gpu="],
+        ["gpu"],
+        ["gpu=*"],
+        ["os=linux", "gpu=a100"],
+        { gpu: "" },
+        { gpu: "x" }
+      ]) {
+        assert.isTrue(matches([rule], tags))
+      }
+      for (const tags of [[], ["os=linux"], ["gpus=a100"], { os: "gpu" }]) assert.isFalse(matches([rule], tags))
+    }
+  )
+
+  it("asks for nothing more where a key has to have a value and any", () => {
+    assert.isTrue(matches(["gpu=", "gpu=a100"], ["gpu=a100"]))
+    assert.isFalse(matches(["gpu=", "gpu=a100"], ["gpu=v100"]))
   })
 
   it("knows no other wildcards, and none in tags", () => {
@@ -48,12 +65,10 @@ describe("AgentQueryRules.matches", () => {
     assert.isFalse(matches(["flags=a"], ["flags=a=b"]))
   })
 
-  it("reads a text without `=` as short for `key=true`", () => {
-    assert.isTrue(matches(["docker"], ["docker"]))
-    assert.isTrue(matches(["docker"], ["docker=true"]))
+  it("reads a tag without `=` as short for `key=true`", () => {
     assert.isTrue(matches(["docker=true"], ["docker"]))
-    assert.isFalse(matches(["docker"], ["docker=false"]))
-    assert.isFalse(matches(["docker"], []))
+    assert.isFalse(matches(["docker=false"], ["docker"]))
+    assert.isFalse(matches(["docker=true"], ["docker=false"]))
   })
 
   it("asks for nothing with an empty rule", () => {
@@ -69,13 +84,14 @@ describe("AgentQueryRules.matches", () => {
 
   it("takes the queue as met, since the job was listed from it", () => {
     assert.isTrue(matches(["queue=linux", "os=linux"], ["os=linux"]))
-    assert.isTrue(matches(["queue=*"], []))
+    for (const rule of ["queue=*", "queue=", "queue"]) assert.isTrue(matches([rule], []))
   })
 
   it("compares the queue where the tags name one", () => {
     assert.isTrue(matches(["queue=linux"], ["queue=linux"]))
     assert.isFalse(matches(["queue=linux"], ["queue=mac"]))
     assert.isFalse(matches(["queue=linux"], { queue: "mac" }))
+    for (const rule of ["queue=*", "queue=", "queue"]) assert.isTrue(matches([rule], ["queue=mac"]))
   })
 })
 
@@ -85,5 +101,22 @@ describe("AgentQueryRules.matcher", () => {
     assert.isTrue(isForUs(["os=linux"]))
     assert.isTrue(isForUs(["os=*"]))
     assert.isFalse(isForUs(["os=darwin"]))
+  })
+})
+
+describe("AgentQueryRules.parse", () => {
+  it.each([
+    ["os=linux", "os", "linux"],
+    ["  os = linux ", "os", "linux"],
+    ["flags=a=b", "flags", "a=b"],
+    ["os=lin*", "os", "lin*"],
+    ["os=*", "os", undefined],
+    ["os=", "os", undefined],
+    ["os", "os", undefined],
+    ["", "", undefined],
+    ["=linux", "", "linux"],
+    ["os==", "os", "="]
+  ] as const)("reads %j", (rule, key, value) => {
+    assert.deepStrictEqual(AgentQueryRules.parse(rule), { key, value })
   })
 })

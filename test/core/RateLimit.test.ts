@@ -632,7 +632,12 @@ const memoryStore = Effect.map(Layer.build(Layer.fresh(RateLimiter.layerStoreMem
 
 /** A limiter as a process of its own has it. */
 const processOf = (store: RateLimiter.RateLimiterStore["Service"], options: RateLimit.StoreOptions = {}) =>
-  limiterOf(Layer.provide(RateLimit.layerStoreWith(options), Layer.succeed(RateLimiter.RateLimiterStore, store)))
+  limiterOf(
+    RateLimit.layerStoreWith(options).pipe(
+      Layer.provide(Layer.succeed(RateLimiter.RateLimiterStore, store)),
+      Layer.orDie
+    )
+  )
 
 describe("layerStore", () => {
   const cases: ReadonlyArray<readonly [name: string, call: Call, limit: number, seconds: number, used: number]> = [

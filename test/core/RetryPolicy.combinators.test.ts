@@ -1,7 +1,7 @@
 /** Policies of one's own. */
 import { assert, describe, it } from "@effect/vitest"
-import { RetryPolicy, type StacksError } from "@stacksapi/core"
-import { Duration, Effect, Layer, Schedule } from "effect"
+import { RateLimit, RetryPolicy, type StacksClient, type StacksError } from "@stacksapi/core"
+import { Clock, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { patiently } from "../support/patience.ts"
@@ -78,6 +78,8 @@ describe("maxAttempts", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, 0)), [0])
       assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, -3)), [0])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, Number.NaN)), [0])
+      assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.maxAttempts(everySecond, 1.5)), [0])
     })
   )
 
@@ -119,6 +121,25 @@ describe("maxElapsed", () => {
     })
   )
 
+  it.effect("does not wait for a rate limit beyond the time either", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503, { "Retry-After": "60" }))
+      const client = yield* Scripted.client(service)
+      const policy = everySecond.pipe(RetryPolicy.maxElapsed("10 seconds"))
+      const start = yield* Clock.currentTimeMillis
+      const fiber = yield* Effect.forkChild(
+        Effect.flip(calls.getJob(client)).pipe(
+          Effect.andThen(Clock.currentTimeMillis),
+          RetryPolicy.withPolicy(policy),
+          Effect.provide(RateLimit.layerMemory)
+        )
+      )
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* Fiber.join(fiber)) - start, 10_000)
+      assert.strictEqual(service.requests.length, 1)
+    })
+  )
+
   it.effect("starts afresh with each call", () =>
     Effect.gen(function* () {
       const policy = everySecond.pipe(RetryPolicy.maxElapsed("2 seconds"))
@@ -135,7 +156,27 @@ describe("honorRetryAfter", () => {
     Effect.gen(function* () {
       const policy = everySecond.pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.maxAttempts(4))
       const answer = Scripted.inTurn(asks(30), Scripted.empty(500), asks(0))
-      assert.deepStrictEqual(yield* attemptTimes(policy, answer), [0, 30, 31, 31])
+      assert.deepStrictEqual(yield* attemptTimes(policy, answer), [0, 30, 31, 32])
+    })
+  )
+
+  it.effect("never makes a delay of the schedule shorter", () =>
+    Effect.gen(function* () {
+      const policy = RetryPolicy.make(Schedule.spaced("10 seconds")).pipe(
+        RetryPolicy.honorRetryAfter(),
+        RetryPolicy.maxAttempts(3)
+      )
+      assert.deepStrictEqual(yield* attemptTimes(policy, asks(9)), [0, 10, 20])
+      const never = policy.pipe(RetryPolicy.honorRetryAfter({ max: 0 }))
+      assert.deepStrictEqual(yield* attemptTimes(never, asks(60)), [0, 10, 20])
+    })
+  )
+
+  it.effect("of several max the last one counts", () =>
+    Effect.gen(function* () {
+      const twice = everySecond.pipe(RetryPolicy.maxAttempts(2), RetryPolicy.honorRetryAfter({ max: "10 seconds" }))
+      const longer = twice.pipe(RetryPolicy.honorRetryAfter({ max: "1 hour" }))
+      assert.deepStrictEqual(yield* attemptTimes(longer, asks(3000)), [0, 3000])
     })
   )
 
@@ -157,6 +198,142 @@ describe("honorRetryAfter", () => {
       const after = everySecond.pipe(RetryPolicy.maxAttempts(3), RetryPolicy.honorRetryAfter())
       for (const policy of [before, after, after.pipe(RetryPolicy.withBudget())]) {
         assert.deepStrictEqual(yield* attemptTimes(policy, asks(20)), [0, 20, 40])
+      }
+    })
+  )
+})
+
+/** All orders of some things. */
+const orders = <A>(all: ReadonlyArray<A>): ReadonlyArray<ReadonlyArray<A>> =>
+  all.length < 2
+    ? [all]
+    : all.flatMap((first, index) => orders(all.filter((_, other) => other !== index)).map((rest) => [first, ...rest]))
+
+describe("the combinators, in every order", () => {
+  const asks = Scripted.empty(503, { "Retry-After": "20" })
+
+  const inEveryOrder = (
+    name: string,
+    combinators: ReadonlyArray<() => (policy: RetryPolicy.Policy) => RetryPolicy.Policy>,
+    expected: ReadonlyArray<number>,
+    answer = asks
+  ) =>
+    it.effect(name, () =>
+      Effect.gen(function* () {
+        for (const order of orders(combinators)) {
+          const policy = order.reduce((policy, combinator) => combinator()(policy), everySecond)
+          assert.deepStrictEqual(yield* attemptTimes(policy, answer), expected)
+        }
+      })
+    )
+
+  const honored = () => RetryPolicy.honorRetryAfter()
+
+  inEveryOrder(
+    "the number of attempts",
+    [() => RetryPolicy.maxAttempts(3), honored, () => RetryPolicy.withBudget()],
+    [0, 20, 40]
+  )
+
+  inEveryOrder(
+    "the time bounds what the service asks for",
+    [
+      () => RetryPolicy.maxElapsed("50 seconds"),
+      honored,
+      () => RetryPolicy.withBudget(),
+      () => RetryPolicy.mapSchedule((schedule) => schedule)
+    ],
+    [0, 20, 40]
+  )
+
+  inEveryOrder(
+    "a wait that would end too late is not begun",
+    [() => RetryPolicy.maxElapsed("10 seconds"), honored, () => RetryPolicy.maxAttempts(5)],
+    [0]
+  )
+
+  inEveryOrder("a wait may end at the limit", [() => RetryPolicy.maxElapsed("20 seconds"), honored], [0, 20])
+
+  inEveryOrder(
+    "a budget",
+    [() => RetryPolicy.withBudget({ capacity: 2, perSecond: 0 }), honored, () => RetryPolicy.maxElapsed("1 hour")],
+    [0, 20, 40]
+  )
+
+  inEveryOrder(
+    "a change of the schedule can't go below what the service asks for",
+    [
+      () =>
+        RetryPolicy.mapSchedule(Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.times(duration, 0.5)))),
+      honored,
+      () => RetryPolicy.maxAttempts(2)
+    ],
+    [0, 20]
+  )
+
+  inEveryOrder(
+    "a change of the schedule can make waits longer, within the time",
+    [
+      () =>
+        RetryPolicy.mapSchedule(Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.times(duration, 2)))),
+      honored,
+      () => RetryPolicy.maxElapsed("119 seconds")
+    ],
+    [0, 40, 80]
+  )
+
+  it.effect("who watches the schedule sees the retries that are made, with their waits", () =>
+    Effect.gen(function* () {
+      for (const order of orders([RetryPolicy.maxElapsed("50 seconds"), RetryPolicy.honorRetryAfter()])) {
+        for (const at of [0, 1, 2]) {
+          const waits: Array<string> = []
+          const watch = RetryPolicy.mapSchedule((schedule: RetryPolicy.RetrySchedule) =>
+            Schedule.tap(schedule, ({ duration }) => Effect.sync(() => void waits.push(Duration.format(duration))))
+          )
+          const policy = order.toSpliced(at, 0, watch).reduce((policy, f) => f(policy), everySecond)
+          yield* attemptTimes(policy, asks)
+          assert.deepStrictEqual(waits, ["20s", "20s"])
+        }
+      }
+    })
+  )
+})
+
+describe("the clock", () => {
+  it.effect("may be set while a call is retried: elapsed time goes on steadily", () =>
+    Effect.gen(function* () {
+      const base = yield* Clock.Clock
+      for (const [policy, expected] of [
+        [everySecond.pipe(RetryPolicy.maxElapsed("10 seconds")), 11],
+        [RetryPolicy.make(Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: "9 seconds" }))), 11],
+        [
+          everySecond.pipe(
+            RetryPolicy.withBudget({ capacity: 1, perSecond: 0.5 }),
+            RetryPolicy.maxElapsed("10 seconds")
+          ),
+          2
+        ]
+      ] as const) {
+        for (const jump of [-3_600_000, 3_600_000]) {
+          let offset = 0
+          const service = Scripted.make((_, index) => {
+            if (index === 0) offset = jump
+            return HttpServerResponse.empty({ status: 500 })
+          })
+          const client = yield* Scripted.client(service)
+          const set = {
+            ...base,
+            currentTimeMillisUnsafe: () => base.currentTimeMillisUnsafe() + offset,
+            currentTimeMillis: Effect.sync(() => base.currentTimeMillisUnsafe() + offset)
+          }
+          yield* patiently(
+            Effect.exit(calls.getJob(client)).pipe(
+              RetryPolicy.withPolicy(policy),
+              Effect.provideService(Clock.Clock, set)
+            )
+          )
+          assert.strictEqual(service.requests.length, expected)
+        }
       }
     })
   )
@@ -223,6 +400,110 @@ describe("withBudget", () => {
       )
       yield* Effect.all([calls.getJob(client), calls.getJobStates(client)].map(Effect.exit)).pipe(Effect.provide(layer))
       assert.strictEqual(service.requests.length, 4)
+    })
+  )
+
+  /** How many attempts one more call makes. */
+  const attemptsOf = Effect.fnUntraced(function* (
+    service: Scripted.Scripted,
+    client: StacksClient.Service,
+    policy: RetryPolicy.Policy
+  ) {
+    const before = service.requests.length
+    yield* patiently(Effect.exit(calls.getJob(client)).pipe(RetryPolicy.withPolicy(policy)))
+    return service.requests.length - before
+  })
+
+  const budgeted = (schedule: Schedule.Schedule<unknown>) =>
+    RetryPolicy.make(schedule).pipe(RetryPolicy.withBudget({ capacity: 5, perSecond: 0 }))
+
+  it.effect("costs nothing where a limit comes first", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503))
+      const client = yield* Scripted.client(service)
+      const policy = budgeted(Schedule.spaced("30 seconds"))
+      for (const limited of [
+        policy.pipe(RetryPolicy.maxAttempts(1)),
+        policy.pipe(RetryPolicy.maxElapsed("1 second"))
+      ]) {
+        for (let call = 0; call < 10; call++) assert.strictEqual(yield* attemptsOf(service, client, limited), 1)
+      }
+      assert.strictEqual(yield* attemptsOf(service, client, policy), 6)
+    })
+  )
+
+  it.effect("costs nothing where a call is interrupted before it is sent again", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503))
+      const client = yield* Scripted.client(service)
+      const policy = budgeted(Schedule.spaced("30 seconds"))
+      for (let call = 0; call < 10; call++) {
+        const fiber = yield* Effect.forkChild(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy)))
+        yield* TestClock.adjust("29 seconds")
+        yield* Fiber.interrupt(fiber)
+      }
+      assert.strictEqual(yield* attemptsOf(service, client, policy), 6)
+    })
+  )
+
+  it.effect("costs nothing where a call is interrupted while it waits for the rate limit", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503))
+      const client = yield* Scripted.client(service)
+      const policy = budgeted(Schedule.spaced("1 second"))
+      const closed: RateLimit.Limiter = {
+        limit: (_, attempt) => Effect.suspend(() => (service.requests.length === 0 ? attempt(() => {}) : Effect.never))
+      }
+      for (let call = 0; call < 10; call++) {
+        const fiber = yield* Effect.forkChild(
+          calls.getJob(client).pipe(RetryPolicy.withPolicy(policy), Effect.provideService(RateLimit.RateLimit, closed))
+        )
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.interrupt(fiber)
+      }
+      assert.strictEqual(yield* attemptsOf(service, client, policy), 6)
+    })
+  )
+
+  it.effect("does not make a call wait for a retry that the budget will not have", () =>
+    Effect.gen(function* () {
+      const client = yield* Scripted.client(Scripted.make(Scripted.empty(503)))
+      const policy = RetryPolicy.make(Schedule.spaced("1 hour")).pipe(
+        RetryPolicy.withBudget({ capacity: 0, perSecond: 0 })
+      )
+      // Under the TestClock this would hang.
+      yield* Effect.exit(calls.getJob(client)).pipe(RetryPolicy.withPolicy(policy))
+    })
+  )
+
+  it.effect("is drawn from by every policy that is made of it, and of two budgets both", () =>
+    Effect.gen(function* () {
+      const service = Scripted.make(Scripted.empty(503))
+      const client = yield* Scripted.client(service)
+      const policy = budgeted(Schedule.forever)
+      const both = policy.pipe(RetryPolicy.withBudget({ capacity: 3, perSecond: 0 }))
+      assert.strictEqual(yield* attemptsOf(service, client, both), 4)
+      assert.strictEqual(yield* attemptsOf(service, client, both), 1)
+      assert.strictEqual(yield* attemptsOf(service, client, policy.pipe(RetryPolicy.maxAttempts(9))), 3)
+    })
+  )
+
+  it.effect("of no sensible size allows for no retry", () =>
+    Effect.gen(function* () {
+      for (const options of [
+        { capacity: Number.NaN },
+        { capacity: -1 },
+        { capacity: 0.5, perSecond: 1000 },
+        { capacity: 0, perSecond: Number.POSITIVE_INFINITY }
+      ]) {
+        const policy = RetryPolicy.withBudget(everySecond, options)
+        assert.deepStrictEqual(yield* attemptTimes(policy), [0])
+      }
+      const endless = everySecond.pipe(
+        RetryPolicy.maxAttempts(9),
+        RetryPolicy.withBudget({ capacity: Number.POSITIVE_INFINITY, perSecond: Number.POSITIVE_INFINITY })
+      )
+      assert.strictEqual((yield* attemptTimes(endless)).length, 9)
     })
   )
 

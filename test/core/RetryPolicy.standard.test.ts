@@ -160,12 +160,26 @@ describe("standard", () => {
 describe("Retry-After", () => {
   const asks = (value: string, status = 429) => Scripted.empty(status, { "Retry-After": value })
 
-  it.effect("replaces the computed delay, to the millisecond", () =>
+  it.effect("is waited for to the millisecond, where it asks for more than the computed delay", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(
-        Scripted.inTurn(asks("2"), asks("0.125", 503), asks("0"), Scripted.json(429, { reset: 7 }), Scripted.empty(500))
+        Scripted.inTurn(asks("2"), asks("4.125", 503), asks("9"), Scripted.json(429, { reset: 7 }), Scripted.empty(500))
       )
-      assert.deepStrictEqual(delays(times), [2000, 125, 0, 7000])
+      assert.deepStrictEqual(delays(times), [2000, 4125, 9000, 7000])
+    })
+  )
+
+  it.effect("never makes a delay shorter than the computed one", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(Date.UTC(2026, 9, 1))
+      for (const value of ["0", "0.1", "Mon, 01 Jan 1990 00:00:00 GMT", "-1", "soon"]) {
+        const waits = delays(yield* attemptTimes(asks(value, 503)))
+        assert.strictEqual(waits.length, 4, value)
+        for (const [n, least] of [1500, 2039, 2871, 4151].entries()) {
+          assert.isAtLeast(waits[n] ?? 0, least, value)
+          assert.isBelow(waits[n] ?? 0, least + 501, value)
+        }
+      }
     })
   )
 
@@ -192,7 +206,10 @@ describe("Retry-After", () => {
           Scripted.empty(404)
         )
       )
-      assert.deepStrictEqual(delays(times), [9750, 0])
+      const [first, second = 0] = delays(times)
+      assert.strictEqual(first, 9750)
+      assert.isAtLeast(second, 2039)
+      assert.isBelow(second, 2540)
     })
   )
 
@@ -207,7 +224,7 @@ describe("Retry-After", () => {
 
   it.effect("does not change the number of attempts", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(delays(yield* attemptTimes(asks("1"))), [1000, 1000, 1000, 1000])
+      assert.deepStrictEqual(delays(yield* attemptTimes(asks("9"))), [9000, 9000, 9000, 9000])
     })
   )
 })

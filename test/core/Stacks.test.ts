@@ -99,7 +99,7 @@ describe("Stacks", () => {
       assert.deepStrictEqual(running, { busy: 20 })
       yield* jobsFor("idle", 500)
       // No running job is stopped for it; a round of jobs later it has what is its own.
-      yield* TestClock.adjust("8 seconds")
+      yield* TestClock.adjust("8500 millis")
       assert.deepStrictEqual(running, { busy: 10, idle: 10 })
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
@@ -286,7 +286,7 @@ describe("Stacks", () => {
         yield* refused({ queues: ["a", { queueKey: "b", key: "s--a" }] }),
         /a and b have one stack key, s--a/
       )
-      assert.match(yield* refused({ queues: [] }), /there is no queue: name at least one/)
+      assert.match(yield* refused({ queues: [] }), /queues: must name at least one queue/)
     }).pipe(Effect.provide(emulated()))
   )
 
@@ -444,6 +444,30 @@ describe("The key of a queue's stack", () => {
       Stacks.keyOf("ci", "x".repeat(200)),
       "ci--xxxxxxxxxxxxxxxxxxxxxxxxxxx--4rmc8a4y0hs9u80wv9mmvypq5"
     )
+  })
+
+  it("includes the cluster, where it is given", () => {
+    const cluster = "0193b1a6-6a2c-4f4e-9d1a-00000000000c"
+    const made = Stacks.keyOf("ci", "linux", cluster)
+    assert.match(made, /^ci--0193b1a6-6a2--linux--[a-z0-9]{25}$/)
+    assert.strictEqual(Stacks.keyOf("ci", "linux", cluster), made)
+    assert.notStrictEqual(Stacks.keyOf("ci", "linux", `${cluster.slice(0, -1)}d`), made)
+    assert.strictEqual(Stacks.keyOf("ci", "linux", ""), "ci--linux")
+  })
+
+  it("is never that of another queue of another cluster", () => {
+    const parts = ["a", "b", "-", "--", "a-b", "a--b", "-a", "a-", "Ü", " ", "x".repeat(80), `${"x".repeat(79)}y`]
+    const seen = new Map<string, string>()
+    for (const key of parts.filter((part) => /^[\w-]{1,80}$/.test(part))) {
+      for (const queueKey of parts) {
+        for (const cluster of [undefined, ...parts]) {
+          const made = Stacks.keyOf(key, queueKey, cluster)
+          assert.match(made, /^[A-Za-z0-9_-]{1,80}$/)
+          assert.isFalse(seen.has(made), `${seen.get(made)} and ${key}, ${queueKey}, ${cluster}`)
+          seen.set(made, `${key}, ${queueKey}, ${cluster}`)
+        }
+      }
+    }
   })
 
   it("is never that of another queue", () => {

@@ -23,6 +23,7 @@ const declared = (() => {
 describe("StacksApi", () => {
   it("declares every endpoint of the service, with its rate limit", () => {
     assert.deepStrictEqual(declared, [
+      ["getTokenIdentity", "GET /token", "default 10"],
       ["registerStack", "POST /stacks/register", "default 10"],
       ["deregisterStack", "POST /stacks/:stackKey/deregister", "default 10"],
       ["listScheduledJobs", "GET /stacks/:stackKey/scheduled-jobs", "list-scheduled-jobs 10"],
@@ -48,8 +49,8 @@ describe("StacksApi", () => {
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))
       assert.deepStrictEqual(Object.keys(client).sort(), Array.from(operations).sort())
-      assert.strictEqual(operations.length, 11)
-      assert.strictEqual(Object.keys(calls).length, 11)
+      assert.strictEqual(operations.length, 12)
+      assert.strictEqual(Object.keys(calls).length, 12)
     })
   )
 })

@@ -20,6 +20,48 @@ const list = (body: unknown) =>
 
 const listJob = (job: unknown) => Effect.map(list({ ...page, jobs: [job] }), ({ jobs: [first] }) => first)
 
+describe("getTokenIdentity", () => {
+  const identify = (body: unknown) => answered(body, (client) => client.getTokenIdentity())
+
+  it.effect("gives the organization, the cluster and the queue of the token", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* identify(answers.getTokenIdentity.body), {
+        uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000cc",
+        description: "Linux machines",
+        tokenType: "cluster",
+        organizationSlug: "acme",
+        organizationUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000bb",
+        clusterUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000dd",
+        clusterName: "Production",
+        queueUuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000ee",
+        queueKey: "linux"
+      })
+    })
+  )
+
+  it.effect("reads nulls and what is missing as empty texts", () =>
+    Effect.gen(function* () {
+      const body: Record<string, unknown> = Object.assign({}, answers.getTokenIdentity.body)
+      const { uuid, ...others } = body
+      const nulls = Object.fromEntries(Object.keys(others).map((name) => [name, null]))
+      for (const sparse of [{ uuid }, { uuid, ...nulls }]) {
+        const { uuid: decoded, ...rest } = yield* identify(sparse)
+        assert.strictEqual(decoded, String(uuid))
+        assert.deepStrictEqual(new Set(Object.values(rest)), new Set([""]))
+        assert.strictEqual(Object.keys(rest).length, 8)
+      }
+    })
+  )
+
+  it.effect("fails with a DecodeError where the answer is no identity at all", () =>
+    Effect.gen(function* () {
+      for (const body of [{}, null, [], "no", { message: "hello" }]) {
+        assert.strictEqual((yield* Effect.flip(identify(body)))._tag, "DecodeError")
+      }
+    })
+  )
+})
+
 describe("registerStack", () => {
   it.effect("gives the stack, new or updated", () =>
     Effect.gen(function* () {
@@ -152,6 +194,121 @@ describe("listScheduledJobs", () => {
     })
   )
 
+  const minimal = { id: "j", scheduled_at: "2026-10-01T12:34:56Z" }
+  const asMinimal = {
+    id: "j",
+    priority: 0,
+    agentQueryRules: [],
+    scheduledAt: utc("2026-10-01T12:34:56Z"),
+    pipeline: { slug: null, uuid: null },
+    build: { uuid: null, number: null, branch: null },
+    step: { key: null }
+  }
+
+  it.effect("a null in a job, or what is missing in it, reads as nothing", () =>
+    Effect.gen(function* () {
+      const nulls = { priority: null, agent_query_rules: null, pipeline: null, build: null, step: null }
+      assert.deepStrictEqual(yield* listJob(minimal), asMinimal)
+      assert.deepStrictEqual(yield* listJob({ ...minimal, ...nulls }), asMinimal)
+      assert.deepStrictEqual(yield* listJob({ ...minimal, ...nulls, pipeline: {}, build: {}, step: {} }), asMinimal)
+      const some = yield* listJob({ ...scheduledJob, step: null, build: { number: 7 } })
+      assert.deepStrictEqual(some?.build, { uuid: null, number: 7, branch: null })
+      assert.deepStrictEqual(some?.pipeline, scheduledJob.pipeline)
+    })
+  )
+
+  it.effect.each([
+    [{ id: null }, undefined],
+    [{ id: 7 }, undefined],
+    [{ priority: "high" }, "odd"],
+    [{ priority: 1.5 }, "odd"],
+    [{ agent_query_rules: "queue=default" }, "odd"],
+    [{ agent_query_rules: [7] }, "odd"],
+    [{ agent_query_rules: [null] }, "odd"],
+    [{ scheduled_at: null }, "odd"],
+    [{ scheduled_at: "yesterday" }, "odd"],
+    [{ runnable_at: "" }, "odd"],
+    [{ runnable_at: 1_790_858_096 }, "odd"],
+    [{ build: { uuid: "b", number: "12", branch: "m" } }, "odd"],
+    [{ pipeline: "web" }, "odd"],
+    [{ step: [] }, "odd"],
+    [{ id: "two\nlines", priority: "high" }, "two lines"]
+  ] as const)("a job with %j is left out, and told; the others of the page are there", ([odd, id]) =>
+    Effect.gen(function* () {
+      const jobs = [
+        { ...minimal, id: "first" },
+        { ...scheduledJob, id: "odd", ...odd },
+        { ...scheduledJob, id: "last" }
+      ]
+      const seen = yield* list({ ...page, jobs })
+      assert.deepStrictEqual(
+        seen.jobs.map((job) => job.id),
+        ["first", "last"]
+      )
+      assert.lengthOf(seen.undecodable ?? [], 1)
+      assert.strictEqual(seen.undecodable?.[0]?.id, id)
+      assert.match(seen.undecodable?.[0]?.issue ?? "", /^Expected .+/)
+      assert.deepStrictEqual([seen.clusterQueue.dispatchPaused, seen.pageInfo.hasNextPage], [false, true])
+    })
+  )
+
+  it.effect("what is no job at all is left out, too", () =>
+    Effect.gen(function* () {
+      const seen = yield* list({ ...page, jobs: [null, "job", 7, [], scheduledJob, {}] })
+      assert.lengthOf(seen.jobs, 1)
+      assert.lengthOf(seen.undecodable ?? [], 5)
+      assert.notProperty(yield* list(page), "undecodable")
+      assert.notProperty(yield* list({ ...page, undecodable: [{ issue: "of the service" }] }), "undecodable")
+    })
+  )
+
+  it.effect("jobs may be null, and the queue and the place in the list missing", () =>
+    Effect.gen(function* () {
+      const empty = {
+        jobs: [],
+        clusterQueue: { id: null, dispatchPaused: false },
+        pageInfo: { hasNextPage: false, endCursor: null }
+      }
+      assert.deepStrictEqual(yield* list({ jobs: null }), empty)
+      assert.deepStrictEqual(yield* list({ jobs: null, cluster_queue: null, page_info: null }), empty)
+      assert.deepStrictEqual(yield* list({ jobs: [], cluster_queue: {}, page_info: {} }), empty)
+      const paused = yield* list({ jobs: [], cluster_queue: { dispatch_paused: true } })
+      assert.deepStrictEqual(paused.clusterQueue, { id: null, dispatchPaused: true })
+    })
+  )
+
+  it.effect.each([
+    [{ has_next_page: true, end_cursor: null }, true, null],
+    [{ has_next_page: null, end_cursor: "c" }, false, "c"],
+    [{ has_next_page: "true", end_cursor: "c" }, false, "c"],
+    [{ has_next_page: true, end_cursor: 7 }, true, null],
+    [{ end_cursor: "c" }, false, "c"]
+  ] as const)("the place in the list may be odd: %j", ([page_info, hasNextPage, endCursor]) =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* list({ ...page, page_info })).pageInfo, { hasNextPage, endCursor })
+    })
+  )
+
+  it.effect("the page itself has to be one", () =>
+    Effect.gen(function* () {
+      for (const body of [
+        {},
+        [],
+        null,
+        "page",
+        { message: "hello" },
+        { ...page, jobs: {} },
+        { ...page, jobs: "none" },
+        { ...page, cluster_queue: "none" },
+        { ...page, cluster_queue: { id: null, dispatch_paused: "perhaps" } },
+        { ...page, page_info: "last" },
+        { cluster_queue: page.cluster_queue, page_info: page.page_info }
+      ]) {
+        assert.strictEqual((yield* Effect.flip(list(body)))._tag, "DecodeError", JSON.stringify(body))
+      }
+    })
+  )
+
   it.effect("unknown fields are ignored, at every depth", () =>
     Effect.gen(function* () {
       const more = { future: { deep: [1, null] } }
@@ -226,6 +383,98 @@ describe("jobs", () => {
         client.batchReserveJobs({ stackKey: "s", jobUuids: ["a", "b"] })
       )
       assert.deepStrictEqual(result, { reserved: [], notReserved: ["a", "b"] })
+    })
+  )
+})
+
+describe("lists and maps with something odd in them", () => {
+  const reserve = (body: unknown) =>
+    answered(body, (client) => client.batchReserveJobs({ stackKey: "s", jobUuids: ["a"] }))
+  const states = (body: unknown) => answered(body, (client) => client.getJobStates({ stackKey: "s", jobUuids: ["a"] }))
+  const tokens = (body: unknown) =>
+    answered(body, (client) => client.issueJobAcquisitionTokens({ stackKey: "s", jobUuids: ["a"] }))
+  const notify = (body: unknown) =>
+    answered(body, (client) =>
+      client.createStackNotifications({ stackKey: "s", notifications: [{ jobUuid, detail: "d" }] })
+    )
+
+  it.effect("reservations: null is an empty list, and what is no id is left out", () =>
+    Effect.gen(function* () {
+      const ids = { reserved: ["a"], notReserved: [] }
+      assert.deepStrictEqual(yield* reserve({ reserved: ["a"], not_reserved: null }), ids)
+      assert.deepStrictEqual(yield* reserve({ reserved: ["a", null, 7], not_reserved: [{}] }), ids)
+      assert.deepStrictEqual(yield* reserve({ reserved: null, not_reserved: null }), { reserved: [], notReserved: [] })
+      for (const body of [{}, { reserved: ["a"] }, { reserved: "a", not_reserved: [] }, []]) {
+        assert.strictEqual((yield* Effect.flip(reserve(body)))._tag, "DecodeError")
+      }
+    })
+  )
+
+  it.effect("states: null is none, and a job whose state is no text is left out", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* states({ states: null }), { states: {} })
+      assert.deepStrictEqual(yield* states({ states: { a: "running", b: null, c: 7, d: {} } }), {
+        states: { a: "running" }
+      })
+      for (const body of [{}, { states: "none" }, { states: ["running"] }]) {
+        assert.strictEqual((yield* Effect.flip(states(body)))._tag, "DecodeError")
+      }
+    })
+  )
+
+  it.effect("tokens: null is none, and one that can't be read is left out", () =>
+    Effect.gen(function* () {
+      const token = { job_uuid: "a", job_acquisition_token: "bkjat_1", expires_at: "2026-10-01T12:49:56.789Z" }
+      const odd = [null, {}, { ...token, job_acquisition_token: null }, { ...token, expires_at: null }, token]
+      const result = yield* tokens({ job_acquisition_tokens: odd, not_issued: ["b", null] })
+      assert.deepStrictEqual(
+        result.tokens.map(({ token }) => Redacted.value(token)),
+        ["bkjat_1"]
+      )
+      assert.deepStrictEqual(result.notIssued, ["b"])
+      assert.deepStrictEqual(yield* tokens({ job_acquisition_tokens: null, not_issued: null }), {
+        tokens: [],
+        notIssued: []
+      })
+      assert.strictEqual((yield* Effect.flip(tokens({ not_issued: [] })))._tag, "DecodeError")
+    })
+  )
+
+  it.effect("notifications: null is no error, but an odd error is one all the same", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* notify({ errors: null }), { errors: [] })
+      assert.deepStrictEqual(yield* notify({ errors: [{ error: null, indexes: null }, { indexes: [0] }] }), {
+        errors: [
+          { error: "", indexes: [] },
+          { error: "", indexes: [0] }
+        ]
+      })
+      for (const errors of ["no", [null], ["no"], [{ error: "no", indexes: ["first"] }]]) {
+        assert.strictEqual((yield* Effect.flip(notify({ errors })))._tag, "DecodeError")
+      }
+    })
+  )
+
+  it.effect("getJob and registerStack take nulls, too", () =>
+    Effect.gen(function* () {
+      const job = yield* answered({ id: "j", env: null, command: null }, (client) =>
+        client.getJob({ stackKey: "s", jobUuid })
+      )
+      assert.deepStrictEqual(job, { id: "j", env: {}, command: "" })
+      const register = (client: StacksClient.Service) =>
+        client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" })
+      const stack = yield* answered({ id: "1", key: "my-stack", metadata: null, last_connected_on: "never" }, register)
+      assert.deepStrictEqual(stack, {
+        id: "1",
+        organizationUuid: "",
+        clusterQueueKey: "",
+        key: "my-stack",
+        type: "",
+        metadata: {},
+        lastConnectedOn: null,
+        state: ""
+      })
+      assert.strictEqual((yield* Effect.flip(answered({ key: "my-stack" }, register)))._tag, "DecodeError")
     })
   )
 })

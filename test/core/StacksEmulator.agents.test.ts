@@ -92,22 +92,46 @@ describe("an agent registers", () => {
     }).pipe(provided)
   )
 
-  it.effect("once with an acquisition token, and not when that is unknown, expired, or its reservation is over", () =>
+  it.effect("not with a token that has expired or is unknown: 401", () =>
     Effect.gen(function* () {
+      const expiring = yield* reserved("expiring", { lifetime: 60 })
+      const both = yield* reserved("both", { seconds: 30, lifetime: 60 })
+      yield* TestClock.adjust("60 seconds")
+      // Tokens that have expired are forgotten when others are issued.
+      for (const id of ["other", "another"]) {
+        for (const token of [expiring, both, "bkjat_unknown", "bkct_other", ""]) {
+          assert.strictEqual(yield* registering(token), 401)
+        }
+        yield* reserved(id)
+      }
+    }).pipe(provided)
+  )
+
+  it.effect("not with a token whose job can't be acquired any more: 422, by which agents know to exit with 27", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
       const used = yield* reserved("used")
       assert.strictEqual(yield* registering(used), 200)
-      assert.strictEqual(yield* registering(used), 401)
-
-      const expiring = yield* reserved("expiring", { lifetime: 60 })
-      const lapsing = yield* reserved("lapsing", { seconds: 60 })
+      const lapsed = yield* reserved("lapsed", { seconds: 60 })
+      const again = yield* reserved("again", { seconds: 60 })
+      yield* TestClock.adjust("60 seconds")
+      yield* reserve(["again"])
       const finished = yield* reserved("finished")
       yield* finishByStack("finished")
-      assert.strictEqual(yield* registering(finished), 401)
-      yield* TestClock.adjust("60 seconds")
-      assert.strictEqual(yield* registering(expiring), 401)
-      assert.strictEqual(yield* registering(lapsing), 401)
-      assert.strictEqual(yield* registering("bkjat_unknown"), 401)
-      assert.strictEqual(yield* registering("bkct_other"), 401)
+      const canceled = yield* reserved("canceled")
+      yield* emulator.cancelJob("canceled")
+      const taken = yield* reserved("taken")
+      const agent = yield* connect("bkct_emulator")
+      assert.deepStrictEqual(yield* begin(agent, "taken"), [200, 200])
+      for (const [name, token] of Object.entries({ used, lapsed, again, finished, canceled, taken })) {
+        const { body, status } = yield* call(token, "POST", "register", { body: registration })
+        assert.strictEqual(status, 422, name)
+        assert.strictEqual(body["message"], "Job is not eligible for job acquisition registration", name)
+      }
+      // A new token for the new reservation is another matter.
+      assert.strictEqual(yield* registering(yield* issue("again")), 200)
+      assert.lengthOf(yield* agents, 3)
+      assert.strictEqual((yield* Effect.flip(emulator.acquireJob(lapsed))).message, "the token is not valid")
     }).pipe(provided)
   )
 })

@@ -48,7 +48,7 @@ describe("each kind of fault", () => {
         message: "An emulated fault: status 429",
         scope: "list-scheduled-jobs",
         limit: 10,
-        current: 10,
+        current: 11,
         reset: 1
       })
     }).pipe(Effect.provide(emulated()))
@@ -81,6 +81,39 @@ describe("each kind of fault", () => {
       const second = yield* getJob
       assert.strictEqual(second.status, 201)
       assert.strictEqual(yield* second.text, "[]]")
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("Malformed: a refusal stays one, and a success gets the status that is asked for", () =>
+    Effect.gen(function* () {
+      yield* register()
+      yield* addJobs("j")
+      const statuses = Effect.fnUntraced(function* (fault: StacksEmulator.Fault) {
+        yield* setFaults(fault)
+        const answers: Array<number> = []
+        for (const [method, path, options] of [
+          ["GET", "stacks/s/jobs/j", {}],
+          ["GET", "stacks/s/jobs/unknown", {}],
+          ["GET", "stacks/s/scheduled-jobs?queue_key=q&limit=0", {}],
+          ["POST", "stacks/s/jobs/get-states", { body: { job_uuids: 1 } }],
+          ["GET", "stacks/s/jobs/j", { headers: { authorization: "" } }],
+          ["GET", "nowhere", {}]
+        ] as const) {
+          const response = yield* HttpClient.execute(request(method, path, options))
+          answers.push(response.status)
+          assert.strictEqual((yield* Effect.flip(response.json)).reason._tag, "DecodeError")
+        }
+        return answers
+      })
+      assert.deepStrictEqual(yield* statuses(Fault.Malformed({})), [200, 404, 400, 422, 401, 404])
+      assert.deepStrictEqual(yield* statuses(Fault.Malformed({ status: 201 })), [201, 404, 400, 422, 401, 404])
+      assert.deepStrictEqual(yield* statuses(Fault.Malformed({ status: 502 })), [502, 502, 502, 502, 502, 502])
+      // A 201 and a 204 are successes too, and the latter could not have a body.
+      yield* setFaults(Fault.Malformed({}))
+      const body = { key: "new", type: "custom", queue_key: "q", metadata: {} }
+      assert.strictEqual((yield* HttpClient.execute(request("POST", "stacks/register", { body }))).status, 201)
+      const left = yield* HttpClient.execute(request("POST", "stacks/s/deregister"))
+      assert.deepStrictEqual([left.status, yield* left.text], [200, '{"unfinished": '])
     }).pipe(Effect.provide(emulated()))
   )
 

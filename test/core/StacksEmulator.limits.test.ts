@@ -65,9 +65,15 @@ describe("rate limits", () => {
         message: "Rate limit exceeded. Please wait 1 second before making more requests.",
         scope: "list-scheduled-jobs",
         limit: 10,
-        current: 10,
+        current: 11,
         reset: 1
       })
+      // What was refused in the last second counts too, there and only there.
+      assert.deepInclude((yield* listing()).body, { limit: 10, current: 12 })
+      yield* TestClock.adjust("999 millis")
+      assert.deepInclude((yield* listing()).body, { limit: 10, current: 13 })
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual((yield* listing()).headers["ratelimit-remaining"], "9")
     }).pipe(Effect.provide(limited))
   )
 

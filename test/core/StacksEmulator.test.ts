@@ -37,6 +37,63 @@ describe("authentication", () => {
   )
 })
 
+describe("the identity of the token", () => {
+  const identity = Effect.flatMap(StacksClient.StacksClient, (client) => client.getTokenIdentity())
+  const withClient = (options?: StacksEmulator.Options) =>
+    Layer.provideMerge(StacksEmulator.layerClient, emulated(options))
+
+  it.effect("is that of a cluster's token, and needs no stack", () =>
+    Effect.gen(function* () {
+      const { clusterUuid, organizationUuid, queueKey, uuid } = yield* identity
+      for (const id of [uuid, clusterUuid, organizationUuid]) assert.match(id, /^[0-9a-f-]{36}$/)
+      assert.strictEqual(queueKey, "")
+      const stack = yield* (yield* StacksClient.StacksClient).registerStack({ key: "s", type: "custom", queueKey: "q" })
+      assert.strictEqual(stack.organizationUuid, organizationUuid)
+      assert.strictEqual((yield* answer("GET", "token")).status, 200)
+    }).pipe(Effect.provide(withClient()))
+  )
+
+  it.effect("may be that of a token without a cluster", () =>
+    Effect.gen(function* () {
+      const { clusterName, clusterUuid } = yield* identity
+      assert.deepStrictEqual([clusterUuid, clusterName], ["", ""])
+    }).pipe(Effect.provide(withClient({ tokenIdentity: { clusterUuid: "" } })))
+  )
+
+  it.effect("is whatever the options say", () =>
+    Effect.gen(function* () {
+      const { clusterName, organizationUuid, queueKey, queueUuid } = yield* identity
+      assert.deepStrictEqual([clusterName, organizationUuid, queueKey, queueUuid], ["Production", "o", "linux", "q"])
+      const stack = yield* (yield* StacksClient.StacksClient).registerStack({ key: "s", type: "custom", queueKey: "q" })
+      assert.strictEqual(stack.organizationUuid, "o")
+    }).pipe(
+      Effect.provide(
+        withClient({
+          tokenIdentity: { clusterName: "Production", organizationUuid: "o", queueKey: "linux", queueUuid: "q" }
+        })
+      )
+    )
+  )
+
+  it.effect("can fail like any operation", () =>
+    Effect.gen(function* () {
+      const { setFaults } = yield* StacksEmulator.StacksEmulator
+      yield* setFaults([StacksEmulator.Fault.Status({ status: 404, operations: ["getTokenIdentity"], times: 1 })])
+      const error = yield* Effect.flip(identity)
+      assert.strictEqual(error._tag === "ErrorResponse" && error.reason._tag, "NotFound")
+      yield* identity
+      const { requests } = yield* StacksEmulator.StacksEmulator
+      assert.deepStrictEqual(
+        (yield* requests).map(({ operation, status }) => [operation, status]),
+        [
+          ["getTokenIdentity", 404],
+          ["getTokenIdentity", 200]
+        ]
+      )
+    }).pipe(Effect.provide(withClient()))
+  )
+})
+
 describe("registering a stack", () => {
   it.effect("answers 201 for a new stack, and 200 with the same id for a known one", () =>
     Effect.gen(function* () {

@@ -44,7 +44,19 @@ describe("Retry-After", () => {
     ["NaN", undefined],
     ["Infinity", undefined],
     ["Thu, 32 Oct 2026 12:00:00 GMT", undefined],
-    ["1, 2", undefined]
+    // Two headers, joined by whoever read them: the longer one counts.
+    ["1, 2", 2000],
+    ["120, 5", 120_000],
+    ["5,120", 120_000],
+    ["120, Thu, 01 Oct 2026 12:00:10 GMT", 120_000],
+    ["Thu, 01 Oct 2026 12:00:10 GMT, 5", 9750],
+    ["Thu, 01 Oct 2026 12:00:10 GMT, Thu, 01 Oct 2026 12:01:10 GMT", 69_750],
+    ["Thursday, 01-Oct-26 12:00:10 GMT, 2", 9750],
+    ["soon, 5", 5000],
+    ["5, soon", 5000],
+    ["-1, 0", 0],
+    ["soon, -1", undefined],
+    ["Wed, 5", undefined]
   ] as const)("%j on a 503 is %s ms", ([value, expected]) =>
     Effect.gen(function* () {
       assert.strictEqual(yield* retryAfterOf(Scripted.empty(503, header(value))), expected)
@@ -57,6 +69,28 @@ describe("Retry-After", () => {
         const millis = yield* retryAfterOf(Scripted.empty(503, header(value)))
         assert.isTrue(millis === undefined || (Number.isFinite(millis) && millis > 0), String(millis))
       }
+    })
+  )
+
+  it.effect("of seconds without an end is a long wait, not none", () =>
+    Effect.gen(function* () {
+      for (const value of ["9".repeat(400), "1e400"]) {
+        assert.isAbove((yield* retryAfterOf(Scripted.empty(503, header(value)))) ?? 0, 1e15)
+      }
+    })
+  )
+
+  it.effect("as a date is compared with the response's own Date, whatever our clock says", () =>
+    Effect.gen(function* () {
+      const waitOf = (date: string, retryAfter: string) =>
+        retryAfterOf(Scripted.empty(503, { ...header(retryAfter), Date: date }))
+      // Our clock is an hour behind, or ahead.
+      assert.strictEqual(yield* waitOf("Thu, 01 Oct 2026 13:00:00 GMT", "Thu, 01 Oct 2026 13:00:10 GMT"), 10_000)
+      assert.strictEqual(yield* waitOf("Thu, 01 Oct 2026 11:00:00 GMT", "Thu, 01 Oct 2026 11:00:10 GMT"), 10_000)
+      assert.strictEqual(yield* waitOf("Thu, 01 Oct 2026 13:00:00 GMT", "Thu, 01 Oct 2026 12:59:59 GMT"), 0)
+      // A Date that is none leaves our clock.
+      assert.strictEqual(yield* waitOf("yesterday", "Thu, 01 Oct 2026 12:00:10 GMT"), 9750)
+      assert.strictEqual(yield* waitOf("7", "Thu, 01 Oct 2026 12:00:10 GMT"), 9750)
     })
   )
 
@@ -109,6 +143,15 @@ describe("a 429 without Retry-After", () => {
   it.effect("and Retry-After goes before both", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* retryAfterOf(Scripted.json(429, body, { ...reset, ...header("1") })), 1000)
+    })
+  )
+
+  it.effect("but not where it asks for nothing, or its date is past", () =>
+    Effect.gen(function* () {
+      for (const value of ["0", "Mon, 01 Jan 1990 00:00:00 GMT"]) {
+        assert.strictEqual(yield* retryAfterOf(Scripted.json(429, body, { ...reset, ...header(value) })), 4000)
+        assert.strictEqual(yield* retryAfterOf(Scripted.empty(429, header(value))), 0)
+      }
     })
   )
 

@@ -13,6 +13,7 @@ import { answers, page, scheduledJob } from "../support/samples.ts"
 type AnySchema = Schema.Codec<unknown, unknown>
 
 const responses = {
+  getTokenIdentity: StacksSchema.TokenIdentity,
   registerStack: StacksSchema.RegisteredStack,
   listScheduledJobs: StacksSchema.ScheduledJobsPage,
   batchReserveJobs: StacksSchema.BatchReserveJobsResult,

@@ -26,6 +26,7 @@ describe("docs/openapi.json", () => {
     assert.deepStrictEqual(
       operations.map(([name]) => name),
       [
+        "getTokenIdentity: GET /token",
         "registerStack: POST /stacks/register",
         "deregisterStack: POST /stacks/{stackKey}/deregister",
         "listScheduledJobs: GET /stacks/{stackKey}/scheduled-jobs",

@@ -45,7 +45,7 @@ describe("the README", () => {
         if (row?.[3] !== "not documented") assert.strictEqual(row?.[3]?.replace(", assumed", ""), String(limit))
       }
     })
-    assert.strictEqual(rows.size, 11)
+    assert.strictEqual(rows.size, 12)
   })
 
   it("has a row for every name of the Go client", () => {
@@ -70,11 +70,21 @@ const spans = Array.from(
   ([, name = ""]) => name
 )
 
+/** The anchors that forges give to headings. */
+const anchorsOf = (markdown: string): ReadonlyArray<string> =>
+  Array.from(markdown.replaceAll(/^```[\s\S]*?^```$/gm, "").matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+      .replaceAll(" ", "-")
+  )
+
 describe.each(pages)("%s", (page) => {
   const text = readFileSync(join(root, page), "utf8")
 
   it("names only what the modules export", () => {
-    for (const [, module = "", name = ""] of text.matchAll(/\b([A-Z]\w+)\.(\w+)/g)) {
+    const withoutFiles = text.replaceAll(/[\w./*-]+\.ts\b/g, "")
+    for (const [, module = "", name = ""] of withoutFiles.matchAll(/\b([A-Z]\w+)\.(\w+)/g)) {
       const path = modules.get(module)
       if (path === undefined || spans.includes(`${module}.${name}`)) continue
       const declaration = new RegExp(`^export (const|class|type|interface|function) ${name}\\b|^  ${name}$`, "m")
@@ -82,9 +92,13 @@ describe.each(pages)("%s", (page) => {
     }
   })
 
-  it("links to files that exist", () => {
-    for (const [, link = ""] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
-      if (!/^https?:/.test(link)) assert.isTrue(existsSync(join(root, dirname(page), link)), link)
+  it("links to files and headings that exist", () => {
+    for (const [, link = ""] of text.matchAll(/\]\(([^)]+)\)/g)) {
+      if (/^https?:/.test(link)) continue
+      const [file = "", heading] = link.split("#")
+      const path = file === "" ? join(root, page) : join(root, dirname(page), file)
+      assert.isTrue(existsSync(path), link)
+      if (heading !== undefined) assert.include(anchorsOf(readFileSync(path, "utf8")), heading, link)
     }
   })
 })

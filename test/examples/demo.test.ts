@@ -133,7 +133,7 @@ describe.concurrent("on a terminal", () => {
         const pty = yield* onTerminal(["--jobs", path])
         yield* pty.until("jobs that run", (screen) => /^ +\d+s .*step-\d+ +\d+ % of make test$/m.test(screen))
         assert.match(pty.screen()[0] ?? "", /^stacksapi-demo · queue _default +running \d+s$/)
-        assert.match(pty.screen().join("\n"), /\d+ of 50 taken · \d+ free · \d+ waiting/)
+        assert.match(pty.screen().join("\n"), /\d+ of 50 taken · \d+ free · \d+ pending/)
         assert.strictEqual(yield* pty.ended, 0)
         assert.isTrue(pty.hasCursor())
         assert.isFalse(pty.isSecondScreen())

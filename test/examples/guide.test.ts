@@ -20,10 +20,14 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
   "05-cancel-and-shutdown.ts": [
     "canceled: machine down",
     "short: machine down",
+    "broken: machine down",
+    "long: stop requested, Detach",
+    "long: machine stays",
     "long: machine down",
-    "canceled canceled",
+    "canceled canceled 0",
     "short finished 0",
-    "long finished -1 stack_error"
+    "broken finished -1 stack_error",
+    "long finished 0"
   ],
   "06-when-things-fail.ts": [
     "trouble: listScheduledJobs",

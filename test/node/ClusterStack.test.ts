@@ -301,11 +301,14 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           const brief = { ...options, port: 31_999, lockExpiration: "3 seconds" } as const
           const problemOf = (options: ClusterStack.Options) => Effect.map(Effect.flip(start(options)), String)
           yield* start(brief)
-          assert.include(yield* problemOf({ ...brief, port: 31_998, key: "other" }), "give each cluster its own")
+          assert.include(
+            yield* problemOf({ ...brief, port: 31_998, key: "other" }),
+            "must be different for each cluster"
+          )
           assert.include(yield* problemOf(brief), "has the address 127.0.0.1:31999")
           assert.include(yield* problemOf({ ...options, queues: [] }), "at least one queue")
           assert.include(yield* problemOf({ ...options, queues: ["q", "q"] }), "s--q")
-          assert.include(yield* problemOf({ ...options, slots: 0 }), "at least one slot")
+          assert.include(yield* problemOf({ ...options, slots: 0 }), "slots: must be a whole number of 1 or more")
         })
       ),
     { concurrent: true }

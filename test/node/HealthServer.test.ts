@@ -108,6 +108,27 @@ describe("/readyz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
+  it.effect("is not ok while starts of different jobs keep failing, and is again when a job starts", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      yield* watched(
+        () =>
+          isBroken
+            ? Effect.fail(new JobRunner.JobRunnerError({ message: "the disk is full", isRetryable: true }))
+            : Effect.succeed(done),
+        { maxInFlight: 20 }
+      )
+      yield* addJobs(12)
+      yield* slowly("2 seconds")
+      const suspended = yield* readiness
+      isBroken = false
+      yield* addJobs(1)
+      yield* slowly("2 minutes", "500 millis")
+      assert.strictEqual(suspended, "503 stack s reserves nothing: starts of different jobs kept failing")
+      assert.strictEqual(yield* readiness, "200 null")
+    }).pipe(Effect.scoped, Effect.provide(served()))
+  )
+
   it.effect("asks every stack of the process, but for those that have stopped", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -166,7 +187,7 @@ describe("/healthz", () => {
   it.effect("is not ok when a stack can't go on, and says why without its token", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
-      yield* watched(takes("5 seconds"))
+      yield* watched(takes("5 seconds"), { authGrace: 0 })
       yield* slowly("2 seconds")
       yield* emulator.setFaults([Fault.Status({ status: 401, body: { message: "No access for bkct_emulator" } })])
       yield* slowly("2 seconds")

@@ -98,11 +98,14 @@ describe("A secret", () => {
     })
   )
 
-  it.live("of several lines is hidden line by line", () =>
+  it.live("of several lines is hidden as a whole, and its longer lines by themselves", () =>
     Effect.gen(function* () {
-      const key = "-----BEGIN-----\nfirst line\nsecond line\n-----END-----\n"
-      const lines = yield* linesOf('echo "$DEPLOY_PRIVATE_KEY"; echo that was it', { env: { DEPLOY_PRIVATE_KEY: key } })
-      assert.deepStrictEqual(lines, [...Array.from({ length: 4 }, () => "[REDACTED]"), "", "that was it"])
+      const key = "-----BEGIN-----\nfirst line\n1234\n-----END-----\n"
+      const lines = yield* linesOf(
+        'echo "$DEPLOY_PRIVATE_KEY"; echo that was it; echo "<first line> <1234>"; echo "<$DEPLOY_PRIVATE_KEY>"',
+        { env: { DEPLOY_PRIVATE_KEY: key } }
+      )
+      assert.deepStrictEqual(lines, ["[REDACTED]", "", "that was it", "<[REDACTED]> <1234>", "<[REDACTED]", ">"])
     })
   )
 

@@ -3,7 +3,7 @@ import * as Zlib from "node:zlib"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
-import { Context, Deferred, Effect, Layer, Redacted } from "effect"
+import { Context, Deferred, Duration, Effect, Layer, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import * as UndiciHttpClient from "../../packages/node/src/internal/client/undici.ts"
 import * as RawServer from "../support/rawServer.ts"
@@ -51,6 +51,24 @@ const errorOf = <A>(call: Effect.Effect<A, StacksError.StacksError | StacksError
   Effect.orDie(Effect.flip(call))
 
 describe.each(kinds)("%s", (kind) => {
+  it.effect("waits for the longer one of two Retry-After headers", () =>
+    Effect.gen(function* () {
+      const date = "Thu, 01 Oct 2026 12:00:00 GMT"
+      for (const [one, other, seconds] of [
+        ["5", "120", 120],
+        ["120", "5", 120],
+        ["5", "Thu, 01 Oct 2026 12:02:00 GMT", 120],
+        ["Thu, 01 Oct 2026 12:02:00 GMT", "5", 120]
+      ] as const) {
+        const headers = { date, "retry-after": one, "Retry-After": other }
+        const { client } = yield* setUp(kind, RawServer.always({ status: 503, headers }))
+        const error = yield* errorOf(calls.getJob(client))
+        assert(error._tag === "ErrorResponse" && error.retryAfter !== undefined)
+        assert.strictEqual(Duration.toSeconds(error.retryAfter), seconds)
+      }
+    })
+  )
+
   it.effect.each([500, 404, 302])("stops reading an endless body of a %s", (status) =>
     Effect.gen(function* () {
       const { answer, state } = makeEndless(chunkedHead(status), letters)

@@ -39,6 +39,14 @@ const startLineOf = ({ method, target }: RawServer.RawRequest) => `${method} ${t
 describe("method, path and body", () => {
   const key = "my-stack"
 
+  it.effect("getTokenIdentity", () =>
+    Effect.gen(function* () {
+      const request = yield* requestOf("getTokenIdentity")
+      assert.strictEqual(startLineOf(request), "GET /v3/token")
+      assert.strictEqual(request.body, "")
+    })
+  )
+
   it.effect("registerStack", () =>
     Effect.gen(function* () {
       const request = yield* requestOf("registerStack", (client) =>
@@ -225,7 +233,12 @@ describe("method, path and body", () => {
 })
 
 describe("headers", () => {
-  const withoutBody: ReadonlyArray<StacksApi.Operation> = ["deregisterStack", "listScheduledJobs", "getJob"]
+  const withoutBody: ReadonlyArray<StacksApi.Operation> = [
+    "getTokenIdentity",
+    "deregisterStack",
+    "listScheduledJobs",
+    "getJob"
+  ]
 
   it.effect.each(operations)("%s sends these headers and no others, also with a tracer installed", (operation) =>
     Effect.gen(function* () {

@@ -83,7 +83,7 @@ describe("agents over HTTP", () => {
       const [token = ""] = yield* reserved("j")
       const agent = yield* connect(token)
       const again = yield* call(token, "POST", "register", { body: {} })
-      assert.strictEqual(again.status, 401)
+      assert.strictEqual(again.status, 422)
       assert.property(again.body, "message")
       yield* begin(agent, "j")
       const late = yield* connect("bkct_emulator")

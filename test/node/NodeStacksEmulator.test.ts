@@ -80,7 +80,7 @@ const arrived = Effect.fnUntraced(function* (count: number) {
   }
 })
 
-const authorized = ["Host: emulator", "Authorization: Token bkct_emulator"]
+const authorized = ["Host: localhost", "Authorization: Token bkct_emulator"]
 const getJob = ["GET /v3/stacks/s/jobs/j HTTP/1.1", ...authorized, "Connection: close", "", ""]
 
 const codeOf = (error: HttpClientError) => (error.reason.cause as { readonly code?: string } | undefined)?.code
@@ -150,11 +150,9 @@ describe("the emulator over HTTP", () => {
       const { baseUrl } = yield* StacksEmulator.StacksEmulator
       const port = Number(new URL(baseUrl).port)
       const error = yield* Effect.flip(Effect.scoped(NodeStacksEmulator.make({ port })))
-      assert.strictEqual(error._tag, "ListenError")
+      assert(error._tag === "ListenError")
       assert.strictEqual(error.code, "EADDRINUSE")
       assert.strictEqual(error.message, `Can't listen on 127.0.0.1:${port}: the port is in use`)
-      const noPort = yield* Effect.flip(Effect.scoped(NodeStacksEmulator.make({ port: 99_999 })))
-      assert.strictEqual(noPort.message, "Can't listen on 127.0.0.1:99999: a port is a whole number from 0 to 65535")
     }).pipe(Effect.provide(served()))
   )
 

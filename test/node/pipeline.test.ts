@@ -70,6 +70,23 @@ describe("a command step", () => {
     )
   })
 
+  it("may have rules that any value meets", () => {
+    const rules = (agents: string) =>
+      jobsOf(`steps: [{ command: a, agents: ${agents} }]`).map(({ agentQueryRules, queueKey }) => [
+        queueKey,
+        agentQueryRules
+      ])
+    assert.deepStrictEqual(rules("{ postgres: , queue: mac }"), [["mac", ["postgres=", "queue=mac"]]])
+    assert.deepStrictEqual(rules("{ postgres: null, os: ~ }"), [["_default", ["postgres=", "os="]]])
+    assert.deepStrictEqual(rules('{ postgres: "*" }'), [["_default", ["postgres=*"]]])
+    assert.deepStrictEqual(rules('["postgres=", docker, "os=*"]'), [["_default", ["postgres=", "docker", "os=*"]]])
+    // Any queue is the default one.
+    for (const any of ["{ queue: }", '["queue="]', "[queue]", '["queue=*"]']) {
+      assert.strictEqual(rules(any)[0]?.[0], "_default")
+    }
+    assert.deepStrictEqual(rules('["queue = mac"]')[0]?.[0], "mac")
+  })
+
   it("may have several commands; what is escaped for an upload is not any more", () => {
     const [job] = jobsOf('steps: [{ commands: [cd app, "echo $$HOME $HOME \\\\$USER"] }]')
     assert.strictEqual(job?.command, "cd app\necho $HOME $HOME $USER")
@@ -157,6 +174,12 @@ describe("a matrix", () => {
   })
 })
 
+it("a matrix with a dimension that is empty makes no job, however long the others are", () => {
+  const long = `&l [${"x, ".repeat(1000)}]`
+  const text = `steps: [{ command: a }, { command: b, matrix: { setup: { x: ${long}, y: *l, z: *l, none: [] } } }]`
+  assert.lengthOf(jobsOf(text), 1)
+})
+
 describe("the order of jobs", () => {
   it("is none, but for what a `wait` or a `block` keeps back", () => {
     assert.deepStrictEqual(
@@ -236,6 +259,26 @@ describe("a file that can't be used", () => {
     "asks for too many jobs": [
       "steps: [{ command: a, parallelism: 5000 }]",
       "1:36: `parallelism` is from 0 to 1000, not 5000."
+    ],
+    "has a matrix with too many combinations": [
+      "steps: [{ command: a, matrix: { setup: { x: &l [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], y: *l, z: *l, u: [1, 2] } } }]",
+      "1:40: A matrix has at most 1000 combinations, not 2000."
+    ],
+    "has a matrix with more combinations than anybody could count": [
+      `steps: [{ command: a, matrix: { setup: { a: &l [${"x, ".repeat(1000)}], ${Array.from({ length: 200 }, (_, i) => `d${i}: *l`).join(", ")} } } }]`,
+      "A matrix has at most 1000 combinations, not Infinity."
+    ],
+    "has a matrix that is a long list": [
+      `steps: [{ command: a, matrix: [${"x, ".repeat(1001)}] }]`,
+      "1:31: A matrix has at most 1000 combinations, not 1001."
+    ],
+    "has a matrix with too many adjustments": [
+      `steps: [{ command: a, matrix: { setup: { os: [a] }, adjustments: [${Array.from({ length: 1000 }, (_, i) => `{ with: { os: ${i} } }`).join(", ")}] } }]`,
+      "1:31: A matrix has at most 1000 combinations, not 1001."
+    ],
+    "asks for too many jobs of each combination": [
+      "steps: [{ command: a, parallelism: 1000, matrix: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] }]",
+      "1:9: A step makes at most 10000 jobs, not 11000."
     ],
     "depends on an unknown step": ["steps: [{ command: a, depends_on: b }]", '1:35: No step has the key "b".'],
     "has a key twice": [

@@ -10,6 +10,7 @@ export const jobUuid = "0193b1a6-6a2c-4f4e-9d1a-000000000001"
 
 /** A plain call of each method. */
 export const calls: { readonly [O in StacksApi.Operation]: AnyCall } = {
+  getTokenIdentity: (client) => client.getTokenIdentity(),
   registerStack: (client) => client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" }),
   deregisterStack: (client) => client.deregisterStack({ stackKey: "my-stack" }),
   listScheduledJobs: (client) => client.listScheduledJobs({ stackKey: "my-stack", clusterQueueKey: "default" }),
@@ -48,6 +49,20 @@ export const page = {
 
 /** What the service answers to each endpoint when all is well; undefined where it has no body. */
 export const answers: { readonly [E in StacksApi.Endpoint]: { readonly status: number; readonly body: unknown } } = {
+  getTokenIdentity: {
+    status: 200,
+    body: {
+      uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000cc",
+      description: "Linux machines",
+      token_type: "cluster",
+      organization_slug: "acme",
+      organization_uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000bb",
+      cluster_uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000dd",
+      cluster_name: "Production",
+      organization_queue_uuid: "0193b1a6-6a2c-4f4e-9d1a-0000000000ee",
+      organization_queue_key: "linux"
+    }
+  },
   registerStack: {
     status: 201,
     body: {

@@ -59,6 +59,11 @@ describe("requests", () => {
     })
   })
 
+  test("getTokenIdentity", () => {
+    expect(client.getTokenIdentity).type.toBeCallableWith()
+    expect(client.getTokenIdentity).type.not.toBeCallableWith({ stackKey: "s" })
+  })
+
   test("deregisterStack", () => {
     expect<Request<"deregisterStack">>().type.toBe<{ readonly stackKey: string }>()
   })
@@ -141,6 +146,20 @@ describe("requests", () => {
 describe("successes", () => {
   test("void where there is no result", () => {
     expect<Success<Call<"deregisterStack" | "finishJob" | "failJob" | "createStackNotification">>>().type.toBe<void>()
+  })
+
+  test("getTokenIdentity", () => {
+    expect<Success<Call<"getTokenIdentity">>>().type.toBe<{
+      readonly uuid: string
+      readonly description: string
+      readonly tokenType: string
+      readonly organizationSlug: string
+      readonly organizationUuid: string
+      readonly clusterUuid: string
+      readonly clusterName: string
+      readonly queueUuid: string
+      readonly queueKey: string
+    }>()
   })
 
   test("registerStack", () => {

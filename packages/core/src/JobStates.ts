@@ -12,12 +12,14 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { lookUp, pollOf } from "./internal/jobStates/lookups.ts"
+import * as Check from "./internal/options.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { StacksError } from "./StacksError.ts"
 import { isFinal, type JobState } from "./StacksSchema.ts"
 
 /**
- * How often the states of watched jobs are asked for: 5 seconds unless set otherwise, never faster than 1 second.
+ * How often the states of watched jobs are asked for: 5 seconds unless set otherwise, at least 1 second. With less, {@link watch}
+ * fails with `InvalidRequest`.
  *
  * **Gotchas**
  *
@@ -78,7 +80,10 @@ export const watch = (
   Stream.unwrap(
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient
-      const interval = yield* PollInterval
+      const interval = yield* Check.ofRequest(
+        "getJobStates",
+        Check.duration("PollInterval", yield* PollInterval, { min: Check.second })
+      )
       return Stream.callback<JobState | undefined, StacksError>((changes) =>
         Effect.gen(function* () {
           let told: { readonly state: JobState | undefined } | undefined

@@ -22,9 +22,10 @@ import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
 import * as Hub from "./internal/hub.ts"
 import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import * as Check from "./internal/options.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
-import type { StacksError } from "./StacksError.ts"
+import type { InvalidOptions, StacksError } from "./StacksError.ts"
 import {
   type CreateStackNotificationsResult,
   MaxBatchSize,
@@ -92,9 +93,9 @@ export const outcomes = Metric.counter("stacksapi_notifications", {
 export interface Options {
   /** The stack that notifies. */
   readonly stackKey: string
-  /** How many notifications may wait. When it is full, new ones are dropped and reported. Default 65,536. */
+  /** How many notifications may wait. When it is full, new ones are dropped and reported. At least 1, default 65,536. */
   readonly bufferSize?: number | undefined
-  /** How long a batch waits to fill up to 1000. Default 100 milliseconds. */
+  /** How long a batch waits to fill up to 1000, at most 1 hour. Default 100 milliseconds. */
   readonly window?: Duration.Input | undefined
   /** How long the last batches may take when the scope closes. Default 5 seconds. */
   readonly flushTimeout?: Duration.Input | undefined
@@ -151,7 +152,10 @@ export const make = Effect.fnUntraced(function* ({
   flushTimeout = "5 seconds",
   stackKey,
   window = "100 millis"
-}: Options): Effect.fn.Return<Service, never, StacksClient.StacksClient | Scope.Scope> {
+}: Options): Effect.fn.Return<Service, InvalidOptions, StacksClient.StacksClient | Scope.Scope> {
+  yield* Check.count("bufferSize", bufferSize, 1)
+  yield* Check.duration("window", window, { max: Check.hour })
+  yield* Check.duration("flushTimeout", flushTimeout)
   const client = yield* StacksClient.StacksClient
   const results = yield* Hub.make<Outcome>(4096)
   const queue = yield* Queue.dropping<Pending, Cause.Done>(bufferSize)
@@ -288,7 +292,7 @@ const logLoss = (outcome: Exclude<Outcome, { readonly _tag: "Delivered" }>): Eff
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Notifications, never, StacksClient.StacksClient> =>
+export const layer = (options: Options): Layer.Layer<Notifications, InvalidOptions, StacksClient.StacksClient> =>
   Layer.effect(Notifications, make(options))
 
 /**

@@ -28,12 +28,14 @@ import type * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
 import type { RateLimitStatus } from "./internal/client/responseHeaders.ts"
+import * as Check from "./internal/options.ts"
 import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
 import { FallbackRateLimit, MapRateLimit } from "./internal/rateLimit/references.ts"
 import { make as makeSharedStore } from "./internal/rateLimit/sharedStore.ts"
 import { SharedWindow } from "./internal/rateLimit/sharedWindow.ts"
 import { SlidingWindow } from "./internal/rateLimit/slidingWindow.ts"
 import type { Operation } from "./StacksApi.ts"
+import type { InvalidOptions } from "./StacksError.ts"
 
 export type {
   /**
@@ -149,7 +151,7 @@ export interface StoreOptions {
   /**
    * How many processes share each limit, at most, while the store is gone: each keeps to its part. Too few, and together they
    * exceed the limit then; too many, and they leave some of it unused. Hundreds of processes must say so in any case: each may
-   * have to wait for all others, and would take the store for lost. Default 4.
+   * have to wait for all others, and would take the store for lost. At least 1, default 4.
    */
   readonly processes?: number | undefined
 }
@@ -160,11 +162,13 @@ export interface StoreOptions {
  * @since 0.1.0
  * @category layers
  */
-export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never, RateLimiterStore> =>
+export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, InvalidOptions, RateLimiterStore> =>
+  Layer.unwrap(Effect.map(Check.integer("processes", options.processes ?? 4, 1, 1_000_000), layerShared))
+
+const layerShared = (processes: number): Layer.Layer<never, never, RateLimiterStore> =>
   Layer.effect(
     RateLimit,
     Effect.gen(function* () {
-      const processes = Math.max(1, options.processes ?? 4)
       const store = yield* makeSharedStore(yield* RateLimiterStore, processes)
       return makeLimiter((key, limit) => new SharedWindow(key, limit, store))
     })
@@ -220,7 +224,7 @@ export const layerStoreWith = (options: StoreOptions): Layer.Layer<never, never,
  * @since 0.1.0
  * @category layers
  */
-export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ layerStoreWith({})
+export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ layerShared(4)
 
 // -----------------------------------------------------------------------------
 // Around an effect

@@ -12,8 +12,9 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import * as Check from "./internal/options.ts"
 import * as StacksClient from "./StacksClient.ts"
-import type { StacksError } from "./StacksError.ts"
+import type { InvalidOptions, StacksError } from "./StacksError.ts"
 import { MaxBatchSize } from "./StacksSchema.ts"
 
 /**
@@ -26,9 +27,9 @@ export interface ReserveOptions {
   readonly stackKey: string
   /** Any number of jobs. */
   readonly jobUuids: ReadonlyArray<string>
-  /** When the reservations lapse, at most 1 hour from now. Default: the service's, 15 minutes. */
+  /** When the reservations lapse, 1 second to 1 hour from now. Default: the service's, 15 minutes. */
   readonly reservationExpiry?: Duration.Input | undefined
-  /** How many requests of 1000 jobs may be under way at once. Default 5. */
+  /** How many requests of 1000 jobs may be under way at once, at least 1. Default 5. */
   readonly concurrency?: number | undefined
 }
 
@@ -58,7 +59,7 @@ export interface ReserveResult {
 /**
  * Reserves any number of jobs, in parallel requests of 1000. A request that fails loses nothing of the others: its jobs are
  * reported in `failed`, with the error. A request that the service refuses because of one job is divided until that job is alone,
- * so that the others are reserved.
+ * so that the others are reserved. Only options that can't be right fail all, with `InvalidOptions`.
  *
  * **Example** (Reserving what there is)
  *
@@ -77,7 +78,15 @@ export interface ReserveResult {
  * @since 0.1.0
  * @category reservations
  */
-export const reserve = Effect.fnUntraced(function* ({
+export const reserve = Effect.fnUntraced(function* (
+  options: ReserveOptions
+): Effect.fn.Return<ReserveResult, InvalidOptions, StacksClient.StacksClient> {
+  if (options.concurrency !== undefined) yield* Check.count("concurrency", options.concurrency, 1)
+  if (options.reservationExpiry !== undefined) yield* checkExpiry(options.reservationExpiry)
+  return yield* reserveAll(options)
+})
+
+const reserveAll = Effect.fnUntraced(function* ({
   concurrency = 5,
   jobUuids,
   reservationExpiry,
@@ -109,6 +118,9 @@ export const reserve = Effect.fnUntraced(function* ({
   return { reserved, notReserved, failed }
 })
 
+const checkExpiry = (reservationExpiry: Duration.Input) =>
+  Check.duration("reservationExpiry", reservationExpiry, { min: Check.second, max: Check.hour })
+
 /**
  * Reservations that are being renewed.
  *
@@ -139,7 +151,7 @@ export interface RenewOptions {
   readonly stackKey: string
   /** Jobs to hold from the start. Default none. */
   readonly jobUuids?: ReadonlyArray<string> | undefined
-  /** For how long each renewal extends the reservations, at most 1 hour. Default 15 minutes. */
+  /** For how long each renewal extends the reservations, from 1 second to 1 hour. Default 15 minutes. */
   readonly reservationExpiry?: Duration.Input | undefined
 }
 
@@ -158,15 +170,15 @@ export const renewing = Effect.fnUntraced(function* ({
   jobUuids = [],
   reservationExpiry = "15 minutes",
   stackKey
-}: RenewOptions): Effect.fn.Return<Renewal, never, StacksClient.StacksClient | Scope.Scope> {
+}: RenewOptions): Effect.fn.Return<Renewal, InvalidOptions, StacksClient.StacksClient | Scope.Scope> {
   const held = new Set(jobUuids)
   const lost = yield* Effect.acquireRelease(Queue.unbounded<string, Cause.Done>(), Queue.end)
-  const interval = Duration.times(Duration.fromInputUnsafe(reservationExpiry), 0.25)
+  const interval = Duration.times(yield* checkExpiry(reservationExpiry), 0.25)
   const soon = Duration.times(interval, 0.1)
 
   const renew = Effect.gen(function* () {
     const asked = Array.from(held)
-    const answer = yield* Effect.timeoutOption(reserve({ stackKey, jobUuids: asked, reservationExpiry }), interval)
+    const answer = yield* Effect.timeoutOption(reserveAll({ stackKey, jobUuids: asked, reservationExpiry }), interval)
     if (Option.isNone(answer)) {
       yield* Effect.logWarning(`The reservations of ${asked.length} jobs could not be renewed: there was no answer`)
       return true

@@ -1,9 +1,12 @@
 /**
- * When a failed call is tried again: Effect's `Schedule`s, chosen by layers.
+ * When a failed call is tried again: Effect's `Schedule`s with limits, chosen by layers.
  *
  * A policy is used by every call that can see it: provided around the call, or beneath the client's layer. The innermost
  * wins, and operations that a policy does not name fall through to the one outside it, at last to {@link standard}. Whatever
  * the policy, a fatal failure is never retried.
+ *
+ * A policy is made from a schedule by {@link make}. The combinators ({@link maxAttempts}, {@link maxElapsed},
+ * {@link honorRetryAfter}, {@link withBudget}, {@link mapSchedule}) mean the same in any order.
  *
  * **Example** (Choosing policies)
  *
@@ -19,7 +22,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,30 +30,41 @@ import * as Layer from "effect/Layer"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import { makeBudget } from "./internal/client/retryBudget.ts"
+import { bounded, type Plan, type RetrySchedule } from "./internal/client/retryPlan.ts"
 import { endpointOf } from "./internal/schema/declaration.ts"
 import type { Operation } from "./StacksApi.ts"
 import type { StacksError } from "./StacksError.ts"
 
-/**
- * The schedule of a policy: its input is the failure, and each of its recurrences is one more attempt.
- *
- * @since 0.1.0
- * @category models
- */
-export type RetrySchedule = Schedule.Schedule<unknown, StacksError>
+export type {
+  /**
+   * What a policy says of one operation: a schedule, and the limits that hold whatever the schedule says.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  Plan,
+  /**
+   * The schedule of a policy: its input is the failure, and each of its recurrences is one more attempt.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  RetrySchedule
+} from "./internal/client/retryPlan.ts"
 
 const TypeId = "~@stacksapi/core/RetryPolicy"
 
 /**
- * A schedule for every operation, or for some of them.
+ * A plan for every operation, or for some of them.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Policy extends Pipeable {
   readonly [TypeId]: typeof TypeId
-  /** The schedule for an operation; undefined where this policy leaves it to the one outside. */
-  readonly select: (operation: Operation) => RetrySchedule | undefined
+  /** The plan for an operation; undefined where this policy leaves it to the one outside. */
+  readonly select: (operation: Operation) => Plan | undefined
 }
 
 const makePolicy = (select: Policy["select"]): Policy => ({
@@ -62,8 +75,26 @@ const makePolicy = (select: Policy["select"]): Policy => ({
   }
 })
 
+/** Changes every plan of a policy, each of them once. */
+const mapPlans = (self: Policy, f: (plan: Plan) => Partial<Plan>): Policy => {
+  const plans = new Map<Plan, Plan>()
+  return makePolicy((operation) => {
+    const plan = self.select(operation)
+    if (plan === undefined) return undefined
+    const changed = plans.get(plan) ?? { ...plan, ...f(plan) }
+    plans.set(plan, changed)
+    return changed
+  })
+}
+
 /**
  * Changes the schedules of a policy: to log each retry, to count them, to jitter, or whatever else `Schedule` can do.
+ *
+ * **Details**
+ *
+ * The schedule that `f` gets has the policy's limits and waits for `Retry-After` if the policy does, whether those combinators
+ * come before or after this one. They hold for the result as well: no wait becomes shorter than what the service asked for, and
+ * no attempt is added above a limit.
  *
  * @since 0.1.0
  * @category combinators
@@ -72,17 +103,14 @@ export const mapSchedule: {
   (f: (schedule: RetrySchedule) => RetrySchedule): (self: Policy) => Policy
   (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy
 } = dual(2, (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy => {
-  const schedules = new Map<RetrySchedule, RetrySchedule>()
-  return makePolicy((operation) => {
-    const schedule = self.select(operation)
-    if (schedule === undefined) return undefined
-    let mapped = schedules.get(schedule)
-    if (mapped === undefined) {
-      mapped = f(schedule)
-      schedules.set(schedule, mapped)
+  const schedules = new Map<Plan, RetrySchedule>()
+  return mapPlans(self, ({ compile = bounded }) => ({
+    compile: (plan) => {
+      const schedule = schedules.get(plan) ?? f(compile(plan))
+      schedules.set(plan, schedule)
+      return schedule
     }
-    return mapped
-  })
+  }))
 })
 
 // -----------------------------------------------------------------------------
@@ -94,20 +122,22 @@ export const mapSchedule: {
  *
  * **Details**
  *
- * `Retry-After` is not looked at: add {@link honorRetryAfter} for that. A schedule that never ends never gives up.
+ * `Retry-After` is not looked at: add {@link honorRetryAfter} for that. A schedule that never ends never gives up. The time that
+ * a schedule sees goes on steadily, also where the machine's clock is set.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = <Output>(schedule: Schedule.Schedule<Output, StacksError>): Policy => makePolicy(() => schedule)
-
-/**
- * No retries: one attempt, whatever happens.
- *
- * @since 0.1.0
- * @category policies
- */
-export const none: Policy = make(Schedule.recurs(0))
+export const make = <Output>(schedule: Schedule.Schedule<Output, StacksError>): Policy => {
+  const plan: Plan = {
+    schedule,
+    maxAttempts: Number.POSITIVE_INFINITY,
+    maxElapsed: Number.POSITIVE_INFINITY,
+    maxRetryAfter: 0,
+    budgets: []
+  }
+  return makePolicy(() => plan)
+}
 
 /**
  * The delay that the reference client computes before retry `n` (from 0), without jitter: `1000 ^ (n / 16 + 1)`
@@ -115,13 +145,15 @@ export const none: Policy = make(Schedule.recurs(0))
  */
 const referenceDelay = (n: number) => 1000 ** (n / 16 + 1)
 
-const reference: RetrySchedule = Schedule.fromStepWithMetadata(
-  Effect.succeed(({ attempt }: Schedule.InputMetadata<StacksError>) =>
-    Effect.map(Random.next, (random): [number, Duration.Duration] => [
-      attempt,
-      Duration.millis(referenceDelay(attempt - 1) + 500 + 500 * random)
-    ])
-  )
+const reference: RetrySchedule = Schedule.fromStep(
+  Effect.sync(() => {
+    let n = 0
+    return () =>
+      Effect.map(Random.next, (random): [number, Duration.Duration] => [
+        n,
+        Duration.millis(referenceDelay(n++) + 500 + 500 * random)
+      ])
+  })
 )
 
 // -----------------------------------------------------------------------------
@@ -129,7 +161,7 @@ const reference: RetrySchedule = Schedule.fromStepWithMetadata(
 // -----------------------------------------------------------------------------
 
 /**
- * At most `n` attempts in all, the first one included.
+ * At most `n` attempts in all, the first one included. There is always a first one.
  *
  * @since 0.1.0
  * @category combinators
@@ -140,11 +172,12 @@ export const maxAttempts: {
 } = dual(
   2,
   (self: Policy, n: number): Policy =>
-    mapSchedule(self, (schedule) => Schedule.upTo(schedule, { times: Math.max(0, n - 1) }))
+    mapPlans(self, (plan) => ({ maxAttempts: Math.min(plan.maxAttempts, Number.isNaN(n) ? 1 : Math.max(1, n)) }))
 )
 
 /**
- * No new attempt later than `duration` after the first failure: a wait that would end after that is not begun.
+ * No new attempt later than `duration` after the first failure, whatever the schedule says and the service asks for. A wait that
+ * would end later is not begun: the call fails at once with what it has.
  *
  * @since 0.1.0
  * @category combinators
@@ -154,25 +187,17 @@ export const maxElapsed: {
   (self: Policy, duration: Duration.Input): Policy
 } = /*#__PURE__*/ dual(2, (self: Policy, duration: Duration.Input): Policy => {
   const maxMillis = Duration.toMillis(Duration.fromInputUnsafe(duration))
-  return mapSchedule(self, (schedule) =>
-    Schedule.fromStep(
-      Effect.map(Schedule.toStep(schedule), (step) => {
-        let firstFailureAt: number | undefined
-        return (now: number, input: StacksError) => {
-          firstFailureAt ??= now
-          const elapsed = now - firstFailureAt
-          return Effect.flatMap(step(now, input), (next) =>
-            elapsed + Duration.toMillis(next[1]) <= maxMillis ? Effect.succeed(next) : Cause.done(next[0])
-          )
-        }
-      })
-    )
-  )
+  return mapPlans(self, (plan) => ({ maxElapsed: Math.min(plan.maxElapsed, maxMillis) }))
 })
 
 /**
- * Waits as long as the service asks for (`Retry-After`, or the reset of a 429) instead of the computed delay, and never
- * longer than `max` (5 minutes by default).
+ * Waits at least as long as the service asks for (`Retry-After`, or the reset of a 429), but for its sake no longer than `max`
+ * (5 minutes by default). Where the service asks for less than the schedule's own delay, the own delay counts.
+ *
+ * **Details**
+ *
+ * An HTTP date is compared with the response's own `Date`, where it has one: the clocks may differ. Of several `Retry-After` the
+ * longest counts. Of several `max` the last one that was set counts.
  *
  * @since 0.1.0
  * @category combinators
@@ -183,13 +208,8 @@ export const honorRetryAfter: {
 } = dual(
   (args) => isPolicy(args[0]),
   (self: Policy, options?: { readonly max?: Duration.Input | undefined }): Policy => {
-    const max = Duration.toMillis(Duration.fromInputUnsafe(options?.max ?? "5 minutes"))
-    return mapSchedule(self, (schedule) =>
-      Schedule.modifyDelay(schedule, ({ duration, input }) => {
-        const asked = input._tag === "ErrorResponse" ? input.retryAfter : undefined
-        return Effect.succeed(asked === undefined ? duration : Duration.millis(Math.min(Duration.toMillis(asked), max)))
-      })
-    )
+    const maxRetryAfter = Duration.toMillis(Duration.fromInputUnsafe(options?.max ?? "5 minutes"))
+    return mapPlans(self, () => ({ maxRetryAfter }))
   }
 )
 
@@ -199,7 +219,11 @@ export const honorRetryAfter: {
  *
  * **Details**
  *
- * The budget belongs to the policy that this returns: every call that uses this policy draws from it.
+ * A retry is taken from the bucket when it is sent. One that is not sent, because a limit or an interruption came first, costs
+ * nothing. A wait is not begun where the bucket would be empty at its end.
+ *
+ * The budget belongs to the policy that this returns: every call that uses this policy, or one that is made from it, draws from
+ * it. Of several budgets each must have something left.
  *
  * @since 0.1.0
  * @category combinators
@@ -209,27 +233,9 @@ export const withBudget: {
   (self: Policy, options?: BudgetOptions): Policy
 } = /*#__PURE__*/ dual(
   (args) => isPolicy(args[0]),
-  (self: Policy, options?: BudgetOptions): Policy => {
-    const capacity = options?.capacity ?? 100
-    const perMilli = (options?.perSecond ?? 10) / 1000
-    let tokens = capacity
-    let filledAt: number | undefined
-    const take = (now: number): boolean => {
-      tokens = Math.min(capacity, tokens + Math.max(0, now - (filledAt ?? now)) * perMilli)
-      filledAt = now
-      if (tokens < 1) return false
-      tokens -= 1
-      return true
-    }
-    return mapSchedule(self, (schedule) =>
-      Schedule.fromStep(
-        Effect.map(
-          Schedule.toStep(schedule),
-          (step) => (now: number, input: StacksError) =>
-            Effect.flatMap(step(now, input), (next) => (take(now) ? Effect.succeed(next) : Cause.done(next[0])))
-        )
-      )
-    )
+  (self: Policy, { capacity = 100, perSecond = 10 }: BudgetOptions = {}): Policy => {
+    const budget = makeBudget(capacity, perSecond)
+    return mapPlans(self, ({ budgets }) => ({ budgets: [...budgets, budget] }))
   }
 )
 
@@ -240,7 +246,7 @@ export const withBudget: {
  * @category models
  */
 export interface BudgetOptions {
-  /** Retries that a full bucket holds. Default 100. */
+  /** Retries that a full bucket holds; below 1, nothing is retried. Default 100. */
   readonly capacity?: number | undefined
   /** Retries that come back each second. Default 10. */
   readonly perSecond?: number | undefined
@@ -248,12 +254,21 @@ export interface BudgetOptions {
 
 /**
  * The reference client's numbers, and the default: 5 attempts in all; before retry `n` (from 0) a delay of
- * `1000 ^ (n / 16 + 1)` milliseconds plus a jitter between 0.5 s and 1 s; `Retry-After` replaces it, up to 5 minutes.
+ * `1000 ^ (n / 16 + 1)` milliseconds plus a jitter between 0.5 s and 1 s, or longer where the service asks for it, up to
+ * 5 minutes.
  *
  * @since 0.1.0
  * @category policies
  */
 export const standard: Policy = make(reference).pipe(maxAttempts(5), honorRetryAfter())
+
+/**
+ * No retries: one attempt, whatever happens.
+ *
+ * @since 0.1.0
+ * @category policies
+ */
+export const none: Policy = maxAttempts(standard, 1)
 
 /**
  * Whether it is a policy.

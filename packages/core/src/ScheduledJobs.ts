@@ -25,14 +25,16 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "./AgentQueryRules.ts"
 import { retryAfter } from "./internal/client/responseHeaders.ts"
+import { CurrentServiceClock, ServiceClock } from "./internal/client/serviceClock.ts"
 import { monotonicMillis } from "./internal/monotonicMillis.ts"
+import * as Check from "./internal/options.ts"
 import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
 import { makePull } from "./internal/scheduledJobs/readAhead.ts"
 import { Sightings } from "./internal/scheduledJobs/sightings.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
 import * as StacksError from "./StacksError.ts"
-import { MaxBatchSize, type ScheduledJob, type ScheduledJobsPage } from "./StacksSchema.ts"
+import { MaxBatchSize, type ScheduledJob, type ScheduledJobsPage, type UndecodableJob } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
 // One pass
@@ -121,7 +123,7 @@ export const stream = (
 export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
   /** From the start of one poll to the start of the next. Default and minimum 1 second. */
   readonly interval?: Duration.Input | undefined
-  /** How many pages a poll reads at most. Default 2. */
+  /** How many pages a poll reads at most, at least 1. Default 2. */
   readonly maxPages?: number | undefined
   /** What the stack's agents are tagged with: only jobs whose rules these meet may start. Default: all jobs. */
   readonly tags?: AgentQueryRules.Tags | undefined
@@ -147,6 +149,8 @@ export interface PolledPage {
   readonly monotonicStart: number
   /** Its jobs that may start now. */
   readonly jobs: ReadonlyArray<ScheduledJob>
+  /** Its jobs that could not be decoded. */
+  readonly undecodable: ReadonlyArray<UndecodableJob>
   readonly dispatchPaused: boolean
   /** Whether the poll ends with it, whatever is answered. */
   readonly isLast: boolean
@@ -164,12 +168,14 @@ export interface Poll {
   /** The same in milliseconds of the monotonic clock, to compare with other times of this process. */
   readonly monotonicStart: number
   /**
-   * The listed jobs that may start now: dispatch is not paused, `runnableAt` has come, and the tags meet the rules. The same
-   * jobs come with every poll until they are reserved.
+   * The listed jobs that may start now: dispatch is not paused, `runnableAt` has come by the service's clock, and the tags meet
+   * the rules. The same jobs come with every poll until they are reserved.
    */
   readonly jobs: ReadonlyArray<ScheduledJob>
   /** All jobs that were listed, each once. */
   readonly listed: ReadonlyArray<ScheduledJob>
+  /** The listed jobs that could not be decoded. Each is told once by a warning in the log while it stays listed. */
+  readonly undecodable: ReadonlyArray<UndecodableJob>
   /** Whether the queue's dispatch is paused; undefined where no page could be read. */
   readonly dispatchPaused: boolean | undefined
   /** Whether the last page was read: no job was left behind the pages. */
@@ -198,49 +204,73 @@ const maxRetryAfter = Duration.minutes(5)
  * A poll that fails with a retryable failure is an element too, after a warning in the log; list calls are not retried
  * otherwise, whatever the `RetryPolicy` in force. After the first, second, third … failure in a row the next poll waits at
  * least 1, 2, 4 … 30 seconds. Where the service sends `Retry-After`, with a failure or a success, the poll ends there and the
- * next one waits for at least so long instead, at most 5 minutes. Either wait ends with a multiple of `interval` since the last
- * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them.
+ * next one waits for at least so long as well, at most 5 minutes. Either wait ends with a multiple of `interval` since the last
+ * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them, and
+ * `InvalidRequest` where an option can't be right.
+ *
+ * A job's `runnableAt` is compared with the service's time, which the `Date` headers of its responses tell. Where they don't
+ * contradict our clock that is our own time; else it is exact to a second at first, and exact to a request's duration after some
+ * polls, and a job never starts too early. Where there are no such headers our own clock counts.
  *
  * @since 0.1.0
  * @category streams
  */
 export const polls = (
   request: WatchRequest
+): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
+  Stream.unwrap(
+    Effect.map(Check.ofRequest("listScheduledJobs", checked(request)), (interval) => pollEvery(interval, request))
+  )
+
+/** Gives the interval, in milliseconds. */
+const checked = Effect.fnUntraced(function* (request: WatchRequest) {
+  if (request.maxPages !== undefined) yield* Check.count("maxPages", request.maxPages, 1)
+  if (request.pageSize !== undefined) yield* Check.integer("pageSize", request.pageSize, 1, MaxBatchSize)
+  yield* Check.tags("tags", request.tags)
+  return Duration.toMillis(
+    yield* Check.duration("interval", request.interval ?? minInterval, { min: [minInterval, "1 second"] })
+  )
+})
+
+const pollEvery = (
+  interval: number,
+  request: WatchRequest
 ): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> => {
-  const interval = Math.max(minInterval, Duration.toMillis(Duration.fromInputUnsafe(request.interval ?? minInterval)))
   const isForUs = request.tags === undefined ? () => true : AgentQueryRules.matcher(request.tags)
   const startable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
     dispatchPaused ? [] : jobs.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules))
   return Stream.unfold(
-    { startAt: Number.NEGATIVE_INFINITY, failures: 0 },
-    Effect.fnUntraced(function* ({ failures, startAt }) {
+    { startAt: Number.NEGATIVE_INFINITY, failures: 0, told: noIssues, ownServiceClock: undefined } as PollState,
+    Effect.fnUntraced(function* ({ failures, ownServiceClock, startAt, told }) {
       const clock = yield* Clock.Clock
+      const serviceClock = (yield* CurrentServiceClock) ?? ownServiceClock ?? new ServiceClock()
       const waited = startAt - monotonicMillis(clock)
       if (waited > 0) yield* Effect.sleep(Math.ceil(waited))
 
       const startedAt = yield* DateTime.now
       const start = monotonicMillis(clock)
       const { maxPages = 2, onPage } = request
-      const reading = yield* readTop(request, ({ clusterQueue: { dispatchPaused }, jobs }, index, isLast) =>
-        onPage === undefined
-          ? Effect.succeed(index + 1 < maxPages)
-          : onPage({
-              index,
-              startedAt,
-              monotonicStart: start,
-              jobs: startable(jobs, dispatchPaused, clock.currentTimeMillisUnsafe()),
-              dispatchPaused,
-              isLast
-            })
+      const reading = yield* readTop(
+        request,
+        serviceClock,
+        ({ clusterQueue: { dispatchPaused }, jobs, undecodable = [] }, index, isLast) =>
+          onPage === undefined
+            ? Effect.succeed(index + 1 < maxPages)
+            : onPage({
+                index,
+                startedAt,
+                monotonicStart: start,
+                jobs: startable(jobs, dispatchPaused, serviceClock.now(clock)),
+                undecodable,
+                dispatchPaused,
+                isLast
+              })
       )
       const end = monotonicMillis(clock)
       const failed = reading.failure === undefined ? 0 : failures + 1
-      const holdBack =
-        reading.retryAfter !== undefined
-          ? Duration.toMillis(Duration.min(reading.retryAfter, maxRetryAfter))
-          : failed === 0
-            ? 0
-            : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
+      const backoff = failed === 0 ? 0 : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
+      const asked = Duration.toMillis(Duration.min(reading.retryAfter ?? Duration.zero, maxRetryAfter))
+      const holdBack = Math.max(backoff, asked)
       const nextAt = holdBack === 0 ? Math.max(start + interval, end) : onBeat(start, interval, end + holdBack)
       const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
       if (reading.failure !== undefined) {
@@ -255,20 +285,50 @@ export const polls = (
         )
       }
 
+      const issues = new Set(reading.undecodable.map(describe))
+      for (const issue of issues) {
+        // Whoever reads the pages reports them too.
+        if (told.has(issue) || onPage !== undefined) continue
+        yield* Effect.logWarning(`A listed job can't be read and is left alone: ${issue}`).pipe(
+          Effect.annotateLogs({ stack_key: request.stackKey, queue_key: request.clusterQueueKey })
+        )
+      }
+
       const poll: Poll = {
         startedAt,
         monotonicStart: start,
-        jobs: startable(reading.listed, reading.dispatchPaused, clock.currentTimeMillisUnsafe()),
+        jobs: startable(reading.listed, reading.dispatchPaused, serviceClock.now(clock)),
         listed: reading.listed,
+        undecodable: reading.undecodable,
         dispatchPaused: reading.dispatchPaused,
         isComplete: reading.isComplete,
         failure: reading.failure,
         nextPollIn
       }
-      return [poll, { startAt: nextAt, failures: failed }]
+      const next: PollState = {
+        startAt: nextAt,
+        failures: failed,
+        told: reading.failure === undefined ? issues : told,
+        ownServiceClock: serviceClock
+      }
+      return [poll, next]
     })
   )
 }
+
+/** What one poll leaves to the next. */
+interface PollState {
+  /** Milliseconds of the monotonic clock. */
+  readonly startAt: number
+  readonly failures: number
+  /** The jobs that could not be decoded and were told. */
+  readonly told: ReadonlySet<string>
+  readonly ownServiceClock: ServiceClock | undefined
+}
+
+const noIssues: ReadonlySet<string> = new Set()
+
+const describe = ({ id, issue }: UndecodableJob): string => (id === undefined ? issue : `${id}: ${issue}`)
 
 /**
  * The first beat of an interval that is not before a time. Pollers whose connections all broke at one moment, or who were all
@@ -283,6 +343,7 @@ const isRunnable = ({ runnableAt }: ScheduledJob, now: number): boolean =>
 /** What the pages of one poll have to say, as far as they could be read. */
 interface Reading {
   readonly listed: ReadonlyArray<ScheduledJob>
+  readonly undecodable: ReadonlyArray<UndecodableJob>
   readonly dispatchPaused: boolean | undefined
   readonly isComplete: boolean
   readonly failure: StacksError.RetryableError | undefined
@@ -292,15 +353,18 @@ interface Reading {
 /** Reads pages for as long as `wantsMore` of each. */
 const readTop = Effect.fnUntraced(function* (
   { clusterQueueKey, pageSize = MaxBatchSize, stackKey }: WatchRequest,
+  serviceClock: ServiceClock,
   wantsMore: (page: ScheduledJobsPage, index: number, isLast: boolean) => Effect.Effect<boolean>
 ): Effect.fn.Return<Reading, StacksError.FatalError | StacksError.CursorStalled, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const trail = new CursorTrail(undefined)
   const listed = new Map<string, ScheduledJob>()
+  const undecodable: Array<UndecodableJob> = []
   let dispatchPaused: boolean | undefined
   let startCursor: string | undefined
   const reading = (rest: Partial<Pick<Reading, "isComplete" | "failure" | "retryAfter">>): Reading => ({
     listed: Array.from(listed.values()),
+    undecodable,
     dispatchPaused,
     isComplete: rest.isComplete ?? false,
     failure: rest.failure,
@@ -311,6 +375,7 @@ const readTop = Effect.fnUntraced(function* (
     const result = yield* client.listScheduledJobs({ stackKey, clusterQueueKey, pageSize, startCursor }).pipe(
       RetryPolicy.withPolicy(RetryPolicy.none),
       StacksClient.withResponse,
+      Effect.provideService(CurrentServiceClock, serviceClock),
       Effect.catchIf(StacksError.isRetryable, (failure) => Effect.succeed(failure))
     )
     if (StacksError.isRetryable(result)) {
@@ -321,10 +386,11 @@ const readTop = Effect.fnUntraced(function* (
     }
     const { headers, value } = result
     for (const job of value.jobs) listed.set(job.id, job)
+    undecodable.push(...(value.undecodable ?? []))
     dispatchPaused = dispatchPaused === true || value.clusterQueue.dispatchPaused
     const { endCursor, hasNextPage } = value.pageInfo
     const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
-    const isLast = !hasNextPage || asked !== undefined
+    const isLast = !hasNextPage || (asked !== undefined && Duration.toMillis(asked) > 0)
     const goesOn = yield* wantsMore(value, index, isLast)
     if (!goesOn || isLast) return reading({ isComplete: !hasNextPage, retryAfter: asked })
     if (!trail.advancesTo(endCursor)) return yield* new StacksError.CursorStalled({ cursor: endCursor })

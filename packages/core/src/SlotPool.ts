@@ -1,14 +1,20 @@
 /**
- * Slots that several stacks of a process share, each with a fair share of them.
+ * Slots that several stacks of a process share fairly.
+ *
+ * **When to use**
+ *
+ * `Stacks.run` makes a pool for its queues. Make your own for stacks that you start one by one, for example with different runners.
  *
  * **Details**
  *
- * A free slot goes to the stack that has the fewest for its weight, of those that have a job for it. So a stack that has
- * nothing to do leaves its share to the others, and gets it back as their jobs end: none is stopped for it. A stack with jobs
- * is never starved: where the shares are no whole slots, as with fewer slots than stacks, they take turns, the more often the
- * larger their share.
+ * A free slot goes to the stack that has the fewest slots for its weight, among those that have a job for it. So a stack with
+ * nothing to do leaves its share to the others, and gets it back as their jobs end. No job is stopped for it.
  *
- * {@link Stacks.run} makes a pool for its queues. A pool of one's own is for stacks that are started one by one.
+ * A stack with jobs is never starved. Where shares are not whole slots, for example with fewer slots than stacks, the stacks take
+ * turns; a larger share gets more turns.
+ *
+ * A slot counts as taken while a job holds it, and while it is kept for a job that is reserved and waits to be started. A job that
+ * only waits until the service accepts its finish holds no slot.
  *
  * **Example** (Two stacks on ten slots)
  *
@@ -28,10 +34,12 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Check from "./internal/options.ts"
 import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
+import type { InvalidOptions } from "./StacksError.ts"
 
 /**
- * One who takes slots, as the pool sees it.
+ * What a pool asks of a member, such as a stack.
  *
  * @since 0.1.0
  * @category models
@@ -39,11 +47,11 @@ import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
 export interface Member {
   /** Its share compared to the others', from a millionth to a million. */
   readonly weight: number
-  /** The slots that it has now. */
+  /** How many slots it has now. */
   readonly taken: () => number
   /** How many more it could use now. */
   readonly wanted: () => number
-  /** Told when there may be slots for it. */
+  /** Called when there may be slots for it. It must return at once. */
   readonly wake: () => void
 }
 
@@ -54,9 +62,9 @@ export interface Member {
  * @category models
  */
 export interface Membership {
-  /** How many slots, of so many that are asked for, the member may take now. They count as taken until {@link Membership.update}. */
+  /** Takes up to `count` slots, and returns how many it got. They count as taken until {@link Membership.update}. */
   readonly take: (count: number) => number
-  /** Call it when the member has or wants more or fewer slots than before: others may get what it leaves. */
+  /** Call this when the member has or wants more or fewer slots than before. Other members may get what it leaves. */
   readonly update: () => void
 }
 
@@ -69,26 +77,26 @@ export interface Membership {
 export interface SlotPool {
   /** How many slots there are. */
   readonly size: () => number
-  /** How many are free; fewer than none after there were made fewer than are taken. */
+  /** How many slots are free. Negative if there are fewer slots than are taken. */
   readonly free: () => number
-  /** Changes their number. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
-  readonly setSize: (count: number) => Effect.Effect<void>
-  /** Joins until the scope closes. Stacks do that by themselves. */
+  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
+  readonly setSize: (count: number) => Effect.Effect<void, InvalidOptions>
+  /** Joins the pool until the scope closes. A stack with the option `pool` does this by itself. */
   readonly join: (member: Member) => Effect.Effect<Membership, never, Scope.Scope>
 }
 
 /**
- * A pool of so many slots.
+ * Makes a pool with this number of slots: a whole number, 0 or more.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (count: number): Effect.Effect<SlotPool> =>
-  Effect.sync(() => {
+export const make = (count: number): Effect.Effect<SlotPool, InvalidOptions> =>
+  Effect.map(slots(count), (initial) => {
     const members = new Set<Joined>()
     /** Those who want slots: what there is to do grows with their number, not with that of the members. */
     const hungry = new Set<Joined>()
-    let size = slots(count)
+    let size = initial
     let taken = 0
 
     const free = () => size - taken
@@ -159,8 +167,8 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
       size: () => size,
       free,
       setSize: (count) =>
-        Effect.sync(() => {
-          size = slots(count)
+        Effect.map(slots(count), (checked) => {
+          size = checked
           wake()
         }),
       join: (member) =>
@@ -173,8 +181,7 @@ export const make = (count: number): Effect.Effect<SlotPool> =>
     }
   })
 
-/** A whole number of slots, never negative. */
-const slots = (count: number): number => (Number.isNaN(count) ? 0 : Math.max(0, Math.floor(count)))
+const slots = (count: number): Effect.Effect<number, InvalidOptions> => Check.count("count", count, 0)
 
 /** A share of nothing would be no share, and one of everything would leave none. */
 const weightOf = (weight: number): number => (Number.isNaN(weight) ? 1 : Math.min(1e6, Math.max(1e-6, weight)))

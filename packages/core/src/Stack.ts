@@ -1,34 +1,53 @@
 /**
- * The runtime of a stack: it takes scheduled jobs from a queue and hands each to a {@link JobRunner.JobRunner}, with as many at
- * a time as there are slots, until it is told to stop.
+ * The runtime of a stack: takes scheduled jobs from a queue and runs each by a {@link JobRunner.JobRunner}, as many at a time as
+ * there are slots.
+ *
+ * **When to use**
+ *
+ * - {@link run} for a program that is nothing but a stack, {@link runUntilIdle} for one that ends when the queue is empty.
+ * - {@link make} or {@link layer} to read the stack's status, events and metrics, or to change its slots.
+ * - `Stacks.run` for several queues in one process.
  *
  * **Details**
  *
- * Watch the queue, leave out what may not start (pause, `runnableAt`, tags), take the most urgent jobs (highest priority, then
- * oldest), reserve no more of them than there are free slots, run them, finish them. Reservations are renewed while their jobs
- * are here. A job whose state is `canceled` or `canceling` has its runner interrupted. A stack that the service has forgotten
- * registers again. Whatever is retryable is survived; 401 and 403 end the run.
+ * The stack polls the queue, leaves out jobs that must not start (paused queue, `runnableAt`, tags), takes the most urgent jobs
+ * (highest priority, then oldest), reserves no more of them than there are free slots, runs them, and finishes them. It renews
+ * their reservations meanwhile.
  *
- * A poll reads two pages of 1000 jobs, and more only while slots are free for which no job is known: what is urgent but far
- * behind in a long queue comes up when it is read. Answers that are lost leave it open whether a job is reserved: it keeps its
- * slot, and is asked for again, until that is known.
+ * A poll reads two pages of 1000 jobs, and more only while slots are free for which no job is known.
+ *
+ * - Trouble with the service is never a job's fault. The stack retries without a time limit, and registers again after a 404. It
+ *   ends only when one operation is answered 401 or 403 for `authGrace`.
+ * - A failure of `details` or `acquisitionToken` restarts the job later, and so does a `JobRunnerError` with `isRetryable: true`,
+ *   for at most `startTimeout`. Every other failure of the runner finishes the job with -1 and `stack_error`.
+ * - If starts of ten different jobs fail, the stack reserves nothing for a while, then tries one job.
+ * - If one job makes the requests for many jobs fail, the stack divides the request until that job is alone.
+ * - A job that no response says is reserved or not is asked for again until that is known.
+ * - A finish is retried until the service accepts it.
+ * - A runner whose job is canceled is told by `stopRequested`. It is interrupted after `cancelGrace` if an agent has the job.
+ * - With a `JobStore` the next process goes on with the jobs after a restart or a crash.
+ *
+ * Waits and deadlines use the monotonic clock.
  *
  * **Metrics**
  *
- * All but the gauges are there from the start, at 0.
+ * Counters exist from the start, at 0, unless noted. Gauges of stacks that share a pool have the label `queue`, except for the
+ * slots, which are the pool's.
  *
- * - `stacksapi_jobs` by `outcome`: the name of the event with which a job's time ended.
+ * - `stacksapi_jobs` by `outcome`: the name of the event. A job's end: `Finished`, `AgentOwned`, `Failed`, `Canceled`,
+ *   `ReservationLost`, `Released`. In between: `BackedOff`, `FinishRejected`. Not reserved: `NotReserved`, `InDoubt`, `JobIgnored`.
  * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_schedule_to_start_seconds`, a histogram.
- * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_pending`: gauges. Of stacks that share a pool the
- *   first and the last have the `queue`, and the slots are the pool's.
+ * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_pending`: gauges.
+ * - `stacksapi_jobs_finishing`: a gauge, jobs that have ended and wait until the service accepts their finish.
+ * - `stacksapi_starts_suspended`: a gauge, 1 while starts are suspended.
  * - `stacksapi_polls`, `stacksapi_request_failures`, `stacksapi_registrations`.
  * - `stacksapi_requests` and `stacksapi_retries` by `operation`; `stacksapi_rate_limit_waits` too, from the first wait on.
  * - `stacksapi_notifications` by `outcome`, from the first one on.
  *
  * **Spans**
  *
- * Where a tracer is installed each job has a trace of its own, `Stack.job`, from its slot to its end, with what its runner does
- * and what is asked for it; it is linked to `Stack.reserve`, the request that reserved it.
+ * Spans are made only where a tracer is installed. Each job has its own trace, `Stack.job`, from its start to its end, with what
+ * its runner does. It is linked to `Stack.reserve`, the request that reserved the job.
  *
  * **Example** (A stack that runs everything at once and succeeds)
  *
@@ -66,7 +85,7 @@ import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.t
 import type { ScheduledJob, StackType } from "./StacksSchema.ts"
 
 /**
- * Why a stack can't start: the service refuses it, an option can't be right, or the job store can't be read.
+ * A stack can't start: the service refuses its registration, an option can't be right, or the job store can't be read.
  *
  * @since 0.2.0
  * @category errors
@@ -74,54 +93,53 @@ import type { ScheduledJob, StackType } from "./StacksSchema.ts"
 export type StartError = StacksError | InvalidOptions | JobStoreError
 
 /**
- * How a stack is set up.
+ * Settings of a stack. An option that can't be right fails with `InvalidOptions`, which names it and its valid range.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options {
-  /** The stack's key: 1 to 80 letters, digits, `_` and `-`. Two processes with one key would run jobs twice. */
+  /** The stack's key: 1 to 80 letters, digits, `_` and `-`. Two processes with the same key would run jobs twice. */
   readonly key: string
-  /** The queue whose jobs it takes. */
+  /** The key of the queue whose jobs the stack takes. */
   readonly queueKey: string
   /** Default `custom`. */
   readonly type?: StackType | undefined
-  /** What the stack says about itself. Default nothing. */
+  /** Metadata of the registration. Default none. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** What its agents are tagged with: only jobs whose rules these meet are taken. Default: all jobs of the queue. */
+  /** The tags of the stack's agents. The stack takes only jobs whose rules these meet. Default: all jobs of the queue. */
   readonly tags?: AgentQueryRules.Tags | undefined
-  /** How many jobs may be here at once. Default 25, or with a `pool` as many as that has slots. */
+  /** The number of slots, a whole number from 0. Default 25, or with a `pool` as many as the pool has. */
   readonly maxInFlight?: number | undefined
-  /** Slots that it shares with other stacks of the process. Default none: its slots are its own. */
+  /** Slots that the stack shares with other stacks of the process. Default none. */
   readonly pool?: SlotPool | undefined
-  /** Its share of the pool, compared to the other stacks'. Default 1. */
+  /** The stack's share of the pool, compared to other stacks, from a millionth to a million. Default 1. */
   readonly weight?: number | undefined
-  /** How often the queue is read. Default and minimum 1 second. */
+  /** How often the queue is polled. Default and minimum 1 second. */
   readonly pollInterval?: Duration.Input | undefined
-  /** How often the states of running jobs are read. Default 5 seconds, minimum 1 second. */
+  /** How often the states of the stack's jobs are read. Default 5 seconds, minimum 1 second. */
   readonly stateInterval?: Duration.Input | undefined
   /**
-   * How long a reservation lasts without renewal, from 1 second to 1 hour. Default 15 minutes. The stack renews it every quarter
-   * of that, so the service may be away for three quarters of it before a job here can be given to somebody else.
+   * How long a reservation lasts without renewal, from 1 second to 1 hour. Default 15 minutes. The stack renews reservations every
+   * quarter of that, so the service may be away for three quarters of it before a job can be given to another stack.
    */
   readonly reservationExpiry?: Duration.Input | undefined
   /**
-   * How long trouble of this host may delay a job's start before the job is given back to the queue: how long the runner may fail
-   * with `isRetryable: true`. Default 5 minutes. Trouble of the service has no limit.
+   * How long host trouble may delay a job's start: how long its runner may fail with `isRetryable: true` before the job is given
+   * back to the queue. Default 5 minutes. Trouble with the service has no limit.
    */
   readonly startTimeout?: Duration.Input | undefined
-  /** How long the service may answer 401 or 403 to one operation before the stack fails. Default 5 minutes. */
+  /** How long the service may answer 401 or 403 to the same operation before the stack fails. Default 5 minutes. */
   readonly authGrace?: Duration.Input | undefined
   /**
-   * How long the agent of a job that is canceled or timed out may take to end the job by itself, before its runner is interrupted.
-   * Default 30 seconds.
+   * How long the agent of a job that is canceled or timed out may take to end the job by itself before the runner is interrupted.
+   * Default 30 seconds. If no agent has the job, the runner is interrupted at once.
    */
   readonly cancelGrace?: Duration.Input | undefined
-  /** How long running jobs may take to end when the stack drains, before their runners are interrupted. Default 30 seconds. */
+  /** How long running jobs may take to end when the stack drains before their runners are interrupted. Default 30 seconds. */
   readonly shutdownGrace?: Duration.Input | undefined
   /**
-   * Called with every event, from the first on, one after the other. The stack waits for it only when it ends, for at most
-   * 5 seconds.
+   * Called with every event, one after the other. The stack does not wait for it, except for at most 5 seconds when the stack ends.
    */
   readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
   /**
@@ -134,7 +152,7 @@ export interface Options {
 }
 
 /**
- * How a stack is doing.
+ * A snapshot of a stack.
  *
  * @since 0.1.0
  * @category models
@@ -147,18 +165,18 @@ export interface Status {
   readonly phase: "running" | "draining" | "stopped"
   /** Whether the queue's dispatch is paused. */
   readonly isPaused: boolean
-  /** When the latest look at the queue ended that did not fail; undefined before the first one. */
+  /** When the latest successful poll ended; undefined before the first one. */
   readonly lastPolledAt: DateTime.Utc | undefined
   readonly maxInFlight: number
-  /** The jobs that hold a slot. */
+  /** The jobs that have started and hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>
   /** How many listed jobs may start and wait for a slot, as far as the last poll saw them. */
   readonly pending: number
-  /** How many jobs are reserved, have no slot, and wait to be started. No new jobs are reserved in their place. */
+  /** How many reserved jobs wait to be started. No new jobs are reserved in their place. */
   readonly backingOff: number
-  /** How many jobs have ended here and wait until the service accepts their finish. */
+  /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number
-  /** Whether starts of different jobs kept failing, so that the stack reserves nothing for now. */
+  /** Whether starts are suspended, because starts of different jobs kept failing. */
   readonly startsSuspended: boolean
 }
 
@@ -170,18 +188,18 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** What happens, beginning with the last 16 events. A reader who falls 8192 events behind misses the oldest. */
+  /** The events, beginning with the last 16. A reader who falls 8192 events behind misses the oldest. */
   readonly events: Stream.Stream<StackEvent>
-  /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
+  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
   /**
-   * Takes no more jobs, lets those that run end within the grace, interrupts the rest, and returns. Jobs that were interrupted
-   * are finished with -1 and `stack_error`.
+   * Takes no more jobs, gives back those that have not started, lets running jobs end within `shutdownGrace`, and interrupts the
+   * rest. Jobs that were interrupted are finished with -1 and `stack_error`, unless an agent has them.
    */
   readonly drain: Effect.Effect<void>
-  /** Succeeds when the queue is empty and all is done. */
+  /** Succeeds when the queue is empty and the stack has no jobs. */
   readonly awaitIdle: Effect.Effect<void>
-  /** Fails when the stack can't go on, as with a token that is revoked; its message says what to do. */
+  /** Fails when the stack can't go on, for example because the token was revoked. The message says what to do. */
   readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
 }
 
@@ -194,14 +212,14 @@ export interface Service {
 export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/Stack") {}
 
 /**
- * Registers a stack and starts it in the background. When the scope closes it drains, flushes its notifications and
- * deregisters: within `shutdownGrace` and 25 seconds, also when the service is down.
+ * Registers a stack and starts it in the background. When the scope closes, the stack drains, sends its last notifications and
+ * deregisters, within `shutdownGrace` and 25 seconds, also when the service is down. With `onClose: "detach"` it stops at once.
  *
  * **Details**
  *
- * Requests are held to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with
- * one. Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` where an option can't be right, and with the
- * service's answer where the stack can't be registered for a reason that does not pass by itself.
+ * Requests keep to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with one.
+ * Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option can't be right, and with the service's
+ * response if the registration is refused. While the service is away it waits.
  *
  * @since 0.1.0
  * @category constructors
@@ -210,11 +228,11 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
   Runtime.make
 
 /**
- * Runs a stack until it is interrupted, and then lets it end in order; fails when it can't go on.
+ * Runs a stack until it is interrupted, and then drains or detaches it. Fails when the stack can't go on.
  *
  * **Details**
  *
- * An interruption drains first: see `shutdownGrace`. 401 (the token) and 403 (the organization's limit of stacks) are fatal.
+ * 401 (the token) and 403 (the organization's limit of stacks) end a stack: at once where it registers, later after `authGrace`.
  *
  * @since 0.1.0
  * @category running
@@ -223,8 +241,8 @@ export const run = (options: Options): Effect.Effect<never, StartError | CursorS
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
 
 /**
- * Runs a stack until the queue is empty and all is done. Jobs that its tags leave out don't count; paused jobs and those that
- * may not start yet do.
+ * Runs a stack until the queue is empty and the stack has no jobs. Jobs that its tags leave out don't count; jobs of a paused
+ * queue and jobs that must not start yet do.
  *
  * @since 0.1.0
  * @category running

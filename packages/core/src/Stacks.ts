@@ -1,18 +1,22 @@
 /**
  * Many queues in one process: a stack for each, over one pool of slots of which each queue has a fair share.
  *
+ * **When to use**
+ *
+ * For several queues that share a runner and the slots of one process. For one queue use `Stack`. For queues with different runners
+ * start the stacks one by one with a `SlotPool`.
+ *
  * **Details**
  *
- * Each queue has a stack of its own, with a key of its own ({@link keyOf}), which registers, polls, reserves, and ends by
- * itself. The service counts requests by stack, so no queue uses up another's rate limit. The slots are shared: see
- * {@link SlotPool}.
+ * Each queue has its own stack with its own key ({@link keyOf}). It registers, polls, reserves and ends by itself. The service
+ * counts requests by stack, so no queue uses up another queue's rate limit. The slots are shared: see {@link SlotPool}.
  *
- * A queue that can't go on, because it is not there (404) or the organization has too many stacks (403), is reported and tried
- * again every minute; the others go on. All end with a token that is refused (401), with options that can't be right, such as a
- * key with a blank, and when no queue is left.
+ * If a stack can't start or go on, for example because its queue does not exist (404) or the organization has too many stacks
+ * (403), the failure is logged, shown in the status, and the stack is tried again every `retryInterval`. The other queues go on.
+ * All stacks end if the token is refused (401), if an option can't be right, or if no queue is left.
  *
- * A queue for which one stack's rate limit is too low, as with more than 95 jobs to finish in a second, may be listed several
- * times, each time with a `key` of its own.
+ * A queue that needs more than one stack's rate limits, for example with more than 95 jobs to finish in a second, can be listed
+ * several times, each time with its own `key`.
  *
  * **Example** (Three queues, fifty jobs at a time)
  *
@@ -37,75 +41,78 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Check from "./internal/options.ts"
+import * as Settings from "./internal/stack/settings.ts"
 import { stackKey } from "./internal/stack/stackKey.ts"
+import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
-import type { StacksClient } from "./StacksClient.ts"
-import { type CursorStalled, InvalidRequest } from "./StacksError.ts"
+import { StacksClient } from "./StacksClient.ts"
+import { type CursorStalled, InvalidOptions } from "./StacksError.ts"
 
 /**
- * What the stacks of all queues have in common.
+ * Settings that the stacks of all queues share.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent"> {
-  /** What the keys of the stacks begin with: 1 to 80 letters, digits, `_` and `-`. */
+  /** The beginning of the stacks' keys: 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
-  /** The queues, at least one; one that is there twice needs a `key` of its own for the second time. */
+  /** The queues, at least one. A queue that is listed twice needs its own `key` the second time. */
   readonly queues: ReadonlyArray<string | Queue>
-  /** How many jobs may be here at once, of all queues together. Default 25. */
+  /** The number of slots, of all queues together: a whole number, 0 or more. Default 25. */
   readonly maxInFlight?: number | undefined
-  /** After how long a queue that could not go on is tried again. Default 1 minute. */
+  /** How long to wait before a queue that could not go on is tried again. Default 1 minute, minimum 1 second. */
   readonly retryInterval?: Duration.Input | undefined
-  /** Told of every event, with the queue's key; see `Stack.Options`. */
+  /** Called with every event and its queue's key; see `Stack.Options`. */
   readonly onEvent?: ((event: StackEvent, queueKey: string) => Effect.Effect<void>) | undefined
-  /** Told of every stack that has registered, to watch it: once for each queue, and again after it could not go on. */
+  /** Called with every stack that has registered: once for each queue, and again each time the queue is tried again. */
   readonly onStack?: ((stack: Stack.Service) => Effect.Effect<void>) | undefined
 }
 
 /**
- * A queue, and what is different for it.
+ * A queue, and the settings that differ for it.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Queue extends Omit<Stack.Options, "key" | "pool" | "onEvent"> {
-  /** How many of its jobs may be here at once. Default as many as there are slots. */
+  /** How many slots the queue may have. Default all. */
   readonly maxInFlight?: number | undefined
-  /** Its share of the slots, compared to the other queues'. Default 1. */
+  /** The queue's share of the slots, compared to other queues. Default 1. */
   readonly weight?: number | undefined
   /** The stack's key. Default {@link keyOf}. */
   readonly key?: string | undefined
 }
 
 /**
- * How a queue is doing.
+ * A snapshot of a queue.
  *
  * @since 0.1.0
  * @category models
  */
 export interface QueueStatus {
   readonly queueKey: string
-  /** Its stack's key. */
+  /** The key of the queue's stack. */
   readonly key: string
-  /** Undefined where it is not registered, or could not go on. */
+  /** Undefined while the stack is not registered or can't go on. */
   readonly stack: Stack.Status | undefined
-  /** Why it could not go on; undefined once it does. */
+  /** Why the stack can't go on; undefined while it runs. */
   readonly failure: Stack.StartError | CursorStalled | undefined
 }
 
 /**
- * How all queues are doing.
+ * A snapshot of all queues.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Status {
   readonly maxInFlight: number
-  /** The slots that are free. */
+  /** How many slots are free. */
   readonly free: number
   readonly queues: ReadonlyArray<QueueStatus>
 }
@@ -120,11 +127,11 @@ export interface Service {
   readonly status: Effect.Effect<Status>
   /** The stacks that run now, by their keys. */
   readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
-  /** Changes the number of slots. Fewer than are taken: nothing is stopped, and nothing new starts until enough are free. */
-  readonly setMaxInFlight: (count: number) => Effect.Effect<void>
-  /** Drains all of them at once; see `Stack.Service`. */
+  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
+  readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
+  /** Drains all stacks at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
-  /** Fails when none of them can go on. */
+  /** Fails when no stack can go on. */
   readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
@@ -137,17 +144,21 @@ export interface Service {
 export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/Stacks") {}
 
 /**
- * The key of a queue's stack: `key--queue` where that is a key, and else both cropped, with a hash of them.
+ * The key of a queue's stack: `key--queue` if that is a valid key, otherwise both cropped, with a hash of them.
  *
  * **Details**
  *
- * It is always the same for the same two, and never the same for others: registering a key for another queue would move the
- * stack. It is no longer than 80 characters, letters, digits, `_` and `-`, if `key` has none but these.
+ * The same inputs always have the same key, and no others have it: registering a key for another queue would move the stack. The
+ * result has at most 80 letters, digits, `_` and `-` if `key` has no other characters.
+ *
+ * The service keeps one stack per key in an organization, not in a cluster. Give `cluster`, the uuid or the name of the cluster,
+ * where stacks of several clusters share a `key` and a queue's name: each then gets its own stack key. `getTokenIdentity` of
+ * `StacksClient` tells the cluster of a token.
  *
  * @since 0.1.0
  * @category keys
  */
-export const keyOf: (key: string, queueKey: string) => string = stackKey
+export const keyOf: (key: string, queueKey: string, cluster?: string) => string = stackKey
 
 /**
  * How many stacks start at one time. A thousand that start together would poll together too, each second anew, with a request and
@@ -163,12 +174,13 @@ interface Entry {
 }
 
 /**
- * Starts the stacks of all queues in the background. When the scope closes all of them drain at once.
+ * Starts the stacks of all queues in the background. When the scope closes, all of them drain or detach at once.
  *
  * **Details**
  *
- * Is there when each queue has registered, or was refused. Fails where all of them were, or the token. Fails with an
- * `InvalidRequest` where no queue is named, or two have one stack's key, since they would run jobs twice.
+ * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with
+ * `InvalidOptions`, and starts nothing, if an option of it or of one of its queues can't be right, if there is no queue, or if two
+ * queues have the same stack key, since they would run jobs twice.
  *
  * @since 0.1.0
  * @category constructors
@@ -191,17 +203,20 @@ export const make = Effect.fnUntraced(function* ({
       failure: undefined
     }
   })
-  if (entries.length === 0) return yield* refuse("there is no queue: name at least one in `queues`")
+  yield* check(shared, queues, maxInFlight, retryInterval)
   const byKey = new Map<string, string>()
   for (const { options } of entries) {
     const other = byKey.get(options.key)
     if (other !== undefined) {
-      return yield* refuse(
-        `the queues ${other} and ${options.queueKey} have one stack key, ${options.key}, and would run jobs twice: give one of them another \`key\``
+      return yield* Check.invalid(
+        "queues",
+        `must have different stack keys: ${other} and ${options.queueKey} have one stack key, ${options.key}, and would run jobs twice; give one of them another \`key\``
       )
     }
     byKey.set(options.key, options.queueKey)
   }
+  // Once for all of them.
+  yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight)
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   let isDraining = false
@@ -223,7 +238,7 @@ export const make = Effect.fnUntraced(function* ({
         ...options,
         pool,
         onEvent: onEvent === undefined ? undefined : (event) => onEvent(event, options.queueKey)
-      })
+      }).pipe(Effect.provideService(CheckToken, false))
       entry.stack = stack
       entry.failure = undefined
       if (onStack !== undefined) yield* onStack(stack)
@@ -269,7 +284,7 @@ export const make = Effect.fnUntraced(function* ({
     stacks: Effect.sync(
       () => new Map(entries.flatMap(({ options, stack }) => (stack === undefined ? [] : [[options.key, stack]])))
     ),
-    setMaxInFlight: pool.setSize,
+    setMaxInFlight: (count) => Effect.andThen(Settings.slots(count), pool.setSize(count)),
     drain: Effect.suspend(() => {
       isDraining = true
       return Effect.forEach(entries, ({ stack }) => stack?.drain ?? Effect.void, {
@@ -287,14 +302,31 @@ const withoutUndefined = (queue: Queue): Queue => ({
   ...Object.fromEntries(Object.entries(queue).filter(([, value]) => value !== undefined))
 })
 
-const refuse = (issue: string): Effect.Effect<never, InvalidRequest> =>
-  Effect.fail(new InvalidRequest({ operation: "registerStack", method: "POST", url: "/stacks/register", issue }))
+/** Checks what all queues have in common, and then what is different for each. */
+const check = Effect.fnUntraced(function* (
+  shared: Omit<Stack.Options, "key" | "queueKey">,
+  queues: Options["queues"],
+  maxInFlight: number,
+  retryInterval: Duration.Input
+): Effect.fn.Return<void, InvalidOptions> {
+  yield* Settings.slots(maxInFlight)
+  yield* Check.duration("retryInterval", retryInterval, { min: Check.second })
+  yield* Settings.resolve({ ...shared, key: "", queueKey: "" }, false)
+  if (queues.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
+  for (const [index, queue] of queues.entries()) {
+    if (typeof queue === "string") continue
+    yield* Effect.mapError(
+      Settings.resolve({ ...withoutUndefined(queue), key: "" }, false),
+      ({ issue, option }) => new InvalidOptions({ option: `queues[${index}].${option}`, issue })
+    )
+  }
+})
 
 const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
 
 /**
- * Runs the stacks of all queues until it is interrupted, and then lets them end in order; fails when none can go on.
+ * Runs the stacks of all queues until it is interrupted, and then drains or detaches them. Fails when no stack can go on.
  *
  * @since 0.1.0
  * @category running

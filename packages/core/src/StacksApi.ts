@@ -54,6 +54,7 @@ const errors = [
 ] as const
 
 const {
+  getTokenIdentity,
   registerStack,
   deregisterStack,
   listScheduledJobs,
@@ -85,6 +86,11 @@ export class StacksApi extends HttpApi.make("StacksApi")
   .add(
     HttpApiGroup.make("stacks", { topLevel: true })
       .add(
+        HttpApiEndpoint.make(getTokenIdentity.method)("getTokenIdentity", getTokenIdentity.path, {
+          ...getTokenIdentity,
+          success: success(getTokenIdentity.success, getTokenIdentity.statuses),
+          error: errors
+        }).annotateMerge(annotations(getTokenIdentity, "Gives the organization, cluster and queue of the token.")),
         HttpApiEndpoint.make(registerStack.method)("registerStack", registerStack.path, {
           ...registerStack,
           success: success(registerStack.success, registerStack.statuses),

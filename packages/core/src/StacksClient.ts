@@ -15,12 +15,11 @@ import type * as Redacted from "effect/Redacted"
 import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
 import { settings } from "./internal/client/environment.ts"
-import { oneLine } from "./internal/client/failures.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
 import * as Transport from "./internal/client/transport.ts"
 import { version } from "./internal/client/version.ts"
-import { cropBytes } from "./internal/schema/text.ts"
+import { cropBytes, oneLine } from "./internal/schema/text.ts"
 import * as RateLimit from "./RateLimit.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import type { Endpoint, Operation, Request, Success } from "./StacksApi.ts"
@@ -141,6 +140,12 @@ export type IssueJobAcquisitionTokensRequest = Request<"issueJobAcquisitionToken
  * @category models
  */
 export interface Service {
+  /**
+   * The organization, the cluster and the queue of the client's token. Needs no registered stack. An empty `clusterUuid` means
+   * that the token belongs to no cluster: stacks do not work with it.
+   */
+  readonly getTokenIdentity: () => Effect.Effect<StacksSchema.TokenIdentity, StacksError.StacksError>
+
   /**
    * Registers a stack for a queue. Safe to repeat; with another queue it *moves* the stack. 403 where the organization has
    * too many active stacks.
@@ -285,13 +290,9 @@ export const make = Effect.fnUntraced(function* (
     rateLimit: Context.getOrUndefined(context, RateLimit.RateLimit)
   })
 
-  const isFinished = ({ jobUuid, stackKey }: GetJobRequest) =>
+  const isFinished = ({ jobUuid, stackKey }: GetJobRequest, onAside: () => void) =>
     transport
-      .call(
-        endpoints.getJobStates,
-        { stackKey, jobUuids: [jobUuid] },
-        { operation: "getJobStates", stackKey, isAside: true }
-      )
+      .call(endpoints.getJobStates, { stackKey, jobUuids: [jobUuid] }, { operation: "getJobStates", stackKey, onAside })
       .pipe(
         Effect.map(({ states }) => states[jobUuid] === "finished"),
         RetryPolicy.withPolicy(RetryPolicy.none)
@@ -301,7 +302,7 @@ export const make = Effect.fnUntraced(function* (
     const finished = transport.call(endpoints.finishJob, request, {
       operation,
       stackKey: request.stackKey,
-      tookEffect: isFinished(request)
+      tookEffect: (onAside) => isFinished(request, onAside)
     })
     return isCropped(request.detail)
       ? Effect.andThen(
@@ -318,11 +319,14 @@ export const make = Effect.fnUntraced(function* (
 
   /** A method that is its endpoint and no more. */
   const plain =
-    <E extends Exclude<Endpoint, "registerStack">>(operation: E) =>
+    <E extends Exclude<Endpoint, "getTokenIdentity" | "registerStack">>(operation: E) =>
     (request: Request<E> & { readonly stackKey: string }) =>
       transport.call<Request<E>, Success<E>>(endpoints[operation], request, { operation, stackKey: request.stackKey })
 
   const client: Service = {
+    getTokenIdentity: () =>
+      transport.call(endpoints.getTokenIdentity, {}, { operation: "getTokenIdentity", stackKey: "" }),
+
     registerStack: (request) =>
       transport.call(endpoints.registerStack, request, { operation: "registerStack", stackKey: request.key }),
 

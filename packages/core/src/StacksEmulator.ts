@@ -57,8 +57,10 @@ import { settle } from "./internal/emulator/settle.ts"
 import * as Stacks from "./internal/emulator/stacks.ts"
 import * as State from "./internal/emulator/state.ts"
 import * as Views from "./internal/emulator/views.ts"
+import * as Check from "./internal/options.ts"
 import * as StacksClient from "./StacksClient.ts"
-import type { RegisteredStack } from "./StacksSchema.ts"
+import type { InvalidOptions } from "./StacksError.ts"
+import type { RegisteredStack, TokenIdentity } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -74,7 +76,8 @@ export {
    * - `Status`: this status, with a `body` (a text, or a value that becomes JSON; a message by default), `headers` and
    *   `retryAfter`. The service does not see the request.
    * - `Html`: a proxy's page instead of the service's answer; status 502 by default. The service does not see the request.
-   * - `Malformed`: a 200 whose body is broken JSON. The service has acted on the request.
+   * - `Malformed`: the service's answer, whose body is broken JSON or the `body`. A success gets the `status`, if one is given;
+   *   a refusal stays one. The service has acted on the request.
    * - `Reset`: the connection breaks before an answer. The service does not see the request.
    * - `Stall`: no answer for the `duration`, and for ever without one. Then the service acts on the request.
    * - `Truncate`: the head and half of the body, then the connection breaks. The service has acted on the request.
@@ -163,8 +166,8 @@ export type {
 } from "./internal/emulator/views.ts"
 
 /**
- * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, or
- * with 1 where it could not even register with the token.
+ * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, but
+ * with 1 where its token has expired or is unknown, and before version 4.0.3 wherever it could not register with the token.
  *
  * @since 0.1.0
  * @category errors
@@ -264,8 +267,13 @@ export interface Options {
   readonly queues?: ReadonlyArray<string> | undefined
   /** How many stacks may be registered at once; more are refused with 403. Default: any number. */
   readonly maxStacks?: number | undefined
-  /** Decides all ids, tokens and the dice of faults. Default: always the same. */
+  /** A whole number that decides all ids, tokens and the dice of faults. Default: always the same. */
   readonly seed?: number | undefined
+  /**
+   * What `getTokenIdentity` answers. An empty `clusterUuid` makes it a token of no cluster. Default: a token of one cluster, for
+   * all of its queues.
+   */
+  readonly tokenIdentity?: Partial<TokenIdentity> | undefined
 }
 
 /**
@@ -274,15 +282,21 @@ export interface Options {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options?: Options) => Effect.Effect<Service, never, Scope.Scope> = Effect.fnUntraced(function* ({
+export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions, Scope.Scope> => emulate(options)
+
+const emulate = Effect.fnUntraced(function* ({
   maxStacks,
   queues,
   rateLimits = false,
   seed = 1,
+  tokenIdentity,
   token: accepted = "bkct_emulator"
-}: Options = {}) {
+}: Options) {
+  if (maxStacks !== undefined) yield* Check.count("maxStacks", maxStacks, 0)
+  yield* Check.integer("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
   const token = Redacted.isRedacted(accepted) ? accepted : Redacted.make(accepted)
-  const state = State.make({ queues, maxStacks, seed })
+  if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
+  const state = State.make({ queues, maxStacks, seed, tokenIdentity })
   const faults = Faults.makePlan(Dice.make(seed))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
@@ -362,7 +376,8 @@ class Misuse extends Data.TaggedError("StacksEmulatorMisuse")<{ readonly message
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<StacksEmulator> => Layer.effect(StacksEmulator, make(options))
+export const layer = (options?: Options): Layer.Layer<StacksEmulator, InvalidOptions> =>
+  Layer.effect(StacksEmulator, make(options))
 
 /**
  * An `HttpClient` all of whose requests the emulator answers, in process: whatever their host, without sockets, on the
@@ -407,5 +422,5 @@ export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEm
  * @since 0.1.0
  * @category layers
  */
-export const layerTest = (options?: Options): Layer.Layer<StacksEmulator | StacksClient.StacksClient> =>
+export const layerTest = (options?: Options): Layer.Layer<StacksEmulator | StacksClient.StacksClient, InvalidOptions> =>
   Layer.provideMerge(layerClient, layer(options))

@@ -279,6 +279,8 @@ interface TransportProps extends RequestInfo {
   /** Whether the service may have acted on the request. */
   readonly mayHaveBeenProcessed: boolean
   readonly description: string
+  /** The proxy that did not let the request through, without its name and password. Set by `@stacksapi/node`'s client. */
+  readonly proxy?: string | undefined
   readonly cause?: unknown
 }
 

@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import type * as DateTime from "effect/DateTime"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
@@ -18,6 +18,7 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { Direct, giveUp, WireKeys } from "./internal/schema/decoder.ts"
+import { OneByOne, Otherwise } from "./internal/schema/lenience.ts"
 import { cropBytes, cropCharacters } from "./internal/schema/text.ts"
 import { decodeTime } from "./internal/schema/time.ts"
 
@@ -78,6 +79,32 @@ export const MaxNotificationsPerJob = 100
 // Building blocks
 // -----------------------------------------------------------------------------
 
+/** A check, and what JSON Schema says of it. `Schema`'s own checks do more than is needed here, and weigh a kilobyte. */
+const holds = <T>(test: (value: T) => boolean, expected: string, json: { readonly [keyword: string]: Schema.Json }) =>
+  Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json })
+
+const isBetween = (minimum: number, maximum: number) =>
+  holds<number>((value) => value >= minimum && value <= maximum, `a value between ${minimum} and ${maximum}`, {
+    minimum,
+    maximum
+  })
+
+const hasItems = holds<ReadonlyArray<unknown>>(({ length }) => length > 0, "a value with a length of at least 1", {
+  minItems: 1
+})
+
+const fitsBatch = holds<ReadonlyArray<unknown>>(
+  ({ length }) => length <= MaxBatchSize,
+  `a value with a length of at most ${MaxBatchSize}`,
+  { maxItems: MaxBatchSize }
+)
+
+const hasCodePoints = (text: string, max: number): boolean => text.length <= max || Array.from(text).length <= max
+
+const NonEmptyString = Schema.String.check(
+  holds((text) => text !== "", "a value with a length of at least 1", { minLength: 1 })
+)
+
 const isPathSegment = Schema.makeFilter<string>(
   (text) => text !== "" && text !== "." && text !== ".." && text.isWellFormed(),
   { expected: `a non-empty text of valid Unicode, other than "." and ".."` }
@@ -94,22 +121,38 @@ const wireKeys =
   (self: S) =>
     Schema.encodeKeys<S, M>(keys)(self).pipe(Schema.annotate({ [WireKeys]: keys }))
 
-/** An instant, as ISO 8601 on the wire. */
-const Time = Schema.DateTimeUtcFromString.pipe(
-  Schema.annotateEncoded({ format: "date-time" }),
+const timeFromText = SchemaTransformation.transformEffect({
+  decode: (text: string, options) =>
+    Option.match(DateTime.make(text), {
+      onNone: () =>
+        Effect.fail(new SchemaIssue.InvalidValue({ expected: "a valid UTC DateTime string" }, text, options)),
+      onSome: (time) => Effect.succeed(DateTime.toUtc(time))
+    }),
+  encode: (time: DateTime.Utc) => Effect.succeed(DateTime.formatIso(time))
+})
+
+/** An instant, as ISO 8601 on the wire. `Schema.DateTimeUtcFromString` does more than is needed, and weighs it. */
+const Time = Schema.String.annotate({ format: "date-time" }).pipe(
+  Schema.decodeTo(
+    Schema.declare((u): u is DateTime.Utc => DateTime.isDateTime(u) && DateTime.isUtc(u), {
+      expected: "DateTime.Utc",
+      toCodecJson: () => Schema.link<DateTime.Utc>()(Schema.String, timeFromText)
+    }),
+    timeFromText
+  ),
   Schema.annotate({ [Direct]: decodeTime })
 )
 
 /** A text that can stand as one segment of a URL's path. */
 const PathSegment = Schema.String.check(isPathSegment)
 
-const jobUuids = Schema.Array(PathSegment).check(Schema.isMaxLength(MaxBatchSize))
+const jobUuids = Schema.Array(PathSegment).check(fitsBatch)
 
 const isDurationInput = (input: unknown): input is Duration.Input =>
   Option.isSome(Duration.fromInput(input as Duration.Input))
 
 /** A duration that travels as whole seconds, 1 to 3600; fractions of a second are rounded up. */
-const LifetimeSeconds = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 3600 })).pipe(
+const LifetimeSeconds = Schema.Int.check(isBetween(1, 3600)).pipe(
   Schema.decodeTo(
     Schema.declare<Duration.Input>(isDurationInput, { expected: "a duration between 1 second and 1 hour" }),
     SchemaTransformation.transform({
@@ -146,6 +189,9 @@ const StringOrNull = Schema.NullOr(Schema.String).pipe(
   })
 )
 
+/** The same, also where the wire leaves the field out. */
+const TextOrAbsent = StringOrNull.pipe(Schema.withDecodingDefaultKey(Effect.succeed("")))
+
 /** A field that may be left out or undefined, and is then left out of the JSON (it would be null otherwise). */
 const omittable = <S extends Schema.Top>(schema: S) =>
   Schema.optionalKey(schema).pipe(
@@ -157,21 +203,63 @@ const omittable = <S extends Schema.Top>(schema: S) =>
 
 const NullableString = Schema.NullOr(Schema.String)
 
+/** What is read as this value where it does not decode, or is not there. */
+const otherwise =
+  (value: unknown) =>
+  <S extends Schema.Top>(self: S) =>
+    self.annotate({ [Otherwise]: value })
+
+/** An array or a record whose items are decoded one by one: those that don't decode are left out. */
+const oneByOne = <S extends Schema.Top>(self: S, tellAs = "") => self.annotate({ [OneByOne]: tellAs })
+
+const AnyText = Schema.String.pipe(otherwise(""))
+
 /** An array that may be left out on the wire, and is then empty. */
 const arrayOrAbsent = <S extends Schema.Top>(item: S) =>
   Schema.Array(item).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
 
-/** Texts that may be null or left out on the wire, and are then none. */
-const stringsOrNone = Schema.NullOr(Schema.Array(Schema.String)).pipe(
-  Schema.decodeTo(
-    Schema.Array(Schema.String),
-    SchemaTransformation.transform<ReadonlyArray<string>, ReadonlyArray<string> | null>({
-      decode: (texts) => texts ?? [],
-      encode: (texts) => texts
-    })
-  ),
-  Schema.withDecodingDefaultKey(Effect.succeed([]))
+// -----------------------------------------------------------------------------
+// Tokens
+// -----------------------------------------------------------------------------
+
+/**
+ * What the service knows of the token that a client uses: its organization, its cluster and, where it is limited to one, its
+ * queue. What the service leaves out or sends as null is the empty text.
+ *
+ * An empty `clusterUuid` means that the token belongs to no cluster: stacks do not work with such a token.
+ *
+ * @since 0.2.0
+ * @category tokens
+ */
+export const TokenIdentity = Schema.Struct({
+  uuid: Schema.String,
+  description: TextOrAbsent,
+  tokenType: TextOrAbsent,
+  organizationSlug: TextOrAbsent,
+  organizationUuid: TextOrAbsent,
+  clusterUuid: TextOrAbsent,
+  clusterName: TextOrAbsent,
+  queueUuid: TextOrAbsent,
+  queueKey: TextOrAbsent
+}).pipe(
+  wireKeys({
+    tokenType: "token_type",
+    organizationSlug: "organization_slug",
+    organizationUuid: "organization_uuid",
+    clusterUuid: "cluster_uuid",
+    clusterName: "cluster_name",
+    queueUuid: "organization_queue_uuid",
+    queueKey: "organization_queue_key"
+  })
 )
+
+/**
+ * What the service knows of the token that a client uses.
+ *
+ * @since 0.2.0
+ * @category tokens
+ */
+export type TokenIdentity = typeof TokenIdentity.Type
 
 // -----------------------------------------------------------------------------
 // Stacks
@@ -210,6 +298,8 @@ export type StackState = "connected" | "disconnected" | "lost" | (string & {})
  */
 export const StackState: Schema.Codec<StackState, string> = Schema.String
 
+const stackKey = /^[A-Za-z0-9_-]{1,80}$/
+
 /**
  * The key by which a stack registers: 1 to 80 letters, digits, `_` and `-`.
  *
@@ -217,7 +307,7 @@ export const StackState: Schema.Codec<StackState, string> = Schema.String
  * @category stacks
  */
 export const StackKey = Schema.String.check(
-  Schema.isPattern(/^[A-Za-z0-9_-]{1,80}$/u, { expected: "a stack key of 1 to 80 letters, digits, _ and -" })
+  holds((key) => stackKey.test(key), "a stack key of 1 to 80 letters, digits, _ and -", { pattern: stackKey.source })
 )
 
 /**
@@ -226,10 +316,21 @@ export const StackKey = Schema.String.check(
  * @since 0.1.0
  * @category stacks
  */
-export const StackMetadata = Schema.Record(Schema.String, Schema.String.check(Schema.isMaxCodePoints(256))).check(
-  Schema.isMaxProperties(100),
-  // Not as the record's own key: that would drop what doesn't fit instead of refusing it.
-  Schema.isPropertyNames(Schema.String.check(Schema.isMaxCodePoints(64)))
+export const StackMetadata = Schema.Record(
+  Schema.String,
+  Schema.String.check(
+    holds((value) => hasCodePoints(value, 256), "a value of at most 256 characters", { maxLength: 256 })
+  )
+).check(
+  // The names are not checked as the record's own keys: that would drop what doesn't fit instead of refusing it.
+  holds(
+    (metadata) => {
+      const names = Object.keys(metadata)
+      return names.length <= 100 && names.every((name) => hasCodePoints(name, 64))
+    },
+    "at most 100 values, with names of at most 64 characters",
+    { maxProperties: 100, propertyNames: { type: "string", maxLength: 64 } }
+  )
 )
 
 /** A type that the service answers: it may know more of them than we do. */
@@ -243,13 +344,13 @@ const AnyStackType: Schema.Codec<StackType | (string & {}), string> = Schema.Str
  */
 export const RegisteredStack = Schema.Struct({
   id: Schema.String,
-  organizationUuid: Schema.String,
-  clusterQueueKey: Schema.String,
+  organizationUuid: AnyText,
+  clusterQueueKey: AnyText,
   key: Schema.String,
-  type: AnyStackType,
-  metadata: Schema.Record(Schema.String, StringOrNull),
-  lastConnectedOn: Schema.NullOr(Time),
-  state: StackState
+  type: AnyStackType.pipe(otherwise("")),
+  metadata: Schema.Record(Schema.String, StringOrNull).pipe(otherwise({})),
+  lastConnectedOn: Schema.NullOr(Time).pipe(otherwise(null)),
+  state: StackState.pipe(otherwise(""))
 }).pipe(
   wireKeys({
     organizationUuid: "organization_uuid",
@@ -275,7 +376,7 @@ export type RegisteredStack = typeof RegisteredStack.Type
 export const RegisterStackPayload = Schema.Struct({
   key: StackKey,
   type: StackType,
-  queueKey: Schema.NonEmptyString,
+  queueKey: NonEmptyString,
   metadata: StackMetadata.pipe(
     Schema.decodeTo(Schema.optional(StackMetadata), {
       decode: SchemaGetter.passthrough(),
@@ -449,8 +550,8 @@ export type ClusterQueue = typeof ClusterQueue.Type
  * @category jobs
  */
 export const PageInfo = Schema.Struct({
-  hasNextPage: Schema.Boolean,
-  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)))
+  hasNextPage: Schema.Boolean.pipe(otherwise(false)),
+  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)), otherwise(null))
 }).pipe(wireKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
 
 /**
@@ -462,13 +563,28 @@ export const PageInfo = Schema.Struct({
 export type PageInfo = typeof PageInfo.Type
 
 /**
+ * A listed job that could not be decoded.
+ *
+ * @since 0.2.0
+ * @category jobs
+ */
+export interface UndecodableJob {
+  /** Its id, if that is a text. */
+  readonly id?: string
+  /** What is wrong with it, in one line. */
+  readonly issue: string
+}
+
+/**
  * One page of scheduled jobs, the oldest first.
+ *
+ * The client decodes each job by itself: see `undecodable` of the type.
  *
  * @since 0.1.0
  * @category jobs
  */
 export const ScheduledJobsPage = Schema.Struct({
-  jobs: Schema.Array(ScheduledJob),
+  jobs: oneByOne(Schema.Array(ScheduledJob), "undecodable"),
   clusterQueue: ClusterQueue,
   pageInfo: PageInfo
 }).pipe(wireKeys({ clusterQueue: "cluster_queue", pageInfo: "page_info" }))
@@ -481,6 +597,12 @@ export const ScheduledJobsPage = Schema.Struct({
  */
 export interface ScheduledJobsPage {
   readonly jobs: ReadonlyArray<ScheduledJob>
+  /**
+   * The listed jobs that could not be decoded, which are not among `jobs`; left out where there are none. A null, or what is
+   * missing in a job, is no reason: a `priority` is then 0, `agentQueryRules` empty, and the values of `pipeline`, `build` and
+   * `step` null.
+   */
+  readonly undecodable?: ReadonlyArray<UndecodableJob> | undefined
   readonly clusterQueue: ClusterQueue
   readonly pageInfo: PageInfo
 }
@@ -493,9 +615,9 @@ export interface ScheduledJobsPage {
  * @category jobs
  */
 export const ListScheduledJobsQuery = Schema.Struct({
-  clusterQueueKey: Schema.NonEmptyString,
-  pageSize: omittable(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: MaxBatchSize }))),
-  startCursor: omittable(Schema.NonEmptyString)
+  clusterQueueKey: NonEmptyString,
+  pageSize: omittable(Schema.Int.check(isBetween(1, MaxBatchSize))),
+  startCursor: omittable(NonEmptyString)
 }).pipe(wireKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
 
 /**
@@ -506,7 +628,7 @@ export const ListScheduledJobsQuery = Schema.Struct({
  * @category jobs
  */
 export const BatchReserveJobsPayload = Schema.Struct({
-  jobUuids: jobUuids.check(Schema.isMinLength(1)),
+  jobUuids: jobUuids.check(hasItems),
   reservationExpiry: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
 
@@ -517,8 +639,8 @@ export const BatchReserveJobsPayload = Schema.Struct({
  * @category jobs
  */
 export const BatchReserveJobsResult = Schema.Struct({
-  reserved: stringsOrNone,
-  notReserved: stringsOrNone
+  reserved: oneByOne(Schema.Array(Schema.String)),
+  notReserved: oneByOne(Schema.Array(Schema.String))
 }).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**
@@ -571,7 +693,7 @@ export const GetJobStatesPayload = Schema.Struct({ jobUuids }).pipe(wireKeys({ j
  * @since 0.1.0
  * @category jobs
  */
-export const JobStatesResult = Schema.Struct({ states: Schema.Record(Schema.String, JobState) })
+export const JobStatesResult = Schema.Struct({ states: oneByOne(Schema.Record(Schema.String, JobState)) })
 
 /**
  * The states of jobs by id.
@@ -603,7 +725,7 @@ export type SignalReason =
  * @since 0.1.0
  * @category jobs
  */
-export const SignalReason: Schema.Codec<SignalReason, string> = Schema.NonEmptyString
+export const SignalReason: Schema.Codec<SignalReason, string> = NonEmptyString
 
 /** The text of `finishJob`: cropped when it is sent, held to its limit when it is received. */
 const FinishDetail = Schema.String.check(
@@ -614,7 +736,7 @@ const FinishDetail = Schema.String.check(
   })
 ).pipe(
   Schema.decodeTo(
-    Schema.NonEmptyString,
+    NonEmptyString,
     SchemaTransformation.transform({
       decode: (detail: string) => detail,
       encode: (detail: string) => cropBytes(detail, MaxFinishDetailBytes)
@@ -690,7 +812,7 @@ export type StackNotification = typeof StackNotification.Type
  * @category notifications
  */
 export const CreateStackNotificationsPayload = Schema.Struct({
-  notifications: Schema.Array(StackNotification).check(Schema.isMinLength(1), Schema.isMaxLength(MaxBatchSize))
+  notifications: Schema.Array(StackNotification).check(hasItems, fitsBatch)
 })
 
 /**
@@ -701,7 +823,7 @@ export const CreateStackNotificationsPayload = Schema.Struct({
  * @category notifications
  */
 export const CreateStackNotificationsResult = Schema.Struct({
-  errors: arrayOrAbsent(Schema.Struct({ error: Schema.String, indexes: Schema.Array(Schema.Int) }))
+  errors: arrayOrAbsent(Schema.Struct({ error: AnyText, indexes: Schema.Array(Schema.Int) }))
 })
 
 /**
@@ -724,7 +846,7 @@ export type CreateStackNotificationsResult = typeof CreateStackNotificationsResu
  * @category tokens
  */
 export const IssueJobAcquisitionTokensPayload = Schema.Struct({
-  jobUuids: jobUuids.check(Schema.isMinLength(1)),
+  jobUuids: jobUuids.check(hasItems),
   tokenLifetime: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", tokenLifetime: "token_lifetime_seconds" }))
 
@@ -759,8 +881,8 @@ export interface JobAcquisitionToken {
  * @category tokens
  */
 export const IssueJobAcquisitionTokensResult = Schema.Struct({
-  tokens: Schema.Array(JobAcquisitionToken),
-  notIssued: stringsOrNone
+  tokens: oneByOne(Schema.Array(JobAcquisitionToken)),
+  notIssued: oneByOne(arrayOrAbsent(Schema.String))
 }).pipe(wireKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
 
 /**

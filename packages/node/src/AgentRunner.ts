@@ -60,11 +60,12 @@
  *
  * @since 0.1.0
  */
-import { tmpdir } from "node:os"
+import { constants, tmpdir } from "node:os"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as StacksClient from "@stacksapi/core/StacksClient"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import { isAgentOwned, type JobState, type ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -79,6 +80,7 @@ import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Check from "./internal/options.ts"
 import { describe, withLastLines } from "./internal/process/endings.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
@@ -163,7 +165,7 @@ export class AgentUnusable extends Data.TaggedError("AgentUnusable")<{
  */
 export const layer = (
   options: Options
-): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, AgentUnusable | Config.ConfigError> =>
+): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, AgentUnusable | InvalidOptions | Config.ConfigError> =>
   Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer]))
 
 /** How long after the first SIGTERM an agent gets its second one. */
@@ -179,6 +181,7 @@ const cleanupTimeout = Duration.seconds(5)
 const forcedExit = Duration.sum(cleanupTimeout, Duration.seconds(5))
 
 const make = Effect.fnUntraced(function* (options: Options) {
+  yield* checkOptions(options)
   const fileSystem = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const cancelGracePeriod = gracePeriod(options.cancelGracePeriod)
@@ -332,6 +335,19 @@ const waitsForOthers: ReadonlySet<JobState> = new Set([
 // -----------------------------------------------------------------------------
 // Preflight
 // -----------------------------------------------------------------------------
+
+const checkOptions = Effect.fnUntraced(function* (options: Options) {
+  yield* Check.text("buildPath", options.buildPath, "the path of a folder")
+  yield* Check.text("agentPath", options.agentPath, "a path or the name of a program")
+  yield* Check.httpUrl("endpoint", options.endpoint)
+  if (!Predicate.isFunction(options.name)) yield* Check.text("name", options.name, "a text or a function")
+  yield* Check.tags("tags", options.tags)
+  yield* Check.gracePeriod("cancelGracePeriod", options.cancelGracePeriod)
+  yield* Check.oneOf("cancelSignal", options.cancelSignal, Object.keys(constants.signals))
+  yield* Check.text("configFile", options.configFile, "the path of a file")
+  yield* Check.environment("env", options.env)
+  yield* Check.jobOutput(options)
+})
 
 /** How long an agent may take to tell its version. */
 const versionTimeout = Duration.seconds(10)

@@ -38,7 +38,7 @@ import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import { keyOf } from "@stacksapi/core/Stacks"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled } from "@stacksapi/core/StacksError"
+import { type CursorStalled, InvalidOptions } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -53,7 +53,7 @@ import * as Singleton from "effect/cluster/Singleton"
 import * as SocketRunner from "effect/cluster/SocketRunner"
 import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
-import * as Data from "effect/Data"
+import type * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -84,8 +84,16 @@ import { tidy } from "./internal/cluster/tidy.ts"
 import { warnOfUnled } from "./internal/cluster/unled.ts"
 import * as Worker from "./internal/cluster/worker.ts"
 import { ListenError } from "./internal/http/listenError.ts"
+import * as Check from "./internal/options.ts"
 
 export {
+  /**
+   * An option can't be right, or contradicts those of the other processes; the message says how.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  InvalidOptions,
   /**
    * The process can't listen where it was told to: the port is in use, or the address is not this machine's.
    *
@@ -108,14 +116,6 @@ export interface Queue {
   /** What the stack's agents are tagged with. Default: the tags of the cluster. */
   readonly tags?: Stack.Options["tags"]
 }
-
-/**
- * The options contradict themselves, or those of the other processes; the message says how.
- *
- * @since 0.1.0
- * @category errors
- */
-export class InvalidOptions extends Data.TaggedError("InvalidOptions")<{ readonly message: string }> {}
 
 /**
  * Something that happened on a process of the cluster.
@@ -177,7 +177,7 @@ export interface Options
    */
   readonly onProcessDeath?: "fail" | "runAgain" | undefined
   /**
-   * How long a process may be silent before others take over what it has, at least 3 seconds. Default 5 seconds. Whether it was
+   * How long a process may be silent before others take over what it has, 3 seconds to 1 hour. Default 5 seconds. Whether it was
    * killed, hangs or is cut off, nobody can tell. Longer where processes may be starved for seconds, or the database is away
    * for some: what a process had begun when it was given up has failed.
    */
@@ -241,6 +241,25 @@ const connectionTimeout = "30 seconds"
 /** How often it is looked for what nobody has use for any more. */
 const tidyInterval = "10 minutes"
 
+/** What each process can see by itself. */
+const check = Effect.fnUntraced(function* (
+  options: Omit<Options, "key" | "queues" | "listenHost" | "onEvent" | "tags" | "type" | "metadata">
+): Effect.fn.Return<void, InvalidOptions> {
+  const { host, lockExpiration, onProcessDeath, pollInterval, port, reservationExpiry, shutdownGrace, slots } = options
+  yield* Check.integer("slots", slots, 1)
+  yield* Check.text("host", host, "a name or an address")
+  yield* Check.port("port", port ?? 1, 1)
+  yield* Check.oneOf("onProcessDeath", onProcessDeath, ["fail", "runAgain"])
+  yield* Check.duration("lockExpiration", lockExpiration, { min: "3 seconds", max: "1 hour" })
+  yield* Check.duration("pollInterval", pollInterval, { min: "1 second" })
+  yield* Check.duration("stateInterval", options.stateInterval, { min: "1 second" })
+  yield* Check.duration("reservationExpiry", reservationExpiry, { min: "1 second", max: "1 hour" })
+  yield* Check.duration("shutdownGrace", shutdownGrace)
+  if (!/^[a-z_][a-z0-9_]{0,29}$/.test(options.tablePrefix ?? "")) {
+    return yield* Check.invalid("tablePrefix", "must be at most 30 small letters, digits and _, and no digit first")
+  }
+})
+
 /**
  * Starts a process of the cluster in the background. When the scope closes it hands its queues over, lets its jobs end within
  * `shutdownGrace`, and leaves what is not over by then to the others.
@@ -271,16 +290,14 @@ export const make = Effect.fnUntraced(function* ({
     const own = typeof queue === "string" ? { queueKey: queue } : queue
     return { tags, ...own, key: own.key ?? keyOf(key, own.queueKey) }
   })
-  if (stacks.length === 0) return yield* new InvalidOptions({ message: "A cluster needs at least one queue" })
+  if (stacks.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
   const twice = stacks.find((stack, index) => stacks.findIndex(({ key }) => key === stack.key) < index)
   if (twice !== undefined) {
-    return yield* new InvalidOptions({ message: `Two queues have the stack key ${twice.key}: give each its own` })
+    return yield* Check.invalid("queues", `must have different stack keys; two have ${twice.key}`)
   }
-  if (!Number.isInteger(slots) || slots < 1) {
-    return yield* new InvalidOptions({ message: `A process has at least one slot, not ${slots}` })
-  }
+  yield* check({ ...shared, host, lockExpiration, onProcessDeath, port, shutdownGrace, slots, tablePrefix })
   const processId = randomUUID()
-  const expiration = Duration.max(Duration.fromInputUnsafe(lockExpiration), Duration.seconds(3))
+  const expiration = Duration.fromInputUnsafe(lockExpiration)
   const clusterPrefix = `${tablePrefix}_cluster`
   // For requests that no other limiter is set for.
   const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
@@ -289,9 +306,7 @@ export const make = Effect.fnUntraced(function* ({
   const tell = yield* Journal.make(onEvent)
   const outspoken = yield* Logs.outspoken
   const database = yield* Database.make(tablePrefix, clusterPrefix, expiration)
-  const roster = yield* Roster.join(database, { processId, clusterKey: key, host, port, slots }).pipe(
-    Effect.mapError((error) => (typeof error === "string" ? new InvalidOptions({ message: error }) : error))
-  )
+  const roster = yield* Roster.join(database, { processId, clusterKey: key, host, port, slots })
   const lease = yield* Lease.make(expiration)
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   const book = Book.make(database)
@@ -359,10 +374,10 @@ export const make = Effect.fnUntraced(function* ({
   )
   // They have a connection to themselves.
   if (Option.isNone(yield* Effect.timeoutOption(database.sql`SELECT 1`, connectionTimeout))) {
-    return yield* new InvalidOptions({
-      message:
-        "The database does not answer, or its client may not open enough connections: a process needs two at least"
-    })
+    return yield* Check.invalid(
+      "maxConnections",
+      "must be at least 2 for the client of the database, or the database does not answer"
+    )
   }
   const cluster = yield* Logs.subdued(
     Layer.build(

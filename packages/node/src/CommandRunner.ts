@@ -40,6 +40,7 @@ import { tmpdir } from "node:os"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as JobRunner from "@stacksapi/core/JobRunner"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -51,6 +52,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
+import * as Check from "./internal/options.ts"
 import { describeReported, statusOf, withLastLines } from "./internal/process/endings.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { codeOf, describeCode, errorDescription } from "./internal/process/errorDescription.ts"
@@ -80,11 +82,11 @@ export interface Options extends JobOutput.Options {
   /** The folder to run all commands in, such as a checkout. Default: for each job a new empty one, removed after it. */
   readonly workingDirectory?: string | undefined
   /**
-   * How long a job may run; then it is stopped as a canceled one is, and fails with the signal reason `cancel`. Default: as long as it
-   * takes.
+   * How long a job may run; then it is stopped as a canceled one is, and fails with the signal reason `cancel`. At least 1
+   * millisecond; default: as long as it takes.
    */
   readonly timeout?: Duration.Input | undefined
-  /** How long a job that is canceled or timed out has from SIGTERM to SIGKILL. Default 10 seconds. */
+  /** How long a job that is canceled or timed out has from SIGTERM to SIGKILL. Default 10 seconds, at most 7 days. */
   readonly cancelGracePeriod?: Duration.Input | undefined
   /** More environment variables; a job's own win over them. Buildkite's tokens are left out. */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
@@ -112,10 +114,11 @@ export class CommandRunnerUnusable extends Data.TaggedError("CommandRunnerUnusab
  */
 export const layer = (
   options: Options = {}
-): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, CommandRunnerUnusable> =>
+): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, CommandRunnerUnusable | InvalidOptions> =>
   Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer]))
 
 const make = Effect.fnUntraced(function* (options: Options) {
+  yield* checkOptions(options)
   const fileSystem = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const base = Environment.minimal(options.env)
@@ -239,6 +242,15 @@ const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
     },
     Predicate.isNotNull
   )
+
+const checkOptions = Effect.fnUntraced(function* (options: Options) {
+  if (options.shell !== undefined) yield* Check.text("shell", options.shell[0] ?? "", "a program and its arguments")
+  yield* Check.text("workingDirectory", options.workingDirectory, "the path of a folder")
+  yield* Check.duration("timeout", options.timeout, { min: "1 millis" })
+  yield* Check.gracePeriod("cancelGracePeriod", options.cancelGracePeriod)
+  yield* Check.environment("env", options.env)
+  yield* Check.jobOutput(options)
+})
 
 const check = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
   const fileSystem = yield* FileSystem.FileSystem

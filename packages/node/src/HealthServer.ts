@@ -32,6 +32,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -41,9 +42,11 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type * as ClusterStack from "./ClusterStack.ts"
 import { answer } from "./internal/health/answer.ts"
+import { sharedExposition } from "./internal/health/exposition.ts"
 import * as Watch from "./internal/health/watch.ts"
-import { authority, close, listen } from "./internal/http/listen.ts"
+import { authority, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
+import * as Check from "./internal/options.ts"
 
 /**
  * Where the server listens, and what it takes for healthy.
@@ -58,9 +61,14 @@ export interface Options {
   readonly port: number
   /**
    * How long ago a stack may have looked at its queue and still count as ready. Give it more than the stack's `pollInterval`.
-   * Default 1 minute.
+   * Default 1 minute, at least 1 second.
    */
   readonly maxPollAge?: Duration.Input | undefined
+  /**
+   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
+   * where none is idle the new one is refused. Default 128.
+   */
+  readonly maxConnections?: number | undefined
 }
 
 export {
@@ -165,25 +173,38 @@ export interface Service {
  */
 export class HealthServer extends Context.Service<HealthServer, Service>()("@stacksapi/node/HealthServer") {}
 
+const limits = {
+  maxHeldBytes: 16 * 1024 * 1024,
+  headersMillis: 10_000,
+  requestMillis: 10_000,
+  answerMillis: 10_000
+}
+
 /**
  * Listens until the scope closes.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options: Options) => Effect.Effect<Service, ListenError, Scope.Scope> = Effect.fnUntraced(
-  function* ({ host = "127.0.0.1", maxPollAge = "1 minute", port }: Options) {
+export const make: (options: Options) => Effect.Effect<Service, InvalidOptions | ListenError, Scope.Scope> =
+  Effect.fnUntraced(function* ({ host = "127.0.0.1", maxConnections = 128, maxPollAge = "1 minute", port }: Options) {
+    yield* Check.text("host", host, "an address to listen on")
+    yield* Check.port("port", port, 0)
+    yield* Check.integer("maxConnections", maxConnections, 1)
+    yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
     const { look, watch } = yield* Watch.make
+    const exposition = yield* sharedExposition
     // Requests end after the server, which cuts them off.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer(look, maxPollAge), { scope: requests }).pipe(
+    const handler = yield* NodeHttpServer.makeHandler(answer({ look, exposition, maxPollAge }), {
+      scope: requests
+    }).pipe(
       // Probes come every few seconds: their traces would hide the others.
       Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
     )
-    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
+    const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
     return { url: `http://${authority(server)}`, watch }
-  }
-)
+  })
 
 /**
  * A server that listens as long as the layer is in use.
@@ -196,5 +217,5 @@ export const make: (options: Options) => Effect.Effect<Service, ListenError, Sco
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<HealthServer, ListenError> =>
+export const layer = (options: Options): Layer.Layer<HealthServer, InvalidOptions | ListenError> =>
   Layer.effect(HealthServer, make(options))

@@ -16,7 +16,7 @@ import type * as Stream from "effect/Stream"
  *
  * The text has no line end, no ANSI sequences and no control characters; secrets in it are replaced by `[REDACTED]`. Of a line
  * that overwrites itself, as a progress bar does, it is the last version. It has at most {@link maxLineLength} characters: a
- * longer line is cut, and ends in `…`.
+ * longer line is cut, and ends in `…`. A secret of several lines becomes a single `[REDACTED]`, and its lines one line.
  *
  * @since 0.1.0
  * @category models
@@ -57,8 +57,20 @@ export interface Service {
 export class JobOutput extends Context.Service<JobOutput, Service>()("@stacksapi/node/JobOutput") {}
 
 /**
- * What to hide in the output of jobs, and where to keep it. Tokens of Buildkite are always hidden, and passwords of URLs in the
- * environment, such as those of proxies and databases.
+ * What to hide in the output of jobs, and where to keep it.
+ *
+ * **Details**
+ *
+ * Hidden are the values of variables that are named like secrets, the passwords of URLs in any variable, the texts in `secrets`,
+ * and tokens of Buildkite by their looks. A secret is found as it is and as programs print it: in JSON, quoted by a shell (`%q`,
+ * `set -x`), encoded for a URL, and in Base64. One of several lines is found as a whole, whatever white space stands between its
+ * lines, and its lines by themselves from 6 bytes on. Overlapping secrets are hidden together.
+ *
+ * **Gotchas**
+ *
+ * Each channel is looked at by itself: a secret of which a half is printed to either is not found. A line after which a secret
+ * of several lines may go on is shown with the next line of its channel, or at the end. A secret that a job transforms in another way
+ * (reversed, compressed, as hexadecimal digits), or prints in parts, is not found either.
  *
  * @since 0.1.0
  * @category options
@@ -70,11 +82,12 @@ export interface Options {
    */
   readonly logDirectory?: string | undefined
   /**
-   * Environment variables whose values are secrets, by name; `*` stands for any text, case counts. Default
-   * {@link defaultRedactedVars}. Values shorter than 6 characters are not hidden: they would make the output unreadable.
+   * Environment variables whose values are secrets, by name, in upper or lower case. `*` stands for any text, `?` for a character,
+   * `[a-z]` for one of several, as in the agent's `redacted-vars`. Default {@link defaultRedactedVars}. Values shorter than 6 bytes
+   * are not hidden: they would make the output unreadable.
    */
   readonly redactedVars?: ReadonlyArray<string> | undefined
-  /** More secrets to hide, from 1 character on. */
+  /** More secrets to hide, from 1 character on; other than as they are, from 6 bytes on. */
   readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
 }
 

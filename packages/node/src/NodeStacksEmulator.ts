@@ -9,13 +9,16 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { authority, close, listen } from "./internal/http/listen.ts"
+import { authority, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
+import * as OriginCheck from "./internal/http/originCheck.ts"
 import { reset } from "./internal/http/reset.ts"
+import * as Check from "./internal/options.ts"
 import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
@@ -34,6 +37,23 @@ export interface Options extends StacksEmulator.Options {
   readonly rateLimits?: boolean | undefined
   /** Whether it serves a web page at `/` that shows what happens and has buttons to intervene. Default true. */
   readonly page?: boolean | undefined
+  /**
+   * Further names under which clients reach it, for example `host.docker.internal` from containers. It answers only under
+   * these, `localhost`, the addresses of the loopback and its `host`, to API and page alike; other names get 421. Default none.
+   */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
+  /**
+   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
+   * where none is idle the new one is refused. Default 1024.
+   */
+  readonly maxConnections?: number | undefined
+}
+
+const limits = {
+  maxHeldBytes: 128 * 1024 * 1024,
+  headersMillis: 20_000,
+  requestMillis: 60_000,
+  answerMillis: 30_000
 }
 
 export {
@@ -52,23 +72,30 @@ export {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, ListenError, Scope.Scope> =
-  Effect.fnUntraced(function* ({
-    host = "127.0.0.1",
-    page = true,
-    port = 0,
-    rateLimits = true,
-    ...options
-  }: Options = {}) {
-    const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
-    // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
-    const requests = yield* Scope.fork(yield* Effect.scope)
-    const api = answer(emulator)
-    const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, boundTo: host })) : api
-    const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
-    const server = yield* Effect.acquireRelease(listen(handler, host, port), close)
-    return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
-  })
+export const make: (
+  options?: Options
+) => Effect.Effect<StacksEmulator.Service, InvalidOptions | ListenError, Scope.Scope> = Effect.fnUntraced(function* ({
+  allowedHosts = [],
+  host = "127.0.0.1",
+  maxConnections = 1024,
+  page = true,
+  port = 0,
+  rateLimits = true,
+  ...options
+}: Options = {}) {
+  yield* Check.text("host", host, "an address to listen on")
+  yield* Check.port("port", port, 0)
+  yield* Check.integer("maxConnections", maxConnections, 1)
+  const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
+  // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
+  const requests = yield* Scope.fork(yield* Effect.scope)
+  const originCheck = OriginCheck.make({ boundTo: host, allowedHosts })
+  const api = OriginCheck.before(answer(emulator), originCheck)
+  const app = page ? Page.before(api, yield* Page.make({ emulator, requestsVersion, originCheck })) : api
+  const handler = yield* NodeHttpServer.makeHandler(app, { scope: requests })
+  const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
+  return { ...emulator, baseUrl: `http://${authority(server)}${new URL(emulator.baseUrl).pathname}` }
+})
 
 /**
  * The emulator over HTTP under the base path `/v3`, and the `StacksEmulator` behind it, whose `baseUrl` tells where it
@@ -80,8 +107,11 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  * `bkct_emulator`. Faults break real connections. Closing the scope cuts open connections and requests off.
  *
  * Its root, `/`, is a web page for people: it shows queues, jobs, stacks, notifications and requests as they change, and has
- * buttons that add and cancel jobs, pause queues and inject faults. Nobody has to log in, so it answers only under
- * `localhost`, an address of this machine, or the `host` that was given.
+ * buttons that add and cancel jobs, pause queues and inject faults.
+ *
+ * Nobody has to log in to the page, and everybody knows the API's default token. Therefore both answer only to requests whose
+ * `Host` is `localhost`, a loopback address, the `host` that was given or one of `allowedHosts`, and to no other web page: not
+ * with a foreign `Origin` or a foreign `Sec-Fetch-Site`.
  *
  * **Example** (An emulator for another program)
  *
@@ -102,7 +132,7 @@ export const make: (options?: Options) => Effect.Effect<StacksEmulator.Service, 
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, ListenError> =>
+export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmulator, InvalidOptions | ListenError> =>
   Layer.effect(StacksEmulator.StacksEmulator, make(options))
 
 /**

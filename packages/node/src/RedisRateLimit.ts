@@ -25,12 +25,14 @@
  * @since 0.1.0
  */
 import * as RateLimit from "@stacksapi/core/RateLimit"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Config from "effect/Config"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
 import * as Redacted from "effect/Redacted"
+import * as Check from "./internal/options.ts"
 import * as Store from "./internal/redis/store.ts"
 
 /**
@@ -65,14 +67,17 @@ export class InvalidRedisUrl extends Data.TaggedError("InvalidRedisUrl") {
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<never, InvalidRedisUrl> =>
+export const layer = (options: Options): Layer.Layer<never, InvalidRedisUrl | InvalidOptions> =>
   RateLimit.layerStoreWith(options).pipe(
     Layer.provide(
       Layer.effect(
         RateLimiterStore,
-        isRedisUrl(Redacted.value(options.url))
-          ? Store.make({ url: options.url, prefix: options.prefix ?? "" })
-          : Effect.fail(new InvalidRedisUrl())
+        Effect.gen(function* () {
+          // Before Redis is waited for.
+          yield* Check.integer("processes", options.processes, 1)
+          if (!isRedisUrl(Redacted.value(options.url))) return yield* new InvalidRedisUrl()
+          return yield* Store.make({ url: options.url, prefix: options.prefix ?? "" })
+        })
       )
     )
   )
@@ -87,13 +92,14 @@ const isRedisUrl = (url: string): boolean =>
  * @since 0.1.0
  * @category layers
  */
-export const layerConfig: Layer.Layer<never, InvalidRedisUrl | Config.ConfigError> = /*#__PURE__*/ Layer.unwrap(
-  /*#__PURE__*/ Effect.map(
-    Config.all({
-      url: Config.Redacted("REDIS_URL"),
-      prefix: Config.String("STACKSAPI_REDIS_PREFIX").pipe(Config.withDefault("")),
-      processes: Config.Int("STACKSAPI_PROCESSES").pipe(Config.withDefault(4))
-    }),
-    layer
+export const layerConfig: Layer.Layer<never, InvalidRedisUrl | InvalidOptions | Config.ConfigError> =
+  /*#__PURE__*/ Layer.unwrap(
+    /*#__PURE__*/ Effect.map(
+      Config.all({
+        url: Config.Redacted("REDIS_URL"),
+        prefix: Config.String("STACKSAPI_REDIS_PREFIX").pipe(Config.withDefault("")),
+        processes: Config.Int("STACKSAPI_PROCESSES").pipe(Config.withDefault(4))
+      }),
+      layer
+    )
   )
-)

@@ -51,6 +51,7 @@
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type * as Stacks from "@stacksapi/core/Stacks"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import type * as Effect from "effect/Effect"
 import type * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
@@ -122,5 +123,6 @@ export interface View {
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options?: Options) => Effect.Effect<View, never, Scope.Scope | Stdio.Stdio | Terminal.Terminal> =
-  internal.make
+export const make: (
+  options?: Options
+) => Effect.Effect<View, InvalidOptions, Scope.Scope | Stdio.Stdio | Terminal.Terminal> = internal.make

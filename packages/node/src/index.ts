@@ -3,6 +3,7 @@
  */
 export * as AgentRunner from "./AgentRunner.ts"
 export * as CommandRunner from "./CommandRunner.ts"
+export * as FileJobStore from "./FileJobStore.ts"
 export * as HealthServer from "./HealthServer.ts"
 export * as JobOutput from "./JobOutput.ts"
 export * as NodeStacksClient from "./NodeStacksClient.ts"

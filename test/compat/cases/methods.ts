@@ -6,6 +6,11 @@ import { Emulator, jobOf, rawServer } from "../remote.ts"
 import { type Cases, clientWith, jobs, must, queueKey, reservedJobs, same, stackKey } from "../scene.ts"
 
 export const methods: Cases = {
+  "getTokenIdentity tells the token's cluster, without a stack": Effect.gen(function* () {
+    const { clusterUuid, uuid } = yield* (yield* StacksClient.StacksClient).getTokenIdentity()
+    must(clusterUuid.length === 36 && uuid.length === 36, "ids of the token and its cluster")
+  }),
+
   "registerStack registers a stack, and moves it when it is called again": Effect.gen(function* () {
     const client = yield* StacksClient.StacksClient
     const metadata = { zone: "Zürich 🏔" }

@@ -119,7 +119,7 @@ export const crowds = {
       ofOneStack(
         world,
         work,
-        limiterOf(RateLimit.layerStoreWith({ processes: size })).pipe(
+        limiterOf(Layer.orDie(RateLimit.layerStoreWith({ processes: size }))).pipe(
           Effect.map((limiter) => ({ limiter })),
           Effect.provideContext(store)
         )

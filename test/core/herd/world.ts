@@ -45,7 +45,7 @@ const onTheWay = Effect.flatMap(Random.nextIntBetween(5, 40), (millis) => Effect
 
 export const make = Effect.gen(function* () {
   const context = yield* StacksEmulator.layerHttpClient.pipe(
-    Layer.provideMerge(StacksEmulator.layer({ rateLimits: true })),
+    Layer.provideMerge(Layer.orDie(StacksEmulator.layer({ rateLimits: true }))),
     Layer.build
   )
   const emulator = Context.get(context, StacksEmulator.StacksEmulator)

@@ -1,5 +1,7 @@
 /** `stacksapi emulator`, and `stacksapi run` against it: two terminals. */
+
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import * as Http from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -85,6 +87,27 @@ describe("stacksapi emulator", () => {
       assert.strictEqual((yield* register("bkct_emulator")).status, 1)
       yield* kill("SIGINT")
       assert.strictEqual((yield* ended).status, 130)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("answers under further names that it is told", () =>
+    Effect.gen(function* () {
+      const { env } = yield* emulator("--allowed-host", "host.docker.internal", "--allowed-host", "emulator")
+      const url = new URL("/", env["BUILDKITE_AGENT_ENDPOINT"])
+      const status = (host: string) =>
+        Effect.callback<number | undefined>((resume) => {
+          Http.get(url, { headers: { host }, agent: false }, (response) => {
+            response.resume()
+            resume(Effect.succeed(response.statusCode))
+          })
+        })
+      for (const host of ["host.docker.internal", "emulator:80", "localhost"]) {
+        assert.strictEqual(yield* status(host), 200, host)
+      }
+      assert.strictEqual(yield* status("evil.example"), 421)
+      const wrong = yield* stacksapi(["emulator", "--allowed-host", "http://emulator/"])
+      assert.strictEqual(wrong.status, 2)
+      assert.include(wrong.stderr, "Expected the name of a host")
     }).pipe(Effect.scoped)
   )
 

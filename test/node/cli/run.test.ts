@@ -1,5 +1,5 @@
 /** `stacksapi run`: what it is told by flags and by the environment, and several queues. `emulator.test.ts` has the rest. */
-import { writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
@@ -65,13 +65,55 @@ describe("stacksapi run", () => {
         [["--cluster", "--port", "0"], {}, "Expected a whole number from 1 to 65535"],
         [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number from 3 to 3600"],
         [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 small letters"],
-        [["--cluster", "--on-process-death", "forget"], {}, "run-again"]
+        [["--cluster", "--on-process-death", "forget"], {}, "run-again"],
+        [["--cluster", "--store", "jobs"], {}, "--store is for one process"],
+        [["--cluster", "--on-exit", "drain"], {}, "--on-exit is not for a --cluster"],
+        [["--on-exit", "leave"], {}, "detach"],
+        [[], { STACKSAPI_STORE: " " }, "--store must be the path of a file"]
       ] as const) {
         const { status, stderr, stdout } = yield* call(args, env)
         assert.deepStrictEqual([status, stdout], [2, ""], message)
         assert.include(stderr, message)
       }
     })
+  )
+
+  it.live("leaves its jobs to the next process with the same store, with --on-exit detach", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const folder = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
+      const marker = join(folder, "marker")
+      const command = `test -e '${marker}' && exit 0; touch '${marker}'; sleep 600`
+      yield* emulator.addJobs([{ queueKey: "linux", command }])
+      const launch = start(
+        process.execPath,
+        [bin, "run", "--store", join(folder, "jobs"), "--on-exit", "detach", "--format", "json"],
+        { ...environmentOf(emulator), STACKSAPI_KEY: "k", STACKSAPI_QUEUE: "linux", STACKSAPI_RUNNER: "command" }
+      )
+      const first = yield* launch
+      yield* Effect.repeat(
+        Effect.delay(
+          Effect.sync(() => existsSync(marker)),
+          "50 millis"
+        ),
+        { until: (it) => it }
+      )
+      // The store is in use.
+      const refused = yield* Effect.flatMap(launch, ({ ended }) => ended)
+      assert.strictEqual(refused.status, 1)
+      assert.include(refused.stderr, `is in use by process ${first.pid}`)
+      yield* first.kill("SIGTERM")
+      assert.strictEqual((yield* first.ended).status, 0)
+      const [left] = yield* emulator.jobs
+      assert.strictEqual(left?.state, "reserved")
+
+      const second = yield* launch
+      const isOver = Effect.map(emulator.jobs, ([job]) => job?.state === "finished")
+      yield* Effect.repeat(Effect.delay(isOver, "50 millis"), { until: (over) => over })
+      assert.strictEqual((yield* emulator.jobs)[0]?.exitStatus, 0)
+      yield* second.kill("SIGTERM")
+      assert.strictEqual((yield* second.ended).status, 0)
+    }).pipe(Effect.scoped, Effect.provide([NodeStacksEmulator.layer(), NodeFileSystem.layer]))
   )
 
   it.live("takes no flag for a URL with a password in it", () =>

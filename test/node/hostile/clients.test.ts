@@ -170,7 +170,7 @@ describe("many who watch the page", () => {
       const page = yield* Page.make({
         emulator,
         requestsVersion: Effect.sync(() => ++looks),
-        boundTo: "127.0.0.1"
+        originCheck: () => undefined
       })
       const request = HttpServerRequest.fromWeb(
         new Request("http://localhost/ui/events", { headers: { host: "localhost", "sec-fetch-site": "same-origin" } })

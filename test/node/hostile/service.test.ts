@@ -1,6 +1,6 @@
 /** What a service may send that is valid JSON and no good: a stack goes on with the rest. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, JobStates, Stack, StackEvent, type StacksClient } from "@stacksapi/core"
+import { JobRunner, JobStates, Stack, StackEvent, type StacksClient, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
@@ -13,7 +13,7 @@ type Json = Readonly<Record<string, unknown>>
 /** The emulator, of whose answers some are changed: those to requests of which the path ends like that. */
 const withAnswers = (
   changes: Readonly<Record<string, (body: Json) => Json>>
-): Layer.Layer<StacksClient.StacksClient | StacksEmulator.StacksEmulator> =>
+): Layer.Layer<StacksClient.StacksClient | StacksEmulator.StacksEmulator, StacksError.InvalidOptions> =>
   Stacks.clientVia((request, response) => {
     const change = Object.entries(changes).find(([end]) => request.url.split("?")[0]?.endsWith(end))?.[1]
     return change === undefined

@@ -216,12 +216,6 @@ describe("other web pages", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("of the API are served under any name, as ever", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(yield* status("/v3/stacks/s/jobs/j", { headers: { host: "buildkite.internal" } }), 401)
-    }).pipe(Effect.provide(NodeStacksEmulator.layer()))
-  )
-
   it.effect("can't press its buttons", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -94,15 +94,24 @@ describe("the cluster token, echoed by the service", () => {
   it.effect("in a page whose values do not decode", () =>
     Effect.gen(function* () {
       for (const body of [
-        { ...page, jobs: [{ ...scheduledJob, scheduled_at: clusterToken }] },
-        { ...page, jobs: [{ ...scheduledJob, priority: clusterToken }] },
         { ...page, jobs: clusterToken },
-        { ...page, page_info: { has_next_page: clusterToken, end_cursor: clusterToken } },
+        { ...page, page_info: clusterToken },
         { ...page, cluster_queue: { id: clusterToken, dispatch_paused: clusterToken } }
       ]) {
         const { exit, shown } = yield* shownBy(Scripted.json(200, body), calls.listScheduledJobs)
         assert.isTrue(Exit.isFailure(exit))
         assertNoSecret(shown)
+      }
+    })
+  )
+
+  it.effect("in a page with a job that does not decode", () =>
+    Effect.gen(function* () {
+      for (const odd of [{ scheduled_at: clusterToken }, { priority: clusterToken }, { id: clusterToken, build: 1 }]) {
+        const jobs = [{ ...scheduledJob, ...odd }]
+        const { exit, shown } = yield* shownBy(Scripted.json(200, { ...page, jobs }), calls.listScheduledJobs)
+        assert.isTrue(Exit.isSuccess(exit))
+        assertNoSecret([...shown, ...Secrets.renderings(exit)])
       }
     })
   )
@@ -159,11 +168,21 @@ describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token lik
   it.effect.each([
     ["a broken time", { job_acquisition_tokens: [{ ...token, expires_at: jobToken }], not_issued: [] }],
     ["a token of another shape", { job_acquisition_tokens: [{ ...token, job_acquisition_token: [jobToken] }] }],
-    ["a map of tokens", { job_acquisition_tokens: { [jobUuid]: jobToken, [jobToken]: 1 } }],
     ["tokens in the wrong place", { job_acquisition_tokens: [], not_issued: [{ jobToken }] }],
-    ["a token as a key", { job_acquisition_tokens: [], not_issued: { [jobToken]: 1 } }],
-    ["one token as the whole answer", jobToken],
     ["a null", { job_acquisition_tokens: [{ ...token, job_uuid: null }] }]
+  ] as const)("is not shown by an answer with something odd in it: %s", ([, body]) =>
+    Effect.gen(function* () {
+      const { exit, shown } = yield* shownBy(Scripted.json(201, body), calls.issueJobAcquisitionTokens)
+      assert(Exit.isSuccess(exit))
+      assert.deepStrictEqual(exit.value, { tokens: [], notIssued: [] })
+      assertNoSecret([...shown, ...Secrets.renderings(exit)])
+    })
+  )
+
+  it.effect.each([
+    ["a map of tokens", { job_acquisition_tokens: { [jobUuid]: jobToken, [jobToken]: 1 } }],
+    ["a token as a key", { job_acquisition_tokens: [], not_issued: { [jobToken]: 1 } }],
+    ["one token as the whole answer", jobToken]
   ] as const)("is not shown by an answer that does not decode: %s", ([, body]) =>
     Effect.gen(function* () {
       const { exit, shown } = yield* shownBy(Scripted.json(201, body), calls.issueJobAcquisitionTokens)

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as AgentQueryRules from "../AgentQueryRules.ts"
-import { InvalidOptions } from "../StacksError.ts"
+import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
+import { declarations, type Endpoint } from "./schema/declaration.ts"
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
   Effect.fail(new InvalidOptions({ option, issue }))
@@ -40,14 +41,28 @@ export const duration = (
     : invalid(option, `must be a duration ${rangeOf(range)}, not ${shown(input)}`)
 }
 
-/** `Duration` takes NaN and negative numbers for 0. */
-const isNumberSound = (input: Duration.Input): boolean => typeof input !== "number" || input >= 0
+/** `Duration` takes NaN for 0. */
+const isNumberSound = (input: Duration.Input): boolean =>
+  Predicate.isNumber(input)
+    ? !Number.isNaN(input)
+    : !Predicate.isObjectOrArray(input) || !Object.values(input).some((part) => Number.isNaN(part))
 
 /** A whole number from `min` on; infinity too. */
 export const count = (option: string, value: number, min: number): Effect.Effect<number, InvalidOptions> =>
   (Number.isInteger(value) || value === Number.POSITIVE_INFINITY) && value >= min
     ? Effect.succeed(value)
     : invalid(option, `must be a whole number of ${min} or more, not ${shown(value)}`)
+
+/** A whole number within a range. */
+export const integer = (
+  option: string,
+  value: number,
+  min: number,
+  max: number
+): Effect.Effect<number, InvalidOptions> =>
+  Number.isInteger(value) && value >= min && value <= max
+    ? Effect.succeed(value)
+    : invalid(option, `must be a whole number between ${min} and ${max}, not ${shown(value)}`)
 
 /** A finite number within a range. */
 export const number = (
@@ -60,7 +75,22 @@ export const number = (
     ? Effect.succeed(value)
     : invalid(option, `must be a number between ${min} and ${max}, not ${shown(value)}`)
 
-const shown = (value: unknown): string => (Duration.isDuration(value) ? Duration.format(value) : String(value))
+const shown = (value: unknown): string =>
+  Duration.isDuration(value)
+    ? Duration.format(value)
+    : Predicate.isObject(value)
+      ? JSON.stringify(value)
+      : String(value)
+
+/** For options of one request, which fails as the client refuses it. */
+export const ofRequest = <A, R>(
+  operation: Endpoint,
+  checked: Effect.Effect<A, InvalidOptions, R>
+): Effect.Effect<A, InvalidRequest, R> =>
+  Effect.mapError(checked, ({ message: issue }) => {
+    const { method, path } = declarations[operation]
+    return new InvalidRequest({ operation, method, url: path, issue })
+  })
 
 /** Tags, each `key=value`, or a bare `key` for `key=true`. */
 export const tags = (option: string, value: AgentQueryRules.Tags | undefined): Effect.Effect<void, InvalidOptions> => {

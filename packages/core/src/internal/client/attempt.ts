@@ -10,6 +10,7 @@ import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
 import * as StacksError from "../../StacksError.ts"
+import { oneLine } from "../schema/text.ts"
 import type { AttemptLog } from "../telemetry.ts"
 import type { CompiledEndpoint } from "./endpoint.ts"
 import * as Failures from "./failures.ts"
@@ -71,7 +72,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
   const receiveJson = <A>(
     { endpoint, info, log }: Attempt<A>,
     response: HttpClientResponse,
-    decode: (json: unknown) => Result.Result<A, { readonly message: string }>
+    decode: (json: unknown, redact: Redact["text"]) => Result.Result<A, { readonly message: string }>
   ): Received<A> =>
     Effect.matchEffect(ResponseBody.readWhole(response), {
       onFailure: (error) => Effect.fail(Failures.cutShort(info, error, redact)),
@@ -84,7 +85,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
               ...info,
               status: response.status,
               headers: redact.headers(response.headers),
-              issue: Failures.oneLine(redact.text(issue)),
+              issue: oneLine(redact.text(issue)),
               rawBody: endpoint.isSensitive ? "" : redact.body(body).slice(0, ResponseBody.MaxRawBodyBytes)
             })
           )
@@ -96,7 +97,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
           return decodeError(`the body is not JSON${encoding ? `, but ${encoding}` : ""}`)
         }
         const finish = Effect.suspend(() => {
-          const value = decode(json.success)
+          const value = decode(json.success, redact.text)
           if (Result.isSuccess(value)) return Effect.succeed(value.success)
           return decodeError(endpoint.isSensitive ? "the body has another shape than declared" : value.failure.message)
         })

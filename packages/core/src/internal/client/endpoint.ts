@@ -5,7 +5,8 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../schema/declaration.ts"
-import { makeDecoder, withoutServices } from "../schema/decoder.ts"
+import { withoutServices } from "../schema/decoder.ts"
+import { makeLenientDecoder } from "../schema/lenience.ts"
 
 /** What to send. */
 export interface EncodedRequest {
@@ -23,7 +24,11 @@ export interface CompiledEndpoint<Request = never, Success = unknown> {
   /** What the body of a success becomes: a constant where the body is not looked at. */
   readonly success:
     | { readonly _tag: "Constant"; readonly value: Success }
-    | { readonly _tag: "Json"; readonly decode: (json: unknown) => Result.Result<Success, Schema.SchemaError> }
+    | {
+        readonly _tag: "Json"
+        /** `redact` takes secrets out of what is told of the items that don't decode. */
+        readonly decode: (json: unknown, redact: (text: string) => string) => Result.Result<Success, Schema.SchemaError>
+      }
   /** Whether responses hold secrets. */
   readonly isSensitive: boolean
 }
@@ -78,7 +83,9 @@ const compile = (name: Endpoint, declaration: Declaration): CompiledEndpoint<unk
         : Result.succeed({ path: target, body: JSON.stringify(body.success) })
     },
     success:
-      success === undefined ? { _tag: "Constant", value: undefined } : { _tag: "Json", decode: makeDecoder(success) }
+      success === undefined
+        ? { _tag: "Constant", value: undefined }
+        : { _tag: "Json", decode: makeLenientDecoder(success) }
   }
 }
 

@@ -6,9 +6,12 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
+import { oneLine } from "../schema/text.ts"
 import type { Redact } from "./redact.ts"
 import type * as ResponseBody from "./responseBody.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
+
+export { oneLine }
 
 export interface RequestInfo {
   readonly operation: Operation
@@ -45,15 +48,6 @@ const phrases: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
   504: "Gateway Timeout"
 }
-
-const maxMessageLength = 1000
-
-/** A text from outside for one line of a log: no line breaks, no escape codes, nothing that turns around, no end of it. */
-export const oneLine = (text: string): string =>
-  text
-    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ")
-    .trim()
-    .slice(0, maxMessageLength)
 
 export const parseJson = (text: string): Result.Result<unknown, unknown> =>
   Result.try(() => JSON.parse(text) as unknown)
@@ -93,10 +87,13 @@ export const errorResponse = (
     case 429: {
       const reason = new StacksError.RateLimited({
         message,
+        // A date that our clock is past, or a 0, says less than the reset.
         retryAfter:
-          retryAfter ??
-          ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
-          ResponseHeaders.rateLimitStatus(headers).reset,
+          retryAfter !== undefined && Duration.toMillis(retryAfter) > 0
+            ? retryAfter
+            : (ResponseHeaders.secondsToDuration(numberIn(body, "reset")) ??
+              ResponseHeaders.rateLimitStatus(headers).reset ??
+              retryAfter),
         scope: redact.text(textIn(body, "scope") ?? "") || props.headers["ratelimit-scope"],
         limit: numberIn(body, "limit"),
         current: numberIn(body, "current")
@@ -114,26 +111,12 @@ export const errorResponse = (
 // Transport
 // -----------------------------------------------------------------------------
 
-/** Codes of failures before there was a connection that could have carried the request. */
-const notConnected = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EAI_FAIL",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "EADDRNOTAVAIL",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "ERR_TLS_CERT_ALTNAME_INVALID",
-  "CERT_HAS_EXPIRED",
-  "CERT_NOT_YET_VALID",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  // Of an HttpClient that knows: ours on Node.
-  "ERR_NOT_SENT"
-])
+/**
+ * Codes of failures before there was a connection that could have carried the request: those of certificates too, and the one of
+ * an HttpClient that knows, ours on Node.
+ */
+const notConnected =
+  /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EAI_FAIL|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT|ERR_NOT_SENT)$|CERT|SIGNATURE/
 
 /** The error codes in a chain of causes; clients wrap the socket's error in their own. */
 const codesOf = (error: unknown, depth = 0): ReadonlyArray<string> => {
@@ -155,7 +138,9 @@ const broken = (
     ...request,
     kind,
     mayHaveBeenProcessed: kind !== "NotConnected",
-    description: code === undefined ? text : `${text} (${redact.text(code)})`,
+    // Our HttpClient on Node knows more.
+    description: redact.text(textIn(cause, "whyNotSent") ?? (code === undefined ? text : `${text} (${code})`)),
+    proxy: textIn(cause, "notSentBy"),
     cause: redact.cause(cause)
   })
 }
@@ -169,10 +154,10 @@ export const notSent = (
   if (reason._tag === "InvalidUrlError" || reason._tag === "EncodeError") {
     return new StacksError.InvalidRequest({
       ...request,
-      issue: "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
+      issue: reason.description ?? "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
     })
   }
-  return codesOf(reason.cause).some((code) => notConnected.has(code))
+  return codesOf(reason.cause).some((code) => notConnected.test(code))
     ? broken(request, "NotConnected", "no connection could be made", reason.cause, redact)
     : broken(request, "Reset", "the connection broke before a response came", reason.cause, redact)
 }

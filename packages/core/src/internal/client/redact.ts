@@ -21,11 +21,12 @@ const mark = "<redacted>"
 /** Less of a token gives nothing away, and may well be something else: the token of a test, `t`, stands in most words. */
 const minLength = 8
 
-const jobTokens = /bkjat_[\w.~+/=-]+/g
+/** Tokens of Buildkite by their looks, whosever they are: `bkct_`, `bkjat_`, `bkaj_` …; some are JWTs. */
+const tokens = /bk\w{2,3}_[\w.~+/=-]{6,}/g
 
 export const make = (token: string): Redact => {
   const text = (text: string): string =>
-    (token.length >= minLength && text.includes(token) ? text.replaceAll(token, mark) : text).replace(jobTokens, mark)
+    (token.length >= minLength && text.includes(token) ? text.replaceAll(token, mark) : text).replace(tokens, mark)
 
   const cutText = (cut: string): string => {
     let length = Math.min(token.length - 1, cut.length)

@@ -22,9 +22,9 @@ const nonNegative = (text: string | undefined): number | undefined => {
   return Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
-/** A number of seconds, also a fraction, as a duration. */
+/** A number of seconds, also a fraction, as a duration; of one without an end, the longest. */
 export const secondsToDuration = (seconds: number | undefined): Duration.Duration | undefined =>
-  seconds !== undefined && Number.isFinite(seconds) && seconds >= 0
+  seconds !== undefined && seconds >= 0
     ? Duration.millis(Math.min(Math.ceil(seconds * 1000), Number.MAX_SAFE_INTEGER))
     : undefined
 
@@ -35,14 +35,30 @@ export const rateLimitStatus = (headers: Headers.Headers): RateLimitStatus => ({
   reset: secondsToDuration(nonNegative(headers["ratelimit-reset"]))
 })
 
-/** `Retry-After` in seconds, fractions included, or as an HTTP date; a date in the past is no wait. */
+const dateMillis = (text: string | undefined): number | undefined => {
+  const date = text === undefined ? undefined : Result.getOrUndefined(Headers.parseRetryAfter(text))
+  return date?._tag === "DateTime" ? DateTime.toEpochMillis(date.dateTime) : undefined
+}
+
+/** When the service answered by its own clock, in whole seconds: it was up to a second later. */
+export const answeredAt = (headers: Headers.Headers): number | undefined => dateMillis(headers["date"])
+
+/** Several headers of one name are joined by commas; a date has one of its own. */
+const joined = /(?:\s*(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,)?[^,]+/gi
+
+/**
+ * The longest `Retry-After`, in seconds, fractions included, or as an HTTP date. A date in the past is no wait. The service's own
+ * clock says what is past, where it tells its time: ours may be another one.
+ */
 export const retryAfter = (headers: Headers.Headers, nowMillis: number): Duration.Duration | undefined => {
-  const value = headers["retry-after"]
-  if (value === undefined) return undefined
-  const seconds = secondsToDuration(nonNegative(value))
-  if (seconds !== undefined) return seconds
-  const parsed = Result.getOrUndefined(Headers.parseRetryAfter(value))
-  return parsed?._tag === "DateTime"
-    ? Duration.millis(Math.max(0, DateTime.toEpochMillis(parsed.dateTime) - nowMillis))
-    : undefined
+  let longest: Duration.Duration | undefined
+  for (const text of headers["retry-after"]?.match(joined) ?? []) {
+    const date = dateMillis(text)
+    const wait =
+      date === undefined
+        ? secondsToDuration(/^\s*[\d.]/.test(text) ? Number(text) : undefined)
+        : Duration.millis(Math.max(0, date - (answeredAt(headers) ?? nowMillis)))
+    if (wait !== undefined) longest = longest === undefined ? wait : Duration.max(longest, wait)
+  }
+  return longest
 }

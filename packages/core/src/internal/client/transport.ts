@@ -18,7 +18,6 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as RateLimit from "../../RateLimit.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { Operation } from "../../StacksApi.ts"
@@ -33,6 +32,8 @@ import type * as Failures from "./failures.ts"
 import { CurrentRecorder } from "./recorder.ts"
 import * as Redact from "./redact.ts"
 import * as ResponseHeaders from "./responseHeaders.ts"
+import * as RetryPlan from "./retryPlan.ts"
+import { CurrentServiceClock } from "./serviceClock.ts"
 
 export interface TransportOptions {
   readonly httpClient: HttpClient.HttpClient
@@ -53,11 +54,11 @@ interface CallOptions {
   /**
    * For a request that must not run twice: finds out, after a failure that leaves it open, whether it took effect.
    */
-  readonly tookEffect?: Effect.Effect<boolean, StacksError.StacksError> | undefined
+  readonly tookEffect?: ((onAttempt: () => void) => Effect.Effect<boolean, StacksError.StacksError>) | undefined
   /** For a request that removes something: not finding it any more, after such a failure, is success. */
   readonly isDoneWhenGone?: boolean | undefined
-  /** Whether it is made on behalf of another call, whose attempts are what counts. */
-  readonly isAside?: boolean | undefined
+  /** For a call on behalf of another one, whose attempts are what counts: called for each request that is sent. */
+  readonly onAside?: (() => void) | undefined
 }
 
 export interface Transport {
@@ -87,7 +88,7 @@ export const make = (options: TransportOptions): Transport => {
     fiber: Fiber.Fiber<unknown, unknown>,
     endpoint: CompiledEndpoint<never, A>,
     encoded: EncodedRequest,
-    { isAside, isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
+    { onAside, isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
   ): Effect.Effect<A, StacksError.StacksError> => {
     const { cache, context } = fiber
     const info: Failures.RequestInfo = { operation, method: endpoint.method, url: shownBaseUrl + encoded.path }
@@ -101,6 +102,7 @@ export const make = (options: TransportOptions): Transport => {
     )
     const recorder = Context.getOrUndefined(context, CurrentRecorder)
     const meter = Context.getOrUndefined(context, CurrentMeter)
+    const serviceClock = Context.getOrUndefined(context, CurrentServiceClock)
     const chosen =
       Context.getOrUndefined(context, RateLimit.RateLimit) ??
       options.rateLimit ??
@@ -109,13 +111,18 @@ export const make = (options: TransportOptions): Transport => {
     const limiter = Context.get(context, MapRateLimit)?.(chosen) ?? chosen
     const isLogged = LogLevel.isLessThanOrEqualTo(cache.minimumLogLevel, "Debug")
     let attempts = 0
+    /** The requests that were sent, those on behalf of this call included. */
+    let sent = 0
+    const countSent = () => void sent++
 
     const attemptOnce = (
       observe: (response: RateLimit.Observation) => void
     ): Effect.Effect<A, StacksError.StacksError> => {
       const attempt = ++attempts
+      countSent()
+      onAside?.()
       meter?.(operation, attempt)
-      if (recorder !== undefined && !isAside) recorder.attempts = attempt
+      if (recorder !== undefined && onAside === undefined) recorder.attempts = attempt
       return withAttemptSpan(fiber, info, attempt, isLogged, (requestId, onStatus) => {
         const log = isLogged
           ? new AttemptLog(
@@ -123,13 +130,15 @@ export const make = (options: TransportOptions): Transport => {
               options.logPayloads ? redact.text(encoded.body ?? "") : undefined
             )
           : undefined
-        const sent = send({
+        const onDate = serviceClock?.expectResponse(Context.get(context, Clock.Clock))
+        const response = send({
           endpoint,
           info,
           request,
           log,
           onResponse: (response) => {
             onStatus?.(response.status)
+            onDate?.(response.headers)
             if (recorder !== undefined) {
               recorder.status = response.status
               recorder.headers = response.headers
@@ -145,7 +154,7 @@ export const make = (options: TransportOptions): Transport => {
                 )
           }
         })
-        return log === undefined ? sent : log.around(sent)
+        return log === undefined ? response : log.around(response)
       })
     }
 
@@ -155,18 +164,18 @@ export const make = (options: TransportOptions): Transport => {
       success._tag === "Json"
         ? limited
         : tookEffect !== undefined
-          ? atMostOnce(limited, success.value, tookEffect)
+          ? atMostOnce(limited, success.value, tookEffect(countSent))
           : isDoneWhenGone === true
             ? doneWhenGone(limited, success.value)
             : limited
 
     return Effect.catch(once, (failure) => {
       if (!failure.isRetryable) return Effect.fail(failure)
-      const schedule =
+      const plan =
         Context.getOrUndefined(context, RetryPolicy.RetryPolicy)?.select(operation) ??
         options.retryPolicy?.select(operation) ??
         RetryPolicy.standard.select(operation)
-      return schedule === undefined ? Effect.fail(failure) : retryAfterFailure(once, failure, schedule)
+      return plan === undefined ? Effect.fail(failure) : RetryPlan.retry(once, failure, plan, () => sent)
     })
   }
 
@@ -189,36 +198,6 @@ export const make = (options: TransportOptions): Transport => {
       })
   }
 }
-
-/** Goes on with a schedule from a failure that has already happened, for as long as failures are retryable. */
-const retryAfterFailure = <A>(
-  again: Effect.Effect<A, StacksError.StacksError>,
-  failure: StacksError.StacksError,
-  schedule: RetryPolicy.RetrySchedule
-): Effect.Effect<A, StacksError.StacksError> => {
-  let isFirst = true
-  const next = Effect.suspend(() => {
-    if (!isFirst) return again
-    isFirst = false
-    return Effect.fail(failure)
-  })
-  const unlessFatal = Effect.matchEffect(next, {
-    onFailure: (error) => (error.isRetryable ? Effect.fail(error) : Effect.succeed(Result.fail(error))),
-    onSuccess: (value) => Effect.succeed(Result.succeed(value))
-  })
-  return Effect.flatMap(
-    Effect.retryOrElse(unlessFatal, Schedule.tap(schedule, announce), (error) => Effect.fail(error)),
-    Effect.fromResult
-  )
-}
-
-/** A caller who waits for retries should not wait in silence. */
-const announce = ({ attempt, duration, input }: Schedule.Metadata<unknown, StacksError.StacksError>) =>
-  Effect.logInfo(`${input.operation} failed, next attempt in ${inTenths(duration)} s: ${input.message}`).pipe(
-    Effect.annotateLogs({ operation: input.operation, retry: attempt })
-  )
-
-const inTenths = (duration: Duration.Duration): string => Duration.toSeconds(duration).toFixed(1)
 
 /** What is wrong with the client's own settings, so that no call can be sent. The token is not shown. */
 const findBrokenSetup = (

@@ -15,7 +15,7 @@ export interface Registration {
 
 /**
  * Registers an agent: with the cluster's token one for any job, with an acquisition token one for that token's job. An
- * acquisition token registers one agent, while it has not expired and its reservation lasts.
+ * acquisition token registers one agent, while it has not expired (401) and its reservation lasts (422).
  */
 export const register = (
   state: State,
@@ -27,7 +27,8 @@ export const register = (
   let acquisitionToken: string | undefined
   if (token !== Redacted.value(clusterToken)) {
     const issued = state.tokens.get(token ?? "")
-    if (issued === undefined || issued.expiresAt <= now || issued.isUsed) return unauthorized
+    if (issued === undefined || issued.expiresAt <= now) return unauthorized
+    if (issued.isOver || issued.isUsed) return ineligible
     issued.isUsed = true
     acquisitionToken = token
   }
@@ -60,6 +61,9 @@ export const authenticate = (state: State, token: string | undefined): Result.Re
 }
 
 const unauthorized = refuse(401, "Authentication required. The token is not valid, or no longer")
+
+/** Agents from 4.0.3 on know it by its status and this message, and exit with 27. */
+const ineligible = refuse(422, "Job is not eligible for job acquisition registration")
 
 /** Asks an agent to leave; at once where it is forced to, which cancels its job. */
 export const stop = (state: State, agent: Agent, force: boolean, now: number): void => {

@@ -126,7 +126,7 @@ export const cancel = (state: State, job: Job, now: number): void => {
 /** An agent takes a job, which it names itself or by the token that it got. */
 export const acquire = (state: State, tokenOrJobUuid: string, now: number): Result.Result<Job, string> => {
   const token = state.tokens.get(tokenOrJobUuid)
-  if (token === undefined && tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
+  if (token?.isOver ?? tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
   if (token !== undefined && token.expiresAt <= now) return Result.fail("the token has expired")
   const job = token?.job ?? state.jobs.get(tokenOrJobUuid)
   if (job === undefined) return Result.fail(`there is no job ${tokenOrJobUuid}`)
@@ -167,13 +167,15 @@ export const issueTokens = (
   state: State,
   stack: Stack,
   jobUuids: ReadonlyArray<string>,
-  expiresAt: number
+  expiresAt: number,
+  now: number
 ): {
   readonly issued: Array<{ readonly jobUuid: string; readonly token: string }>
   readonly notIssued: Array<string>
 } => {
   const issued: Array<{ readonly jobUuid: string; readonly token: string }> = []
   const notIssued: Array<string> = []
+  forgetExpired(state, now)
   for (const jobUuid of new Set(jobUuids)) {
     const job = state.jobs.get(jobUuid)
     if (job?.state !== "reserved" || job.reservedBy !== stack.key) {
@@ -182,8 +184,17 @@ export const issueTokens = (
     }
     const token = `${tokenPrefix}${state.dice.text(40)}`
     job.tokens.add(token)
-    state.tokens.set(token, { job, expiresAt, isUsed: false })
+    state.tokens.set(token, { job, expiresAt, isUsed: false, isOver: false })
     issued.push({ jobUuid, token })
   }
   return { issued, notIssued }
+}
+
+/** Forgets the oldest tokens that have expired: one that lives longer keeps those behind it for an hour at most. */
+const forgetExpired = (state: State, now: number): void => {
+  for (const [token, { expiresAt, job }] of state.tokens) {
+    if (expiresAt > now) return
+    state.tokens.delete(token)
+    job.tokens.delete(token)
+  }
 }

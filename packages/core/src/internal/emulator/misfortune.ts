@@ -19,11 +19,11 @@ export const suffer = <E, R>(
     Status: (fault) => Effect.succeed(statusResponse(fault, limit)),
     Html: ({ status = 502 }) =>
       Effect.succeed(HttpServerResponse.text(proxyPage(status), { status, contentType: "text/html" })),
-    Malformed: ({ body = '{"unfinished": ', status = 200 }) =>
+    Malformed: ({ body = '{"unfinished": ', status }) =>
       Effect.map(process, (response) =>
         HttpServerResponse.setStatus(
           HttpServerResponse.setBody(response, HttpBody.text(body, "application/json")),
-          status
+          malformedStatus(response.status, status)
         )
       ),
     Reset: () => breakConnection(),
@@ -33,6 +33,12 @@ export const suffer = <E, R>(
     SlowDown: ({ retryAfter }) =>
       Effect.map(process, HttpServerResponse.setHeader("retry-after", toSeconds(retryAfter)))
   })
+
+/** A broken body leaves the answer's status as it is, and makes no success of a refusal. A 204 can't have a body. */
+const malformedStatus = (answered: number, given: number | undefined): number =>
+  given !== undefined && (isRefusal(given) || !isRefusal(answered)) ? given : answered === 204 ? 200 : answered
+
+const isRefusal = (status: number): boolean => status >= 400
 
 const breakConnection = (sent?: BrokenConnection["sent"]) => Effect.fail(new BrokenConnection({ sent }))
 
@@ -61,7 +67,7 @@ const statusResponse = (fault: Extract<Fault, { readonly _tag: "Status" }>, limi
 const defaultResponse = (status: number, limit: Limit["Service"]): HttpServerResponse.HttpServerResponse => {
   if (status === 204) return HttpServerResponse.empty({ status })
   const message = `An emulated fault: status ${status}`
-  const details = status === 429 ? { scope: limit.scope, limit: limit.limit, current: limit.limit, reset: 1 } : {}
+  const details = status === 429 ? { scope: limit.scope, limit: limit.limit, current: limit.limit + 1, reset: 1 } : {}
   return HttpServerResponse.jsonUnsafe({ message, ...details }, { status })
 }
 

@@ -8,45 +8,66 @@ const windowMillis = 1000
 export interface Admission {
   readonly limit: Limit["Service"]
   readonly admitted: boolean
-  /** The requests counted in the window, this one included where it was admitted. */
+  /** The requests of the last second, this one and those that were refused included: it may exceed the limit. */
   readonly current: number
+  /** How many more fit into the window. */
+  readonly remaining: number
   /** Seconds until the window has room. */
   readonly reset: number
 }
 
 export interface RateLimiter {
-  /** Counts a request, unless it does not fit. */
+  /** Counts a request. One that does not fit takes no place in the window. */
   readonly admit: (stackKey: string, limit: Admission["limit"], now: number) => Admission
 }
 
 /** What a request finds that is not counted. */
-export const untouched = (limit: Admission["limit"]): Admission => ({ limit, admitted: true, current: 0, reset: 1 })
+export const untouched = (limit: Admission["limit"]): Admission => ({
+  limit,
+  admitted: true,
+  current: 0,
+  remaining: limit.limit,
+  reset: 1
+})
 
 /** Every request fits: nothing is counted. */
 export const unlimited: RateLimiter = { admit: (_stackKey, limit) => untouched(limit) }
 
 export const make = (): RateLimiter => {
-  const windows = new Map<string, Array<number>>()
+  const windows = new Map<string, { readonly admitted: Array<number>; readonly refused: Array<number> }>()
   return {
     admit: (stackKey, limit, now) => {
       const key = `${stackKey} ${limit.scope}`
-      const admissions = windows.get(key) ?? []
-      windows.set(key, admissions)
-      const stale = admissions.findIndex((time) => time > now - windowMillis)
-      admissions.splice(0, stale === -1 ? admissions.length : stale)
-      const admitted = admissions.length < limit.limit
-      if (admitted) admissions.push(now)
-      const oldest = admissions[0] ?? now
-      return { limit, admitted, current: admissions.length, reset: Math.ceil((oldest + windowMillis - now) / 1000) }
+      const window = windows.get(key) ?? { admitted: [], refused: [] }
+      windows.set(key, window)
+      forget(window.admitted, now)
+      forget(window.refused, now)
+      const admitted = window.admitted.length < limit.limit
+      const times = admitted ? window.admitted : window.refused
+      times.push(now)
+      const oldest = window.admitted[0] ?? now
+      return {
+        limit,
+        admitted,
+        current: window.admitted.length + window.refused.length,
+        remaining: limit.limit - window.admitted.length,
+        reset: Math.ceil((oldest + windowMillis - now) / 1000)
+      }
     }
   }
 }
 
+/** Removes the times that are not in the window any more. */
+const forget = (times: Array<number>, now: number): void => {
+  const first = times.findIndex((time) => time > now - windowMillis)
+  times.splice(0, first === -1 ? times.length : first)
+}
+
 /** The headers that every response carries. */
-export const headers = ({ current, limit, reset }: Admission) => ({
+export const headers = ({ limit, remaining, reset }: Admission) => ({
   "ratelimit-scope": limit.scope,
   "ratelimit-limit": String(limit.limit),
-  "ratelimit-remaining": String(limit.limit - current),
+  "ratelimit-remaining": String(remaining),
   "ratelimit-reset": String(reset)
 })
 

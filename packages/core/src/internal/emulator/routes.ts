@@ -52,6 +52,7 @@ export const layer = (state: State) => {
 
   return HttpApiBuilder.group(Api, "stacks", (handlers) =>
     handlers
+      .handle("getTokenIdentity", () => now(() => Result.succeed(state.tokenIdentity)))
       .handle("registerStack", ({ payload }) =>
         Effect.flatMap(
           now((now) =>
@@ -123,7 +124,7 @@ export const layer = (state: State) => {
       .handle("issueJobAcquisitionTokens", ({ params, payload }) =>
         onStack(params.stackKey, (stack, now) => {
           const expiresAt = now + Duration.toMillis(payload.tokenLifetime ?? defaultLifetime)
-          const { issued, notIssued } = Jobs.issueTokens(state, stack, payload.jobUuids, expiresAt)
+          const { issued, notIssued } = Jobs.issueTokens(state, stack, payload.jobUuids, expiresAt, now)
           return Result.succeed({
             tokens: issued.map(({ jobUuid, token }) => ({
               jobUuid,

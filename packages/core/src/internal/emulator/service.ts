@@ -2,6 +2,7 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
@@ -100,7 +101,9 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
     const entry = log.add({ ...arrived, time, status: undefined, fault: fault?._tag })
     const response = yield* fault === undefined ? process : suffer(fault, limit, process)
     entry.status = response.status
-    return response
+    return response.headers["date"] === undefined
+      ? HttpServerResponse.setHeader(response, "date", Headers.formatHttpDate(yield* DateTime.now))
+      : response
   })
 
   const fromStack = Effect.fnUntraced(function* (original: HttpServerRequest.HttpServerRequest) {

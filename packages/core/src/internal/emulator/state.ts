@@ -9,6 +9,7 @@ export interface StateOptions {
   readonly queues: ReadonlyArray<string> | undefined
   readonly maxStacks: number | undefined
   readonly seed: number
+  readonly tokenIdentity: Partial<StacksSchema.TokenIdentity> | undefined
 }
 
 export interface State {
@@ -16,6 +17,8 @@ export interface State {
   /** Dice of their own: agents come when they like, and must not change the ids of jobs. */
   readonly agentDice: Dice.Dice
   readonly organizationUuid: string
+  /** What the service knows of the token that it accepts. */
+  readonly tokenIdentity: StacksSchema.TokenIdentity
   readonly pipelineUuid: string
   readonly buildUuid: string
   readonly maxStacks: number
@@ -28,6 +31,7 @@ export interface State {
   readonly reservations: Timeline<Job>
   /** The jobs that wait for others. */
   readonly waiting: Set<Job>
+  /** The acquisition tokens that have not expired, also those whose reservation is over. */
   readonly tokens: Map<string, AcquisitionToken>
   readonly notifications: Array<Notification>
   readonly agents: Map<string, Agent>
@@ -95,6 +99,8 @@ interface AcquisitionToken {
   readonly expiresAt: number
   /** Whether an agent has registered with it. */
   isUsed: boolean
+  /** Whether the reservation is over that it was issued for. */
+  isOver: boolean
 }
 
 export interface Agent {
@@ -125,10 +131,13 @@ export interface Notification {
 
 export const make = (options: StateOptions): State => {
   const dice = Dice.make(options.seed)
+  const organizationUuid = dice.uuid()
+  const tokenIdentity = identify(options.tokenIdentity ?? {}, organizationUuid, Dice.make(options.seed ^ 0x746f6b65))
   const state: State = {
     dice,
     agentDice: Dice.make(~options.seed),
-    organizationUuid: dice.uuid(),
+    organizationUuid: tokenIdentity.organizationUuid,
+    tokenIdentity,
     pipelineUuid: dice.uuid(),
     buildUuid: dice.uuid(),
     maxStacks: options.maxStacks ?? Number.POSITIVE_INFINITY,
@@ -148,6 +157,26 @@ export const make = (options: StateOptions): State => {
   }
   for (const key of options.queues ?? []) openQueue(state, key)
   return state
+}
+
+/** A token of a cluster, for all of its queues, unless the options say otherwise. */
+const identify = (
+  options: Partial<StacksSchema.TokenIdentity>,
+  organizationUuid: string,
+  dice: Dice.Dice
+): StacksSchema.TokenIdentity => {
+  const identity: StacksSchema.TokenIdentity = {
+    uuid: dice.uuid(),
+    description: "Emulator",
+    tokenType: "cluster",
+    organizationSlug: "emulator",
+    organizationUuid,
+    clusterUuid: dice.uuid(),
+    clusterName: options.clusterUuid === "" ? "" : "Emulator",
+    queueUuid: "",
+    queueKey: ""
+  }
+  return { ...identity, ...options }
 }
 
 // -----------------------------------------------------------------------------
@@ -188,7 +217,10 @@ export const reserve = (state: State, job: Job, stackKey: string, until: number,
 
 const endReservation = (state: State, job: Job): void => {
   state.reservations.remove(job)
-  for (const token of job.tokens) state.tokens.delete(token)
+  for (const token of job.tokens) {
+    const issued = state.tokens.get(token)
+    if (issued !== undefined) issued.isOver = true
+  }
   job.tokens.clear()
 }
 

@@ -7,6 +7,7 @@ import type * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import type * as RateLimit from "../../RateLimit.ts"
 import { rateLimitStatus } from "../client/responseHeaders.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
 import { type Endpoint, endpointOf, type Operation } from "../schema/declaration.ts"
 import { documentedLimit, type ScopeLimit } from "./documentedLimits.ts"
 import * as Reported from "./reported.ts"
@@ -18,8 +19,6 @@ const maxPauseMillis = 5 * 60_000
 const defaultPauseMillis = 1000
 /** How often windows that nobody uses are dropped. */
 const sweepMillis = 60_000
-
-const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /** Makes a limiter from windows; each of them is made for a key, which names the stack and the scope, and a limit. */
 export const make = (makeWindow: (key: string, limit: number) => SlidingWindow): RateLimit.Limiter => {
@@ -129,14 +128,16 @@ const sleepOr = (latch: Latch.Latch, millis: number): Effect.Effect<unknown> =>
 
 const makeReport = ({ headers, retryAfter, status }: RateLimit.Observation): Report => {
   const { limit, remaining, reset = Duration.millis(defaultPauseMillis), scope } = rateLimitStatus(headers)
-  const pause = retryAfter ?? (status === 429 ? reset : Duration.zero)
+  const asked = retryAfter === undefined ? 0 : Duration.toMillis(retryAfter)
+  // A 429 means a pause in any case, also with a `Retry-After` of 0.
+  const pause = asked === 0 && status === 429 ? Duration.toMillis(reset) : asked
   return {
     scope,
     // A limit below one request would be none at all.
     limit: limit !== undefined && limit >= 1 ? Math.floor(limit) : undefined,
     remaining,
     reset: Math.min(Duration.toMillis(reset), maxPauseMillis),
-    pause: Math.min(Duration.toMillis(pause), maxPauseMillis)
+    pause: Math.min(pause, maxPauseMillis)
   }
 }
 

@@ -34,6 +34,13 @@ export interface Declaration {
 }
 
 export const declarations = {
+  getTokenIdentity: {
+    method: "GET",
+    path: "/token",
+    success: StacksSchema.TokenIdentity,
+    statuses: [200],
+    limit: { scope: "default", limit: 10 }
+  },
   registerStack: {
     method: "POST",
     path: "/stacks/register",
@@ -129,7 +136,9 @@ export type Request<E extends Endpoint> = Types.Simplify<
 >
 
 /** What an endpoint answers. */
-export type Success<E extends Endpoint> = PartOf<E, "success", void>
+export type Success<E extends Endpoint> = E extends "listScheduledJobs"
+  ? StacksSchema.ScheduledJobsPage
+  : PartOf<E, "success", void>
 
 /** The name of a method of the client: an endpoint, or one that is built on another one's endpoint. */
 export type Operation = Endpoint | "failJob" | "createStackNotification"

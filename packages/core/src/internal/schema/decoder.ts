@@ -8,6 +8,9 @@
  *
  * A schema says by annotation how to decode it directly ({@link WireKeys}, {@link Direct}); a part that says nothing is
  * decoded by the schema itself. Where code can't be generated (a content security policy), the schema decodes everything.
+ *
+ * A body that is not as declared is repaired first, by `lenience.ts`: what is wrong with one job must not take a page from all
+ * others.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -28,10 +31,11 @@ type DirectDecode = (input: unknown) => unknown
 export const withoutServices = (schema: Schema.Top): Schema.Codec<unknown, unknown> =>
   schema as unknown as Schema.Codec<unknown, unknown>
 
+export type Decode = (json: unknown) => Result.Result<unknown, Schema.SchemaError>
+
 /** A decoder of JSON values for a schema. */
-export const makeDecoder = (schema: Schema.Top): ((json: unknown) => Result.Result<unknown, Schema.SchemaError>) => {
-  const codec = withoutServices(schema)
-  const decode = Schema.decodeUnknownResult(codec)
+export const makeDecoder = (schema: Schema.Top): Decode => {
+  const decode = Schema.decodeUnknownResult(withoutServices(schema))
   const direct = makeDirect(schema)
   if (direct === undefined) return decode
   return (json) => {

@@ -1,4 +1,13 @@
-/** Texts that fit the service's limits. */
+/** Texts that fit the service's limits, or a log. */
+
+const maxMessageLength = 1000
+
+/** A text from outside for one line of a log: no line breaks, no escape codes, nothing that turns around, no end of it. */
+export const oneLine = (text: string): string =>
+  text
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ")
+    .trim()
+    .slice(0, maxMessageLength)
 
 /** The mark at the end of a text that was cut. */
 const CropMark = "… (cropped)"

@@ -20,7 +20,7 @@ import type { ReserveSpan } from "./spans.ts"
 
 /**
  * - `Reserving`: the first request to reserve the job is under way.
- * - `InDoubt`: that request had no usable answer. The job keeps its slot until another one has.
+ * - `InDoubt`: that request had no usable answer, or the reservation may have lapsed. The job keeps its slot until the stack knows.
  * - `Unconfirmed`: the service answered about other jobs, and not about this one. The stack asks again.
  * - `Reserved`: reserved, and waits to be started.
  * - `BackingOff`: reserved; it could not be started, and waits for another try.
@@ -51,9 +51,9 @@ export const transitions: { readonly [S in StageName]: ReadonlySet<StageName> } 
   Reserving: new Set(["Reserved", "InDoubt", "Unconfirmed", "Releasing", "Settled"]),
   InDoubt: new Set(["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"]),
   Unconfirmed: new Set(["Reserved", "Releasing", "Settled"]),
-  Reserved: new Set(["Starting", "Releasing", "Settled"]),
-  BackingOff: new Set(["Starting", "Releasing", "Settled"]),
-  Starting: new Set(["Running", "Reserved", "Releasing", "Settled"]),
+  Reserved: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
+  BackingOff: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
+  Starting: new Set(["Running", "Reserved", "InDoubt", "Releasing", "Settled"]),
   Running: new Set(["Stopping", "Finishing", "BackingOff", "Releasing", "Settled"]),
   Stopping: new Set(["Finishing", "Releasing", "Settled"]),
   Finishing: new Set(["FinishDelayed", "Settled"]),
@@ -95,6 +95,8 @@ export interface JobRecord {
   /** When the last request was sent that may have reserved the job, and when its reservation was last confirmed. */
   askedAt: number
   confirmedAt: number
+  /** Whether it has ever been reserved here. */
+  wasReserved: boolean
   /** How often the service did not mention the job, and when the stack asks again. */
   doubts: number
   askAt: number
@@ -139,6 +141,7 @@ export class JobTable {
       isRecovered,
       askedAt: Number.NEGATIVE_INFINITY,
       confirmedAt: Number.NEGATIVE_INFINITY,
+      wasReserved: false,
       doubts: 0,
       askAt: Number.NEGATIVE_INFINITY,
       keepsSlot: true,

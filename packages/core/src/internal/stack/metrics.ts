@@ -74,6 +74,7 @@ const retries = Metric.counter("stacksapi_retries", {
 
 /** What a stack asks for. */
 const operations: ReadonlyArray<Operation> = [
+  "getTokenIdentity",
   "registerStack",
   "deregisterStack",
   "listScheduledJobs",

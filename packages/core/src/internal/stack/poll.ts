@@ -67,6 +67,9 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
   for (const { id } of page.jobs) {
     if (!JobId.isUsable(id)) yield* ignore(state, JobId.shown(id), "its id can't be used in requests")
   }
+  for (const { id, issue } of page.undecodable) {
+    yield* ignore(state, id === undefined ? "without an id" : JobId.shown(id), issue)
+  }
   if (page.isLast || page.dispatchPaused) return false
   if (page.index + 1 < minPages) return true
   const until = page.monotonicStart + Duration.toMillis(settings.pollInterval)

@@ -5,10 +5,11 @@ import * as Semaphore from "effect/Semaphore"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
-import type { StacksError } from "../../StacksError.ts"
+import type { InvalidOptions, StacksError } from "../../StacksError.ts"
 import { persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
 import { isNotFound } from "./serviceErrors.ts"
 import type { Settings } from "./settings.ts"
+import { checkToken } from "./tokenCheck.ts"
 
 export interface Registration {
   /** The number of the registration in force. */
@@ -24,11 +25,13 @@ export const make = Effect.fnUntraced(function* (
   client: StacksClient.Service,
   { key, metadata, onClose, queueKey, type }: Settings,
   emit: (event: StackEvent) => Effect.Effect<void>
-): Effect.fn.Return<Registration, StacksError, Scope.Scope> {
+): Effect.fn.Return<Registration, StacksError | InvalidOptions, Scope.Scope> {
   const stackKey = key
   const register = client
     .registerStack({ key, type, queueKey, metadata })
     .pipe(RetryPolicy.withPolicy(persistent), readAgain, Effect.asVoid)
+
+  yield* checkToken(client)
 
   // A registration that is interrupted may have reached the service all the same.
   let mayBeRegistered = true

@@ -17,6 +17,18 @@ const releasedExpiry = Duration.seconds(1)
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 
+/** Gives back jobs that were reserved, and are not this stack's any more. */
+export const releaseStrays = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { client, settings } = state.dependencies
+    const strays = jobUuids.filter((jobUuid) => !state.table.has(jobUuid))
+    return strays.length === 0
+      ? Effect.void
+      : Effect.ignore(
+          client.batchReserveJobs({ stackKey: settings.key, jobUuids: strays, reservationExpiry: releasedExpiry })
+        )
+  })
+
 /**
  * Gives jobs back, for a reason that is reported for each of them. Retries until the service has answered, or the last reservation
  * has lapsed. This stack then leaves the jobs alone for 30 seconds, twice as long each further time.

@@ -9,6 +9,7 @@ import { isAgentOwned, isFinal, type JobState, MaxBatchSize } from "../../Stacks
 import { timedOut } from "../client/failures.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
 import type { JobRecord } from "./jobTable.ts"
+import { releaseStrays } from "./release.ts"
 import { RequestStreak } from "./requestStreak.ts"
 import { isNotFound } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
@@ -76,9 +77,12 @@ const renew = Effect.fnUntraced(function* (
   // What a suspect meets says nothing about the others.
   const succeeded = () => (isSuspect ? undefined : streak.succeeded())
 
-  const request = (jobUuids: ReadonlyArray<string>) =>
+  const request = (asked: ReadonlyArray<string>) =>
     Effect.suspend(() => {
       const askedAt = state.now()
+      // Some may have left since the last request.
+      const jobUuids = asked.filter((jobUuid) => state.table.get(jobUuid)?.isRenewed === true)
+      if (jobUuids.length === 0) return Effect.succeed({ reserved: [], notReserved: [], askedAt })
       for (const jobUuid of jobUuids) {
         const record = state.table.get(jobUuid)
         if (record !== undefined) record.askedAt = askedAt
@@ -99,9 +103,12 @@ const renew = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       const isReserved = new Set(answer.reserved)
       const isRefused = new Set(answer.notReserved)
+      // The request was under way when its job left: the renewal must not outlive it.
+      const strays = answer.reserved.filter((jobUuid) => !state.table.has(jobUuid))
+      if (strays.length > 0) yield* Effect.forkIn(releaseStrays(state, strays), state.dependencies.scope)
       for (const jobUuid of jobUuids) {
         const record = state.table.get(jobUuid)
-        if (record === undefined) continue
+        if (record === undefined || !record.isRenewed) continue
         if (isReserved.has(jobUuid)) {
           streak.clear(jobUuid)
           record.confirmedAt = answer.askedAt

@@ -268,6 +268,8 @@ const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> =
   state.table.move(record, "Reserved")
   // Refusals until now say nothing about whether it starts.
   state.backoff.clear(record.job.id)
+  if (record.wasReserved) return startIfPossible(state, record)
+  record.wasReserved = true
   return Effect.andThen(
     state.dependencies.emit(StackEvent.Reserved({ job: record.job })),
     startIfPossible(state, record)
@@ -347,8 +349,9 @@ const unconfirmed = Effect.fnUntraced(function* (state: StackState, record: JobR
 })
 
 const notReserved = (state: StackState, record: JobRecord, isOffender: boolean): Effect.Effect<void> => {
-  state.backoff.add(record.job.id, state.now(), Backoff.standard, isOffender)
-  return settle(state, record, StackEvent.NotReserved({ job: record.job }))
+  const { job, wasReserved } = record
+  state.backoff.add(job.id, state.now(), Backoff.standard, isOffender)
+  return settle(state, record, wasReserved ? StackEvent.ReservationLost({ job }) : StackEvent.NotReserved({ job }))
 }
 
 // -----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
+import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
 import { CurrentMeter } from "../meter.ts"
 import * as Events from "./events.ts"
 import * as Metrics from "./metrics.ts"
@@ -67,6 +68,7 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<never>()
   return yield* start(settings).pipe(
     Effect.provideService(CurrentMeter, Metrics.meter(context)),
+    Effect.provideService(CurrentServiceClock, new ServiceClock()),
     RateLimit.withFallback(Context.get(limits, RateLimit.RateLimit)),
     Effect.mapError(withAdvice)
   )
@@ -94,6 +96,7 @@ const start = Effect.fnUntraced(function* (
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
+  // Its requests are watched like all others.
   const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
@@ -137,6 +140,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
   const { emit, events } = yield* Events.make(settings.onEvent)
   const signals = yield* makeSignals
   const clock = yield* Clock.Clock
+  const serviceClock = (yield* CurrentServiceClock) ?? new ServiceClock()
   const giveUp = (error: StackFailure) => Deferred.fail(signals.failure, withAdvice(error))
   const monitor = yield* ServiceMonitor.make(yield* StacksClient, settings, giveUp)
   const onRetry = (error: StacksError) => emit(StackEvent.RequestFailed({ error }))
@@ -166,10 +170,19 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         wakeIn: (millis) => wakeIn(state, millis)
       }),
       states: StateReader.make(() => state, context),
-      tokens: Tokens.make(monitor.client, settings, registration, context, () => state.now(), monitor.successes),
+      tokens: Tokens.make(
+        monitor.client,
+        settings,
+        registration,
+        context,
+        () => state.now(),
+        () => state.serviceNow(),
+        monitor.successes
+      ),
       emit,
       events,
       clock,
+      serviceClock,
       context,
       scope
     },

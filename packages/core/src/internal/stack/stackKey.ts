@@ -19,8 +19,14 @@ const isPlain = (key: string, queueKey: string): boolean =>
   `${key}${separator}${queueKey}`.indexOf(separator) === key.length &&
   `${key}${separator}${queueKey}`.lastIndexOf(separator) === key.length
 
-export const stackKey = (key: string, queueKey: string): string => {
+const cropped = (text: string, length: number): string => text.replaceAll(/[^\w-]+/g, "_").slice(0, length)
+
+export const stackKey = (key: string, queueKey: string, cluster = ""): string => {
+  if (cluster !== "") {
+    // Always with a hash: three parts that are only joined could be the key of two others.
+    const shown = [key.slice(0, 24), cropped(cluster, 12), cropped(queueKey, 12)]
+    return [...shown, digest(JSON.stringify([key, queueKey, cluster]))].join(separator)
+  }
   if (isPlain(key, queueKey)) return `${key}${separator}${queueKey}`
-  const name = queueKey.replaceAll(/[^\w-]+/g, "_")
-  return [key.slice(0, 24), name.slice(0, 27), digest(JSON.stringify([key, queueKey]))].join(separator)
+  return [key.slice(0, 24), cropped(queueKey, 27), digest(JSON.stringify([key, queueKey]))].join(separator)
 }

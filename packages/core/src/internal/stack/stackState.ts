@@ -17,6 +17,7 @@ import type * as StacksClient from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import type { Batcher } from "../batcher.ts"
+import type { ServiceClock } from "../client/serviceClock.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 import { Backoff } from "./backoff.ts"
 import { type JobRecord, JobTable } from "./jobTable.ts"
@@ -48,6 +49,7 @@ export interface Dependencies {
   readonly emit: (event: StackEvent) => Effect.Effect<void>
   readonly events: Stream.Stream<StackEvent>
   readonly clock: Clock.Clock
+  readonly serviceClock: ServiceClock
   /** What the stack was made with. */
   readonly context: Context.Context<StacksClient.StacksClient>
   /** Ends with the stack. */
@@ -110,6 +112,12 @@ export class StackState {
   /** Monotonic milliseconds. */
   now(): number {
     return monotonicMillis(this.dependencies.clock)
+  }
+
+  /** The service's time, in milliseconds. */
+  serviceNow(): number {
+    const { clock, serviceClock } = this.dependencies
+    return serviceClock.now(clock)
   }
 
   /** The jobs that have started and hold a slot. */

@@ -46,7 +46,24 @@ export const startWaiting = (state: StackState): Effect.Effect<void> =>
 
 /** Starts a reserved job, unless it has to wait. */
 export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
-  Effect.suspend(() => (takeSlot(state, record) ? launch(state, record) : Effect.void))
+  Effect.suspend(() => {
+    if (!takeSlot(state, record)) return Effect.void
+    if (!isLapsed(state, record)) return launch(state, record)
+    doubt(state, record)
+    return Effect.void
+  })
+
+/** Whether the reservation may have lapsed: the service was away for longer than it lasts. */
+const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
+  confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
+
+/** Has the job reserved again before it starts: it may be somebody else's. */
+const doubt = (state: StackState, record: JobRecord): void => {
+  state.table.move(record, "InDoubt")
+  record.keepsSlot = true
+  record.askAt = state.now()
+  state.wake()
+}
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
@@ -104,7 +121,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   }
   record.run = run
   state.table.move(record, "Running")
-  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: yield* sinceScheduled(state, record.job) }))
+  yield* emit(StackEvent.Started({ job: record.job, sinceScheduled: sinceScheduled(state, record.job) }))
   const { context, trouble } = makeJobContext(state, record, run)
   const exit = yield* runUntilStopped(state, record, run, runner.run, context)
   yield* onRunEnd(state, record, run, exit, trouble)
@@ -122,19 +139,19 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     yield* settle(state, record, event)
     return false
   }
+  if (jobState === "scheduled" || isLapsed(state, record)) {
+    doubt(state, record)
+    return false
+  }
   if (state.mayStart()) return true
   state.table.move(record, "Reserved")
   return false
 })
 
-const sinceScheduled = (state: StackState, job: ScheduledJob): Effect.Effect<Duration.Duration> =>
-  Effect.map(state.dependencies.clock.currentTimeMillis, (now) => {
-    const mightStart = Math.max(
-      DateTime.toEpochMillis(job.scheduledAt),
-      DateTime.toEpochMillis(job.runnableAt ?? job.scheduledAt)
-    )
-    return Duration.millis(Math.max(0, now - mightStart))
-  })
+const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
+  const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
+  return Duration.millis(Math.max(0, state.serviceNow() - mightStart))
+}
 
 const runUntilStopped = Effect.fnUntraced(function* (
   state: StackState,
@@ -190,7 +207,7 @@ const onRunEnd = Effect.fnUntraced(function* (
     return yield* onOutcome(state, record, exit.value)
   }
   if (run.stopReason === "Shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
-    return yield* finish(state, record, stackError("The stack shut down before the job had ended"))
+    return yield* failUnlessOwned(state, record, "The stack shut down before the job had ended")
   }
   return yield* onRunFailure(state, record, exit.cause, trouble)
 })
@@ -251,9 +268,16 @@ const onRunFailure = Effect.fnUntraced(function* (
     case "Runner": {
       yield* Effect.logError(`The runner of job ${job.id} failed`, cause)
       if (breaker.isWatching()) yield* breaker.succeeded(job.id)
-      return yield* finish(state, record, stackError(failure.message))
+      return yield* failUnlessOwned(state, record, failure.message)
     }
   }
+})
+
+/** Finishes the job with -1 and `stack_error`, unless the agent that was seen to have it still does, or has ended it. */
+const failUnlessOwned = Effect.fnUntraced(function* (state: StackState, record: JobRecord, detail: string) {
+  const hasAgent = record.run?.hasAgent === true
+  const event = hasAgent ? endOf(record.job, yield* state.dependencies.states.ask(record.job.id)) : undefined
+  return yield* event === undefined ? finish(state, record, stackError(detail)) : settle(state, record, event)
 })
 
 /** The service issues no token for a job that belongs to somebody else. */

@@ -1,14 +1,12 @@
 /** Acquisition tokens: requested for many jobs at once, and again when they have expired. */
-import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as RetryPolicy from "../../RetryPolicy.ts"
-import * as StacksClient from "../../StacksClient.ts"
+import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import * as Batcher from "../batcher.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
@@ -35,13 +33,14 @@ export type Tokens = Batcher.Batcher<TokenAnswer, never>
 /** Some at a time, so that a request without an answer does not hold up the others. */
 const maxRequests = 4
 
-/** `now` gives monotonic milliseconds. */
+/** `now` gives monotonic milliseconds, `serviceNow` those of the service's clock. */
 export const make = (
   client: StacksClient.Service,
   { key: stackKey, reservationExpiry: tokenLifetime }: Settings,
   registration: Registration,
   context: Context.Context<never>,
   now: () => number,
+  serviceNow: () => number,
   /** How many requests of the stack have succeeded. */
   successes: () => number
 ): Tokens => {
@@ -53,10 +52,7 @@ export const make = (
       return client.issueJobAcquisitionTokens({ stackKey, jobUuids, tokenLifetime }).pipe(
         registration.withReRegister,
         readAgain,
-        StacksClient.withResponse,
-        Effect.flatMap((response) =>
-          Effect.map(Clock.currentTimeMillis, (wallTime) => ({ ...response, askedAt, wallTime }))
-        )
+        Effect.map((answer) => ({ ...answer, askedAt, serviceTime: serviceNow() }))
       )
     })
 
@@ -69,12 +65,12 @@ export const make = (
       (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429) && successes() > successesBefore)
     const onAnswer = (
       _: ReadonlyArray<string>,
-      { askedAt, headers, value, wallTime }: Effect.Success<ReturnType<typeof request>>
+      { askedAt, notIssued, serviceTime, tokens }: Effect.Success<ReturnType<typeof request>>
     ) =>
       Effect.sync(() => {
-        for (const jobUuid of value.notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
-        for (const { expiresAt, jobUuid, token } of value.tokens) {
-          const validFor = lifetimeOf(expiresAt, headers["date"], wallTime, tokenLifetime)
+        for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
+        for (const { expiresAt, jobUuid, token } of tokens) {
+          const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
           answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
         }
       })
@@ -107,21 +103,6 @@ export const make = (
   return { ask: (jobUuid) => (suspects.has(jobUuid) ? askAlone(jobUuid) : batcher.ask(jobUuid)) }
 }
 
-/**
- * How many milliseconds a token is valid, from before it was requested. The service's clock says when it expires; its `Date`
- * header says what time it is there. Without that header this machine's clock has to do, where it can be right.
- */
-const lifetimeOf = (
-  expiresAt: DateTime.Utc,
-  date: string | undefined,
-  wallTime: number,
-  requested: Duration.Duration
-): number => {
-  const longest = Duration.toMillis(requested)
-  const serviceTime = Option.match(DateTime.make(date ?? ""), {
-    onNone: () => wallTime,
-    onSome: DateTime.toEpochMillis
-  })
-  const left = DateTime.toEpochMillis(expiresAt) - serviceTime
-  return left > 0 ? Math.min(longest, left) : longest
-}
+/** How many milliseconds a token is valid, by the service's clock, from before it was requested. */
+const lifetimeOf = (expiresAt: DateTime.Utc, serviceTime: number, requested: Duration.Duration): number =>
+  Math.min(Duration.toMillis(requested), DateTime.toEpochMillis(expiresAt) - serviceTime)

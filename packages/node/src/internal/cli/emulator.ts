@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
+import { hostname } from "../http/originCheck.ts"
 import * as Pipeline from "../pipeline/pipeline.ts"
 import { logFailure } from "./connected.ts"
 import { Failed } from "./failure.ts"
@@ -32,6 +33,17 @@ export const emulator = Command.make(
     host: Flag.String("host").pipe(
       Flag.withDescription("The address to listen on (default 127.0.0.1: only this machine reaches it)"),
       Flag.withDefault("127.0.0.1")
+    ),
+    allowedHosts: Flag.String("allowed-host").pipe(
+      Flag.withMetavar("NAME"),
+      Flag.filter(
+        (name) => hostname(name) !== undefined,
+        () => "Expected the name of a host, such as host.docker.internal"
+      ),
+      Flag.withDescription(
+        "A further name under which clients reach it, such as host.docker.internal; may be repeated"
+      ),
+      Flag.atLeast(0)
     ),
     jobs: Settings.path("jobs", "either").pipe(
       Flag.withMetavar("FILE"),
@@ -70,6 +82,7 @@ export const emulator = Command.make(
       const emulator = yield* NodeStacksEmulator.make({
         host: input.host,
         port: input.port,
+        allowedHosts: input.allowedHosts,
         rateLimits: input.rateLimits,
         token: Redacted.make(token)
       })

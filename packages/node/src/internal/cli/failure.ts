@@ -19,18 +19,26 @@ export interface Description {
 }
 
 export const describe = (error: unknown): Description => {
-  const isUsage = error instanceof Misused || error instanceof StacksError.InvalidRequest
+  const isUsage =
+    error instanceof Misused ||
+    error instanceof StacksError.InvalidRequest ||
+    error instanceof StacksError.InvalidOptions
   return { message: oneLine(messageOf(error)), exitStatus: isUsage ? 2 : 1 }
 }
 
 const messageOf = (error: unknown): string => {
   if (StacksError.isStacksError(error)) return ofService(error)
+  if (error instanceof StacksError.InvalidOptions) return `${flagFor(error.option)} ${error.issue}`
   if (error instanceof Config.ConfigError) return `A setting in the environment can't be used: ${error.message}`
   if (error instanceof AgentUnusable || error instanceof CommandRunnerUnusable) {
     return error.message.replace(`set ${error.option} to`, `set ${flagOf[error.option]} to`)
   }
   return Predicate.isError(error) && error.message !== "" ? error.message : String(error)
 }
+
+/** The flag of an option: `--max-in-flight` for `maxInFlight`. */
+const flagFor = (option: string): string =>
+  option === "path" ? "--store" : `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 const flagOf = {
   agentPath: "--agent-path",
@@ -47,7 +55,10 @@ const ofService = (error: StacksError.StacksError): string => {
     case "DecodeError":
       return `${error.message}. Does BUILDKITE_AGENT_ENDPOINT (or --endpoint) name Buildkite's agent API?`
     case "TransportError":
-      return error.kind === "NotConnected"
+      if (error.proxy === undefined && /\(\w*(?:CERT|SIGNATURE)\w*\)$/.test(error.message)) {
+        return `${error.message}. If it is that of a company's proxy, set NODE_EXTRA_CA_CERTS to the file of the company's CA`
+      }
+      return error.kind === "NotConnected" && error.proxy === undefined
         ? `${error.message}. Is BUILDKITE_AGENT_ENDPOINT (or --endpoint) right, and is the service up?`
         : error.message
     case "ErrorResponse":

@@ -42,7 +42,11 @@ export const get = Command.make(
   Command.withExamples([{ command: "stacksapi jobs get --key my-stack 0193b1a6-6f3e-4e2a-8d47-2a1f4c1f9a10" }])
 )
 
-const withoutSecrets = (job: JobDetails): JobDetails => ({ ...job, env: Secrets.withoutSecrets(job.env) })
+const withoutSecrets = (job: JobDetails): JobDetails => ({
+  ...job,
+  command: Secrets.redactorOf(job.env).redact(job.command),
+  env: Secrets.withoutSecrets(job.env)
+})
 
 const describe = (screen: Screen, { command, env, id }: JobDetails): string =>
   [

@@ -2,7 +2,7 @@
 import * as Console from "effect/Console"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
-import { redactor } from "../process/secrets.ts"
+import * as Redactor from "../secrets/redactor.ts"
 import * as Plain from "./plain.ts"
 import { currentScreen } from "./screen.ts"
 import { type Column, Table } from "./table.ts"
@@ -44,4 +44,4 @@ export const printOne = (isJson: boolean, result: { readonly text: string; reado
 /** Tells people something that is not a result; without tokens, such as one that was typed where it does not belong. */
 export const say = (text: string): Effect.Effect<void> => Console.error(withoutTokens(Plain.lines(text)))
 
-const withoutTokens = redactor([]).redact
+const withoutTokens = Redactor.make([]).redact

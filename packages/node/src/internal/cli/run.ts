@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
+import * as FileJobStore from "../../FileJobStore.ts"
 import * as HealthServer from "../../HealthServer.ts"
 import * as JobOutput from "../../JobOutput.ts"
 import * as StackView from "../../StackView.ts"
@@ -28,7 +29,7 @@ export const run = Command.make(
       yield* (yield* Host).expectStop
       const member = input.cluster ? yield* prepareMember(input) : undefined
       // They end after the stack: it needs its runner to the last, and its end is to be seen.
-      const runner = yield* Layer.build(layerRunner(input))
+      const runner = Context.merge(yield* Layer.build(layerRunner(input)), yield* Layer.build(layerStore(input)))
       const view = yield* StackView.make({
         format: input.json ? "json" : input.format,
         output: Context.get(runner, JobOutput.JobOutput)
@@ -54,7 +55,7 @@ export const run = Command.make(
 ).pipe(
   Command.withDescription(
     "Run a stack: take the jobs of a queue, or of several, and run each by an agent, or by a shell. On SIGTERM or Ctrl-C it " +
-      "takes no more jobs, lets those that run end, and leaves; a second time, it ends at once. " +
+      "takes no more jobs, lets those that run end, and leaves (see --on-exit); a second time, it ends at once. " +
       "Each flag can be set by a variable of the environment too, as --health-port by STACKSAPI_HEALTH_PORT"
   ),
   Command.withShortDescription("Run a stack: take the jobs of a queue, and run them"),
@@ -71,16 +72,32 @@ export const run = Command.make(
 type Input = Command.Command.Config.Infer<typeof runFlags>
 
 /** What can't be meant, before anything begins. */
-const checkUse = ({ cluster, queues, untilIdle }: Input) => {
+const checkUse = ({ cluster, onExit, queues, store, untilIdle }: Input) => {
   if (queues.length === 0) return new Misused({ message: "STACKSAPI_QUEUE names no queue" })
   const twice = queues.find((queue, index) => queues.indexOf(queue) < index)
   if (twice !== undefined) return new Misused({ message: `--queue ${twice} is given twice` })
   if (untilIdle && cluster) {
     return new Misused({ message: "--until-idle is for one process, and --cluster for many: leave out one of them" })
   }
+  if (cluster && Option.isSome(store)) {
+    return new Misused({ message: "--store is for one process; those of a --cluster keep their jobs in the database" })
+  }
+  if (cluster && Option.isSome(onExit)) return new Misused({ message: "--on-exit is not for a --cluster" })
   if (untilIdle && queues.length > 1) return new Misused({ message: "--until-idle is for one --queue" })
   return Effect.void
 }
+
+const layerStore = ({ onExit, store }: Input) =>
+  Option.isSome(store)
+    ? FileJobStore.layer({ path: store.value })
+    : Layer.effectDiscard(
+        Option.contains(onExit, "detach")
+          ? Effect.logWarning(
+              "Without --store no other process learns of the jobs that --on-exit detach leaves: they start again when their " +
+                "reservations lapse"
+            )
+          : Effect.void
+      )
 
 const prepareMember = (input: Input) =>
   Effect.flatMap(
@@ -107,6 +124,7 @@ const runWhat = Effect.fnUntraced(function* (
     maxInFlight: input.maxInFlight,
     tags: Option.getOrUndefined(input.tags),
     shutdownGrace: input.shutdownGrace * 1000,
+    onClose: Option.getOrUndefined(input.onExit),
     metadata: { program: "stacksapi run" }
   }
   const [queueKey, ...others] = input.queues

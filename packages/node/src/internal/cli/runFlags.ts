@@ -67,6 +67,21 @@ const stackFlags = {
     Flag.withMetavar("SECONDS"),
     Flag.withDescription("How long jobs may go on after SIGTERM or Ctrl-C (default 30)"),
     Flag.withDefault(30)
+  ),
+  store: Settings.path("store", "either").pipe(
+    Flag.withMetavar("FILE"),
+    Flag.withDescription(
+      "Keep the stack's jobs in this file: the next process goes on with them (default: not at all)"
+    ),
+    Flag.withFallbackConfig(Config.String(variable("store"))),
+    Flag.optional
+  ),
+  onExit: choice("on-exit", ["drain", "detach"]).pipe(
+    Flag.withDescription(
+      "What SIGTERM or Ctrl-C does: drain lets jobs end within --shutdown-grace, detach ends at once and leaves the jobs to the " +
+        "next process with the same --store (default drain)"
+    ),
+    Flag.optional
   )
 }
 

@@ -1,5 +1,6 @@
 /** What runs the jobs of `stacksapi run`. */
 import type * as JobRunner from "@stacksapi/core/JobRunner"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,7 +26,12 @@ export const layerRunner = (
   input: RunnerInput
 ): Layer.Layer<
   JobRunner.JobRunner | JobOutput.JobOutput,
-  AgentRunner.AgentUnusable | CommandRunner.CommandRunnerUnusable | Config.ConfigError | Failed | Misused
+  | AgentRunner.AgentUnusable
+  | CommandRunner.CommandRunnerUnusable
+  | InvalidOptions
+  | Config.ConfigError
+  | Failed
+  | Misused
 > =>
   input.runner === "command"
     ? CommandRunner.layer({

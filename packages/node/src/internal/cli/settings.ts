@@ -77,6 +77,10 @@ export const connection = {
     Flag.withDescription("Where the API is (else BUILDKITE_AGENT_ENDPOINT, else Buildkite's own)"),
     Flag.optional
   ),
+  proxy: Flag.Boolean("proxy").pipe(
+    Flag.withDescription("Obey HTTP_PROXY, HTTPS_PROXY and NO_PROXY (default; --no-proxy does not)"),
+    Flag.withDefault(true)
+  ),
   tokenFile: path("token-file", "either").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription(
@@ -88,6 +92,7 @@ export const connection = {
 
 export interface Connection {
   readonly endpoint: Option.Option<string>
+  readonly proxy: boolean
   readonly tokenFile: Option.Option<string>
 }
 
@@ -97,7 +102,12 @@ export const layerClient = (
 ): Layer.Layer<StacksClient.StacksClient, Failed | Misused | Config.ConfigError, Stdio.Stdio> =>
   Layer.unwrap(
     Effect.map(Effect.all([token(flags), endpoint(flags)]), ([token, baseUrl]) =>
-      NodeStacksClient.layer({ token, baseUrl, userAgentPrefix: `stacksapi-cli/${version}` })
+      NodeStacksClient.layer({
+        token,
+        baseUrl,
+        userAgentPrefix: `stacksapi-cli/${version}`,
+        proxy: flags.proxy ? undefined : false
+      })
     )
   ).pipe(
     Layer.provideMerge(RateLimit.layerMemory),

@@ -26,8 +26,10 @@ import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { Fence } from "./fence.ts"
+import * as Proxy from "./proxy.ts"
 
 /** How much of a body is taken in before anybody asks for it. */
 const highWaterMark = 64 * 1024
@@ -42,6 +44,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly url: string
   private readonly fiber: Fiber.Fiber<unknown, unknown>
   private readonly resume: Resume
+  private readonly proxy: Proxy.Proxy | undefined
   private controller: Undici.Dispatcher.DispatchController | undefined
   private abortReason: Error | undefined
   private isStarted = false
@@ -56,10 +59,17 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   private onEnd: Array<() => void> = []
   private stopWatching: (() => void) | undefined
 
-  constructor(request: HttpClientRequest, url: string, fiber: Fiber.Fiber<unknown, unknown>, resume: Resume) {
+  constructor(
+    request: HttpClientRequest,
+    url: string,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    proxy: Proxy.Proxy | undefined,
+    resume: Resume
+  ) {
     this.request = request
     this.url = url
     this.fiber = fiber
+    this.proxy = proxy
     this.resume = resume
   }
 
@@ -167,6 +177,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Uint8Array) {
+    // Of a response that undici has taken for a failure, as the refusal of a proxy.
+    if (this.end !== undefined) return
     if (this.stream !== undefined) {
       if (!this.stream.push(chunk)) this.pause(controller)
       return
@@ -182,10 +194,22 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
 
   onResponseError(_: Undici.Dispatcher.DispatchController, error: Error) {
     if (this.isStarted) return this.finish(error)
+    if (this.end !== undefined) return
     this.end = { error }
-    this.resume(Effect.fail(this.controller === undefined ? notSent(this.request, error) : broken(this.request, error)))
+    this.resume(Effect.fail(this.failureOf(error)))
+  }
+
+  private failureOf(error: Error): HttpClientError.HttpClientError {
+    const { proxy, request } = this
+    if (proxy !== undefined && this.abortReason === undefined && (this.controller === undefined || isRefusal(error))) {
+      return failed(request, Proxy.failure(proxy, new URL(this.url), error))
+    }
+    return this.controller === undefined ? notSent(request, error) : broken(request, error)
   }
 }
+
+/** A proxy that wants to know who is there has passed nothing on. */
+const isRefusal = (error: Error): boolean => error.message === "Proxy Authentication Required (407)"
 
 const failed = (request: HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
@@ -318,7 +342,16 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 }
 
-const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
+/** How requests travel: by a dispatcher of undici, and through a proxy or directly. */
+interface Route {
+  readonly dispatcher: Undici.Dispatcher
+  readonly proxy: Proxy.Proxy | undefined
+}
+
+/** The way to a URL, or what is wrong with the settings for it. */
+type RouteOf = (url: URL) => Result.Result<Route, string>
+
+const make = (routeOf: RouteOf): HttpClient.HttpClient => {
   const send = (
     request: HttpClientRequest,
     fiber: Fiber.Fiber<unknown, unknown>
@@ -332,9 +365,18 @@ const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
       )
     }
     const url = parsed.success
+    const route = routeOf(url)
+    if (Result.isFailure(route)) {
+      return Effect.fail(
+        new HttpClientError.HttpClientError({
+          reason: new HttpClientError.InvalidUrlError({ request, description: route.failure })
+        })
+      )
+    }
+    const { dispatcher, proxy } = route.success
     const { body } = request
     return Effect.callback((resume) => {
-      const exchange = new Exchange(request, url.href, fiber, resume)
+      const exchange = new Exchange(request, url.href, fiber, proxy, resume)
       const dispatched = Result.try(() =>
         dispatcher.dispatch(
           {
@@ -361,16 +403,52 @@ const make = (dispatcher: Undici.Dispatcher): HttpClient.HttpClient => {
   )
 }
 
+/** The routes of a client: a dispatcher for each proxy, made when it is first needed, which closes with the scope. */
+const makeRoutes = Effect.fnUntraced(function* (
+  { ProxyAgent }: typeof Undici,
+  choice: Proxy.Choice | undefined
+): Effect.fn.Return<RouteOf, never, Scope.Scope> {
+  const direct: Result.Result<Route, string> = Result.succeed({
+    dispatcher: yield* NodeHttpClient.makeDispatcher,
+    proxy: undefined
+  })
+  const proxyOf = yield* Proxy.make(choice)
+  if (proxyOf === undefined) return () => direct
+  const dispatchers = new Map<Proxy.Proxy, Undici.Dispatcher>()
+  yield* Effect.addFinalizer(() =>
+    Effect.promise(() => Promise.all(Array.from(dispatchers.values(), (dispatcher) => dispatcher.destroy())))
+  )
+  const dispatcherOf = (proxy: Proxy.Proxy): Undici.Dispatcher => {
+    const dispatcher = dispatchers.get(proxy) ?? new ProxyAgent(Proxy.agentOptions(proxy))
+    dispatchers.set(proxy, dispatcher)
+    return dispatcher
+  }
+  const routes = new Map<string, Result.Result<Route, string>>()
+  return (url) => {
+    const known = routes.get(url.origin)
+    if (known !== undefined) return known
+    const route = Result.flatMap(proxyOf(url), (proxy) =>
+      proxy === undefined ? direct : Result.succeed({ dispatcher: dispatcherOf(proxy), proxy })
+    )
+    routes.set(url.origin, route)
+    return route
+  }
+})
+
 /**
  * An `HttpClient` with connections of its own that close with the layer. Bun puts a module of its own in undici's place, whose
  * agents dispatch nothing: there it is Bun's `fetch`.
  */
-export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.unwrap(
-  Effect.map(
-    Effect.promise(() => import("@effect/platform-node/Undici")),
-    ({ Agent }) =>
-      Predicate.isFunction(Agent.prototype.dispatch)
-        ? Layer.effect(HttpClient.HttpClient, Effect.map(NodeHttpClient.makeDispatcher, make))
-        : FetchHttpClient.layer
+export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("@effect/platform-node/Undici")),
+      (undici) =>
+        Predicate.isFunction(undici.Agent.prototype.dispatch)
+          ? Layer.effect(HttpClient.HttpClient, Effect.map(makeRoutes(undici, choice), make))
+          : FetchHttpClient.layer
+    )
   )
-)
+
+/** The same by the proxies of the environment. */
+export const layer: Layer.Layer<HttpClient.HttpClient> = layerProxied(undefined)

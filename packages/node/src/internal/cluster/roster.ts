@@ -2,11 +2,13 @@
  * The processes that are there. Each has a seat, a small number of its own, to which the cluster sends its jobs; and it says
  * every second that it is alive. One that was silent for too long counts as dead for all others, at the same moment.
  */
+import { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Check from "../options.ts"
 import type { Database } from "./database.ts"
 
 export interface Process {
@@ -48,7 +50,7 @@ const maxWait = 120
 export const join = Effect.fnUntraced(function* (
   { processes, promptly, sql, untilThen }: Database,
   { clusterKey, host, port, processId, slots }: Entrant
-): Effect.fn.Return<Roster, string | SqlError, Scope.Scope> {
+): Effect.fn.Return<Roster, InvalidOptions | SqlError, Scope.Scope> {
   const others = sql<{
     readonly clusterKey: string
     readonly isHere: boolean
@@ -60,21 +62,23 @@ export const join = Effect.fnUntraced(function* (
     FROM ${processes} WHERE until > now()`
 
   /** One that was killed is silent, and its time runs out; one that leaves will be gone. */
-  const awaitAddress = (waited: number): Effect.Effect<void, string | SqlError> =>
+  const awaitAddress = (waited: number): Effect.Effect<void, InvalidOptions | SqlError> =>
     Effect.gen(function* () {
       const living = yield* others
       const foreign = living.find((process) => process.clusterKey !== clusterKey)
       if (foreign !== undefined) {
-        return yield* Effect.fail(
-          `A cluster with the key ${foreign.clusterKey} uses these tables: give each cluster its own tablePrefix`
-        )
+        return yield* new InvalidOptions({
+          option: "tablePrefix",
+          issue: `must be different for each cluster: one with the key ${foreign.clusterKey} uses these tables`
+        })
       }
       const former = living.find(({ isHere }) => isHere)
       if (former === undefined) return
       if (waited > 0 && !(former.isLeaving && waited < maxWait)) {
-        return yield* Effect.fail(
-          `Another process of the cluster has the address ${host}:${port}: give each its own, under which the others reach it`
-        )
+        return yield* new InvalidOptions({
+          option: "port",
+          issue: `and host must be different for each process: another one has the address ${host}:${port}. Give each its own, under which the others reach it`
+        })
       }
       if (waited === 0) yield* Effect.logInfo(`A former process at ${host}:${port} is not gone yet: waiting for it`)
       const seconds = former.isLeaving ? 1 : former.left + 0.1
@@ -105,7 +109,8 @@ export const join = Effect.fnUntraced(function* (
     until: (rows) => rows.length > 0
   })
   const seat = taken[0]?.seat
-  if (seat === undefined) return yield* Effect.fail(`A cluster has at most ${maxSeats} processes`)
+  if (seat === undefined)
+    return yield* Check.invalid("key", `names a cluster that has ${maxSeats} processes already, and can't have more`)
   yield* Effect.addFinalizer(() =>
     // It keeps the seat for the next life at this address, which the others may not tell from this one.
     promptly(sql`UPDATE ${processes} SET until = now() WHERE seat = ${seat} AND process_id = ${processId}`)

@@ -132,7 +132,8 @@ export const make = Effect.fnUntraced(function* ({
     const made = yield* Notifications.make({ stackKey }).pipe(
       Effect.provideService(StacksClient.StacksClient, client),
       gated,
-      Scope.provide(scope)
+      Scope.provide(scope),
+      Effect.orDie
     )
     notifications.set(stackKey, made)
     return made

@@ -4,17 +4,27 @@ import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Report } from "../../HealthServer.ts"
-import { contentType, exposition } from "./exposition.ts"
+import { contentType } from "./exposition.ts"
 import { unreadiness } from "./verdict.ts"
 import type { Sight } from "./watch.ts"
 
-export const answer = (
-  look: Effect.Effect<Sight>,
-  maxPollAge: Duration.Input
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
+export interface Sources {
+  readonly look: Effect.Effect<Sight>
+  readonly exposition: Effect.Effect<Uint8Array>
+  readonly maxPollAge: Duration.Input
+}
+
+export const answer = ({
+  exposition,
+  look,
+  maxPollAge
+}: Sources): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
   const age = Duration.fromInputUnsafe(maxPollAge)
   const paths: ReadonlyMap<string, Effect.Effect<HttpServerResponse.HttpServerResponse>> = new Map([
-    ["/metrics", Effect.map(exposition, (text) => HttpServerResponse.text(text, { contentType, headers: uncached }))],
+    [
+      "/metrics",
+      Effect.map(exposition, (bytes) => HttpServerResponse.uint8Array(bytes, { contentType, headers: uncached }))
+    ],
     ["/healthz", Effect.map(look, (sight) => told(sight, sight.illness))],
     ["/readyz", Effect.map(look, (sight) => told(sight, unreadiness(sight, age)))]
   ])

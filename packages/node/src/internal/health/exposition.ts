@@ -9,7 +9,7 @@ export const contentType = "text/plain; version=0.0.4; charset=utf-8"
  * Effect names metrics as OpenTelemetry does, without their type and unit. In Prometheus they belong to the name; these are the
  * suffixes that OpenTelemetry's own exporter adds.
  */
-export const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot, (metrics) => {
+const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot, (metrics) => {
   const suffixes = new Map(metrics.map((metric) => [metric.id, suffixOf(metric)]))
   return PrometheusMetrics.format({
     metricNameMapper: (name) => {
@@ -18,6 +18,15 @@ export const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot,
     }
   })
 })
+
+/**
+ * The same bytes for everybody who asks within a second: making them costs more the more metrics there are, and a reader that
+ * is slow keeps no copy of its own.
+ */
+export const sharedExposition: Effect.Effect<Effect.Effect<Uint8Array>> = Effect.cachedWithTTL(
+  Effect.map(exposition, (text) => new TextEncoder().encode(text)),
+  "1 second"
+)
 
 const suffixOf = ({ attributes, type }: Metric.Metric.Snapshot): string => {
   if (type === "Counter" || type === "Frequency") return "_total"

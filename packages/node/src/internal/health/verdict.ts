@@ -13,8 +13,9 @@ export const unreadiness = ({ cluster, illness, stacks }: Sight, maxPollAge: Dur
   if (refused !== undefined) return `stack ${refused.key} can't go on: ${refused.failure}`
   const going = stacks.filter(({ phase }) => phase !== "stopped")
   if (going.length === 0) return "stopped"
-  for (const { key, phase, secondsSincePoll } of going) {
+  for (const { key, phase, secondsSincePoll, startsSuspended } of going) {
     if (phase === "draining") return `stack ${key} is draining`
+    if (startsSuspended) return `stack ${key} reserves nothing: starts of different jobs kept failing`
     if (secondsSincePoll === null) return `stack ${key} has not looked at its queue yet`
     if (secondsSincePoll > Duration.toSeconds(maxPollAge)) {
       return `stack ${key} last looked at its queue ${Math.round(secondsSincePoll)} s ago`

@@ -1,27 +1,43 @@
 /** HTTP servers on Node: how they begin to listen, how they end, and where they are reached. */
 import * as Http from "node:http"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import { Connections, type Handler } from "./connections.ts"
+import { checkMillis, highWaterMark, keepAliveMillis, type Limits, maxHeaderBytes } from "./limits.ts"
 import { ListenError } from "./listenError.ts"
 
-/** A request that takes longer to arrive does not mean to. */
-const requestMillis = 60_000
+/** Listens until the scope closes. */
+export const listen = Effect.fnUntraced(function* (
+  handler: Handler,
+  { host, limits, port }: { readonly host: string; readonly port: number; readonly limits: Limits }
+): Effect.fn.Return<Http.Server, ListenError, Scope.Scope> {
+  const server = Http.createServer({
+    connectionsCheckingInterval: checkMillis,
+    headersTimeout: limits.headersMillis,
+    highWaterMark,
+    keepAliveTimeout: keepAliveMillis,
+    maxHeaderSize: maxHeaderBytes,
+    requestTimeout: limits.requestMillis
+  })
+  const connections = new Connections(server, handler, limits)
+  yield* Effect.acquireRelease(begin(server, host, port), close)
+  // A client that stalls is seen three times: its answer has then been waiting for at least this long.
+  yield* Effect.sync(() => connections.closeStalled()).pipe(
+    Effect.delay(limits.answerMillis / 2),
+    Effect.forever,
+    // Sockets have a time of their own, whatever the Clock of a test says.
+    Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
+    Effect.forkScoped
+  )
+  return server
+})
 
-/** Long enough that no idle connection ends while a client is about to use it again. */
-const keepAliveMillis = 60_000
-
-export const listen = (
-  handler: Http.RequestListener,
-  host: string,
-  port: number
-): Effect.Effect<Http.Server, ListenError> =>
+const begin = (server: Http.Server, host: string, port: number): Effect.Effect<Http.Server, ListenError> =>
   Effect.callback((resume) => {
-    const server = Http.createServer({ keepAliveTimeout: keepAliveMillis, requestTimeout: requestMillis }, handler)
     const onError = (cause: unknown) => resume(Effect.fail(ListenError.of(host, port, cause)))
     server.once("error", onError)
-    if (!(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
-      return resume(Effect.fail(new ListenError({ host, port, code: "ERR_SOCKET_BAD_PORT", cause: undefined })))
-    }
     server.listen(port, host, () => {
       server.off("error", onError)
       resume(Effect.succeed(server))
@@ -29,7 +45,7 @@ export const listen = (
   })
 
 /** Ends without waiting for clients: those that keep a connection open, or wait for an answer that never comes. */
-export const close = (server: Http.Server): Effect.Effect<void> =>
+const close = (server: Http.Server): Effect.Effect<void> =>
   Effect.callback((resume) => {
     server.close(() => resume(Effect.void))
     server.closeAllConnections()

@@ -17,12 +17,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   }
 
   override get message(): string {
-    const reason =
-      this.code === "EADDRINUSE"
-        ? "the port is in use"
-        : this.code === "ERR_SOCKET_BAD_PORT"
-          ? "a port is a whole number from 0 to 65535"
-          : (this.code ?? String(this.cause))
+    const reason = this.code === "EADDRINUSE" ? "the port is in use" : (this.code ?? String(this.cause))
     return `Can't listen on ${this.host}:${this.port}: ${reason}`
   }
 }

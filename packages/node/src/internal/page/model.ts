@@ -4,7 +4,6 @@ import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import { defaultRedactedVars } from "../../JobOutput.ts"
 import * as Secrets from "../process/secrets.ts"
 
 /** The operations that a fault can be about. */
@@ -72,7 +71,7 @@ export const job = (
   signalReason: job.signalReason,
   canBeCanceled: !StacksSchema.isFinal(job.state) && job.state !== "canceling",
   notifications: notifications.filter(({ jobUuid }) => jobUuid === job.id).map(notification),
-  log: Secrets.redactor(Secrets.secretsIn(job.env, defaultRedactedVars)).redact(log).slice(-maxLogLength),
+  log: Secrets.redactorOf(job.env).redact(log).slice(-maxLogLength),
   isLogCut: log.length > maxLogLength
 })
 

@@ -8,14 +8,14 @@ import type { HttpServerError } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as OriginCheck from "../http/originCheck.ts"
 import * as Actions from "./actions.ts"
 import * as Data from "./data.ts"
 import * as Files from "./files.ts"
-import * as Guard from "./guard.ts"
+import { securityHeaders } from "./securityHeaders.ts"
 
 export interface PageOptions extends Data.DataOptions {
-  /** The host that the emulator was told to listen on. */
-  readonly boundTo: string
+  readonly originCheck: OriginCheck.OriginCheck
 }
 
 /** Puts the page in front of the API: what is not about the page goes there. */
@@ -33,11 +33,10 @@ export const make = (options: PageOptions) =>
   Effect.map(
     HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))),
     (app) =>
-      Effect.gen(function* () {
-        const refusal = Guard.check(yield* HttpServerRequest.HttpServerRequest, options.boundTo)
-        const response = refusal === undefined ? yield* answered(app) : refuse(refusal.status, refusal.message)
-        return HttpServerResponse.setHeaders(response, Guard.securityHeaders)
-      }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize))
+      OriginCheck.before(OriginCheck.before(answered(app), OriginCheck.jsonOnly), options.originCheck).pipe(
+        Effect.map(HttpServerResponse.setHeaders(securityHeaders)),
+        Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
+      )
   )
 
 /** A button has little to say. */

@@ -21,20 +21,21 @@ const single: ReadonlyArray<Combination> = [{ values: new Map(), isSkipped: fals
 export const combinations = (matrix: Node | undefined): Read<ReadonlyArray<Combination>> =>
   Result.gen(function* () {
     if (matrix === undefined || matrix.isNull) return single
-    if (matrix.isList) return products(yield* dimensions(matrix)).map((values) => plain(values))
+    if (matrix.isList) return (yield* products(matrix, yield* dimensions(matrix))).map((values) => plain(values))
     const fields = yield* matrix.fields()
     const setup = fields.get("setup")
     if (setup === undefined) {
       return yield* matrix.fail("A matrix is a list of values, or a map with a `setup` and perhaps `adjustments`.")
     }
     const axes = yield* dimensions(setup)
-    const all = new Map(products(axes).map((values) => [keyOf(values), plain(values)]))
+    const all = new Map((yield* products(setup, axes)).map((values) => [keyOf(values), plain(values)]))
     const adjustments = fields.get("adjustments")
     for (const adjustment of adjustments === undefined ? [] : yield* adjustments.list()) {
       const changed = yield* readAdjustment(adjustment, axes)
       // What the setup does not have is a combination more.
       all.set(keyOf(changed.values), changed)
     }
+    if (all.size > maxCombinations) return yield* tooMany(matrix, all.size)
     return Array.from(all.values())
   })
 
@@ -53,12 +54,22 @@ const dimensions = (setup: Node): Read<ReadonlyMap<string, ReadonlyArray<string>
 const texts = (list: Node): Read<ReadonlyArray<string>> =>
   Result.flatMap(list.list(), (items) => Result.all(items.map((item) => item.text())))
 
-const products = (axes: ReadonlyMap<string, ReadonlyArray<string>>): ReadonlyArray<Values> => {
+/** As many as `parallelism` may be. */
+const maxCombinations = 1000
+
+const tooMany = (matrix: Node, count: number) =>
+  matrix.fail(`A matrix has at most ${maxCombinations} combinations, not ${count}.`)
+
+/** All combinations of the setup's values. They are counted before any of them is made. */
+const products = (setup: Node, axes: ReadonlyMap<string, ReadonlyArray<string>>): Read<ReadonlyArray<Values>> => {
+  const count = Array.from(axes.values()).reduce((product, { length }) => product * length, 1)
+  if (count > maxCombinations) return tooMany(setup, count)
   let all: ReadonlyArray<Values> = [new Map()]
-  for (const [name, values] of axes) {
+  // A dimension without values leaves nothing, however many the others have.
+  for (const [name, values] of count === 0 ? [] : axes) {
     all = all.flatMap((one) => values.map((value) => new Map([...one, [name, value]])))
   }
-  return all
+  return Result.succeed(count === 0 ? [] : all)
 }
 
 const readAdjustment = (adjustment: Node, axes: ReadonlyMap<string, ReadonlyArray<string>>): Read<Combination> =>

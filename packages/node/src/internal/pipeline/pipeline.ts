@@ -1,5 +1,6 @@
 /** A Buildkite pipeline file as jobs of the emulator, as the service would make them when the pipeline is uploaded. */
 import { createHash } from "node:crypto"
+import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Result from "effect/Result"
 import { type Combination, fill, unknownDimension } from "./matrix.ts"
@@ -35,6 +36,9 @@ export interface Pipeline {
 
 const branch = "main"
 const buildNumber = 1
+
+/** As many as the emulator's page adds at once. */
+const maxJobsOfStep = 10_000
 
 /** Makes jobs of the text of a pipeline file. */
 export const parse = (text: string, options: Options): Result.Result<Pipeline, PipelineError> =>
@@ -131,6 +135,11 @@ class Builder {
     return Result.gen(this, function* () {
       if (step.isSkipped || step.parallelism === 0) return this.#note(step.at, "the step is skipped")
       if (step.command === "") this.#note(step.at, "the step has no command: its job does nothing")
+      const count = step.parallelism ?? 1
+      const total = step.combinations.length * count
+      if (total > maxJobsOfStep) {
+        return yield* step.at.fail(`A step makes at most ${maxJobsOfStep} jobs, not ${total}.`)
+      }
       const texts = [step.command, step.label ?? "", ...Object.values(step.env), ...(step.agents ?? [])]
       for (const combination of step.combinations) {
         if (combination.isSkipped) {
@@ -143,7 +152,6 @@ class Builder {
           const token = name === "" ? "{{matrix}}" : `{{matrix.${name}}}`
           return yield* step.at.fail(`The step's matrix has no value for ${token}.`)
         }
-        const count = step.parallelism ?? 1
         for (let index = 0; index < count; index++) {
           this.jobs.push({ job: this.#job(step, group, combination, index), step, group, stage })
         }
@@ -262,7 +270,7 @@ const numbered = (label: string, { parallelism }: CommandStep, index: number): s
         .replaceAll("%t", String(parallelism))
 
 const queueOf = (rules: ReadonlyArray<string>): string | undefined =>
-  rules.find((rule) => rule.startsWith("queue="))?.slice("queue=".length)
+  rules.map(AgentQueryRules.parse).find(({ key, value }) => key === "queue" && value !== undefined)?.value
 
 /** The same id for the same text: what a pipeline file makes has the same ids in every run. */
 const uuidOf = (text: string): string => {

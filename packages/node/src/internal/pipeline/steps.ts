@@ -1,4 +1,5 @@
 /** What a pipeline file says: its steps, read and checked, before any job is made of them. */
+import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import * as Result from "effect/Result"
 import { type Combination, combinations } from "./matrix.ts"
 import type { Node, PipelineError } from "./node.ts"
@@ -242,15 +243,24 @@ const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>>
     return env
   })
 
-/** Rules of the form `key=value`; undefined where nothing is said. */
+/** Rules: `key=value`, or `key=` and `key` for any value; undefined where nothing is said. */
 const readAgents = (node: Node | undefined): Read<ReadonlyArray<string> | undefined> =>
   Result.gen(function* () {
     if (node === undefined || node.isNull) return undefined
-    const pairs: Array<readonly [string, string]> = []
-    if (node.isList) for (const item of yield* node.list()) pairs.push(yield* readPair(item))
-    else for (const [name, value] of yield* node.fields()) pairs.push([name, yield* value.text()])
-    return pairs.map(([name, value]) => `${name}=${value}`)
+    const rules: Array<string> = []
+    if (node.isList) for (const item of yield* node.list()) rules.push(yield* readRule(item))
+    else {
+      for (const [key, value] of yield* node.fields()) rules.push(`${key}=${value.isNull ? "" : yield* value.text()}`)
+    }
+    return rules
   })
+
+const readRule = (node: Node): Read<string> =>
+  Result.flatMap(node.text(), (text) =>
+    AgentQueryRules.parse(text).key === ""
+      ? node.fail(`Expected KEY=VALUE, or KEY for any value, not ${JSON.stringify(text)}.`)
+      : Result.succeed(text)
+  )
 
 const readPair = (node: Node): Read<readonly [name: string, value: string]> =>
   Result.gen(function* () {

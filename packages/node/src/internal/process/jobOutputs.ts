@@ -11,10 +11,11 @@ import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as JobOutput from "../../JobOutput.ts"
+import * as Redactor from "../secrets/redactor.ts"
 import type { Environment, Extra } from "./environment.ts"
 import { codeOf, errorDescription, isTransient } from "./errorDescription.ts"
 import { hostTrouble } from "./jobScope.ts"
-import { Lines, type RawLine } from "./lines.ts"
+import { Lines } from "./lines.ts"
 import * as Secrets from "./secrets.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
@@ -80,7 +81,7 @@ export const make = Effect.fnUntraced(function* (
     environment: Environment,
     more: ReadonlyArray<string>
   ): Effect.fn.Return<JobSink, JobRunnerError, Scope.Scope> {
-    const redactor = Secrets.redactor([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
+    const redactor = Redactor.make([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
     const log = yield* Ref.make(yield* openLog(jobUuid))
     ended.delete(jobUuid)
     const tail = tails.get(jobUuid) ?? []
@@ -94,7 +95,8 @@ export const make = Effect.fnUntraced(function* (
         tails.delete(oldest)
       })
     )
-    const outputs = { stdout: new Lines(), stderr: new Lines() }
+    const channelOf = () => ({ lines: new Lines(), redacted: redactor.open(maxLineLength) })
+    const channels = { stdout: channelOf(), stderr: channelOf() }
 
     const writeLog = Effect.fnUntraced(function* (text: string) {
       const file = yield* Ref.get(log)
@@ -111,10 +113,9 @@ export const make = Effect.fnUntraced(function* (
         )
     })
 
-    const keep = Effect.fnUntraced(function* (channel: JobOutput.Line["channel"], raw: ReadonlyArray<RawLine>) {
-      if (raw.length === 0) return
+    const keep = Effect.fnUntraced(function* (channel: JobOutput.Line["channel"], texts: ReadonlyArray<string>) {
+      if (texts.length === 0) return
       const time = yield* DateTime.now
-      const texts = raw.map((line) => shown(line, redactor))
       tail.push(...texts.slice(-maxTailLines))
       tail.splice(0, tail.length - maxTailLines)
       yield* PubSub.publishAll(
@@ -124,11 +125,22 @@ export const make = Effect.fnUntraced(function* (
       yield* writeLog(`${texts.join("\n")}\n`)
     })
 
+    const endOf = (channel: JobOutput.Line["channel"]) =>
+      Effect.suspend(() => {
+        const { lines, redacted } = channels[channel]
+        return keep(channel, [...lines.end().flatMap((line) => redacted.push(line)), ...redacted.end()])
+      })
+
     return {
-      write: (channel, bytes) => Effect.suspend(() => keep(channel, outputs[channel].push(bytes))),
-      end: Effect.suspend(() =>
-        Effect.andThen(keep("stdout", outputs.stdout.end()), keep("stderr", outputs.stderr.end()))
-      )
+      write: (channel, bytes) =>
+        Effect.suspend(() => {
+          const { lines, redacted } = channels[channel]
+          return keep(
+            channel,
+            lines.push(bytes).flatMap((line) => redacted.push(line))
+          )
+        }),
+      end: Effect.andThen(endOf("stdout"), endOf("stderr"))
     }
   })
 
@@ -138,12 +150,3 @@ export const make = Effect.fnUntraced(function* (
     open
   }
 })
-
-const shown = ({ isCut, text }: RawLine, { longest, redact }: Secrets.Redactor): string => {
-  // Half of a secret may be at the end of a line that was cut.
-  const line = redact(isCut ? text.slice(0, -longest) : text)
-  return line.length > maxLineLength || isCut ? `${crop(line, maxLineLength - 1)}…` : line
-}
-
-/** The first so many code units, without half of a character at their end. */
-const crop = (text: string, length: number): string => text.slice(0, length).replace(/[\ud800-\udbff]$/, "")

@@ -5,6 +5,10 @@ const unseen =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about.
   /(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g
 
+/** What any of them begins with. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about.
+const control = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/
+
 export const clean = (text: string): string => text.replace(unseen, "")
 
 /** Erases the line, or goes back to its first column: what programs send instead of a carriage return. */
@@ -70,7 +74,8 @@ export class Lines {
   }
 
   private finish(): RawLine {
-    const line = { text: clean(lastVersion(this.pending)), isCut: this.isCut }
+    const { isCut, pending } = this
+    const line = { text: control.test(pending) ? clean(lastVersion(pending)) : pending, isCut }
     this.pending = ""
     this.isCut = false
     return line

@@ -1,5 +1,6 @@
 /** A view at work. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
@@ -14,6 +15,7 @@ import * as Terminal from "effect/Terminal"
 import type { ClusterEvent } from "../../ClusterStack.ts"
 import type { Format, Options, View, Watched } from "../../StackView.ts"
 import * as Plain from "../cli/plain.ts"
+import * as Check from "../options.ts"
 import * as Events from "./events.ts"
 import { type Picture, render } from "./frame.ts"
 import * as Levels from "./levels.ts"
@@ -29,7 +31,8 @@ const redrawInterval = "100 millis"
 
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
-): Effect.fn.Return<View, never, Scope.Scope | Stdio.Stdio | Terminal.Terminal> {
+): Effect.fn.Return<View, InvalidOptions, Scope.Scope | Stdio.Stdio | Terminal.Terminal> {
+  yield* Check.oneOf("format", options.format, ["auto", "live", "lines", "json"])
   const stdio = yield* Stdio.Stdio
   const terminal = yield* Terminal.Terminal
   const { canColor } = yield* TerminalCapabilities

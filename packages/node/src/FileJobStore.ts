@@ -1,0 +1,264 @@
+/**
+ * Saves the jobs of stacks in a file, so that the next process goes on with them after a restart or a crash.
+ *
+ * **Details**
+ *
+ * - `save` and `remove` succeed when the disk has what they wrote: neither a kill of the process nor a crash of the machine loses it.
+ *   Calls that come while the disk is busy share the next write.
+ * - The file is a log of such writes, each with a checksum. What a crash leaves half written at its end is cut off when it is opened
+ *   again. When the log has grown to four times what is saved, and more than 1 MiB, it is written anew beside the file, and then moved
+ *   there.
+ * - A write that fails, on a full disk for example, fails its call with a `JobStoreError`. What was saved before stays, and the next call
+ *   may succeed.
+ * - One process uses the file at a time. The lock is a socket beside it, which ends with its process, whatever ends that.
+ * - Stacks with different keys share one file.
+ * - It holds no secret: neither tokens nor environments of jobs. Only the user of the process can read it.
+ *
+ * **Gotchas**
+ *
+ * Use a folder of a local disk, which stays when a container is replaced, and where nothing is cleaned up as in `/tmp`. Processes on
+ * several machines that share a network file system do not see each other's locks.
+ *
+ * **Example** (A stack that goes on with its jobs)
+ *
+ * ```ts
+ * import { Stack } from "@stacksapi/core"
+ * import { CommandRunner, FileJobStore, NodeStacksClient } from "@stacksapi/node"
+ * import { Effect, Layer } from "effect"
+ *
+ * export const program = Stack.run({ key: "my-stack", queueKey: "default" }).pipe(
+ *   Effect.provide(
+ *     Layer.mergeAll(
+ *       NodeStacksClient.layerConfig,
+ *       CommandRunner.layer(),
+ *       FileJobStore.layer({ path: "/var/lib/my-stack/jobs" })
+ *     )
+ *   )
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ */
+import { Buffer } from "node:buffer"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as JobStore from "@stacksapi/core/JobStore"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Format from "./internal/jobStore/format.ts"
+import * as Lock from "./internal/jobStore/lock.ts"
+import * as SavedJob from "./internal/jobStore/savedJob.ts"
+import * as StoreFile from "./internal/jobStore/storeFile.ts"
+import * as Writer from "./internal/jobStore/writer.ts"
+import * as Check from "./internal/options.ts"
+import { errorDescription } from "./internal/process/errorDescription.ts"
+import { ensureWritable } from "./internal/process/preflight.ts"
+
+/**
+ * The file can't be used: `message` says why, and what to do.
+ *
+ * **Details**
+ *
+ * Reasons:
+ * - `Locked`: another process uses the file, or another layer of this process; `pid` is that process.
+ * - `Damaged`: bytes in its middle were changed. A crash does not do that.
+ * - `NewerVersion`: a newer version of this package wrote it.
+ * - `NotAJobStore`: it is something else, such as the file of another program.
+ * - `Unusable`: the file system does not let this process read or write it.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class FileJobStoreError extends Data.TaggedError("FileJobStoreError")<{
+  readonly reason: "Locked" | "Damaged" | "NewerVersion" | "NotAJobStore" | "Unusable"
+  /** The file. */
+  readonly path: string
+  readonly message: string
+  /** The process that uses the file. */
+  readonly pid?: number | undefined
+  readonly cause?: unknown
+}> {}
+
+/**
+ * Where jobs are saved.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /** The file. It is created where it is missing, and its folder too. */
+  readonly path: string
+}
+
+/**
+ * Opens a file and takes its lock, until the scope closes. Then it writes what it was told before, and frees the lock.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<
+  JobStore.Service,
+  InvalidOptions | FileJobStoreError,
+  FileSystem.FileSystem | Path.Path | Scope.Scope
+> = Effect.fnUntraced(function* ({ path: given }) {
+  yield* Check.text("path", given, "the path of a file")
+  const path = yield* Effect.mapError(place(given), (error) => unusable(given, error))
+  yield* lock(path)
+  const content = yield* read(path)
+  const jobs = content === undefined ? new Format.SavedJobs() : content.jobs
+  const file = yield* Effect.mapError(StoreFile.open(path, jobs, content), (error) => unusable(path, error))
+  const writer = yield* Writer.make(path, file, jobs)
+
+  return {
+    load: (stackKey) =>
+      writer.flush.pipe(
+        Effect.andThen(Effect.suspend(() => Effect.forEach(jobs.of(stackKey), decode(path)))),
+        Effect.map((saved) => saved.filter((job) => job !== undefined))
+      ),
+    save: (stackKey, saved) =>
+      saved.length === 0
+        ? Effect.void
+        : Effect.flatMap(Effect.forEach(saved, encode), (texts) =>
+            writer.write({
+              entry: Format.saveEntry(stackKey, texts),
+              apply: () => {
+                for (const [index, { job }] of saved.entries()) jobs.save(stackKey, job.id, texts[index] ?? "")
+              }
+            })
+          ),
+    remove: (stackKey, jobUuids) =>
+      jobUuids.length === 0
+        ? Effect.void
+        : writer.write({
+            entry: Format.removeEntry(stackKey, jobUuids),
+            apply: () => {
+              for (const jobUuid of jobUuids) jobs.remove(stackKey, jobUuid)
+            }
+          })
+  }
+})
+
+/**
+ * Provides stacks with a `JobStore` that saves their jobs in a file.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<never, InvalidOptions | FileJobStoreError> =>
+  Layer.effect(JobStore.JobStore, make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer]))
+
+// -----------------------------------------------------------------------------
+// Opening
+// -----------------------------------------------------------------------------
+
+/** The file itself, whatever links lead to it: there is one lock for all of them. Makes its folder. */
+const place = Effect.fnUntraced(function* (given: string) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  let file = path.resolve(given)
+  for (let links = 0; links < 40; links++) {
+    const folder = yield* Effect.flatMap(ensureWritable(path.dirname(file)), fs.realPath)
+    file = path.join(folder, path.basename(file))
+    const target = yield* Effect.option(fs.readLink(file))
+    if (target._tag === "None") break
+    file = path.resolve(folder, target.value)
+  }
+  return file
+})
+
+const lock = Effect.fnUntraced(function* (path: string) {
+  const { basename, dirname } = yield* Path.Path
+  const holder = yield* Effect.mapError(Lock.acquire(dirname(path), basename(path)), (error) =>
+    error._tag === "SocketError"
+      ? new FileJobStoreError({
+          reason: "Unusable",
+          path,
+          message: `Can't use the job store ${path}: ${error.message}`,
+          cause: error
+        })
+      : unusable(path, error)
+  )
+  if (holder === undefined) return
+  const { pid } = holder
+  const owner = pid === process.pid ? "another layer of this process" : `process ${pid}`
+  return yield* new FileJobStoreError({
+    reason: "Locked",
+    path,
+    pid,
+    message: `The job store ${path} is in use by ${owner}. End that first, or give each its own file`
+  })
+})
+
+/** What the file holds; undefined where there is nothing yet. */
+const read = Effect.fnUntraced(function* (path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const refuse = (reason: FileJobStoreError["reason"], issue: string) =>
+    new FileJobStoreError({ reason, path, message: `Can't use the job store ${path}: ${issue}` })
+  const bytes = yield* Effect.gen(function* () {
+    // A pipe or device would be read for ever.
+    const { type } = yield* fs.stat(path)
+    return type === "File" ? yield* fs.readFile(path) : yield* refuse("NotAJobStore", "it is no file")
+  }).pipe(
+    Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
+    Effect.catchTag("PlatformError", (error) => Effect.fail(unusable(path, error)))
+  )
+  if (bytes === undefined) return undefined
+  const content = Format.read(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  switch (content._tag) {
+    case "Empty":
+      return undefined
+    case "Sound": {
+      const torn = bytes.length - content.size
+      if (torn > 0)
+        yield* Effect.logWarning(`The last ${torn} bytes of ${path} were not written whole, and are cut off`)
+      return content
+    }
+    case "NotAJobStore":
+      return yield* refuse("NotAJobStore", "it is the file of another program. Give another path")
+    case "NewerVersion":
+      return yield* refuse(
+        "NewerVersion",
+        `a newer version of @stacksapi/node wrote it (format ${content.version}). Use that version, or give another path`
+      )
+    case "Damaged":
+      return yield* refuse(
+        "Damaged",
+        `it is damaged at byte ${content.offset}, before valid lines. Restore it from a copy. Or move it away: then the stack forgets ` +
+          "the jobs in it, which are listed again when their reservations lapse, and outcomes that were not sent are lost"
+      )
+  }
+})
+
+const unusable = (path: string, cause: PlatformError.PlatformError): FileJobStoreError =>
+  new FileJobStoreError({
+    reason: "Unusable",
+    path,
+    message: `Can't use the job store ${path}: ${errorDescription(cause)}`,
+    cause
+  })
+
+// -----------------------------------------------------------------------------
+// Jobs
+// -----------------------------------------------------------------------------
+
+const encode = (saved: JobStore.SavedJob): Effect.Effect<string, JobStore.JobStoreError> =>
+  Effect.mapError(
+    SavedJob.encode(saved),
+    (cause: Schema.SchemaError) =>
+      new JobStore.JobStoreError({ message: `Job ${saved.job.id} can't be saved: ${cause.message}`, cause })
+  )
+
+/** A job that does not decode, because another version wrote it, stays in the file for that version, and harms no other job. */
+const decode = (path: string) => (text: string) =>
+  Effect.catch(SavedJob.decode(text), (error) =>
+    Effect.as(Effect.logWarning(`A job in ${path} can't be read, and is left out: ${error.message}`), undefined)
+  )

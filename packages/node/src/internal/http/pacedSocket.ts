@@ -1,0 +1,123 @@
+/** A connection that hands what has arrived to Node's parser in small pieces, and only while the server asks for more. */
+import type * as Net from "node:net"
+import { Duplex } from "node:stream"
+import { highWaterMark, pieceBytes } from "./limits.ts"
+
+type Callback = (error?: Error | null) => void
+
+/** Tells the server about a connection. */
+export interface Observer {
+  /** Something has arrived, or can be taken again: hand over a piece when there is time. */
+  readonly onArrival: () => void
+  /** The connection sends so many bytes, or has sent them. */
+  readonly onSending: (bytes: number) => void
+}
+
+export class PacedSocket extends Duplex {
+  readonly #raw: Net.Socket
+  readonly #observer: Observer
+  #isAskedForMore = false
+  #writes = 0
+  #isWriting = false
+
+  constructor(raw: Net.Socket, observer: Observer) {
+    super({ allowHalfOpen: true, decodeStrings: false, highWaterMark })
+    this.#raw = raw
+    this.#observer = observer
+    raw.on("readable", observer.onArrival)
+    raw.on("end", () => this.push(null))
+    raw.on("timeout", () => this.emit("timeout"))
+    raw.on("error", (error) => this.destroy(error))
+    raw.on("close", () => this.destroy())
+  }
+
+  /** Hands a piece to the parser. Returns how long it was. */
+  handOver(): number {
+    if (this.destroyed || !this.#isAskedForMore) return 0
+    const length = Math.min(this.#raw.readableLength, pieceBytes)
+    // Reading nothing lets the end of the connection be noticed.
+    const piece: Uint8Array | null = this.#raw.read(length)
+    if (piece === null) return 0
+    this.#isAskedForMore = this.push(piece)
+    if (this.#raw.readableLength === 0) this.#raw.read(0)
+    return piece.length
+  }
+
+  get hasMore(): boolean {
+    return this.#isAskedForMore && this.#raw.readableLength > 0
+  }
+
+  /** A number for what is being written now, another one for each write; undefined while all is written. */
+  get pendingWrite(): number | undefined {
+    return this.#isWriting ? this.#writes : undefined
+  }
+
+  // -----------------------------------------------------------------------------
+  // A stream
+  // -----------------------------------------------------------------------------
+
+  override _read(): void {
+    this.#isAskedForMore = true
+    if (this.#raw.readableLength > 0) this.#observer.onArrival()
+  }
+
+  override _write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: Callback): void {
+    this.#raw.write(chunk, encoding, this.#sending(chunk.length, callback))
+  }
+
+  override _writev(chunks: Array<{ chunk: Uint8Array | string; encoding: BufferEncoding }>, callback: Callback): void {
+    const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.length, 0)
+    const last = chunks.length - 1
+    const onSent = this.#sending(bytes, callback)
+    this.#raw.cork()
+    for (const [index, { chunk, encoding }] of chunks.entries()) {
+      if (index === last) this.#raw.write(chunk, encoding, onSent)
+      else this.#raw.write(chunk, encoding)
+    }
+    this.#raw.uncork()
+  }
+
+  #sending(bytes: number, callback: Callback): Callback {
+    this.#writes++
+    this.#isWriting = true
+    this.#observer.onSending(bytes)
+    return (error) => {
+      this.#isWriting = false
+      this.#observer.onSending(-bytes)
+      callback(error)
+    }
+  }
+
+  override _final(callback: Callback): void {
+    this.#raw.end(callback)
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    this.#raw.destroy()
+    callback(error)
+  }
+
+  // -----------------------------------------------------------------------------
+  // What Node's server, Effect's and ours ask of a socket besides
+  // -----------------------------------------------------------------------------
+
+  get remoteAddress(): string | undefined {
+    return this.#raw.remoteAddress
+  }
+
+  setTimeout(millis: number): this {
+    this.#raw.setTimeout(millis)
+    return this
+  }
+
+  destroySoon(): void {
+    if (this.writable) this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once("finish", this.destroy)
+  }
+
+  resetAndDestroy(): this {
+    this.#raw.resetAndDestroy()
+    return this.destroy()
+  }
+}
