@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Clock, Effect, Layer } from "effect"
+import { Clock, DateTime, Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { unhurried } from "../support/patience.ts"
-import { addJobs, census, type Run, slowly, start, takes } from "../support/stacks.ts"
+import { addJobs, census, jobOf, type Run, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
 
@@ -90,6 +90,24 @@ describe("A stack whose clock is set", () => {
         jump(millis)
         yield* slowly("15 seconds", "200 millis")
         assert.deepStrictEqual(yield* census, { "finished 0": 5 })
+      }).pipe(Effect.scoped, Effect.provide(service))
+    )
+
+    it.effect(`${direction} by an hour starts a job at its runnableAt by the service's clock`, () =>
+      Effect.gen(function* () {
+        const { begin, jump } = yield* onMachine
+        yield* slowly("10 seconds", "1 second")
+        jump(millis)
+        const now = yield* Clock.currentTimeMillis
+        const [id = ""] = yield* addJobs(1, { runnableAt: DateTime.makeUnsafe(now + 20_000) })
+        const stack = yield* begin(takes("1 minute"))
+        yield* slowly("17 seconds", "200 millis")
+        assert.strictEqual((yield* jobOf(id)).state, "scheduled")
+        yield* slowly("6 seconds", "200 millis")
+        assert.strictEqual((yield* jobOf(id)).state, "reserved")
+        const started = stack.seen.find((event) => event._tag === "Started")
+        const waited = started?._tag === "Started" ? Duration.toSeconds(started.sinceScheduled) : undefined
+        assert.isAtMost(waited ?? 99, 5)
       }).pipe(Effect.scoped, Effect.provide(service))
     )
   }

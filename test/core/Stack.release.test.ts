@@ -75,6 +75,8 @@ describe("A job that its runner releases", () => {
       yield* emulator.setFaults([Fault.Status({ status: 503, operations: ["batchReserveJobs"] })])
       yield* slowly("70 seconds", "500 millis")
       assert.include(stack.names(), "Released")
+      yield* emulator.setFaults([])
+      yield* slowly("40 seconds", "500 millis")
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
