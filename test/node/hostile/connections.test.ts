@@ -128,7 +128,7 @@ describe("requests that are broken", () => {
         socket.end(sent)
         assert.deepStrictEqual(
           Array.from((yield* closed).matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status),
-          statuses
+          Array.from<string>(statuses)
         )
       }
     }).pipe(Effect.scoped)
