@@ -441,6 +441,11 @@ const everything: ReadonlyArray<StackEvent.StackEvent> = [
   Event.ReservationLost({ job }),
   Event.FinishRejected({ job, error }),
   Event.BackedOff({ job, delay: Duration.seconds(5), message: "no token" }),
+  Event.Released({ job, reason: "no machine" }),
+  Event.InDoubt({ job, reason: "not mentioned" }),
+  Event.JobIgnored({ jobUuid: "odd", reason: "no priority" }),
+  Event.StartsSuspended({ message: "the disk is full", delay: Duration.seconds(30) }),
+  Event.StartsResumed(),
   Event.Draining({ inFlight: 1 }),
   Event.Stopped()
 ]
@@ -650,6 +655,10 @@ describe("as JSON", () => {
       assert.deepStrictEqual(find("AgentOwned"), { job: plainJob, state: null })
       assert.deepStrictEqual(find("FinishRejected"), { job: plainJob, error: plainError })
       assert.deepStrictEqual(find("BackedOff"), { job: plainJob, delayMillis: 5000, message: "no token" })
+      assert.deepStrictEqual(find("Released"), { job: plainJob, reason: "no machine" })
+      assert.deepStrictEqual(find("InDoubt"), { job: plainJob, reason: "not mentioned" })
+      assert.deepStrictEqual(find("JobIgnored"), { jobUuid: "odd", reason: "no priority" })
+      assert.deepStrictEqual(find("StartsSuspended"), { message: "the disk is full", delayMillis: 30_000 })
       assert.deepStrictEqual(find("Draining"), { inFlight: 1 })
       assert.deepInclude(find("Summary"), {
         jobs: 6,
@@ -658,7 +667,10 @@ describe("as JSON", () => {
           "finishJob: 503": 2,
           "a job that could not be run": 1,
           "a lost reservation": 1,
-          "a job that could not be started": 1
+          "a job that could not be started": 1,
+          "a reservation in doubt": 1,
+          "a job that is left alone": 1,
+          "starts that are suspended": 1
         }
       })
     })
