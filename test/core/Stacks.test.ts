@@ -333,6 +333,8 @@ describe("Stacks", () => {
         ]
       )
       assert.strictEqual((yield* emulator.requests).filter(({ status }) => status === 429).length, 0)
+      // The last of them are still finished.
+      for (let second = 0; second < 5; second++) yield* TestClock.adjust("1 second")
     }).pipe(Effect.provide(emulated({ rateLimits: true })), Effect.scoped)
   )
 
