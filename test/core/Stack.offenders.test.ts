@@ -1,10 +1,10 @@
 /** One bad job, for which the service refuses requests: it never harms the others. */
 import { assert, describe, it } from "@effect/vitest"
-import { StacksClient } from "@stacksapi/core"
+import { type Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect } from "effect"
+import { Effect, Exit, Scope } from "effect"
 import { refusing } from "../support/oddResponses.ts"
-import { addJobs, done, emulated, jobOf, slowly, start, takes } from "../support/stacks.ts"
+import { addJobs, done, emulated, jobOf, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
 const bad = "bad"
 
@@ -19,9 +19,20 @@ const addWithBad = Effect.fnUntraced(function* (others: number) {
 /** How long the others may be held up: no time by a 4xx, and by others until the third failure. */
 const failures = [
   { status: 422, seconds: 2 },
-  { status: 500, seconds: 60 },
-  { status: "timeout", seconds: 180 }
+  { status: 500, seconds: 60 }
 ] as const
+
+/** A stack that has its time to end: some of its requests have no answer. */
+const begin = Effect.fnUntraced(function* (
+  run: Run,
+  options: Partial<Stack.Options>,
+  client: ReturnType<typeof refusing>
+) {
+  const scope = yield* Scope.make()
+  const stack = yield* start(run, options).pipe(Scope.provide(scope), Effect.provide(client))
+  yield* Effect.addFinalizer(() => within("5 minutes", Scope.close(scope, Exit.void)))
+  return stack
+})
 
 type Reported = ReadonlyArray<{ readonly _tag: string; readonly jobUuid?: unknown }>
 
@@ -32,8 +43,10 @@ describe("A job for which the service refuses", () => {
     it.effect(`reservations with ${status} does not keep the others from being reserved`, () =>
       Effect.gen(function* () {
         const others = yield* addWithBad(30)
-        const stack = yield* start(takes("1 second"), { maxInFlight: 31 }).pipe(
-          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status }))
+        const stack = yield* begin(
+          takes("1 second"),
+          { maxInFlight: 31 },
+          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status })
         )
         yield* slowly(`${seconds + 5} seconds`, "500 millis")
         for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "finished")
@@ -49,9 +62,13 @@ describe("A job for which the service refuses", () => {
     it.effect(`tokens with ${status} does not keep the others from being started`, () =>
       Effect.gen(function* () {
         const others = yield* addWithBad(30)
-        const stack = yield* start(({ acquisitionToken }) => Effect.as(acquisitionToken, done), {
-          maxInFlight: 31
-        }).pipe(Effect.provide(refusing({ endpoint: "/job-acquisition-tokens", jobUuid: bad, status })))
+        const stack = yield* begin(
+          ({ acquisitionToken }) => Effect.as(acquisitionToken, done),
+          {
+            maxInFlight: 31
+          },
+          refusing({ endpoint: "/job-acquisition-tokens", jobUuid: bad, status })
+        )
         yield* slowly(`${seconds * 2 + 5} seconds`, "500 millis")
         for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "finished")
         assert.strictEqual((yield* jobOf(bad)).state, "reserved")
@@ -65,10 +82,11 @@ describe("A job for which the service refuses", () => {
         const emulator = yield* StacksEmulator.StacksEmulator
         const [canceled = ""] = yield* addWithBad(30)
         const interrupted: Array<string> = []
-        const stack = yield* start(
+        const stack = yield* begin(
           ({ job }) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => void interrupted.push(job.id))),
-          { maxInFlight: 31 }
-        ).pipe(Effect.provide(refusing({ endpoint: "/get-states", jobUuid: bad, status })))
+          { maxInFlight: 31 },
+          refusing({ endpoint: "/get-states", jobUuid: bad, status })
+        )
         yield* slowly("3 seconds", "100 millis")
         yield* emulator.cancelJob(canceled)
         yield* slowly(`${seconds + 10} seconds`, "500 millis")
@@ -82,8 +100,10 @@ describe("A job for which the service refuses", () => {
       Effect.gen(function* () {
         const others = yield* addWithBad(30)
         let isOn = false
-        const stack = yield* start(() => Effect.never, { maxInFlight: 31, reservationExpiry: "2 minutes" }).pipe(
-          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status, isOn: () => isOn }))
+        const stack = yield* begin(
+          () => Effect.never,
+          { maxInFlight: 31, reservationExpiry: "2 minutes" },
+          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status, isOn: () => isOn })
         )
         yield* slowly("3 seconds", "100 millis")
         isOn = true
@@ -101,9 +121,13 @@ describe("A job for which the service refuses", () => {
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator
         yield* addWithBad(30)
-        yield* start(({ job, notify }) => Effect.andThen(notify(`hello ${job.id}`), Effect.never), {
-          maxInFlight: 31
-        }).pipe(Effect.provide(refusing({ endpoint: "/notifications", jobUuid: bad, status })))
+        yield* begin(
+          ({ job, notify }) => Effect.andThen(notify(`hello ${job.id}`), Effect.never),
+          {
+            maxInFlight: 31
+          },
+          refusing({ endpoint: "/notifications", jobUuid: bad, status })
+        )
         yield* slowly(`${seconds * 2 + 5} seconds`, "500 millis")
         const told = new Set((yield* emulator.notifications).map(({ jobUuid }) => jobUuid))
         assert.strictEqual(told.size, 30)
@@ -112,14 +136,29 @@ describe("A job for which the service refuses", () => {
     )
   }
 
+  it.effect("reservations with no response does not keep the others from being reserved", () =>
+    Effect.gen(function* () {
+      const others = yield* addWithBad(6)
+      const stack = yield* begin(
+        takes("1 second"),
+        {},
+        refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: "timeout" })
+      )
+      yield* slowly("2 minutes", "500 millis")
+      for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "finished")
+      yield* slowly("2 minutes", "1 second")
+      assert.lengthOf(reportsOf(stack.seen), 1)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("reservations is found with at most 25 more requests among 1000", () =>
     Effect.gen(function* () {
       yield* addWithBad(999)
       let requests = 0
-      const stack = yield* start(() => Effect.never, { maxInFlight: 1000 }).pipe(
-        Effect.provide(
-          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, onRequest: () => void requests++ })
-        )
+      const stack = yield* begin(
+        () => Effect.never,
+        { maxInFlight: 1000 },
+        refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, onRequest: () => void requests++ })
       )
       yield* slowly("4 seconds", "100 millis")
       assert.lengthOf((yield* stack.status).inFlight, 999)
@@ -131,8 +170,10 @@ describe("A job for which the service refuses", () => {
     Effect.gen(function* () {
       yield* addJobs(1, { id: bad })
       const [other = ""] = yield* addJobs(1)
-      yield* start(({ details }) => Effect.as(details, done), { maxInFlight: 1 }).pipe(
-        Effect.provide(refusing({ endpoint: "/jobs/", jobUuid: bad, status: 500 }))
+      yield* begin(
+        ({ details }) => Effect.as(details, done),
+        { maxInFlight: 1 },
+        refusing({ endpoint: "/jobs/bad", jobUuid: bad, status: 500 })
       )
       yield* slowly("3 minutes", "500 millis")
       assert.strictEqual((yield* jobOf(other)).state, "finished")
@@ -145,8 +186,10 @@ describe("A job for which the service refuses", () => {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addWithBad(100)
       yield* addJobs(100, {})
-      yield* start(takes("1 second"), { maxInFlight: 25 }).pipe(
-        Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422 }))
+      yield* begin(
+        takes("1 second"),
+        { maxInFlight: 25 },
+        refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422 })
       )
       yield* slowly("1 minute", "100 millis")
       const left = (yield* emulator.jobs).filter(({ state }) => state !== "finished").map(({ id }) => id)
@@ -158,8 +201,10 @@ describe("A job for which the service refuses", () => {
     Effect.gen(function* () {
       yield* addWithBad(4)
       let isOn = true
-      yield* start(takes("1 second")).pipe(
-        Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, isOn: () => isOn }))
+      yield* begin(
+        takes("1 second"),
+        {},
+        refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: 422, isOn: () => isOn })
       )
       yield* slowly("1 minute", "100 millis")
       isOn = false
@@ -174,14 +219,15 @@ describe("A job for which the service refuses", () => {
       yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })
       const ids = yield* addWithBad(10)
       const seen: Array<string | undefined> = []
-      yield* start(
+      yield* begin(
         ({ job, state }) =>
           Effect.andThen(
             Effect.tap(state, (jobState) => Effect.sync(() => void seen.push(`${job.id === bad} ${jobState}`))),
             Effect.never
           ),
-        { maxInFlight: 11 }
-      ).pipe(Effect.provide(refusing({ endpoint: "/get-states", jobUuid: bad, status: 422 })))
+        { maxInFlight: 11 },
+        refusing({ endpoint: "/get-states", jobUuid: bad, status: 422 })
+      )
       yield* slowly("3 seconds", "100 millis")
       assert.deepStrictEqual(
         seen,

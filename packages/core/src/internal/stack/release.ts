@@ -41,7 +41,7 @@ export const release = Effect.fnUntraced(function* (
   const { client, settings } = state.dependencies
   for (const record of records) {
     state.table.move(record, "Releasing")
-    state.backoff.add(record.job.id, state.now(), Backoff.afterRelease)
+    state.released.add(record.job.id, state.now(), Backoff.afterRelease)
   }
   if (records.length === 0) return
   state.wake()

@@ -84,8 +84,10 @@ export class StackState {
   readonly signals: Signals
   readonly table = new JobTable()
   readonly pending = new PendingJobs()
-  /** Jobs that are left alone for a while. */
+  /** Jobs that are left alone for a while, because they could not be reserved. */
   readonly backoff = new Backoff()
+  /** Jobs that are left alone for a while, because this stack gave them back. */
+  readonly released = new Backoff()
   /** When jobs left, oldest first: a poll that began before may still list them. */
   readonly left = new Map<string, number>()
   phase: Status["phase"] = "running"
@@ -171,7 +173,12 @@ export class StackState {
 
   /** Whether a listed job may be reserved. */
   mayReserve(job: ScheduledJob): boolean {
-    return !(this.table.has(job.id) || this.left.has(job.id) || this.backoff.has(job.id, this.now()))
+    return !(
+      this.table.has(job.id) ||
+      this.left.has(job.id) ||
+      this.backoff.has(job.id, this.now()) ||
+      this.released.has(job.id, this.now())
+    )
   }
 
   /** Lets the loops look for work. They may do so before this returns: what they look at has to be in order. */
