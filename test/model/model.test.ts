@@ -1,4 +1,6 @@
 /** A hundred worlds of the model. `pnpm model` runs any number of them. */
+import { globSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { generate } from "./plan.ts"
 import { run } from "./run.ts"
@@ -13,6 +15,15 @@ describe("the runtime in a random world", () => {
         if (violation !== undefined) {
           assert.fail(`seed ${seed}: ${violation.invariant}: ${violation.message}\n${log.slice(-60).join("\n")}`)
         }
+      }
+    })
+  }
+
+  for (const file of globSync("plans/*.json", { cwd: import.meta.dirname }).sort()) {
+    it(`holds every invariant with a plan that found a fault once: ${file}`, async () => {
+      const { log, violation } = await run(JSON.parse(readFileSync(join(import.meta.dirname, file), "utf8")))
+      if (violation !== undefined) {
+        assert.fail(`${violation.invariant}: ${violation.message}\n${log.slice(-60).join("\n")}`)
       }
     })
   }
