@@ -155,7 +155,8 @@ describe("layerMemory", () => {
         StacksEmulator.layerClient.pipe(
           Layer.provideMerge(StacksEmulator.layer({ rateLimits: true })),
           Layer.provideMerge(RateLimit.layerMemory),
-          Layer.provideMerge(RetryPolicy.layerNone)
+          Layer.provideMerge(RetryPolicy.layerNone),
+          Layer.provideMerge(unhurried)
         )
       )
     )
@@ -255,7 +256,7 @@ describe("layerMemory", () => {
         counted.map(({ path }) => path.replace("s/jobs/", "")),
         [...names, "late"]
       )
-    })
+    }).pipe(Effect.provide(unhurried))
   )
 
   it.effect("works around a whole program as well as beneath a client", () =>

@@ -261,8 +261,10 @@ describe("Stack", () => {
   it.effect("does not ask for a job again that a slow answer lists though it has run meanwhile", () =>
     Effect.gen(function* () {
       yield* addJobs(20)
-      const slow = clientVia(({ method }, response) =>
-        method === "GET" ? Effect.tap(response, Effect.sleep(700)) : response
+      const slow = clientVia(({ url }, response) =>
+        url.includes("/scheduled-jobs?") || url.endsWith("/scheduled-jobs")
+          ? Effect.tap(response, Effect.sleep(700))
+          : response
       )
       yield* Effect.gen(function* () {
         const stack = yield* start(takes(450), { maxInFlight: 5 })

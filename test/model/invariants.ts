@@ -16,7 +16,7 @@ export const shutdownSeconds = 25
 /** How long detaching may take, in seconds: what is under way is interrupted, and `onEvent` gets 5 seconds. */
 export const detachSeconds = 15
 /** How long a runner of the model goes on after its interruption at most, with the release of what it has acquired. */
-export const resistSeconds = 8
+const resistSeconds = 8
 
 const terminal: ReadonlySet<string> = new Set([
   "Finished",
@@ -276,7 +276,7 @@ const checkOrder = (
     // A job that an earlier life has ended, or an agent has: only its end is left.
     if (!life.recovered.has(id)) violate("though it is not reserved")
     life.recovered.delete(id)
-    if (!terminal.has(event._tag)) life.open.set(id, newOpenJob(world))
+    if (!terminal.has(event._tag)) life.open.set(id, { ...newOpenJob(world), hasStarted: event._tag === "Started" })
     return
   }
   switch (event._tag) {
@@ -455,6 +455,8 @@ const checkReservations = (world: World, life: Life): void => {
       )
     }
     if (isOurs || job.goneAt === undefined) continue
+    // An agent may have ended it: then the runner is about to end.
+    if (view.state === "finished" && life.active.has(id)) continue
     const agent = world.agents.get(id)
     if (isAgentOwned(view.state) && (agent?.life !== undefined || view.state !== "canceling")) continue
     const known = Math.max(stateInterval, reservationExpiry / 4) + pollInterval + cancelGrace + resistSeconds + 60
@@ -526,9 +528,10 @@ const checkPool = (world: World): void => {
   const { pool } = world
   if (pool === undefined) return
   const size = pool.size()
+  // The status of a stack that ends says what it leaves to the next process, too.
   const taken = world.lives
     .filter(({ isAlive }) => isAlive)
-    .reduce((sum, { status }) => sum + (status?.inFlight.length ?? 0), 0)
+    .reduce((sum, { active, isUp, status }) => sum + (isUp ? (status?.inFlight.length ?? 0) : active.size), 0)
   if (taken > size && taken > world.takenOfPool) {
     world.violate("never more jobs than slots", `${taken} jobs in a pool of ${size}`)
   }

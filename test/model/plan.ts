@@ -172,9 +172,6 @@ export interface Plan {
   readonly steps: ReadonlyArray<Step>
 }
 
-/** How long the steps take, in seconds. */
-export const duration = (plan: Plan): number => plan.steps.reduce((sum, { seconds }) => sum + seconds, 0)
-
 // -----------------------------------------------------------------------------
 // Generation
 // -----------------------------------------------------------------------------

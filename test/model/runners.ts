@@ -166,7 +166,10 @@ const act = (
     case "returnInvalid":
       return Effect.succeed(invalid[behavior.what])
     case "hang":
-      return Effect.never
+      return Effect.gen(function* () {
+        while (!(world.isEnding && isOver(run.job.view.state))) yield* Effect.sleep("1 minute")
+        return done
+      })
     case "resistInterruption":
       return Effect.onInterrupt(Effect.as(after(behavior.takes), done), () => after(behavior.resists))
     case "useResource":

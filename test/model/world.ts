@@ -14,7 +14,7 @@ import { type SkewableClock, skewable } from "./skewableClock.ts"
 // Jobs and their runs
 // -----------------------------------------------------------------------------
 
-export interface Stop {
+interface Stop {
   readonly reason: JobRunner.StopReason
   readonly at: number
 }

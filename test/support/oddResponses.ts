@@ -10,7 +10,7 @@ export const bodyOf = (request: HttpClientRequest.HttpClientRequest): string =>
   request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
 
 /** A JSON response. */
-export const respond = (
+const respond = (
   request: HttpClientRequest.HttpClientRequest,
   status: number,
   body: unknown
@@ -18,7 +18,7 @@ export const respond = (
   HttpServerResponse.toClientResponse(HttpServerResponse.jsonUnsafe(body, { status }), { request })
 
 /** Whether a request is of an endpoint, which the end of its path tells, and names a job. */
-export const names = (request: HttpClientRequest.HttpClientRequest, endpoint: string, jobUuid: string): boolean =>
+const names = (request: HttpClientRequest.HttpClientRequest, endpoint: string, jobUuid: string): boolean =>
   request.url.includes(endpoint) && (bodyOf(request).includes(`"${jobUuid}"`) || request.url.includes(`/${jobUuid}`))
 
 /**

@@ -109,6 +109,32 @@ describe("pipelined requests", () => {
   )
 })
 
+describe("requests that are broken", () => {
+  const head = "POST /v3/stacks/register HTTP/1.1\r\nhost: localhost\r\nauthorization: Token bkct_emulator\r\n"
+
+  it.live("are answered, whatever stands before the place where they break", () =>
+    Effect.gen(function* () {
+      const { baseUrl } = yield* NodeStacksEmulator.make()
+      for (const [sent, statuses] of [
+        ["GARBAGE\r\n\r\n", ["400"]],
+        ["GET / HTTP/1.1\r\n\r\n", ["400"]],
+        [`${head}content-length: 100\r\n\r\n{`, ["400"]],
+        [`${head}content-le`, ["400"]],
+        [`${head}expect: 100-continue\r\ncontent-length: 100\r\n\r\n{`, ["100", "400"]],
+        [`${head}expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\nx`, ["100", "400"]],
+        [`${head}x: ${"a".repeat(20_000)}\r\n\r\n`, ["431"]]
+      ] as const) {
+        const { closed, socket } = yield* connectTo(baseUrl)
+        socket.end(sent)
+        assert.deepStrictEqual(
+          Array.from((yield* closed).matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status),
+          Array.from<string>(statuses)
+        )
+      }
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("connections", () => {
   it.live("over the bound take the place of those that have been idle for longest", () =>
     Effect.gen(function* () {

@@ -12,7 +12,7 @@ import { mayBeOneJob } from "../isolate.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { readAgain } from "./retryPolicies.ts"
 import type { StackState } from "./stackState.ts"
-import { TokenAnswer } from "./tokens.ts"
+import type { TokenAnswer } from "./tokens.ts"
 
 /** The failures of `details` and `acquisitionToken` in one run. A runner that fails with one of them has not started its job. */
 export interface ServiceTrouble {

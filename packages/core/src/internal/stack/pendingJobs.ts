@@ -28,19 +28,22 @@ export class PendingJobs {
     this.#next = 0
   }
 
-  /** Takes out the `count` most urgent jobs of those that pass, and drops those before them that don't. */
+  /**
+   * Takes out the `count` most urgent jobs of those that pass, and drops those before them that don't. A job that is listed twice is
+   * taken once.
+   */
   take(count: number, passes: (job: ScheduledJob) => boolean): Array<ScheduledJob> {
     if (!this.#isSorted) {
       this.#jobs.sort(byUrgency)
       this.#isSorted = true
     }
-    const taken: Array<ScheduledJob> = []
-    while (taken.length < count) {
+    const taken = new Map<string, ScheduledJob>()
+    while (taken.size < count) {
       const job = this.#jobs[this.#next]
       if (job === undefined) break
       this.#next++
-      if (passes(job)) taken.push(job)
+      if (!taken.has(job.id) && passes(job)) taken.set(job.id, job)
     }
-    return taken
+    return Array.from(taken.values())
   }
 }

@@ -1,20 +1,30 @@
 /** Decides how many pending jobs may be reserved now, and takes the most urgent ones. */
 import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
+import type { JobRecord } from "./jobTable.ts"
 import type { StackState } from "./stackState.ts"
 
 /** How many jobs the stack could reserve now: what its own slots, the pool and the circuit breaker leave. */
 export const spareSlots = (state: StackState): number =>
   Math.min(room(state), state.dependencies.settings.pool?.free() ?? Number.POSITIVE_INFINITY)
 
-/** How many jobs the stack would reserve if the pool had slots for them. */
+/** How many slots the stack would take if the pool had them: for jobs to reserve, and for reserved ones that have no slot. */
 export const wantedSlots = (state: StackState): number => {
-  if (!state.mayStart() || state.restUntil > state.now()) return 0
-  return Math.max(0, Math.min(state.pending.size, room(state), MaxBatchSize))
+  if (!state.mayStart()) return 0
+  return Math.max(0, Math.min(waiting(state) + startable(state), room(state), MaxBatchSize))
+}
+
+const startable = (state: StackState): number => (state.restUntil > state.now() ? 0 : state.pending.size)
+
+const waiting = (state: StackState): number => {
+  if (state.table.count("Reserved", "BackingOff") === 0) return 0
+  const now = state.now()
+  const isDue = ({ keepsSlot, stage, startAt }: JobRecord) => !keepsSlot && (stage === "Reserved" || startAt <= now)
+  return state.table.in("Reserved", "BackingOff").filter(isDue).length
 }
 
 /** Takes the most urgent pending jobs, as many as there are slots for. They count as claimed until they are in the table. */
 export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
-  const wanted = wantedSlots(state)
+  const wanted = Math.min(startable(state), wantedSlots(state))
   const slots = wanted > 0 ? state.membership.take(wanted) : 0
   const jobs = state.pending.take(slots, (job) => state.mayReserve(job))
   state.claimed = jobs.length

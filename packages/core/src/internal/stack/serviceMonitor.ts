@@ -1,9 +1,11 @@
 /** Watches the requests of a stack: whether the service answers at all, and whether it still lets the stack in. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import type { Operation } from "../../StacksApi.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
 import { isUnauthorized } from "./serviceErrors.ts"
 import type { Settings } from "./settings.ts"
 
@@ -14,42 +16,42 @@ export interface ServiceMonitor {
   readonly successes: () => number
 }
 
+/** A refusal that is older than this, and than `authGrace`, says nothing about the next one: nobody has asked in between. */
+const refusalMemoryMillis = 60_000
+
+interface Refusal {
+  readonly since: number
+  readonly lastAt: number
+}
+
 /**
- * Calls `giveUp` when the service has answered 401 or 403 to one operation for `authGrace`, without a success of that operation in
- * between.
+ * Calls `giveUp` when the service has answered 401 or 403 to one operation for `authGrace`, again and again, without a success of
+ * that operation in between.
  */
 export const make = Effect.fnUntraced(function* (
   client: StacksClient.Service,
-  { authGrace }: Settings,
+  settings: Settings,
   giveUp: (error: StacksError) => Effect.Effect<unknown>
-): Effect.fn.Return<ServiceMonitor, never, Scope.Scope> {
-  const scope = yield* Effect.scope
+): Effect.fn.Return<ServiceMonitor> {
+  const clock = yield* Clock.Clock
+  const authGrace = Duration.toMillis(settings.authGrace)
+  const memory = Math.max(authGrace, refusalMemoryMillis)
   let successes = 0
-  /** Operations that are refused, each with the last answer. */
-  const refused = new Map<Operation, { error: StacksError; refusals: number; isDue: boolean }>()
+  /** Operations that are refused. */
+  const refusals = new Map<Operation, Refusal>()
 
   const onSuccess = (operation: Operation) => {
     successes++
-    if (refused.size > 0) refused.delete(operation)
+    if (refusals.size > 0) refusals.delete(operation)
   }
 
   const onFailure = (operation: Operation, error: StacksError): Effect.Effect<void> => {
     if (!isUnauthorized(error)) return Effect.void
-    const known = refused.get(operation)
-    if (known !== undefined) {
-      known.error = error
-      known.refusals++
-      return known.isDue ? Effect.asVoid(giveUp(error)) : Effect.void
-    }
-    const refusal = { error, refusals: 1, isDue: false }
-    refused.set(operation, refusal)
-    const ifStillRefused = Effect.suspend(() => {
-      if (refused.get(operation) !== refusal) return Effect.void
-      // One refusal long ago says nothing about now: the next one decides.
-      refusal.isDue = true
-      return refusal.refusals > 1 ? giveUp(refusal.error) : Effect.void
-    })
-    return Effect.asVoid(Effect.forkIn(Effect.delay(ifStillRefused, authGrace), scope, { startImmediately: true }))
+    const now = monotonicMillis(clock)
+    const known = refusals.get(operation)
+    const since = known !== undefined && now - known.lastAt <= memory ? known.since : now
+    refusals.set(operation, { since, lastAt: now })
+    return now - since >= authGrace ? Effect.asVoid(giveUp(error)) : Effect.void
   }
 
   const watched =

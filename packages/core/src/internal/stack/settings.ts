@@ -1,5 +1,5 @@
 /** A stack's options, checked, with their defaults filled in. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SlotPool } from "../../SlotPool.ts"
 import type { Options } from "../../Stack.ts"

@@ -67,8 +67,13 @@ const doubt = (state: StackState, record: JobRecord): void => {
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
-  const { breaker } = state.dependencies
+  const { breaker, settings } = state.dependencies
   if (!state.mayStart() || state.freeSlots() <= 0) return false
+  if (record.keepsSlot && settings.pool !== undefined && settings.pool.free() < 0) {
+    // The pool has become smaller than what is taken of it: a job that waits gives its slot back, and waits for another.
+    record.keepsSlot = false
+    state.membership.update()
+  }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
   return record.keepsSlot || (state.room() > 0 && state.membership.take(1) > 0)
 }

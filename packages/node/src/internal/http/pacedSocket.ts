@@ -18,7 +18,7 @@ export class PacedSocket extends Duplex {
   readonly #observer: Observer
   #isAskedForMore = false
   #writes = 0
-  #isWriting = false
+  #pendingWrite: number | undefined
 
   constructor(raw: Net.Socket, observer: Observer) {
     super({ allowHalfOpen: true, decodeStrings: false, highWaterMark })
@@ -49,7 +49,7 @@ export class PacedSocket extends Duplex {
 
   /** A number for what is being written now, another one for each write; undefined while all is written. */
   get pendingWrite(): number | undefined {
-    return this.#isWriting ? this.#writes : undefined
+    return this.#pendingWrite
   }
 
   // -----------------------------------------------------------------------------
@@ -62,27 +62,37 @@ export class PacedSocket extends Duplex {
   }
 
   override _write(chunk: Uint8Array | string, encoding: BufferEncoding, callback: Callback): void {
-    this.#raw.write(chunk, encoding, this.#sending(chunk.length, callback))
+    const onSent = this.#sending(chunk.length, callback)
+    this.#raw.write(chunk, encoding, onSent)
+    if (this.#raw.writableLength === 0) onSent()
   }
 
   override _writev(chunks: Array<{ chunk: Uint8Array | string; encoding: BufferEncoding }>, callback: Callback): void {
     const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.length, 0)
-    const last = chunks.length - 1
     const onSent = this.#sending(bytes, callback)
+    const last = chunks.length - 1
     this.#raw.cork()
     for (const [index, { chunk, encoding }] of chunks.entries()) {
       if (index === last) this.#raw.write(chunk, encoding, onSent)
       else this.#raw.write(chunk, encoding)
     }
     this.#raw.uncork()
+    if (this.#raw.writableLength === 0) onSent()
   }
 
+  /**
+   * Notes that something is being sent, until the system has taken it. Where it took it at once that is said at once, as a socket
+   * of Node's does: Node's server writes an error and destroys the socket, and what waits then is lost.
+   */
   #sending(bytes: number, callback: Callback): Callback {
-    this.#writes++
-    this.#isWriting = true
+    const write = ++this.#writes
+    let isSent = false
+    this.#pendingWrite = write
     this.#observer.onSending(bytes)
     return (error) => {
-      this.#isWriting = false
+      if (isSent) return
+      isSent = true
+      this.#pendingWrite = undefined
       this.#observer.onSending(-bytes)
       callback(error)
     }
