@@ -23,7 +23,10 @@ const skewable = (base: Clock.Clock) => {
     monotonicTimeNanos: base.monotonicTimeNanos,
     sleep: (duration) => base.sleep(duration)
   }
-  return { clock, jump: (duration: number) => void (offset += duration) }
+  const jump = (duration: number) => {
+    offset += duration
+  }
+  return { clock, jump }
 }
 
 /** A stack on a machine with a clock of its own. The service has the right time. */

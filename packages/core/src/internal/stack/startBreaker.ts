@@ -25,8 +25,7 @@ export interface StartBreaker {
   readonly isWatching: () => boolean
 }
 
-/** How many different jobs have to fail, with no start in between: one for each slot, within these bounds. */
-const minFailures = 3
+/** How many different jobs have to fail, with no start in between. With few slots fewer: more than fail at one moment, twice. */
 const maxFailures = 10
 const firstDelay = 30_000
 const maxDelay = 300_000
@@ -53,7 +52,7 @@ export const make = ({
   /** The job with which the stack tries whether starts work again. */
   let tried: string | undefined
 
-  const isHostToBlame = () => failures.size >= Math.min(maxFailures, Math.max(minFailures, slots()))
+  const isHostToBlame = () => failures.size >= Math.min(maxFailures, 2 * slots() + 1)
 
   const open = (message: string) =>
     Effect.suspend(() => {
