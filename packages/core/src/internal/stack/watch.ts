@@ -3,7 +3,6 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Schedule from "effect/Schedule"
 import type { StopReason } from "../../JobRunner.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
@@ -159,10 +158,14 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
     RetryPolicy.withPolicy(RetryPolicy.none)
   )
 
-  return watchOnce.pipe(
-    // It keeps its beat after failures, which many stacks may have at one moment.
-    Effect.repeat(Schedule.windowed(settings.stateInterval)),
-    Effect.delay(settings.stateInterval),
-    Effect.andThen(Effect.never)
-  )
+  return Effect.gen(function* () {
+    let next = state.now() + interval
+    while (true) {
+      // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+      yield* Effect.sleep(Math.max(1, Math.ceil(next - state.now())))
+      yield* watchOnce
+      // It keeps its beat after failures, which many stacks may have at one moment.
+      next += interval * Math.max(1, Math.ceil((state.now() - next) / interval))
+    }
+  })
 }
