@@ -23,6 +23,8 @@ const renewals = 4
 export const renewLoop = (state: StackState): Effect.Effect<never> => {
   const { settings } = state.dependencies
   const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
+  /** A request without an answer must leave time to divide it before the reservations lapse. */
+  const timeout = Duration.min(Duration.seconds(15), Duration.times(interval, 0.5))
   /** After a failure. */
   const soon = Duration.times(interval, 0.1)
   const streak = new RequestStreak(state, {
@@ -33,7 +35,7 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
     let hasFailed = false
     while (true) {
       yield* Effect.sleep(hasFailed ? soon : interval)
-      hasFailed = yield* renewAll(state, streak, interval)
+      hasFailed = yield* renewAll(state, streak, timeout)
     }
   })
 }

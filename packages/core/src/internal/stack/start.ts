@@ -116,6 +116,8 @@ const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unkno
 
 const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord, hasWaited: boolean) {
   if (hasWaited && !(yield* mayRun(state, record))) return
+  // The queue may have been paused since the job got its slot. A job that an agent has goes on.
+  if (record.isRenewed && !state.mayStart()) return state.table.move(record, "Reserved")
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
