@@ -64,10 +64,10 @@ const runAndReport = Effect.fn("demo.runAndReport")(function* (options: {
     yield* run({ ...options, stackKey, progress }, report).pipe(
       Effect.ensuring(
         Effect.suspend(() => {
-          const farewell = measurements.endpoints.get("deregisterStack")
-          return farewell === undefined
+          const deregistered = measurements.endpoints.get("deregisterStack")
+          return deregistered === undefined
             ? Effect.void
-            : progress.say(farewell.isDone ? "Deregistered" : "Not deregistered")
+            : progress.say(deregistered.isDone ? "Deregistered" : "Not deregistered")
         })
       )
     )
