@@ -1,6 +1,6 @@
 /** One bad job, for which the service refuses requests: it never harms the others. */
 import { assert, describe, it } from "@effect/vitest"
-import { type Stack, StacksClient } from "@stacksapi/core"
+import { JobRunner, type Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Exit, Scope } from "effect"
 import { refusing } from "../support/oddResponses.ts"
@@ -96,27 +96,6 @@ describe("A job for which the service refuses", () => {
       }).pipe(Effect.scoped, Effect.provide(emulated()))
     )
 
-    it.effect(`renewals with ${status} does not cost the others their reservations`, () =>
-      Effect.gen(function* () {
-        const others = yield* addWithBad(30)
-        let isOn = false
-        const stack = yield* begin(
-          () => Effect.never,
-          { maxInFlight: 31, reservationExpiry: "2 minutes" },
-          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status, isOn: () => isOn })
-        )
-        yield* slowly("3 seconds", "100 millis")
-        isOn = true
-        for (let minute = 0; minute < 6; minute++) {
-          yield* slowly("1 minute", "1 second")
-          for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "reserved")
-        }
-        assert.lengthOf(reportsOf(stack.seen), 1)
-        isOn = false
-        yield* slowly("1 minute", "1 second")
-      }).pipe(Effect.scoped, Effect.provide(emulated()))
-    )
-
     it.effect(`notifications with ${status} does not keep those of the others back`, () =>
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator
@@ -136,6 +115,29 @@ describe("A job for which the service refuses", () => {
     )
   }
 
+  for (const status of [422, 500, "timeout"] as const) {
+    it.effect(`renewals (${status}) does not cost the others their reservations`, () =>
+      Effect.gen(function* () {
+        const others = yield* addWithBad(30)
+        let isOn = false
+        const stack = yield* begin(
+          () => Effect.never,
+          { maxInFlight: 31, reservationExpiry: "2 minutes" },
+          refusing({ endpoint: "/batch-reserve", jobUuid: bad, status, isOn: () => isOn })
+        )
+        yield* slowly("3 seconds", "100 millis")
+        isOn = true
+        for (let minute = 0; minute < 6; minute++) {
+          yield* slowly("1 minute", "1 second")
+          for (const id of others) assert.strictEqual((yield* jobOf(id)).state, "reserved")
+        }
+        assert.lengthOf(reportsOf(stack.seen), 1)
+        isOn = false
+        yield* slowly("1 minute", "1 second")
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
+
   it.effect("reservations with no response does not keep the others from being reserved", () =>
     Effect.gen(function* () {
       const others = yield* addWithBad(6)
@@ -150,6 +152,59 @@ describe("A job for which the service refuses", () => {
       assert.lengthOf(reportsOf(stack.seen), 1)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  it.effect("reservations with no response does not hold up a job that comes later", () =>
+    Effect.gen(function* () {
+      yield* addWithBad(6)
+      yield* begin(takes("1 second"), {}, refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: "timeout" }))
+      yield* slowly("2 minutes", "500 millis")
+      for (let job = 0; job < 30; job++) {
+        const [later = ""] = yield* addJobs(1)
+        yield* slowly("4 seconds", "100 millis")
+        assert.strictEqual((yield* jobOf(later)).state, "finished", `job ${job}`)
+      }
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  for (const status of [422, 500, "timeout"] as const) {
+    it.effect(`reads of its state (${status}) does not take the only slot for ever, whatever its runner says`, () =>
+      Effect.gen(function* () {
+        yield* addJobs(1, { id: bad })
+        const [other = ""] = yield* addJobs(1)
+        yield* begin(
+          ({ job }) => Effect.succeed(job.id === bad ? JobRunner.AgentOwned : done),
+          { maxInFlight: 1 },
+          refusing({ endpoint: "/get-states", jobUuid: bad, status })
+        )
+        yield* slowly("2 minutes", "500 millis")
+        assert.strictEqual((yield* jobOf(other)).state, "finished")
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+
+    it.effect(
+      `reads of its state (${status}) does not take the only slot for ever, where it waits for another try`,
+      () =>
+        Effect.gen(function* () {
+          yield* addJobs(1, { id: bad })
+          const [other = ""] = yield* addJobs(1)
+          let isOn = true
+          yield* begin(
+            ({ job }) =>
+              job.id === bad && isOn
+                ? Effect.fail(new JobRunner.JobRunnerError({ message: "no file descriptors", isRetryable: true }))
+                : Effect.succeed(done),
+            { maxInFlight: 1, startTimeout: "1 hour" },
+            refusing({ endpoint: "/get-states", jobUuid: bad, status, isOn: () => isOn })
+          )
+          yield* slowly("3 minutes", "500 millis")
+          assert.strictEqual((yield* jobOf(other)).state, "finished")
+          assert.strictEqual((yield* jobOf(bad)).state, "reserved")
+          isOn = false
+          yield* slowly("2 minutes", "500 millis")
+          assert.strictEqual((yield* jobOf(bad)).state, "finished")
+        }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
 
   it.effect("reservations is found with at most 25 more requests among 1000", () =>
     Effect.gen(function* () {

@@ -26,7 +26,8 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  * About a listed job:
  * - `JobIgnored`: the stack can't use the job, and leaves it alone. Reported once for each job.
  * - `NotReserved`: somebody else was faster, or the job can't be reserved any more.
- * - `InDoubt`: a response left open whether the job is reserved. The stack asks again to learn it; the job holds no slot.
+ * - `InDoubt`: a response left open whether the job is reserved. The stack asks again to learn it. The job holds no slot, unless it
+ *   runs: then the response was one to a renewal.
  *
  * About a reserved job, in this order: `Reserved`, `Started`, then one of
  * - `Finished`: the service accepted the runner's own outcome.

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import type * as AgentQueryRules from "../AgentQueryRules.ts"
 import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
 import { declarations, type Endpoint } from "./schema/declaration.ts"
@@ -74,6 +75,16 @@ export const number = (
   value >= min && value <= max
     ? Effect.succeed(value)
     : invalid(option, `must be a number between ${min} and ${max}, not ${shown(value)}`)
+
+/** What a schema describes: the option's type side. */
+export const described = <A>(
+  option: string,
+  schema: Schema.Schema<A>,
+  value: unknown
+): Effect.Effect<A, InvalidOptions> =>
+  Effect.catchTag(Schema.decodeUnknownEffect(Schema.toType(schema))(value), "SchemaError", ({ message }) =>
+    invalid(option, `${message.replace(/^E/, "e").replaceAll(/\s+/g, " ")}, not ${shown(value)}`)
+  )
 
 const shown = (value: unknown): string =>
   Duration.isDuration(value)

@@ -29,6 +29,8 @@ export interface Attempt<A> {
   readonly endpoint: CompiledEndpoint<never, A>
   readonly info: Failures.RequestInfo
   readonly request: HttpClientRequest
+  /** Where it is shorter than the client's own. */
+  readonly timeout: Duration.Duration
   /** Called as soon as the response's headers are there. */
   readonly onResponse: (response: HttpClientResponse) => Effect.Effect<void> | undefined
   readonly log: AttemptLog | undefined
@@ -120,6 +122,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
       const seen = attempt.onResponse(response)
       return seen === undefined ? receive(attempt, response) : Effect.andThen(seen, receive(attempt, response))
     }
+    const duration = Duration.min(timeout, attempt.timeout)
     return Effect.matchEffect(httpClient.execute(attempt.request), {
       onSuccess: got,
       onFailure: (error) =>
@@ -130,8 +133,8 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
     }).pipe(
       Effect.updateContext(withOurManners),
       Effect.timeoutOrElse({
-        duration: timeout,
-        orElse: () => Effect.fail(Failures.timedOut(attempt.info, timeout))
+        duration,
+        orElse: () => Effect.fail(Failures.timedOut(attempt.info, duration))
       })
     )
   }

@@ -27,6 +27,7 @@ import { FallbackRateLimit, MapRateLimit } from "../rateLimit/references.ts"
 import { AttemptLog, withAttemptSpan, withOperationSpan } from "../telemetry.ts"
 import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
+import { AttemptTimeout } from "./attemptTimeout.ts"
 import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
 import type * as Failures from "./failures.ts"
 import { CurrentRecorder } from "./recorder.ts"
@@ -135,6 +136,7 @@ export const make = (options: TransportOptions): Transport => {
           endpoint,
           info,
           request,
+          timeout: Context.get(context, AttemptTimeout),
           log,
           onResponse: (response) => {
             onStatus?.(response.status)

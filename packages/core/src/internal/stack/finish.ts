@@ -187,6 +187,7 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
           const again: Next = { _tag: "Again", error }
           if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
           if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
+          delayed(state, record)
           return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
         }
       })

@@ -53,7 +53,7 @@ export const transitions: { readonly [S in StageName]: ReadonlySet<StageName> } 
   Unconfirmed: new Set(["Reserved", "Releasing", "Settled"]),
   Reserved: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
   BackingOff: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
-  Starting: new Set(["Running", "Reserved", "InDoubt", "Releasing", "Settled"]),
+  Starting: new Set(["Running", "Reserved", "BackingOff", "InDoubt", "Releasing", "Settled"]),
   Running: new Set(["Stopping", "Finishing", "BackingOff", "Releasing", "Settled"]),
   Stopping: new Set(["Finishing", "Releasing", "Settled"]),
   Finishing: new Set(["FinishDelayed", "Settled"]),

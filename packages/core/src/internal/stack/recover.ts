@@ -1,5 +1,6 @@
 /** Goes on with the jobs that an earlier process has saved. */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { SavedJob } from "../../JobStore.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned } from "../../StacksSchema.ts"
@@ -27,7 +28,9 @@ export const recover = (state: StackState, saved: ReadonlyArray<SavedJob>): Effe
 export const onRecoveredJobRefused = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { runner, states } = state.dependencies
   const { job } = record
-  const jobState = yield* states.ask(job.id)
+  // Where agents outlive the stack, one may run the job in its slot.
+  const jobState =
+    runner.outlivesStack === true ? yield* states.ask(job.id) : Option.getOrUndefined(yield* states.askBriefly(job.id))
   if (state.table.get(job.id) !== record) return
   const hasAgent = jobState !== undefined && isAgentOwned(jobState)
   // The runner finds the agent again, and waits for it.

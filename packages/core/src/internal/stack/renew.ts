@@ -6,11 +6,11 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned, isFinal, type JobState, MaxBatchSize } from "../../StacksSchema.ts"
-import { timedOut } from "../client/failures.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { releaseStrays } from "./release.ts"
 import { RequestStreak } from "./requestStreak.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { isNotFound } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
@@ -23,8 +23,7 @@ const renewals = 4
 export const renewLoop = (state: StackState): Effect.Effect<never> => {
   const { settings } = state.dependencies
   const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
-  /** A request without an answer must leave time to divide it before the reservations lapse. */
-  const timeout = Duration.min(Duration.seconds(15), Duration.times(interval, 0.5))
+  const timeout = timeoutOf(settings.reservationExpiry)
   /** After a failure. */
   const soon = Duration.times(interval, 0.1)
   const streak = new RequestStreak(state, {
@@ -38,6 +37,15 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
       hasFailed = yield* renewAll(state, streak, timeout)
     }
   })
+}
+
+/**
+ * How long a renewal may take. Where one job of 1000 is the reason that there is no answer, the stack finds it in 13 requests one
+ * after the other. The other reservations must not lapse meanwhile.
+ */
+const timeoutOf = (reservationExpiry: Duration.Duration): Duration.Duration => {
+  const share = (parts: number) => Duration.times(reservationExpiry, 1 / parts)
+  return Duration.min(requestTimeout, Duration.min(share(2 * renewals), Duration.max(share(20), Duration.seconds(5))))
 }
 
 /** Renews everything once. Says whether a part of it failed. */
@@ -58,12 +66,6 @@ const renewAll = (state: StackState, streak: RequestStreak, timeout: Duration.Du
     Effect.map((failures) => failures.includes(true))
   )
 }
-
-const requestInfo = {
-  operation: "batchReserveJobs",
-  method: "PUT",
-  url: "/stacks/:stackKey/scheduled-jobs/batch-reserve"
-} as const
 
 const renew = Effect.fnUntraced(function* (
   state: StackState,
@@ -93,7 +95,7 @@ const renew = Effect.fnUntraced(function* (
         .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: settings.reservationExpiry })
         .pipe(
           RetryPolicy.withPolicy(RetryPolicy.none),
-          Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(timedOut(requestInfo, timeout)) }),
+          within(timeout),
           Effect.map((answer) => ({ ...answer, askedAt }))
         )
     })

@@ -4,15 +4,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
-import type * as StacksError from "../../StacksError.ts"
+import * as StacksError from "../../StacksError.ts"
 import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
-import { timedOut } from "../client/failures.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
+import { declarations } from "../schema/declaration.ts"
 import * as Backoff from "./backoff.ts"
 import type { JobRecord } from "./jobTable.ts"
 import * as Prioritize from "./prioritize.ts"
 import { onRecoveredJobRefused } from "./recover.ts"
 import { RequestStreak } from "./requestStreak.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { removeSaved, settle } from "./settle.ts"
 import { inReserveSpan } from "./spans.ts"
@@ -20,8 +21,6 @@ import type { StackState } from "./stackState.ts"
 import { startIfPossible, startWaiting } from "./start.ts"
 import { wakeIn } from "./wakeIn.ts"
 
-/** How long a request that reserves may take: it can't be interrupted meanwhile. */
-const reserveTimeout = Duration.seconds(15)
 /** A `Retry-After` beyond this is not believed. */
 const maxRestMillis = 5 * 60_000
 /**
@@ -37,12 +36,21 @@ interface Progress {
   /** Failures in a row. */
   failures: number
   reservedAt: number
+  /** Requests under way. */
+  requests: number
+  /** Jobs that spoil requests, with a request of their own under way. */
+  readonly alone: Set<string>
 }
 
 /** Starts what waits for a slot, and reserves what there is room for, again and again. */
 export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Effect.Effect<never> => {
   const streak = new RequestStreak(state)
-  const progress: Progress = { failures: 0, reservedAt: Number.NEGATIVE_INFINITY }
+  const progress: Progress = {
+    failures: 0,
+    reservedAt: Number.NEGATIVE_INFINITY,
+    requests: 0,
+    alone: new Set()
+  }
   const { work } = state.signals
   return Effect.forever(
     Effect.suspend(() => {
@@ -70,8 +78,9 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
 
   const unconfirmed = state.table.in("Unconfirmed").filter(isDue)
   yield* ask(unconfirmed.filter(({ isOffender }) => !isOffender).slice(0, MaxBatchSize))
-  // One that spoils requests travels alone.
-  for (const record of unconfirmed.filter(({ isOffender }) => isOffender)) yield* ask([record])
+  for (const record of unconfirmed.filter(({ isOffender }) => isOffender)) {
+    yield* forkAlone(state, progress, record.job.id, ask([record]))
+  }
 
   const inDoubt = state.table.in("InDoubt").filter(isDue)
   if (inDoubt.length > 0) return yield* ask(inDoubt.slice(0, MaxBatchSize))
@@ -84,8 +93,27 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   const isOffender = ({ id }: ScheduledJob) => state.backoff.isOffender(id)
   const together = jobs.filter((job) => !isOffender(job))
   if (together.length > 0) yield* request(state, streak, progress, [], together)
-  for (const job of jobs.filter(isOffender)) yield* request(state, streak, progress, [], [job])
+  for (const job of jobs.filter(isOffender)) {
+    yield* forkAlone(state, progress, job.id, request(state, streak, progress, [], [job]))
+  }
 })
+
+/** Asks for a job that spoils requests while the others go on: there may be no answer. */
+const forkAlone = (
+  state: StackState,
+  { alone }: Progress,
+  jobUuid: string,
+  request: Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (alone.has(jobUuid)) return Effect.void
+    alone.add(jobUuid)
+    return request.pipe(
+      Effect.ensuring(Effect.sync(() => void alone.delete(jobUuid))),
+      Effect.forkIn(state.dependencies.scope, { startImmediately: true }),
+      Effect.asVoid
+    )
+  })
 
 /** Sends one request, for jobs in doubt or for fresh ones. From the request to the last change of the table nothing may come between. */
 const request = (
@@ -97,13 +125,15 @@ const request = (
 ): Effect.Effect<void> => {
   const { reserveIdle } = state.signals
   return Effect.suspend(() => {
+    progress.requests++
     reserveIdle.closeUnsafe()
     return Effect.uninterruptible(reserve(state, streak, progress, inDoubt, fresh))
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {
         progress.reservedAt = state.now()
-        reserveIdle.openUnsafe()
+        progress.requests--
+        if (progress.requests === 0) reserveIdle.openUnsafe()
         state.wake()
       })
     )
@@ -191,21 +221,29 @@ const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect
       const record = state.table.get(jobUuid)
       if (record !== undefined) record.askedAt = now
     }
-    const unanswered = Effect.fail(timedOut(requestInfo, reserveTimeout))
+    const { key: stackKey, reservationExpiry } = settings
     return client
-      .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: settings.reservationExpiry })
+      .batchReserveJobs({ stackKey, jobUuids, reservationExpiry })
       .pipe(
         RetryPolicy.withPolicy(RetryPolicy.none),
-        Effect.timeoutOrElse({ duration: reserveTimeout, orElse: () => unanswered }),
-        Effect.raceFirst(Effect.andThen(Deferred.await(state.signals.abortReserve), unanswered))
+        within(requestTimeout),
+        Effect.raceFirst(Effect.andThen(Deferred.await(state.signals.abortReserve), aborted))
       )
   })
 
-const requestInfo = {
-  operation: "batchReserveJobs",
-  method: "PUT",
-  url: "/stacks/:stackKey/scheduled-jobs/batch-reserve"
-} as const
+const { method, path: url } = declarations.batchReserveJobs
+
+/** For a request that is not waited for: the service may have acted on it. */
+const aborted = Effect.fail(
+  new StacksError.TransportError({
+    operation: "batchReserveJobs",
+    method,
+    url,
+    kind: "Timeout",
+    mayHaveBeenProcessed: true,
+    description: "the stack has ended before there was a response"
+  })
+)
 
 interface Answer {
   readonly reserved: ReadonlyArray<string>
@@ -222,7 +260,7 @@ const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effe
       jobs.map((job) => ({ job }))
     )
     .pipe(
-      Effect.timeout(reserveTimeout),
+      Effect.timeout(requestTimeout),
       Effect.as(true),
       Effect.catchCause((cause) =>
         Effect.as(

@@ -1,10 +1,11 @@
 /** A stack's options, checked, with their defaults filled in. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { SlotPool } from "../../SlotPool.ts"
 import type { Options } from "../../Stack.ts"
 import type { InvalidOptions } from "../../StacksError.ts"
-import type { StackType } from "../../StacksSchema.ts"
+import { StackKey, StackMetadata, StackType } from "../../StacksSchema.ts"
 import * as Check from "../options.ts"
 
 export interface Settings {
@@ -42,10 +43,10 @@ export const resolve = Effect.fnUntraced(function* (
   yield* Check.tags("tags", tags)
   const atLeastASecond = { min: Check.second }
   return {
-    key: options.key,
-    queueKey: options.queueKey,
-    type: options.type ?? "custom",
-    metadata: options.metadata ?? {},
+    key: yield* Check.described("key", StackKey, options.key),
+    queueKey: yield* Check.described("queueKey", Schema.NonEmptyString, options.queueKey),
+    type: yield* Check.described("type", StackType, options.type ?? "custom"),
+    metadata: yield* Check.described("metadata", StackMetadata, options.metadata ?? {}),
     tags,
     maxInFlight: yield* slots(options.maxInFlight ?? (pool === undefined ? 25 : Number.POSITIVE_INFINITY)),
     pool,

@@ -15,8 +15,7 @@ import type { Status } from "../../Stack.ts"
 import type { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
-import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
-import type { Batcher } from "../batcher.ts"
+import type { ScheduledJob } from "../../StacksSchema.ts"
 import type { ServiceClock } from "../client/serviceClock.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 import { Backoff } from "./backoff.ts"
@@ -26,6 +25,7 @@ import type { Registration } from "./registration.ts"
 import type { ServiceMonitor } from "./serviceMonitor.ts"
 import type { Settings } from "./settings.ts"
 import type { StartBreaker } from "./startBreaker.ts"
+import type { StateReader } from "./stateReader.ts"
 import type { Tokens } from "./tokens.ts"
 
 /** Why a stack ends by itself. */
@@ -43,8 +43,7 @@ export interface Dependencies {
   readonly notifications: Notifications.Service
   readonly monitor: ServiceMonitor
   readonly breaker: StartBreaker
-  /** Tells a job's state, however long that takes; undefined where the service does not know the job. */
-  readonly states: Batcher<JobState | undefined, never>
+  readonly states: StateReader
   readonly tokens: Tokens
   readonly emit: (event: StackEvent) => Effect.Effect<void>
   readonly events: Stream.Stream<StackEvent>

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
@@ -137,7 +138,13 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
 /** Reads the state of a job that has waited. Nobody may have noticed that it is canceled, or that the queue is paused. */
 const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { runner, states } = state.dependencies
-  const jobState = yield* states.ask(record.job.id)
+  const answer = yield* states.askBriefly(record.job.id)
+  if (Option.isNone(answer)) {
+    record.isOffender = true
+    yield* backOff(state, record, "its state can't be read")
+    return false
+  }
+  const jobState = answer.value
   const hasAgent = jobState !== undefined && isAgentOwned(jobState) && stopReasonOf(jobState) === undefined
   // The runner finds the agent that an earlier start has left.
   if (hasAgent && runner.outlivesStack === true) return true
@@ -239,14 +246,14 @@ const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobO
 /** Checks that an agent has the job: an agent that dies before it has acquired the job leaves it reserved. */
 const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record: JobRecord): Effect.fn.Return<void> {
   const { job } = record
-  const jobState = yield* state.dependencies.states.ask(job.id)
+  const jobState = Option.getOrUndefined(yield* state.dependencies.states.askBriefly(job.id))
   switch (jobState) {
     case "reserved":
       return yield* finish(state, record, stackError("The agent ended without acquiring the job"))
     case "scheduled":
       return yield* settle(state, record, StackEvent.ReservationLost({ job }))
     default:
-      // Not knowing is no reason to finish a job that an agent may be running.
+      // Not knowing is no reason to finish a job that an agent may be running. If none has it, the reservation lapses.
       return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.AgentOwned({ job, state: jobState }))
   }
 })
@@ -282,16 +289,18 @@ const onRunFailure = Effect.fnUntraced(function* (
 
 /** Finishes the job with -1 and `stack_error`, unless the agent that was seen to have it still does, or has ended it. */
 const failUnlessOwned = Effect.fnUntraced(function* (state: StackState, record: JobRecord, detail: string) {
-  const hasAgent = record.run?.hasAgent === true
-  const event = hasAgent ? endOf(record.job, yield* state.dependencies.states.ask(record.job.id)) : undefined
+  if (record.run?.hasAgent !== true) return yield* finish(state, record, stackError(detail))
+  const { job } = record
+  const answer = yield* state.dependencies.states.askBriefly(job.id)
+  const event = Option.isNone(answer) ? StackEvent.AgentOwned({ job, state: undefined }) : endOf(job, answer.value)
   return yield* event === undefined ? finish(state, record, stackError(detail)) : settle(state, record, event)
 })
 
 /** The service issues no token for a job that belongs to somebody else. */
 const onNotOurs = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { job } = record
-  const jobState = yield* state.dependencies.states.ask(job.id)
-  yield* settle(state, record, endOf(job, jobState) ?? StackEvent.ReservationLost({ job }))
+  const answer = yield* state.dependencies.states.askBriefly(job.id)
+  yield* settle(state, record, endOf(job, Option.getOrUndefined(answer)) ?? StackEvent.ReservationLost({ job }))
 })
 
 /** Keeps the job reserved for another try; gives it back where this host has had trouble for `startTimeout`. */

@@ -1,6 +1,8 @@
-/** Reads single jobs' states for the stages, for many jobs at once, however long that takes. */
+/** Reads single jobs' states for the stages, for many jobs at once. */
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
@@ -10,10 +12,19 @@ import * as Batcher from "../batcher.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import { readStates } from "../jobStates/readStates.ts"
 import { RequestStreak } from "./requestStreak.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { retryAfterOf } from "./serviceErrors.ts"
 import type { StackState } from "./stackState.ts"
 
-export type StateReader = Batcher.Batcher<JobState | undefined, never>
+export interface StateReader {
+  /** A job's state, however long that takes; undefined where the service does not know the job. */
+  readonly ask: (jobUuid: string) => Effect.Effect<JobState | undefined>
+  /** The same for {@link answerTimeout}: none where the service has not answered by then. For stages in which a job holds a slot. */
+  readonly askBriefly: (jobUuid: string) => Effect.Effect<Option.Option<JobState | undefined>>
+}
+
+/** A job holds its slot no longer than this while its state can't be read. */
+const answerTimeout = Duration.seconds(30)
 
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
@@ -36,7 +47,7 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
     const { client, emit, registration, settings } = state.dependencies
     const reRegistering: StacksClient.Service = {
       ...client,
-      getJobStates: (request) => registration.withReRegister(client.getJobStates(request))
+      getJobStates: (request) => registration.withReRegister(within(requestTimeout)(client.getJobStates(request)))
     }
     const isDivisible = (error: StacksError) => mayBeOneJob(error) || current.isOneJobToBlame(error)
     const states = new Map<string, JobState | undefined>()
@@ -74,7 +85,7 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
       )
     )
 
-  return Batcher.make(1, context, (jobUuids) =>
+  const batcher = Batcher.make<JobState | undefined, never>(1, context, (jobUuids) =>
     Effect.map(
       ask(jobUuids),
       ({ offenders, states }) =>
@@ -82,4 +93,8 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
           offenders.has(jobUuid) ? askAlone(jobUuid) : Effect.succeed(states.get(jobUuid))
     )
   )
+  return {
+    ask: batcher.ask,
+    askBriefly: (jobUuid) => Effect.timeoutOption(batcher.ask(jobUuid), answerTimeout)
+  }
 }

@@ -11,6 +11,7 @@ import type { StacksError } from "../../StacksError.ts"
 import * as Batcher from "../batcher.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
 import type { Registration } from "./registration.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { readAgain } from "./retryPolicies.ts"
 import type { Settings } from "./settings.ts"
 
@@ -50,6 +51,7 @@ export const make = (
     Effect.suspend(() => {
       const askedAt = now()
       return client.issueJobAcquisitionTokens({ stackKey, jobUuids, tokenLifetime }).pipe(
+        within(requestTimeout),
         registration.withReRegister,
         readAgain,
         Effect.map((answer) => ({ ...answer, askedAt, serviceTime: serviceNow() }))

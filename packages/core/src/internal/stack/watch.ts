@@ -6,12 +6,14 @@ import * as Exit from "effect/Exit"
 import type { StopReason } from "../../JobRunner.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
+import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned, isFinal, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import { readStates } from "../jobStates/readStates.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { RequestStreak } from "./requestStreak.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { isNotFound } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
@@ -110,6 +112,11 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
       : Effect.void
 
+  const impatient: StacksClient.Service = {
+    ...client,
+    getJobStates: (request) => within(requestTimeout)(client.getJobStates(request))
+  }
+
   const watchOnce = Effect.gen(function* () {
     const records = state.table.in("Reserved", "BackingOff", "Running", "Stopping")
     if (records.length === 0) return
@@ -119,7 +126,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       jobUuids.length === 0
         ? Effect.succeed(undefined)
         : readStates(
-            client,
+            impatient,
             settings.key,
             jobUuids,
             (error) =>
