@@ -5,36 +5,17 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, DateTime, Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { unhurried } from "../support/patience.ts"
+import { skewable } from "../support/skewableClock.ts"
 import { addJobs, census, jobOf, type Run, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
-
-/** A clock whose wall time can be set apart from its monotonic time. */
-const skewable = (base: Clock.Clock) => {
-  let offset = 0
-  const millis = () => base.currentTimeMillisUnsafe() + offset
-  const nanos = () => base.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
-  const clock: Clock.Clock = {
-    currentTimeMillisUnsafe: millis,
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanosUnsafe: nanos,
-    currentTimeNanos: Effect.sync(nanos),
-    monotonicTimeNanosUnsafe: () => base.monotonicTimeNanosUnsafe(),
-    monotonicTimeNanos: base.monotonicTimeNanos,
-    sleep: (duration) => base.sleep(duration)
-  }
-  const jump = (duration: number) => {
-    offset += duration
-  }
-  return { clock, jump }
-}
 
 /** A stack on a machine with a clock of its own. The service has the right time. */
 const onMachine = Effect.gen(function* () {
   const right = yield* Clock.Clock
   const emulator = yield* StacksEmulator.StacksEmulator
   const raw = yield* HttpClient.HttpClient
-  const { clock, jump } = skewable(right)
+  const { clock, step } = skewable(right)
   /** The service says what time it is there. */
   const dated = Effect.fnUntraced(function* (response: HttpClientResponse.HttpClientResponse) {
     const date = new Date(right.currentTimeMillisUnsafe()).toUTCString()
@@ -53,7 +34,7 @@ const onMachine = Effect.gen(function* () {
   )
   const begin = (run: Run, options: Parameters<typeof start>[1] = {}) =>
     start(run, options).pipe(Effect.provideContext(client), Effect.provideService(Clock.Clock, clock))
-  return { begin, jump }
+  return { begin, step }
 })
 
 const service = StacksEmulator.layerHttpClient.pipe(
@@ -69,11 +50,11 @@ describe("A stack whose clock is set", () => {
   ] as const) {
     it.effect(`${direction} by an hour goes on as before, with jobs running and more in the queue`, () =>
       Effect.gen(function* () {
-        const { begin, jump } = yield* onMachine
+        const { begin, step } = yield* onMachine
         yield* addJobs(20)
         const stack = yield* begin(takes("3 seconds"), { maxInFlight: 4 })
         yield* slowly("4 seconds", "100 millis")
-        jump(millis)
+        step(millis)
         yield* slowly("40 seconds", "200 millis")
         assert.deepStrictEqual(yield* census, { "finished 0": 20 })
         const idle = yield* Effect.forkChild(stack.awaitIdle)
@@ -85,12 +66,12 @@ describe("A stack whose clock is set", () => {
     it.effect(`${direction} by an hour after a 503 tries again as soon as it would have`, () =>
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator
-        const { begin, jump } = yield* onMachine
+        const { begin, step } = yield* onMachine
         yield* emulator.setFaults([Fault.Status({ status: 503, operations: ["batchReserveJobs"], times: 2 })])
         yield* addJobs(5)
         yield* begin(takes("1 second"))
         yield* slowly("500 millis", "100 millis")
-        jump(millis)
+        step(millis)
         yield* slowly("15 seconds", "200 millis")
         assert.deepStrictEqual(yield* census, { "finished 0": 5 })
       }).pipe(Effect.scoped, Effect.provide(service))
@@ -98,9 +79,9 @@ describe("A stack whose clock is set", () => {
 
     it.effect(`${direction} by an hour starts a job at its runnableAt by the service's clock`, () =>
       Effect.gen(function* () {
-        const { begin, jump } = yield* onMachine
+        const { begin, step } = yield* onMachine
         yield* slowly("10 seconds", "1 second")
-        jump(millis)
+        step(millis)
         const now = yield* Clock.currentTimeMillis
         const [id = ""] = yield* addJobs(1, { runnableAt: DateTime.makeUnsafe(now + 20_000) })
         const stack = yield* begin(takes("1 minute"))

@@ -6,12 +6,12 @@
  * to its share, besides asking the store, until the others must have come back too.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type { RateLimiterStore } from "effect/persistence/RateLimiter"
 import type * as Scope from "effect/Scope"
+import { currentMonotonicMillis } from "../monotonicMillis.ts"
 
 type Store = RateLimiterStore["Service"]
 type Question = Parameters<Store["tokenBucket"]>[0]
@@ -40,11 +40,6 @@ const outages = Metric.counter("stacksapi_rate_limit_store_outages", {
 /** In how many milliseconds the last of the tokens is there. */
 const delayOf = ([remaining, elapsed]: Granted, { refillRate }: Question): number =>
   Math.max(0, Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed)
-
-export const monotonicMillis: Effect.Effect<number> = Effect.map(
-  Clock.monotonicTimeNanos,
-  (nanos) => Number(nanos) / 1e6
-)
 
 export interface SharedStore {
   /** How many processes share each limit while the store is gone. */
@@ -98,7 +93,7 @@ export const make = Effect.fnUntraced(function* (
       // Defects of a store are outages too.
       Effect.sandbox,
       Effect.eventually,
-      Effect.andThen(monotonicMillis),
+      Effect.andThen(currentMonotonicMillis),
       Effect.tap((now) => {
         isAlone = false
         shareUntil = now + returnMillis
@@ -108,7 +103,7 @@ export const make = Effect.fnUntraced(function* (
     )
 
   const goAlone = (cause: Cause.Cause<unknown>, question: Question) =>
-    Effect.flatMap(monotonicMillis, (now) => {
+    Effect.flatMap(currentMonotonicMillis, (now) => {
       if (isAlone) return Effect.void
       isAlone = true
       aloneFrom = now + windowMillis + grantedMillis

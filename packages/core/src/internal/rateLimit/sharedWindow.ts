@@ -8,7 +8,8 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { monotonicMillis, type SharedStore } from "./sharedStore.ts"
+import { currentMonotonicMillis } from "../monotonicMillis.ts"
+import type { SharedStore } from "./sharedStore.ts"
 import { type Report, SlidingWindow, type Slot } from "./slidingWindow.ts"
 
 /** By how much requests' ways to the service may differ at no cost. */
@@ -113,7 +114,7 @@ export class SharedWindow extends SlidingWindow {
   }
 
   /** Asks for permits for those who wait, a twentieth of the limit at most: one question for many. */
-  readonly #askStore: Effect.Effect<void> = Effect.flatMap(monotonicMillis, (askedAt) => {
+  readonly #askStore: Effect.Effect<void> = Effect.flatMap(currentMonotonicMillis, (askedAt) => {
     const { burst, interval } = bucketFor(this.limit)
     const debt = this.#debt
     const wanted = Math.max(1, this.line.sizeUpTo(Math.floor(this.limit / 20)))
@@ -128,7 +129,7 @@ export class SharedWindow extends SlidingWindow {
       })
       .pipe(
         Effect.flatMap((granted) =>
-          Effect.map(monotonicMillis, (now) => {
+          Effect.map(currentMonotonicMillis, (now) => {
             if (granted === undefined) return
             const [remaining, elapsed] = granted
             this.#debt -= debt
