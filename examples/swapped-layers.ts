@@ -28,7 +28,7 @@ const measured = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([{ queueKey: "examples" }, { queueKey: "examples" }])
   yield* emulator.setFaults([
-    StacksEmulator.Fault.Status({ operations: ["listScheduledJobs"], status: 503, retryAfter: "1 second", times: 1 })
+    StacksEmulator.Fault.Status({ operations: ["listScheduledJobs"], status: 503, retryAfter: "3 seconds", times: 1 })
   ])
   const start = yield* Clock.currentTimeMillis
   const refused = yield* refuseAll("examples", "Only an example.")
@@ -39,7 +39,7 @@ const measured = Effect.gen(function* () {
 
 const inMemory = Effect.gen(function* () {
   const fiber = yield* Effect.forkChild(measured)
-  yield* TestClock.adjust("1 second")
+  yield* TestClock.adjust("3 seconds")
   yield* Fiber.join(fiber)
 }).pipe(
   Effect.provide([StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer())), TestClock.layer()])

@@ -80,8 +80,12 @@ export const MaxNotificationsPerJob = 100
 // -----------------------------------------------------------------------------
 
 /** A check, and what JSON Schema says of it. `Schema`'s own checks do more than is needed here, and weigh a kilobyte. */
-const holds = <T>(test: (value: T) => boolean, expected: string, json: { readonly [keyword: string]: Schema.Json }) =>
-  Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json })
+const holds = <T>(
+  test: (value: T) => boolean,
+  expected: string,
+  json: { readonly [keyword: string]: Schema.Json },
+  arbitraryConstraint: Schema.Annotations.ToArbitrary.FilterConstraint = {}
+) => Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json, arbitraryConstraint })
 
 const isBetween = (minimum: number, maximum: number) =>
   holds<number>((value) => value >= minimum && value <= maximum, `a value between ${minimum} and ${maximum}`, {
@@ -89,9 +93,12 @@ const isBetween = (minimum: number, maximum: number) =>
     maximum
   })
 
-const hasItems = holds<ReadonlyArray<unknown>>(({ length }) => length > 0, "a value with a length of at least 1", {
-  minItems: 1
-})
+const hasItems = holds<ReadonlyArray<unknown>>(
+  ({ length }) => length > 0,
+  "a value with a length of at least 1",
+  { minItems: 1 },
+  { minLength: 1 }
+)
 
 const fitsBatch = holds<ReadonlyArray<unknown>>(
   ({ length }) => length <= MaxBatchSize,
@@ -102,7 +109,7 @@ const fitsBatch = holds<ReadonlyArray<unknown>>(
 const hasCodePoints = (text: string, max: number): boolean => text.length <= max || Array.from(text).length <= max
 
 const NonEmptyString = Schema.String.check(
-  holds((text) => text !== "", "a value with a length of at least 1", { minLength: 1 })
+  holds((text) => text !== "", "a value with a length of at least 1", { minLength: 1 }, { minLength: 1 })
 )
 
 const isPathSegment = Schema.makeFilter<string>(
@@ -136,7 +143,12 @@ const Time = Schema.String.annotate({ format: "date-time" }).pipe(
   Schema.decodeTo(
     Schema.declare((u): u is DateTime.Utc => DateTime.isDateTime(u) && DateTime.isUtc(u), {
       expected: "DateTime.Utc",
-      toCodecJson: () => Schema.link<DateTime.Utc>()(Schema.String, timeFromText)
+      toCodecJson: () => Schema.link<DateTime.Utc>()(Schema.String, timeFromText),
+      toCodecArbitrary: () =>
+        Schema.link<DateTime.Utc>()(
+          Schema.Int.check(isBetween(0, 1e13)),
+          SchemaTransformation.transform({ decode: DateTime.makeUnsafe, encode: DateTime.toEpochMillis })
+        )
     }),
     timeFromText
   ),
@@ -307,7 +319,12 @@ const stackKey = /^[A-Za-z0-9_-]{1,80}$/
  * @category stacks
  */
 export const StackKey = Schema.String.check(
-  holds((key) => stackKey.test(key), "a stack key of 1 to 80 letters, digits, _ and -", { pattern: stackKey.source })
+  holds(
+    (key) => stackKey.test(key),
+    "a stack key of 1 to 80 letters, digits, _ and -",
+    { pattern: stackKey.source },
+    { patterns: [{ source: stackKey.source, flags: "" }] }
+  )
 )
 
 /**

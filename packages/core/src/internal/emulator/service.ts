@@ -52,7 +52,9 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
       return answer(Refusal.toResponse(unauthorized))
     }
     if (arrival.endpoint === undefined) return answer(Refusal.toResponse(unknownPath(request)))
-    const admission = limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
+    // Limits are a stack's own. Nothing is known of one for requests that name no stack.
+    const admission =
+      stackKey === "" ? RateLimits.untouched(limit) : limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
     if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
     if (isDeep(text)) return answer(Refusal.toResponse(tooDeep), admission)
     const response = yield* Effect.scoped(app).pipe(

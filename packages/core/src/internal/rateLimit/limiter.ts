@@ -24,8 +24,10 @@ const sweepMillis = 60_000
 export const make = (makeWindow: (key: string, limit: number) => SlidingWindow): RateLimit.Limiter => {
   const windows = new Windows(makeWindow)
   return {
-    limit: (call, attempt) =>
-      Effect.uninterruptibleMask((restore) =>
+    limit: (call, attempt) => {
+      // Limits are a stack's own.
+      if (call.stackKey === "") return attempt(() => undefined)
+      return Effect.uninterruptibleMask((restore) =>
         Effect.contextWith((context: Context.Context<never>) => {
           const clock = Context.get(context, Clock.Clock)
           const start = monotonicMillis(clock)
@@ -52,6 +54,7 @@ export const make = (makeWindow: (key: string, limit: number) => SlidingWindow):
             : run(slot)
         })
       )
+    }
   }
 }
 
