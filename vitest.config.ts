@@ -4,6 +4,8 @@ import { defineConfig } from "vitest/config"
 // Tests start this repository's programs a few hundred times: what Node has compiled once need not be compiled again.
 process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules/.cache/node")
 
+const slow = "test/**/*.slow.test.ts"
+
 export default defineConfig({
   test: {
     // Ends what hangs. It decides nothing else: no machine is too slow for a test.
@@ -13,8 +15,10 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       // Pure programs on the TestClock: they leave nothing behind, and share the modules that they import.
-      { extends: true, test: { name: "core", include: ["test/core/**/*.test.ts"], isolate: false } },
-      { extends: true, test: { name: "other", include: ["test/**/*.test.ts"], exclude: ["test/core/**"] } }
+      { extends: true, test: { name: "core", include: ["test/core/**/*.test.ts"], exclude: [slow], isolate: false } },
+      { extends: true, test: { name: "other", include: ["test/**/*.test.ts"], exclude: ["test/core/**", slow] } },
+      // What takes long: `test:slow` runs it.
+      { extends: true, test: { name: "slow", include: [slow] } }
     ]
   }
 })

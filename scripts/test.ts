@@ -1,6 +1,10 @@
 /**
- * The whole test: every step in turn, to the end even when one fails, then one line `N passed, M failed`. It counts the
- * tests and type tests; a step that fails without a failing test, crashes or hangs counts as one failure more.
+ * The test command: runs every step in turn, to the end even if one fails, then prints one line `N passed, M failed`. It counts
+ * the tests and type tests. A step that fails without a failing test, crashes or hangs counts as one failure more.
+ *
+ *     node scripts/test.ts [--slow]
+ *
+ * With `--slow` it runs what takes long instead: the tests named `*.slow.test.ts`, and the suite for all runtimes.
  */
 import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -43,7 +47,16 @@ const lastLineCount = (output: string): Count => {
   return { passed: Number(passed ?? 0), failed: Number(failed ?? 0) }
 }
 
-const steps: ReadonlyArray<Step> = [
+const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`]
+
+const slowSteps: ReadonlyArray<Step> = [
+  { script: "chromium" },
+  { script: "services" },
+  { script: "test:unit", args: ["--project=slow", ...reporters], count: vitestCount },
+  { script: "compat", count: lastLineCount }
+]
+
+const fastSteps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
   { script: "check" },
@@ -51,7 +64,7 @@ const steps: ReadonlyArray<Step> = [
   { script: "services" },
   {
     script: "test:unit",
-    args: ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`],
+    args: ["--project=core", "--project=other", ...reporters],
     count: vitestCount
   },
   { script: "test:types", count: tstycheCount },
@@ -60,9 +73,10 @@ const steps: ReadonlyArray<Step> = [
   { script: "pack:check" },
   { script: "size" },
   // The tarballs are there by now.
-  { script: "smoke", args: ["--packed"] },
-  { script: "compat", args: ["--packed"], count: lastLineCount }
+  { script: "smoke", args: ["--packed"] }
 ]
+
+const steps = process.argv.includes("--slow") ? slowSteps : fastSteps
 
 const timeoutSeconds = 1800
 /** How long the output of a step that has ended is waited for, where something that it has left behind holds it open. */
