@@ -65,6 +65,8 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
   readonly queues: ReadonlyArray<string | Queue>
   /** The number of slots, of all queues together: a whole number, 0 or more. Default 25. */
   readonly maxInFlight?: number | undefined
+  /** How much there is of each amount of `requests`, for all queues together. Default none. */
+  readonly capacity?: Readonly<Record<string, number>> | undefined
   /** How long to wait before a queue that could not go on is tried again. Default 1 minute, minimum 1 second. */
   readonly retryInterval?: Duration.Input | undefined
   /** Called with every event and its queue's key; see `Stack.Options`. */
@@ -79,7 +81,7 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
  * @since 0.1.0
  * @category options
  */
-export interface Queue extends Omit<Stack.Options, "key" | "pool" | "onEvent"> {
+export interface Queue extends Omit<Stack.Options, "key" | "pool" | "capacity" | "onEvent"> {
   /** How many slots the queue may have. Default all. */
   readonly maxInFlight?: number | undefined
   /** The queue's share of the slots, compared to other queues. Default 1. */
@@ -186,6 +188,7 @@ interface Entry {
  * @category constructors
  */
 export const make = Effect.fnUntraced(function* ({
+  capacity,
   key,
   maxInFlight = 25,
   onEvent,
@@ -217,7 +220,7 @@ export const make = Effect.fnUntraced(function* ({
   }
   // Once for all of them.
   yield* checkToken(yield* StacksClient)
-  const pool = yield* SlotPool.make(maxInFlight)
+  const pool = yield* SlotPool.make(maxInFlight, { capacity })
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   let isDraining = false
 

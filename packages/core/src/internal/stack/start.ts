@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type ScheduledJob } from "../../StacksSchema.ts"
@@ -76,7 +77,15 @@ const takeSlot = (state: StackState, record: JobRecord): boolean => {
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
-  return record.keepsSlot || (state.room() > 0 && state.membership.take(1) > 0)
+  return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+}
+
+/** Whether there is room for the amounts of a job that holds none. */
+const hasAmounts = (state: StackState, { job }: JobRecord): boolean => {
+  const { admission, settings } = state.dependencies
+  if (settings.requests === undefined) return true
+  const requests = admission.requestsOf(job)
+  return Result.isFailure(requests) || state.membership.room().fits(job.id, requests.success)
 }
 
 /** Gives a reserved job its slot, and starts it in a fiber of its own. `isKnown`: its state was just read. */
