@@ -199,6 +199,8 @@ export interface Status {
   readonly pending: number
   /** How many reserved jobs wait to be started. No new jobs are reserved in their place. */
   readonly backingOff: number
+  /** How many jobs the stack asked to reserve without learning whether they are. It asks again. */
+  readonly inDoubt: number
   /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number
   /** The amounts that the stack's jobs hold, by name. */

@@ -206,7 +206,7 @@ export const make = Effect.fnUntraced(function* ({
       failure: undefined
     }
   })
-  yield* check(shared, queues, maxInFlight, retryInterval)
+  yield* check(key, shared, queues, maxInFlight, retryInterval)
   const byKey = new Map<string, string>()
   for (const { options } of entries) {
     const other = byKey.get(options.key)
@@ -307,6 +307,7 @@ const withoutUndefined = (queue: Queue): Queue => ({
 
 /** Checks what all queues have in common, and then what is different for each. */
 const check = Effect.fnUntraced(function* (
+  key: string,
   shared: Omit<Stack.Options, "key" | "queueKey">,
   queues: Options["queues"],
   maxInFlight: number,
@@ -314,12 +315,13 @@ const check = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, InvalidOptions> {
   yield* Settings.slots(maxInFlight)
   yield* Check.duration("retryInterval", retryInterval, { min: Check.second })
-  yield* Settings.resolve({ ...shared, key: "", queueKey: "" }, false)
+  // Each queue has its own key: this one stands for any.
+  yield* Settings.resolve({ ...shared, key, queueKey: "default" }, false)
   if (queues.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
   for (const [index, queue] of queues.entries()) {
     if (typeof queue === "string") continue
     yield* Effect.mapError(
-      Settings.resolve({ ...withoutUndefined(queue), key: "" }, false),
+      Settings.resolve({ ...withoutUndefined(queue), key: queue.key ?? key }, false),
       ({ issue, option }) => new InvalidOptions({ option: `queues[${index}].${option}`, issue })
     )
   }

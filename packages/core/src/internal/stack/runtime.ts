@@ -266,6 +266,7 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,
       backingOff: state.table.count("Reserved", "BackingOff"),
+      inDoubt: state.table.count("InDoubt", "Unconfirmed"),
       finishing: state.table.count("FinishDelayed"),
       amounts: state.heldAmounts(),
       startsSuspended: breaker.isSuspended()
