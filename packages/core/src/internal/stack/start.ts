@@ -294,6 +294,8 @@ const onRunFailure = Effect.fnUntraced(function* (
     case "Service":
       record.isOffender = failure.isOffender
       return yield* backOff(state, record, failure.message)
+    case "Capacity":
+      return yield* awaitCapacity(state, record, failure.message)
     case "Host": {
       yield* Effect.logInfo(`Job ${job.id} could not be started: ${failure.message}`, cause)
       record.hostTroubleSince ??= state.now()
@@ -322,6 +324,25 @@ const onNotOurs = Effect.fnUntraced(function* (state: StackState, record: JobRec
   const { job } = record
   const answer = yield* state.dependencies.states.askBriefly(job.id)
   yield* settle(state, record, endOf(job, Option.getOrUndefined(answer)) ?? StackEvent.ReservationLost({ job }))
+})
+
+/** Keeps the job reserved, without a slot, for another try. */
+const awaitCapacity = Effect.fnUntraced(function* (state: StackState, record: JobRecord, message: string) {
+  const { breaker, emit } = state.dependencies
+  const { job } = record
+  // The host has done what it could.
+  if (breaker.isWatching()) yield* breaker.succeeded(job.id)
+  if (state.phase !== "running") return yield* release(state, [record], message)
+  record.failures++
+  record.hostTroubleSince = undefined
+  const delay = Backoff.delayAfter(record.failures, Backoff.forCapacity)
+  record.startAt = state.now() + delay
+  record.run = undefined
+  record.keepsSlot = false
+  state.table.move(record, "BackingOff")
+  state.wake()
+  yield* wakeIn(state, delay)
+  yield* emit(StackEvent.BackedOff({ job, delay: Duration.millis(delay), message }))
 })
 
 /** Keeps the job reserved for another try; gives it back where this host has had trouble for `startTimeout`. */
