@@ -142,8 +142,8 @@ export interface AttachedStack {
   readonly queueKey: string
   /** Whether the stack has this job, in whatever stage. */
   readonly hasJob: (jobUuid: string) => boolean
-  /** The states of jobs, whoever has them. Jobs whose states can't be read now, and jobs that the service does not know, are missing. */
-  readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState>>
+  /** The states of jobs, whoever has them; undefined for jobs that the service does not know. Those that can't be read now are missing. */
+  readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState | undefined>>
 }
 
 // -----------------------------------------------------------------------------
@@ -170,6 +170,12 @@ export interface Service {
   readonly mayReserve?:
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
+  /**
+   * Whether an agent of an earlier process is there for a job; undefined while that is not known yet. Asked about jobs of an earlier
+   * process before they are started: those that have an agent go before the others. Must return at once. Default: nothing is known,
+   * and all of them are started.
+   */
+  readonly hasAgent?: ((jobUuid: string, stackKey: string) => boolean | undefined) | undefined
   /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
   readonly attach?: ((stack: AttachedStack) => Effect.Effect<void, never, Scope.Scope>) | undefined
 }

@@ -36,7 +36,6 @@ import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
-import type { JobState } from "../../StacksSchema.ts"
 import * as Amounts from "../amounts.ts"
 import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
 import { readStates } from "../jobStates/readStates.ts"
@@ -145,10 +144,7 @@ const attachedStack = (state: StackState): AttachedStack => {
       readStates(client, settings.key, jobUuids).pipe(
         within(requestTimeout),
         RetryPolicy.withPolicy(RetryPolicy.none),
-        Effect.map(
-          ({ states }) =>
-            new Map(Array.from(states).filter((entry): entry is [string, JobState] => entry[1] !== undefined))
-        ),
+        Effect.map(({ states }) => states),
         Effect.provideContext(state.dependencies.context)
       )
   }

@@ -69,15 +69,34 @@ const doubt = (state: StackState, record: JobRecord): void => {
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
-  const { breaker, settings } = state.dependencies
+  const { breaker } = state.dependencies
   if (!state.mayStart() || state.freeSlots() <= 0) return false
-  if (record.keepsSlot && settings.pool !== undefined && settings.pool.free() < 0) {
-    // The pool has become smaller than what is taken of it: a job that waits gives its slot back, and waits for another.
+  const hasAgent = hasEarlierAgent(state, record)
+  if (hasAgent === undefined) return false
+  // It holds what it takes already.
+  if (hasAgent) return true
+  if (record.keepsSlot && (isPoolOverdrawn(state) || areAmountsOverdrawn(state, record))) {
+    // There is less than what is taken: a job that waits gives its slot back, and waits for another.
     record.keepsSlot = false
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
   return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+}
+
+/** Whether an agent of an earlier process is there for a job of it; undefined while the runner does not know. */
+const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefined => {
+  const { runner, settings } = state.dependencies
+  return record.isRecovered && runner.hasAgent !== undefined ? runner.hasAgent(record.job.id, settings.key) : false
+}
+
+const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
+
+const areAmountsOverdrawn = (state: StackState, { job }: JobRecord): boolean => {
+  const { admission, settings } = state.dependencies
+  if (settings.requests === undefined) return false
+  const requests = admission.requestsOf(job)
+  return Result.isSuccess(requests) && state.membership.room().isOverdrawn(requests.success)
 }
 
 /** Whether there is room for the amounts of a job that holds none. */
