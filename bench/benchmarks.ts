@@ -1,8 +1,8 @@
 /** What is measured, how often, and who takes part; the first contender is the baseline. */
-import type { Contender } from "./contender.ts"
-import { concurrency } from "./contender.ts"
-import { countJob, job, pageCount, pageSize } from "./fixtures.ts"
-import { slowPages } from "./work.ts"
+import type { Contender } from "./workload/contender.ts"
+import { concurrency } from "./workload/contender.ts"
+import { countJob, job, pageCount, pageSize } from "./workload/fixtures.ts"
+import { slowPages } from "./workload/work.ts"
 
 export interface Benchmark {
   readonly title: string

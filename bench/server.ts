@@ -3,7 +3,7 @@
  * It takes GET requests over HTTP/1.1 with keep-alive, and nothing else.
  */
 import { createServer } from "node:net"
-import { job, page, pageAfter, pageCount, pageJobs, queueOf } from "./fixtures.ts"
+import { job, page, pageAfter, pageCount, pageJobs, queueOf } from "./workload/fixtures.ts"
 
 const responseWith = (scope: string, limit: number, body: string): Buffer =>
   Buffer.from(

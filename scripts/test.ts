@@ -60,6 +60,7 @@ const fastSteps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
   { script: "check" },
+  { script: "cycles" },
   { script: "chromium" },
   { script: "services" },
   {

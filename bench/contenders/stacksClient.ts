@@ -10,10 +10,10 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import type { Contender, Workload } from "../contender.ts"
-import { countJob, jobUuid, pageSize, queueKey, stackKey, stackKeyOf, token } from "../fixtures.ts"
-import { sumEffects } from "../sumEffects.ts"
-import { slowKey, work } from "../work.ts"
+import type { Contender, Workload } from "../workload/contender.ts"
+import { countJob, jobUuid, pageSize, queueKey, stackKey, stackKeyOf, token } from "../workload/fixtures.ts"
+import { sumEffects } from "../workload/sumEffects.ts"
+import { slowKey, work } from "../workload/work.ts"
 
 const workload = (
   baseUrl: string,

@@ -30,9 +30,9 @@ import * as Layer from "effect/Layer"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { makeBudget } from "./internal/client/retryBudget.ts"
-import { bounded, type Plan, type RetrySchedule } from "./internal/client/retryPlan.ts"
-import { endpointOf } from "./internal/schema/declaration.ts"
+import { endpointOf } from "./internal/api/declaration.ts"
+import { makeBudget } from "./internal/retry/budget.ts"
+import { bounded, type Plan, type RetrySchedule } from "./internal/retry/plan.ts"
 import type { Operation } from "./StacksApi.ts"
 import type { StacksError } from "./StacksError.ts"
 
@@ -51,7 +51,7 @@ export type {
    * @category models
    */
   RetrySchedule
-} from "./internal/client/retryPlan.ts"
+} from "./internal/retry/plan.ts"
 
 const TypeId = "~@stacksapi/core/RetryPolicy"
 

@@ -1,6 +1,6 @@
 /**
  * The Stacks API, declared once: the client, the emulator and the OpenAPI document are all made from this declaration. A new
- * endpoint is added to its data, in `internal/schema/declaration.ts`, a new field to `StacksSchema`, and nowhere else.
+ * endpoint is added to its data, in `internal/api/declaration.ts`, a new field to `StacksSchema`, and nowhere else.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
-import * as Declaration from "./internal/schema/declaration.ts"
+import * as Declaration from "./internal/api/declaration.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
 /**

@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as AgentQueryRules from "../AgentQueryRules.ts"
 import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
-import { declarations, type Endpoint } from "./schema/declaration.ts"
+import { declarations, type Endpoint } from "./api/declaration.ts"
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
   Effect.fail(new InvalidOptions({ option, issue }))

@@ -4,7 +4,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../schema/declaration.ts"
+import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../api/declaration.ts"
 import { withoutServices } from "../schema/decoder.ts"
 import { makeLenientDecoder } from "../schema/lenience.ts"
 

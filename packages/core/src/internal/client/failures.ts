@@ -6,10 +6,10 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
+import * as ResponseHeaders from "../responseHeaders.ts"
 import { oneLine } from "../schema/text.ts"
 import type { Redact } from "./redact.ts"
 import type * as ResponseBody from "./responseBody.ts"
-import * as ResponseHeaders from "./responseHeaders.ts"
 
 export { oneLine }
 

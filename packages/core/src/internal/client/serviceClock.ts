@@ -3,7 +3,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Headers from "effect/http/Headers"
 import { monotonicMillis } from "../monotonicMillis.ts"
-import { answeredAt } from "./responseHeaders.ts"
+import { answeredAt } from "../responseHeaders.ts"
 
 /**
  * The service's time, as an interval of what has to be added to the monotonic clock: a response's `Date` is up to a second old,

@@ -1,7 +1,7 @@
 /** What the service last said of its limits, as metrics. */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
-import { declarations, endpointOf, type Operation, type RateLimitScope } from "../schema/declaration.ts"
+import { declarations, endpointOf, type Operation, type RateLimitScope } from "../api/declaration.ts"
 import type { Report } from "./slidingWindow.ts"
 
 const limit = Metric.gauge("stacksapi_rate_limit", {

@@ -1,5 +1,5 @@
 /** A retry budget: a token bucket that all callers of a policy share. */
-import type { Budget } from "./retryPlan.ts"
+import type { Budget } from "./plan.ts"
 
 /** What comes back little by little is a whole retry a rounding error earlier. */
 const one = 1 - 1e-6
