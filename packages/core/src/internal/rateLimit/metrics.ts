@@ -1,4 +1,4 @@
-/** What the service last said of its limits, as metrics. */
+/** The gauges of the limits that the service reports. */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import { declarations, endpointOf, type Operation, type RateLimitScope } from "../api/declaration.ts"
@@ -15,17 +15,17 @@ const remaining = Metric.gauge("stacksapi_rate_limit_remaining", {
 const byScope = (metric: Metric.Gauge<number>) => {
   const series = new Map<RateLimitScope, Metric.Gauge<number>>()
   return (scope: RateLimitScope): Metric.Gauge<number> => {
-    const made = series.get(scope) ?? Metric.withAttributes(metric, { scope })
-    series.set(scope, made)
-    return made
+    const gauge = series.get(scope) ?? Metric.withAttributes(metric, { scope })
+    series.set(scope, gauge)
+    return gauge
   }
 }
 
 const limitOf = byScope(limit)
 const remainingOf = byScope(remaining)
 
-/** By the documented scope of the operation: the name that the service sends could be another one in each response. */
-export const note = (operation: Operation, report: Report, context: Context.Context<never>): void => {
+/** Uses the documented scope of the operation: the scopes in responses are not bounded, and each would be a new time series. */
+export const updateGauges = (operation: Operation, report: Report, context: Context.Context<never>): void => {
   if (report.limit === undefined) return
   const { scope } = declarations[endpointOf(operation)].limit
   limitOf(scope).updateUnsafe(report.limit, context)
