@@ -1,21 +1,21 @@
+/** The service's responses to requests that it refuses. */
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Result from "effect/Result"
 
-/** What the service answers when it does not do what was asked. */
-export interface Refusal {
+export interface ErrorResponse {
   readonly status: 400 | 401 | 403 | 404 | 413 | 422 | 423 | 500
   readonly message: string
-  /** Seconds after which to ask again. */
+  /** Seconds. */
   readonly retryAfter?: number | undefined
 }
 
-export const refuse = (
-  status: Refusal["status"],
+export const errorResponse = (
+  status: ErrorResponse["status"],
   message: string,
   retryAfter?: number
-): Result.Result<never, Refusal> => Result.fail({ status, message, retryAfter })
+): Result.Result<never, ErrorResponse> => Result.fail({ status, message, retryAfter })
 
-export const toResponse = ({ message, retryAfter, status }: Refusal): HttpServerResponse.HttpServerResponse =>
+export const toHttpResponse = ({ message, retryAfter, status }: ErrorResponse): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.jsonUnsafe(
     { message },
     { status, headers: retryAfter === undefined ? {} : { "retry-after": String(retryAfter) } }

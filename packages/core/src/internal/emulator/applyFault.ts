@@ -1,4 +1,4 @@
-/** What a fault does to a request. */
+/** Applies a fault to a request. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpBody from "effect/http/HttpBody"
@@ -9,8 +9,8 @@ import { BrokenConnection } from "./brokenConnection.ts"
 import { Fault } from "./faults.ts"
 import * as RateLimits from "./rateLimits.ts"
 
-/** Answers in the fault's way; `process` lets the service act on the request and gives its answer. */
-export const suffer = <E, R>(
+/** Responds as the fault says. `process` makes the service act on the request and gives its response. */
+export const applyFault = <E, R>(
   fault: Fault,
   limit: Limit["Service"],
   process: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
@@ -34,15 +34,15 @@ export const suffer = <E, R>(
       Effect.map(process, HttpServerResponse.setHeader("retry-after", toSeconds(retryAfter)))
   })
 
-/** A broken body leaves the answer's status as it is, and makes no success of a refusal. A 204 can't have a body. */
+/** A malformed body never turns an error into a success. A 204 becomes a 200, because it can't have a body. */
 const malformedStatus = (answered: number, given: number | undefined): number =>
-  given !== undefined && (isRefusal(given) || !isRefusal(answered)) ? given : answered === 204 ? 200 : answered
+  given !== undefined && (isErrorStatus(given) || !isErrorStatus(answered)) ? given : answered === 204 ? 200 : answered
 
-const isRefusal = (status: number): boolean => status >= 400
+const isErrorStatus = (status: number): boolean => status >= 400
 
 const breakConnection = (sent?: BrokenConnection["sent"]) => Effect.fail(new BrokenConnection({ sent }))
 
-/** Nothing of a response without a body: it would be complete without its second half. */
+/** Undefined if there is no body: such a response would be complete. */
 const firstHalf = (response: HttpServerResponse.HttpServerResponse): BrokenConnection["sent"] => {
   if (response.body._tag !== "Uint8Array" || response.body.contentLength < 2) return undefined
   const bytes = response.body.body
@@ -58,7 +58,7 @@ const statusResponse = (fault: Extract<Fault, { readonly _tag: "Status" }>, limi
         ? HttpServerResponse.text(body, { status })
         : HttpServerResponse.jsonUnsafe(body, { status })
   return HttpServerResponse.setHeaders(response, {
-    ...RateLimits.headers(RateLimits.untouched(limit)),
+    ...RateLimits.headers(RateLimits.uncounted(limit)),
     ...(retryAfter !== undefined && { "retry-after": toSeconds(retryAfter) }),
     ...headers
   })
@@ -71,7 +71,7 @@ const defaultResponse = (status: number, limit: Limit["Service"]): HttpServerRes
   return HttpServerResponse.jsonUnsafe({ message, ...details }, { status })
 }
 
-/** What a proxy says when it can't reach the service. */
+/** The page of a proxy that can't reach the service. */
 const proxyPage = (status: number): string => `<!DOCTYPE html>
 <html>
 <head><title>${status}</title></head>

@@ -1,4 +1,4 @@
-/** Jobs that pipelines create. */
+/** Creates jobs, as pipelines do. */
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -6,10 +6,10 @@ import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import { findQueue, type Job, type State } from "./state.ts"
 
-/** A job to add; everything but its queue has a default. */
+/** A job to add. Only `queueKey` is required. */
 export interface NewJob {
   readonly queueKey: string
-  /** Default: a new UUID, the same in every run. */
+  /** Default: a UUID that the emulator's seed decides. */
   readonly id?: string | undefined
   readonly command?: string | undefined
   readonly env?: Readonly<Record<string, string>> | undefined
@@ -23,18 +23,18 @@ export interface NewJob {
   readonly build?: Partial<ScheduledJob["build"]> | undefined
   readonly step?: Partial<ScheduledJob["step"]> | undefined
   /**
-   * The ids of jobs that have to pass first, added before or together with this one. Until then it is `waiting` and not
-   * listed; once one of them has ended without passing it is `waiting_failed`.
+   * The ids of jobs that must pass first. They are added before this one or together with it. Until they pass, the job is
+   * `waiting` and not listed. If one ends without passing, the job is `waiting_failed`.
    */
   readonly dependsOn?: ReadonlyArray<string> | undefined
-  /** Whether it is enough that the jobs of `dependsOn` end. Default false. */
+  /** Whether the jobs in `dependsOn` may also fail. Default false. */
   readonly allowDependencyFailure?: boolean | undefined
-  /** Whether it passes for those that depend on it with any exit status, or with which beside 0. Default false. */
+  /** Whether it passes with any exit status (true), or with which ones besides 0. Only dependent jobs look at this. Default false. */
   readonly softFail?: boolean | ReadonlyArray<number> | undefined
 }
 
-/** Adds all of the jobs, or none where one of them can't be. */
-export const add = (
+/** Adds all jobs, or none if one of them is invalid. */
+export const createJobs = (
   state: State,
   newJobs: ReadonlyArray<NewJob>,
   now: number
@@ -55,10 +55,10 @@ export const add = (
       return Result.fail(`a job depends on ${dependency}, and there is no such job`)
     }
   }
-  return Result.succeed(newJobs.flatMap((newJob) => addOne(state, newJob, now) ?? []))
+  return Result.succeed(newJobs.flatMap((newJob) => createJob(state, newJob, now) ?? []))
 }
 
-const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
+const createJob = (state: State, newJob: NewJob, now: number): Job | undefined => {
   const queue = findQueue(state, newJob.queueKey)
   if (queue === undefined) return undefined
   const waitsFor = new Set(newJob.dependsOn)
@@ -69,7 +69,7 @@ const addOne = (state: State, newJob: NewJob, now: number): Job | undefined => {
     queueKey: newJob.queueKey,
     scheduledAt: DateTime.toEpochMillis(scheduledAt),
     listed: {
-      id: newJob.id ?? state.dice.uuid(),
+      id: newJob.id ?? state.random.uuid(),
       priority: newJob.priority ?? 0,
       agentQueryRules: newJob.agentQueryRules ?? [],
       scheduledAt,
