@@ -776,7 +776,7 @@ describe("jobs that can't be decoded", () => {
         )
       }
       assert.lengthOf(warnings, 1)
-      assert.match(warnings[0] ?? "", /^A listed job can't be read and is left alone: odd: Expected/)
+      assert.match(warnings[0] ?? "", /^Skipped a listed job that could not be decoded: odd: Expected/)
     })
   )
 })

@@ -1,6 +1,6 @@
 /**
- * The Stacks API, declared once: the client, the emulator and the OpenAPI document are all made from this declaration. A new
- * endpoint is added to its data, in `internal/api/declaration.ts`, a new field to `StacksSchema`, and nowhere else.
+ * The declaration of the Stacks API. The client, the emulator and the OpenAPI document are made from it. Its data is in
+ * `internal/api/declaration.ts`, its schemas are in `StacksSchema`.
  *
  * @since 0.1.0
  */
@@ -15,25 +15,25 @@ import * as Declaration from "./internal/api/declaration.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
 /**
- * The name under which the service counts the requests of an endpoint.
+ * The scope that an endpoint's requests are counted under.
  *
  * @since 0.1.0
- * @category rate limits
+ * @category models
  */
 export type RateLimitScope = Declaration.RateLimitScope
 
 /**
- * How often one stack may call an endpoint: at most `limit` requests in any one second, counted under `scope`.
+ * The rate limit of an endpoint: a stack may send at most `limit` requests of this `scope` in any second.
  *
  * @since 0.1.0
- * @category rate limits
+ * @category annotations
  */
 export class Limit extends Context.Service<Limit, { readonly scope: RateLimitScope; readonly limit: number }>()(
   "@stacksapi/core/StacksApi/Limit"
 ) {}
 
 /**
- * Marks an endpoint whose answers hold secrets: they are kept out of errors and logs.
+ * Whether responses of an endpoint hold secrets. If so, errors and logs do not include them.
  *
  * @since 0.1.0
  * @category annotations
@@ -66,7 +66,7 @@ const {
   issueJobAcquisitionTokens
 } = Declaration.declarations
 
-/** A success with each of its statuses. */
+/** A schema for each status of a success. */
 const success = <const S extends Schema.Top>(schema: S, statuses: ReadonlyArray<number>) =>
   statuses.map((status) => schema.pipe(HttpApiSchema.status(status)))
 
@@ -80,7 +80,7 @@ const annotations = ({ isSensitive, limit }: Declaration.Declaration, descriptio
  * Every endpoint of the Stacks API. Paths are relative to the base URL, which ends in `/v3`.
  *
  * @since 0.1.0
- * @category api
+ * @category models
  */
 export class StacksApi extends HttpApi.make("StacksApi")
   .add(
@@ -174,7 +174,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
 export type Endpoint = Declaration.Endpoint
 
 /**
- * What an endpoint takes: its path parameters, query and body as one flat object.
+ * The request of an endpoint: its path parameters, query and body as one flat object.
  *
  * @since 0.1.0
  * @category models
@@ -182,7 +182,7 @@ export type Endpoint = Declaration.Endpoint
 export type Request<E extends Endpoint> = Declaration.Request<E>
 
 /**
- * What an endpoint answers.
+ * The success of an endpoint.
  *
  * @since 0.1.0
  * @category models
@@ -190,8 +190,8 @@ export type Request<E extends Endpoint> = Declaration.Request<E>
 export type Success<E extends Endpoint> = Declaration.Success<E>
 
 /**
- * The name of a method of the client: an endpoint, or one of the two methods that are built on another one's endpoint
- * (`failJob` on `finishJob`, `createStackNotification` on `createStackNotifications`).
+ * The name of a method of the client: an endpoint, or `failJob` (which calls `finishJob`) or `createStackNotification` (which calls
+ * `createStackNotifications`).
  *
  * @since 0.1.0
  * @category models
@@ -202,6 +202,6 @@ export type Operation = Declaration.Operation
  * The endpoint that an operation calls.
  *
  * @since 0.1.0
- * @category models
+ * @category getters
  */
 export const endpointOf: (operation: Operation) => Endpoint = Declaration.endpointOf

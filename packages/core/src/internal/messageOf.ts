@@ -1,4 +1,4 @@
-/** The text of whatever was thrown or failed with. */
+/** The message of any error. */
 import * as Predicate from "effect/Predicate"
 
 /** An error's message; a text as it is; anything else as JSON, or as a string where it has no JSON. */

@@ -1,18 +1,18 @@
-/** What response headers say about waiting: `Retry-After` and `RateLimit-*`. */
+/** Reads the response headers `Retry-After`, `RateLimit-*` and `Date`. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Headers from "effect/http/Headers"
 import * as Result from "effect/Result"
 
-/** The service's count of requests, as it stood with one response. */
+/** The service's count of requests, as one response reports it. */
 export interface RateLimitStatus {
-  /** The name under which the requests were counted. */
+  /** The scope that the request was counted under. */
   readonly scope: string | undefined
   /** Requests allowed in a second. */
   readonly limit: number | undefined
   /** Requests left in the current window. */
   readonly remaining: number | undefined
-  /** How long until the window is free again. */
+  /** How long until the window resets. */
   readonly reset: Duration.Duration | undefined
 }
 
@@ -22,7 +22,7 @@ const nonNegative = (text: string | undefined): number | undefined => {
   return Number.isFinite(value) && value >= 0 ? value : undefined
 }
 
-/** A number of seconds, also a fraction, as a duration; of one without an end, the longest. */
+/** Seconds as a duration, rounded up to milliseconds. Infinity becomes the longest duration. */
 export const secondsToDuration = (seconds: number | undefined): Duration.Duration | undefined =>
   seconds !== undefined && seconds >= 0
     ? Duration.millis(Math.min(Math.ceil(seconds * 1000), Number.MAX_SAFE_INTEGER))
@@ -40,15 +40,15 @@ const dateMillis = (text: string | undefined): number | undefined => {
   return date?._tag === "DateTime" ? DateTime.toEpochMillis(date.dateTime) : undefined
 }
 
-/** When the service answered by its own clock, in whole seconds: it was up to a second later. */
+/** The `Date` of a response, in whole seconds: the actual time is up to a second later. */
 export const answeredAt = (headers: Headers.Headers): number | undefined => dateMillis(headers["date"])
 
-/** Several headers of one name are joined by commas; a date has one of its own. */
+/** Splits headers that are joined by commas. A date has a comma of its own. */
 const joined = /(?:\s*(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,)?[^,]+/gi
 
 /**
- * The longest `Retry-After`, in seconds, fractions included, or as an HTTP date. A date in the past is no wait. The service's own
- * clock says what is past, where it tells its time: ours may be another one.
+ * The longest `Retry-After`, which is a number of seconds or an HTTP date. A date is compared with the response's `Date` if there is
+ * one, because the machine's clock may be wrong. A date in the past is a duration of 0.
  */
 export const retryAfter = (headers: Headers.Headers, nowMillis: number): Duration.Duration | undefined => {
   let longest: Duration.Duration | undefined

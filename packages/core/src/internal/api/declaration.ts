@@ -1,12 +1,12 @@
 /**
- * The endpoints of the Stacks API, as plain data. `StacksApi` makes an `HttpApi` of it, the client its calls: the client does
- * without `effect/http-api`, which would make it a fifth larger.
+ * The endpoints of the Stacks API, as data. `StacksApi` makes an `HttpApi` of it. The client is compiled from the data, without
+ * `effect/http-api`, which would make it a fifth larger.
  */
 import type * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import * as StacksSchema from "../../StacksSchema.ts"
 
-/** The name under which the service counts the requests of an endpoint. */
+/** The scope that an endpoint's requests are counted under. */
 export type RateLimitScope =
   | "list-scheduled-jobs"
   | "batch-reserve"
@@ -23,13 +23,13 @@ export interface Declaration {
   readonly params?: Schema.Top
   readonly query?: Schema.Top
   readonly payload?: Schema.Top
-  /** The body of a success; without it nobody looks at the body. */
+  /** The body of a success. Without it, the body is ignored. */
   readonly success?: Schema.Top
   /** The statuses of a success. */
   readonly statuses: readonly [number, ...ReadonlyArray<number>]
-  /** How many requests of a stack the service takes in any one second, and what they are counted under. */
+  /** The requests that a stack may send in any second, and their scope. */
   readonly limit: { readonly scope: RateLimitScope; readonly limit: number }
-  /** Whether its answers hold secrets: they are kept out of errors and logs. */
+  /** Whether its responses hold secrets, which errors and logs must not include. */
   readonly isSensitive?: boolean
 }
 
@@ -115,7 +115,7 @@ export const declarations = {
     payload: StacksSchema.IssueJobAcquisitionTokensPayload,
     success: StacksSchema.IssueJobAcquisitionTokensResult,
     statuses: [201],
-    // Its limit is undocumented; this is the one of single-job lookups, corrected by the response headers.
+    // The limit is not documented. This is the limit of `getJob`; response headers correct it.
     limit: { scope: "show-job", limit: 1000 },
     isSensitive: true
   }
@@ -126,21 +126,21 @@ type Declarations = typeof declarations
 /** The name of an endpoint. */
 export type Endpoint = keyof Declarations
 
-/** What a part of an endpoint's declaration decodes to; `Otherwise` where it has no such part. */
+/** The type of a part of a declaration; `Otherwise` if there is no such part. */
 type PartOf<E extends Endpoint, Part extends string, Otherwise> =
   Declarations[E] extends Readonly<Record<Part, Schema.Schema<infer T>>> ? T : Otherwise
 
-/** What an endpoint takes: its path parameters, query and body as one flat object. */
+/** The request of an endpoint: its path parameters, query and body as one flat object. */
 export type Request<E extends Endpoint> = Types.Simplify<
   PartOf<E, "params", unknown> & PartOf<E, "query", unknown> & PartOf<E, "payload", unknown>
 >
 
-/** What an endpoint answers. */
+/** The success of an endpoint. */
 export type Success<E extends Endpoint> = E extends "listScheduledJobs"
   ? StacksSchema.ScheduledJobsPage
   : PartOf<E, "success", void>
 
-/** The name of a method of the client: an endpoint, or one that is built on another one's endpoint. */
+/** The name of a method of the client: an endpoint, or a method that calls another endpoint. */
 export type Operation = Endpoint | "failJob" | "createStackNotification"
 
 /** The endpoint that an operation calls. */

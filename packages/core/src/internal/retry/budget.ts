@@ -1,7 +1,7 @@
-/** A retry budget: a token bucket that all callers of a policy share. */
+/** A retry budget: a token bucket that all calls under a policy share. */
 import type { Budget } from "./plan.ts"
 
-/** What comes back little by little is a whole retry a rounding error earlier. */
+/** Less than 1, to allow for rounding errors. */
 const one = 1 - 1e-6
 
 const atLeastZero = (value: number): number => (Number.isNaN(value) ? 0 : Math.max(0, value))

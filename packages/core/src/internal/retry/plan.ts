@@ -1,4 +1,4 @@
-/** A retry policy as data, and how a failed call is tried again by it. */
+/** A retry policy as data, and the retries of a failed call. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -13,33 +13,33 @@ export type RetrySchedule = Schedule.Schedule<unknown, StacksError>
 
 /** A bucket of retries. Times are milliseconds of the monotonic clock. */
 export interface Budget {
-  /** Whether it has a retry at a time, if nobody takes one until then. */
+  /** Whether it has a retry at a time, if none is taken before. */
   readonly has: (at: number) => boolean
   readonly take: (now: number) => void
   readonly giveBack: () => void
 }
 
 export interface Plan {
-  /** Its input is the failure, and each of its recurrences is one more attempt. */
+  /** Its input is the failure. Each recurrence is another attempt. */
   readonly schedule: RetrySchedule
-  /** Makes the schedule that counts, where `schedule` was changed. */
+  /** Makes the schedule to use, if `schedule` was changed by `mapSchedule`. */
   readonly compile?: ((plan: Plan) => RetrySchedule) | undefined
-  /** Attempts in all, the first one included. */
+  /** The number of attempts, including the first one. */
   readonly maxAttempts: number
-  /** Milliseconds after the first failure in which attempts may begin. */
+  /** How long after the first failure attempts may start, in milliseconds. */
   readonly maxElapsed: number
-  /** The longest wait in milliseconds that the service may ask for; 0: it is not asked. */
+  /** The longest `Retry-After` to honor, in milliseconds; 0 ignores it. */
   readonly maxRetryAfter: number
   readonly budgets: ReadonlyArray<Budget>
 }
 
-/** The wait before the next attempt in milliseconds: the schedule's own, or what the service asks for if that is longer. */
+/** The delay before the next attempt in milliseconds: the schedule's, or the service's if that is longer. */
 const delayOf = ({ maxRetryAfter }: Plan, own: Duration.Duration, error: StacksError): number => {
   const asked = error._tag === "ErrorResponse" ? error.retryAfter : undefined
   return Math.max(Duration.toMillis(own), asked === undefined ? 0 : Math.min(Duration.toMillis(asked), maxRetryAfter))
 }
 
-/** The schedule within the plan's limits, for those who change it or watch it: it ends where the plan does. */
+/** The schedule within the plan's limits, as the input of `mapSchedule`. */
 export const bounded = (plan: Plan): RetrySchedule =>
   Schedule.fromStep(
     Effect.map(Schedule.toStep(plan.schedule), (step) => {
@@ -56,8 +56,8 @@ export const bounded = (plan: Plan): RetrySchedule =>
   )
 
 /**
- * Goes on from a first failure, for as long as failures are retryable and the plan allows for more. `sent` counts the requests
- * that were sent, the lookups of an attempt included.
+ * Retries after a first failure, while failures are retryable and the plan allows it. `sent` counts the requests that were sent,
+ * including nested calls.
  */
 export const retry = <A>(
   attempt: Effect.Effect<A, StacksError>,
@@ -79,7 +79,7 @@ export const retry = <A>(
       const delay = delayOf(plan, next[1], error)
       const due = elapsed + delay
       if (due > maxElapsed || !budgets.every((budget) => budget.has(start + due))) break
-      yield* announce(error, attempts, delay)
+      yield* logRetry(error, attempts, delay)
       yield* Effect.sleep(delay)
 
       const now = monotonicMillis(clock)
@@ -88,7 +88,7 @@ export const retry = <A>(
       const sentBefore = sent()
       const isSent = () => sent() > sentBefore
       const last = error
-      // What still waits for the rate limit when the time is up is not sent any more.
+      // If the attempt still waits for the rate limit when the time is up, it is not sent.
       const tooLate = Effect.flatMap(Effect.sleep(Math.max(0, maxElapsed - (now - start))), () =>
         isSent() ? Effect.never : Effect.fail(last)
       )
@@ -106,8 +106,8 @@ export const retry = <A>(
     return yield* Effect.fail(error)
   })
 
-/** A caller who waits for retries should not wait in silence. */
-const announce = ({ message, operation }: StacksError, retry: number, delay: number) =>
-  Effect.logInfo(`${operation} failed, next attempt in ${(delay / 1000).toFixed(1)} s: ${message}`).pipe(
+/** Logs a retry, because the caller has to wait for it. */
+const logRetry = ({ message, operation }: StacksError, retry: number, delay: number) =>
+  Effect.logInfo(`${operation} failed, retrying in ${(delay / 1000).toFixed(1)} s: ${message}`).pipe(
     Effect.annotateLogs({ operation, retry })
   )

@@ -1,35 +1,39 @@
-/** What happens, for whoever listens. It takes memory from the first listener on: most stacks of many have none. */
+/**
+ * A sliding `PubSub` that is made with its first subscriber. Effect's own allocates its whole capacity at once, which adds up for
+ * hundreds of stacks that nobody subscribes to.
+ */
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
-export interface Hub<A> {
+export interface LazyPubSub<A> {
   readonly publish: (value: A) => void
-  /** From now on, beginning with the last ones before; ends with the scope of the hub. */
+  /** The last `replay` values, then all new ones. Ends with the scope of the `PubSub`. */
   readonly values: Stream.Stream<A>
 }
 
-/** A listener who falls more than `capacity` behind misses the oldest; a new one still gets the last `replay`. */
+/** A subscriber that is more than `capacity` values behind misses the oldest. A new one first gets the last `replay` values. */
 export const make = Effect.fnUntraced(function* <A>(
   capacity: number,
   replay = 0
-): Effect.fn.Return<Hub<A>, never, Scope.Scope> {
+): Effect.fn.Return<LazyPubSub<A>, never, Scope.Scope> {
   let pubsub: PubSub.PubSub<A> | undefined
-  let isOver = false
+  let isShutDown = false
+  /** The values to replay, until there is a `PubSub`. */
   const last: Array<A> = []
 
   const open = Effect.gen(function* () {
     const opened = yield* PubSub.sliding<A>({ capacity, replay })
     for (const value of last.splice(0)) PubSub.publishUnsafe(opened, value)
-    if (isOver) yield* PubSub.shutdown(opened)
+    if (isShutDown) yield* PubSub.shutdown(opened)
     pubsub = opened
     return opened
   })
 
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
-      isOver = true
+      isShutDown = true
       return pubsub === undefined ? Effect.void : PubSub.shutdown(pubsub)
     })
   )
