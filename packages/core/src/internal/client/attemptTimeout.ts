@@ -4,6 +4,6 @@ import * as Duration from "effect/Duration"
 
 /** Limits each attempt of the calls in an effect. Delays by a rate limit or between attempts do not count. The shorter timeout wins. */
 export const AttemptTimeout: Context.Reference<Duration.Duration> = Context.Reference(
-  "@stacksapi/core/internal/AttemptTimeout",
+  "@stacksapi/core/internal/Timeout",
   { defaultValue: () => Duration.infinity }
 )

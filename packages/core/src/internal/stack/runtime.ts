@@ -27,16 +27,21 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { JobRunner } from "../../JobRunner.ts"
+import { type AttachedStack, JobRunner } from "../../JobRunner.ts"
 import * as JobStore from "../../JobStore.ts"
 import * as Notifications from "../../Notifications.ts"
 import * as RateLimit from "../../RateLimit.ts"
+import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
+import type { JobState } from "../../StacksSchema.ts"
+import * as Amounts from "../amounts.ts"
 import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
+import { readStates } from "../jobStates/readStates.ts"
 import { CurrentMeter } from "../meter.ts"
+import { Admission } from "./admission.ts"
 import * as Events from "./events.ts"
 import * as Metrics from "./metrics.ts"
 import { pollLoop } from "./poll.ts"
@@ -45,6 +50,7 @@ import { recover } from "./recover.ts"
 import * as Registration from "./registration.ts"
 import { release } from "./release.ts"
 import { renewLoop } from "./renew.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { reserveLoop } from "./reserve.ts"
 import { OnRetry, shutdownTimeout } from "./retryPolicies.ts"
 import { withAdvice } from "./serviceErrors.ts"
@@ -82,16 +88,22 @@ const start = Effect.fnUntraced(function* (
   // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
   const state = yield* makeState(settings, store)
   yield* recover(state, saved)
-  const membership = yield* (settings.pool ?? ownSlots).join({
+  const membership = yield* (settings.pool ?? ownSlots(settings)).join({
     weight: settings.weight,
-    taken: () => state.table.slots + state.keptSlots() + state.claimed,
+    taken: () => state.table.slots + state.keptSlots() + state.claimed.size,
     wanted: () => (Deferred.isDoneUnsafe(state.signals.failure) ? 0 : Prioritize.wantedSlots(state)),
+    amounts: {
+      held: () => state.heldAmounts(),
+      aged: () => state.dependencies.admission.aged(),
+      isWaiting: () => state.dependencies.admission.isWaiting
+    },
     wake: () => {
       state.signals.work.openUnsafe()
       state.signals.demand.openUnsafe()
     }
   })
   state.membership = membership
+  yield* state.dependencies.runner.attach?.(attachedStack(state)) ?? Effect.void
   const { measure } = yield* makeGauges(state)
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
@@ -114,8 +126,32 @@ const start = Effect.fnUntraced(function* (
 })
 
 /** The slots of a stack that shares them with nobody. */
-const ownSlots: Pick<NonNullable<Settings["pool"]>, "join"> = {
-  join: () => Effect.succeed({ take: (count) => count, update: () => {} })
+const ownSlots = ({ capacity }: Settings): Pick<NonNullable<Settings["pool"]>, "join"> => ({
+  join: ({ amounts }) =>
+    Effect.succeed({
+      take: (count) => count,
+      update: () => {},
+      room: () => Amounts.room(capacity, amounts === undefined ? [] : [amounts])
+    })
+})
+
+const attachedStack = (state: StackState): AttachedStack => {
+  const { client, settings } = state.dependencies
+  return {
+    stackKey: settings.key,
+    queueKey: settings.queueKey,
+    hasJob: (jobUuid) => state.table.has(jobUuid),
+    states: (jobUuids) =>
+      readStates(client, settings.key, jobUuids).pipe(
+        within(requestTimeout),
+        RetryPolicy.withPolicy(RetryPolicy.none),
+        Effect.map(
+          ({ states }) =>
+            new Map(Array.from(states).filter((entry): entry is [string, JobState] => entry[1] !== undefined))
+        ),
+        Effect.provideContext(state.dependencies.context)
+      )
+  }
 }
 
 // -----------------------------------------------------------------------------
@@ -179,6 +215,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         () => state.serviceNow(),
         monitor.successes
       ),
+      admission: new Admission(() => state),
       emit,
       events,
       clock,
@@ -199,19 +236,32 @@ const releaseWaiting = (state: StackState, message: string): Effect.Effect<void>
 
 const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   const { pool, queueKey } = state.dependencies.settings
+  const capacity = () => pool?.capacity() ?? state.dependencies.settings.capacity
   const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
   const free = () => pool?.free() ?? state.freeSlots()
   // What is left is the next process's to measure.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => gauges({ inFlight: 0, free: pool?.free() ?? 0, pending: 0, finishing: 0, isSuspended: false }))
+    Effect.sync(() =>
+      gauges({
+        inFlight: 0,
+        free: pool?.free() ?? 0,
+        pending: 0,
+        finishing: 0,
+        isSuspended: false,
+        held: Amounts.none,
+        capacity: capacity()
+      })
+    )
   )
   const measure = Effect.sync(() =>
     gauges({
       inFlight: state.inFlight().length,
       free: free(),
       pending: state.pending.size,
-      finishing: state.table.count("FinishDelayed"),
-      isSuspended: state.dependencies.breaker.isSuspended()
+      finishing: state.unfinished(),
+      isSuspended: state.dependencies.breaker.isSuspended(),
+      held: state.heldAmounts(),
+      capacity: capacity()
     })
   )
   return { measure }
@@ -240,7 +290,9 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,
       backingOff: state.table.count("Reserved", "BackingOff"),
-      finishing: state.table.count("FinishDelayed"),
+      inDoubt: state.table.count("InDoubt", "Unconfirmed") + state.table.count("FinishDelayed") - state.unfinished(),
+      finishing: state.unfinished(),
+      amounts: state.heldAmounts(),
       startsSuspended: breaker.isSuspended()
     })),
     events,

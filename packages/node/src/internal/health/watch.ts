@@ -102,6 +102,8 @@ const absent = {
   inFlight: [],
   pending: 0,
   backingOff: 0,
+  inDoubt: 0,
+  amounts: {},
   finishing: 0,
   startsSuspended: false
 } as const

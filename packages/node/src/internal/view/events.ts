@@ -45,6 +45,7 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
     case "JobIgnored":
       return { jobUuid: event.jobUuid, reason: event.reason }
     case "InDoubt":
+    case "NotAdmitted":
     case "Released":
       return { job: ofJob(event.job), reason: event.reason }
     case "Draining":
