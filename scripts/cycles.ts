@@ -29,12 +29,12 @@ const knownCycles: ReadonlySet<string> = new Set([
 
 const sources = ["packages/*/src", "scripts", "test", "examples", "bench"].map((folder) => `${folder}/**/*.{ts,mts,js}`)
 
-/** Folders whose modules each stand for themselves. */
+/** Whether each module of a folder counts as a folder. */
 const isFlat = (folder: string): boolean => /^packages\/\w+\/src(\/internal)?$/.test(folder)
 
 type Graph = ReadonlyMap<string, ReadonlySet<string>>
 
-/** Which module imports which, by their paths in the repository. esbuild has removed the imports of types. */
+/** The imports of each module, as paths in the repository. */
 const readModules = async (directory: string): Promise<Graph> => {
   const { metafile } = await build({
     absWorkingDir: directory,
@@ -106,7 +106,7 @@ const shortestCycle = (graph: Graph, start: string): ReadonlyArray<string> | und
   return undefined
 }
 
-/** The imports that make a step of a cycle of folders. */
+/** The imports from one folder to another. */
 const causes = (modules: Graph, from: string, to: string): ReadonlyArray<string> =>
   Array.from(modules).flatMap(([path, imports]) =>
     folderOf(path) === from
@@ -119,7 +119,7 @@ const causes = (modules: Graph, from: string, to: string): ReadonlyArray<string>
 /** The name of a cycle: its modules or folders in alphabetical order. */
 const nameOf = (cycle: ReadonlyArray<string>): string => cycle.toSorted().join(", ")
 
-/** The cycles of a repository, each as the lines that report it. */
+/** Finds the cycles of a repository. Each is a list of lines to print. */
 export const findCycles = async (directory: string): Promise<ReadonlyArray<ReadonlyArray<string>>> => {
   const modules = await readModules(directory)
   return [

@@ -1,4 +1,4 @@
-/** Programs that tests need and npm has not: found where they are installed, or installed from Debian's packages, by root. */
+/** Finds programs that tests need and npm does not have, or installs them as root from Debian's packages. */
 import { spawnSync } from "node:child_process"
 import { accessSync, constants, existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
@@ -12,7 +12,7 @@ export const isExecutable = (path: string): boolean => {
   }
 }
 
-/** Where the first of these programs is that is on the PATH, if one is. */
+/** The path of the first of these programs that is on the PATH; undefined if none is. */
 export const findProgram = (...names: ReadonlyArray<string>): string | undefined => {
   const directories = (process.env["PATH"] ?? "").split(delimiter).filter((directory) => directory !== "")
   return names.flatMap((name) => directories.map((directory) => join(directory, name))).find(isExecutable)
@@ -20,7 +20,7 @@ export const findProgram = (...names: ReadonlyArray<string>): string | undefined
 
 export const canInstall = (): boolean => existsSync("/etc/debian_version") && process.getuid?.() === 0
 
-/** Installs packages; the output is of interest only where that fails. */
+/** Installs packages. Shows the output only if that fails. */
 export const install = (...packages: ReadonlyArray<string>): void => {
   for (const args of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
     const { error, status, stderr, stdout } = spawnSync("apt-get", args, {

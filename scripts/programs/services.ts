@@ -1,11 +1,11 @@
-/** Provides the servers that tests start for themselves: those that are installed, or Debian's, which root can install. */
+/** Provides the servers that tests start: installed ones, or Debian's, which it installs as root. */
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { canInstall, findProgram, install } from "./debian.ts"
 
 interface Server {
   readonly program: string
-  /** Where Debian keeps it, if not on the path: in the folder of each version. */
+  /** Debian's folder with a folder for each version, if the program is not on the PATH. */
   readonly versions?: string
   readonly debianPackage: string
 }

@@ -90,26 +90,22 @@ export class StacksApi extends HttpApi.make("StacksApi")
           ...getTokenIdentity,
           success: success(getTokenIdentity.success, getTokenIdentity.statuses),
           error: errors
-        }).annotateMerge(annotations(getTokenIdentity, "Gives the organization, cluster and queue of the token.")),
+        }).annotateMerge(annotations(getTokenIdentity, "Gets the organization, cluster and queue of the token.")),
         HttpApiEndpoint.make(registerStack.method)("registerStack", registerStack.path, {
           ...registerStack,
           success: success(registerStack.success, registerStack.statuses),
           error: errors
-        }).annotateMerge(
-          annotations(registerStack, "Registers a stack, or updates it: registering a key again is safe.")
-        ),
+        }).annotateMerge(annotations(registerStack, "Registers or updates a stack. Safe to repeat.")),
         HttpApiEndpoint.make(deregisterStack.method)("deregisterStack", deregisterStack.path, {
           ...deregisterStack,
           success: success(Schema.Void, deregisterStack.statuses),
           error: errors
-        }).annotateMerge(annotations(deregisterStack, "Tells the service that a stack leaves cleanly.")),
+        }).annotateMerge(annotations(deregisterStack, "Deregisters a stack.")),
         HttpApiEndpoint.make(listScheduledJobs.method)("listScheduledJobs", listScheduledJobs.path, {
           ...listScheduledJobs,
           success: success(listScheduledJobs.success, listScheduledJobs.statuses),
           error: errors
-        }).annotateMerge(
-          annotations(listScheduledJobs, "Lists one page of a queue's scheduled jobs, the oldest first.")
-        ),
+        }).annotateMerge(annotations(listScheduledJobs, "Lists a page of a queue's scheduled jobs, oldest first.")),
         HttpApiEndpoint.make(batchReserveJobs.method)("batchReserveJobs", batchReserveJobs.path, {
           ...batchReserveJobs,
           success: success(batchReserveJobs.success, batchReserveJobs.statuses),
@@ -119,19 +115,19 @@ export class StacksApi extends HttpApi.make("StacksApi")
           ...getJob,
           success: success(getJob.success, getJob.statuses),
           error: errors
-        }).annotateMerge(annotations(getJob, "Gives the environment and the command of a job.")),
+        }).annotateMerge(annotations(getJob, "Gets the environment and command of a job.")),
         HttpApiEndpoint.make(getJobStates.method)("getJobStates", getJobStates.path, {
           ...getJobStates,
           success: success(getJobStates.success, getJobStates.statuses),
           error: errors
         }).annotateMerge(
-          annotations(getJobStates, "Gives the states of jobs; unknown ids are missing from the answer.")
+          annotations(getJobStates, "Gets the states of jobs. Unknown ids are missing from the response.")
         ),
         HttpApiEndpoint.make(finishJob.method)("finishJob", finishJob.path, {
           ...finishJob,
           success: success(Schema.Void, finishJob.statuses),
           error: errors
-        }).annotateMerge(annotations(finishJob, "Finishes a job that no agent ran, at most once.")),
+        }).annotateMerge(annotations(finishJob, "Finishes a job that no agent has run, at most once.")),
         HttpApiEndpoint.make(createStackNotifications.method)(
           "createStackNotifications",
           createStackNotifications.path,
@@ -143,7 +139,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
         ).annotateMerge(
           annotations(
             createStackNotifications,
-            "Adds notifications to jobs; the valid ones are stored, the others reported."
+            "Adds notifications to jobs. Valid ones are stored, the others are reported."
           )
         ),
         HttpApiEndpoint.make(issueJobAcquisitionTokens.method)(
@@ -154,7 +150,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
             success: success(issueJobAcquisitionTokens.success, issueJobAcquisitionTokens.statuses),
             error: errors
           }
-        ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues one acquisition token for each reserved job."))
+        ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues an acquisition token for each reserved job."))
       )
       .annotate(OpenApi.Title, "stacks")
   )
@@ -162,7 +158,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
   .annotate(OpenApi.Version, "3")
   .annotate(
     OpenApi.Description,
-    "Takes scheduled jobs from Buildkite and turns them into running agents. Made from stacksapi's declaration; Buildkite publishes no such document."
+    "The API for programs that take scheduled jobs from Buildkite and start agents for them. Generated from stacksapi's declaration; Buildkite publishes no such document."
   ) {}
 
 /**
