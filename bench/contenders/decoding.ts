@@ -1,4 +1,4 @@
-/** Reading one page's text, without any network. */
+/** Decodes the text of a page, without a network. */
 import { identity } from "effect/Function"
 import * as Result from "effect/Result"
 import { endpoints } from "../../packages/core/src/internal/client/endpoint.ts"

@@ -1,4 +1,4 @@
-/** Effect's `HttpClient` over undici, without its spans, and nothing decoded: what this client is built on. */
+/** Effect's `HttpClient` over undici, without spans and decoding. This client is built on it. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"

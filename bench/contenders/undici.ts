@@ -1,4 +1,4 @@
-/** The baseline: undici, and nothing else. */
+/** The baseline: only undici. */
 import { Pool } from "undici"
 import { type Contender, countListed, sumConcurrently } from "../workload/contender.ts"
 import { countJob } from "../workload/fixtures.ts"

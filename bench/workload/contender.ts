@@ -1,26 +1,26 @@
-/** What every contender is measured by. */
+/** The interface of contenders, and helpers for them. */
 
-/** Requests in flight at a time, where they do not depend on each other. */
+/** The number of concurrent requests, if they do not depend on each other. */
 export const concurrency = 64
 
 export interface Workload {
-  /** Does the work `times` times, and gives back what it counted of what it got. */
+  /** Does the work `times` times, and returns its count of the responses. */
   readonly run: (times: number) => Promise<number>
   readonly close: () => Promise<void>
-  /** The most memory that was in use, garbage left out, in bytes; where that is what is measured. */
+  /** The maximum memory in use without garbage, in bytes, if it is measured. */
   readonly peakMemory?: () => number
 }
 
 /** Sets a workload up against the server at this URL. */
 export type Contender = (baseUrl: string) => Promise<Workload>
 
-/** What a page has to say to whoever lists all pages, as it comes over the wire. */
+/** The part of a page on the wire that is needed to list all pages. */
 export interface WirePage {
   readonly jobs: ReadonlyArray<unknown>
   readonly page_info: { readonly has_next_page: boolean; readonly end_cursor: string | null }
 }
 
-/** Calls `f` with 0 to `times - 1`, some at a time, and adds up what it gives. */
+/** Calls `f` with 0 to `times - 1` concurrently, and sums the results. */
 export const sumConcurrently = async (times: number, f: (index: number) => Promise<number>): Promise<number> => {
   let next = 0
   let sum = 0

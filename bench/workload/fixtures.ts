@@ -1,6 +1,6 @@
-/** What the server answers: a job, and a queue full of scheduled jobs, shaped and sized like the service's own. */
+/** The server's responses: a job and a queue of scheduled jobs, with the shape and size of the service's. */
 
-/** Jobs on one page: the most that the service gives. */
+/** Jobs on a page, the maximum of the service. */
 export const pageSize = 1000
 
 /** Pages in the queue: 200,000 jobs. */
@@ -8,10 +8,10 @@ export const pageCount = 200
 
 export const stackKey = "bench-stack"
 
-/** The key of a stack whose queue has so many pages, each of them answered after so many milliseconds. */
+/** The key of a stack whose queue has this many pages, each with this latency in milliseconds. */
 export const stackKeyOf = (pages: number, latency: number): string => `bench-${pages}-${latency}`
 
-/** What such a key says. */
+/** Parses such a key. */
 export const queueOf = (path: string): { readonly pages: number; readonly latency: number } => {
   const [, pages = pageCount, latency = 0] = /\/bench-(\d+)-(\d+)\//.exec(path) ?? []
   return { pages: Number(pages), latency: Number(latency) }
@@ -21,7 +21,7 @@ export const token = "bkct_00000000000000000000000000000000"
 
 export const jobUuid = (index: number): string => `0192c5a0-7e11-4b52-9c3d-${index.toString(16).padStart(12, "0")}`
 
-/** The cursor that ends a page; the next page is asked for with it. */
+/** The cursor at the end of a page, with which to request the next one. */
 const cursorOf = (page: number): string => `eyJzY2hlZHVsZWRfYXQi-${page}`
 
 export const pageAfter = (cursor: string): number => Number(cursor.slice(cursor.lastIndexOf("-") + 1)) + 1
@@ -91,7 +91,7 @@ const command = [
 /** A job's environment and command, about 3 kB. */
 export const job: string = JSON.stringify({ id: jobUuid(1), env: variables, command })
 
-/** What a contender counts of a job that it got, to show that it read it. */
+/** A contender's count of a job, which proves that it has read it. */
 export const countJob = (job: {
   readonly env: { readonly [name: string]: string }
   readonly command: string

@@ -1,4 +1,4 @@
-/** The requests as the contenders without a client of their own send them. */
+/** The requests of the contenders that have no Stacks client. */
 import { jobUuid, pageSize, queueKey, stackKey, token } from "./fixtures.ts"
 
 export const headers = {

@@ -1,9 +1,9 @@
-/** A consumer that has something to do with each page, of a service that takes its time. */
+/** A consumer that works on each page of a slow service. */
 import { stackKeyOf } from "./fixtures.ts"
 
 export const slowPages = 40
 
-/** A queue whose pages come after 20 ms each. */
+/** A queue whose pages take 20 ms each. */
 export const slowKey = stackKeyOf(slowPages, 20)
 
 /** Keeps the processor busy for 5 ms. */
