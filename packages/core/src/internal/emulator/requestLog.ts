@@ -122,7 +122,7 @@ export const parseJson = (text: string): Option.Option<unknown> => (isDeep(text)
 
 const maxDepth = 100
 
-/** Whether a JSON text is nested deeper than anything that is meant: who works through it may run out of stack. */
+/** Whether a JSON text is nested too deeply, so that processing it may exceed the call stack. */
 export const isDeep = (text: string): boolean => {
   let depth = 0
   let isInString = false
