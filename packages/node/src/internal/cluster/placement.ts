@@ -1,17 +1,17 @@
-/** Where in the cluster each queue is led. */
+/** The placement of queues: on which shard each queue's leader runs. */
 import * as EntityId from "effect/cluster/EntityId"
 import { Sharding } from "effect/cluster/Sharding"
 import * as Effect from "effect/Effect"
 import { queueGroup } from "./jobEntity.ts"
 
-/** The shards of each group. As few as this are spread evenly by the cluster. */
+/** The shards of each group. The cluster spreads so few of them evenly. */
 export const shardsPerGroup = 24
 
 /**
- * Names for the singletons of stacks, such that each shard has as many of them as any other, or one more: where they would fall
- * by chance, one process may lead several times as many queues as another.
+ * Chooses names for the singletons of stacks, so that every shard has the same number of them, or one more. With names by chance, one
+ * process may lead several times as many queues as another.
  */
-export const namesOf = Effect.fnUntraced(function* (
+export const singletonNames = Effect.fnUntraced(function* (
   stackKeys: ReadonlyArray<string>
 ): Effect.fn.Return<ReadonlyMap<string, string>, never, Sharding> {
   const sharding = yield* Sharding

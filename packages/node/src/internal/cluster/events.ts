@@ -1,4 +1,4 @@
-/** What happens on a process, told to whoever listens: one after the other, and to nobody's delay. */
+/** The events of this process: calls the listener for one after the other, and never makes the publisher wait. */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -8,28 +8,28 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ClusterEvent, Options } from "../../ClusterStack.ts"
 
-export type Tell = (event: ClusterEvent, queueKey: string) => void
+export type Publish = (event: ClusterEvent, queueKey: string) => void
 
-/** How long whoever listens may take at the end. */
-const farewellTimeout = "5 seconds"
+/** How long the listener may take for the last events. */
+const shutdownTimeout = "5 seconds"
 
 export const make = Effect.fnUntraced(function* (
   onEvent: Options["onEvent"]
-): Effect.fn.Return<Tell, never, Scope.Scope> {
+): Effect.fn.Return<Publish, never, Scope.Scope> {
   if (onEvent === undefined) return constVoid
   const queue = yield* Queue.unbounded<readonly [event: ClusterEvent, queueKey: string], Cause.Done>()
   const listening = yield* Stream.fromQueue(queue).pipe(
     Stream.runForEach(([event, queueKey]) =>
       Effect.catchDefect(onEvent(event, queueKey), (defect) =>
-        Effect.logError("What listens to the cluster's events died", defect)
+        Effect.logError("The listener for the cluster's events failed", defect)
       )
     ),
     Effect.forkDetach
   )
   yield* Effect.addFinalizer(() =>
     Queue.end(queue).pipe(
-      Effect.andThen(Effect.timeoutOption(Fiber.await(listening), farewellTimeout)),
-      Effect.andThen(Effect.timeoutOption(Fiber.interrupt(listening), farewellTimeout))
+      Effect.andThen(Effect.timeoutOption(Fiber.await(listening), shutdownTimeout)),
+      Effect.andThen(Effect.timeoutOption(Fiber.interrupt(listening), shutdownTimeout))
     )
   )
   return (event, queueKey) => {
