@@ -81,16 +81,16 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Check from "./internal/options.ts"
-import { describe, withLastLines } from "./internal/process/endings.ts"
+import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
 import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
-import { Lines } from "./internal/process/lines.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
-import * as Processes from "./internal/process/run.ts"
 import * as Slots from "./internal/process/slots.ts"
+import { describe, withLastLines } from "./internal/process/termination.ts"
 import { atOnce, gracePeriod } from "./internal/process/terminationPolicy.ts"
+import { Lines } from "./internal/terminal/lines.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
@@ -187,7 +187,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const cancelGracePeriod = gracePeriod(options.cancelGracePeriod)
   const endpoint = options.endpoint ?? (yield* configuredEndpoint)
   const base = Environment.minimal(options.env)
-  const processes = yield* Processes.make({
+  const processes = yield* ChildProcesses.make({
     policy: { again: secondSignal, killAfter: Duration.sum(cancelGracePeriod, forcedExit) },
     folders: path.resolve(tmpdir())
   })
@@ -296,7 +296,7 @@ const locked = 28
  */
 const judge = Effect.fnUntraced(function* (
   { job, notify, state }: JobRunner.JobContext,
-  ended: Processes.Ended,
+  ended: ChildProcesses.Termination,
   tail: ReadonlyArray<string>
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError> {
   const now = yield* state
@@ -358,7 +358,7 @@ const maxVersionBytes = 64 * 1024
 const preflight = Effect.fnUntraced(function* (
   { agentPath = "buildkite-agent", buildPath, logDirectory }: Options,
   base: Environment.Environment,
-  processes: Processes.Processes
+  processes: ChildProcesses.ChildProcesses
 ) {
   const folder = (option: "buildPath" | "logDirectory", value: string) =>
     Effect.mapError(

@@ -53,7 +53,7 @@ import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
 import * as Check from "./internal/options.ts"
-import { describeReported, statusOf, withLastLines } from "./internal/process/endings.ts"
+import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { codeOf, describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import { invocationOf } from "./internal/process/invocation.ts"
@@ -61,8 +61,8 @@ import * as JobFolder from "./internal/process/jobFolder.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
 import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
-import * as Processes from "./internal/process/run.ts"
 import * as StatusReporter from "./internal/process/statusReporter.ts"
+import { describeReported, statusOf, withLastLines } from "./internal/process/termination.ts"
 import { gracePeriod } from "./internal/process/terminationPolicy.ts"
 import * as JobOutput from "./JobOutput.ts"
 
@@ -125,7 +125,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const settings = yield* check(options, base["PATH"] ?? "")
   const outputs = yield* JobOutputs.make({ ...options, logDirectory: settings.logDirectory }, options.env ?? {})
   const folders = path.resolve(tmpdir())
-  const processes = yield* Processes.make({
+  const processes = yield* ChildProcesses.make({
     policy: { killAfter: gracePeriod(options.cancelGracePeriod) },
     folders
   })

@@ -192,11 +192,11 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions |
     yield* Check.port("port", port, 0)
     yield* Check.integer("maxConnections", maxConnections, 1)
     yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
-    const { look, watch } = yield* Watch.make
+    const { snapshot, watch } = yield* Watch.make
     const exposition = yield* sharedExposition
     // Requests end after the server, which cuts them off.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer({ look, exposition, maxPollAge }), {
+    const handler = yield* NodeHttpServer.makeHandler(answer({ snapshot, exposition, maxPollAge }), {
       scope: requests
     }).pipe(
       // Probes come every few seconds: their traces would hide the others.

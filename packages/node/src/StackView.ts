@@ -15,7 +15,7 @@
  * `sinceScheduledMillis` and `delayMillis`; `job` with `id`, `priority`, `agentQueryRules`, `scheduledAt`, `runnableAt` (or
  * null), `pipeline`, `build` and `step`; `error` with `_tag`, `message`, `operation`, `method`, `url`, `isRetryable`, and where
  * it has them `status`, `reason`, `retryAfterMillis`, `kind`, `mayHaveBeenProcessed`. The last one is the event `Summary`:
- * `durationMillis`, `jobs`, `jobsPerSecond`, `outcomes` (counts by name), `queueToStartMillis` (`p50` and `p99`, within 2 %, or
+ * `durationMillis`, `jobs`, `jobsPerSecond`, `outcomes` (counts by name), `scheduleToStartMillis` (`p50` and `p99`, within 2 %, or
  * null), `requests` (`sent`, `retried`, `waited` for a rate limit) and `troubles` (counts by kind).
  *
  * Of the stacks of several queues, and of a process of a cluster, each event has its `queueKey`. The process of a cluster adds

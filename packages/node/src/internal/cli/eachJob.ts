@@ -2,10 +2,10 @@
 import type * as StacksError from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { describe, Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { say } from "./output.ts"
-import { printable } from "./plain.ts"
 
 /** Enough to hide the latency, and far from the limits. */
 const concurrency = 8
@@ -28,7 +28,7 @@ export const eachJob = Effect.fnUntraced(function* <R>(
         return Effect.catch(act(id), (error) => {
           if (isOnlyAnswer(given) || isForAll(error)) return Effect.fail(error)
           failures++
-          return say(`${printable(id)}: ${describe(error).message}`)
+          return say(`${sanitizeLine(id)}: ${describe(error).message}`)
         })
       },
       { concurrency }

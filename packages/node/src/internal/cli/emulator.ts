@@ -10,14 +10,14 @@ import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
 import { hostname } from "../http/originCheck.ts"
 import * as Pipeline from "../pipeline/pipeline.ts"
-import { logFailure } from "./connected.ts"
+import * as Sanitize from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import { Host } from "./host.ts"
 import * as InputFile from "./inputFile.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
-import * as Plain from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { logFailure } from "./withClient.ts"
 
 /** No secret: the emulator is for this machine. */
 const defaultToken = "bkct_emulator"
@@ -149,7 +149,7 @@ const announce = (
   const queues = Array.from(new Set(jobs.map(({ queueKey }) => queueKey)))
   const shownToken = hasDefaultToken ? Redacted.value(token) : undefined
   return isJson
-    ? Console.log(Plain.json({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
+    ? Console.log(Sanitize.json({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
     : Effect.andThen(
         Console.log(
           [

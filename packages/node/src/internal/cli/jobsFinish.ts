@@ -3,12 +3,12 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { eachJob } from "./eachJob.ts"
 import * as Ids from "./ids.ts"
 import { printOne } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 const detail = Flag.String("detail").pipe(
   Flag.withMetavar("TEXT"),
@@ -47,12 +47,12 @@ export const finish = Command.make(
           signalReason: Option.getOrUndefined(signalReason)
         }),
         printOne(json, {
-          text: `${printable(jobUuid)} is finished with ${exitStatus}`,
+          text: `${sanitizeLine(jobUuid)} is finished with ${exitStatus}`,
           json: { id: jobUuid, exitStatus }
         })
       )
     )
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Finish jobs that the stack ran without an agent. At most once for each job"),
   Command.withExamples([
@@ -92,12 +92,12 @@ export const fail = Command.make(
           signalReason: Option.getOrElse(signalReason, () => "stack_error")
         }),
         printOne(json, {
-          text: `${printable(jobUuid)} is failed with ${exitStatus}`,
+          text: `${sanitizeLine(jobUuid)} is failed with ${exitStatus}`,
           json: { id: jobUuid, exitStatus }
         })
       )
     )
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Fail jobs that the stack can't or won't run. The signal reason is stack_error unless given"),
   Command.withShortDescription("Fail jobs that the stack can't or won't run"),

@@ -6,10 +6,10 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
 import { jobColumns } from "./jobColumns.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const list = Command.make(
   "list",
@@ -44,7 +44,7 @@ export const list = Command.make(
     if (count === 0) yield* Output.say(`No jobs wait in the queue ${queue}`)
     if (isPaused) yield* Output.say(`The queue ${queue} is paused: its jobs must not be started`)
     if (!all && hasMore) yield* Output.say("More jobs follow: list them with --all, or raise --limit")
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("List the scheduled jobs of a queue, the oldest first"),
   Command.withExamples([

@@ -4,12 +4,12 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { printOne, say } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const notify = Command.make(
   "notify",
@@ -44,10 +44,10 @@ export const notify = Command.make(
           refused += errorOf.size
           for (const [index, jobUuid] of jobUuids.entries()) {
             const error = errorOf.get(index)
-            if (error !== undefined) yield* say(`${printable(jobUuid)}: ${printable(error)}`)
+            if (error !== undefined) yield* say(`${sanitizeLine(jobUuid)}: ${sanitizeLine(error)}`)
             else
               yield* printOne(json, {
-                text: `${printable(jobUuid)} is notified`,
+                text: `${sanitizeLine(jobUuid)} is notified`,
                 json: { id: jobUuid, isNotified: true }
               })
           }
@@ -55,7 +55,7 @@ export const notify = Command.make(
       )
     )
     if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} notifications were not taken` })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Show a text on a job's page, at most 100 times for each job"),
   Command.withExamples([

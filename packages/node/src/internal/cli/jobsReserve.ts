@@ -7,11 +7,11 @@ import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 interface Row {
   readonly id: string
@@ -66,7 +66,7 @@ export const reserve = Command.make(
       )
     )
     if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} jobs were not reserved` })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
     "Reserve jobs, or extend reservations. There is no way back: a reservation lapses by itself. Exits with 1 where a job was not reserved"

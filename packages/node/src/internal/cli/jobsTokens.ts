@@ -6,14 +6,14 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
+import { fromNow } from "../terminal/times.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { lifetimeOf } from "./jobsReserve.ts"
 import * as Output from "./output.ts"
-import { printable } from "./plain.ts"
-import { fromNow } from "./screen.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const tokens = Command.make(
   "tokens",
@@ -55,13 +55,13 @@ export const tokens = Command.make(
           count += jobUuids.length
           refused += result.notIssued.length
           for (const id of result.notIssued)
-            yield* Output.say(`${printable(id)}: no token, is it reserved by this stack?`)
+            yield* Output.say(`${sanitizeLine(id)}: no token, is it reserved by this stack?`)
           yield* printer.print(result.tokens)
         })
       )
     )
     if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} jobs got no token` })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
     "Issue acquisition tokens for reserved jobs: with one, an agent may acquire one job. They are secrets, printed only with --show"

@@ -6,11 +6,11 @@ import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
 import { jobColumns } from "./jobColumns.ts"
 import * as Output from "./output.ts"
 import { findReader } from "./reader.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const watch = Command.make(
   "watch",
@@ -42,7 +42,7 @@ export const watch = Command.make(
       Stream.runForEach((jobs) => printer.print(jobs))
     )
     yield* Effect.raceFirst(watching, reader.gone)
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
     "Print the jobs of a queue that may start, each once, as they come; for as long as nobody stops it. Not those of a " +

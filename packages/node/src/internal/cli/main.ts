@@ -11,12 +11,12 @@ import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
+import * as Sanitize from "../terminal/sanitize.ts"
 import { deregister } from "./deregister.ts"
 import { emulator } from "./emulator.ts"
 import { type Description, describe, oneLine } from "./failure.ts"
 import { jobs } from "./jobs.ts"
 import { say } from "./output.ts"
-import * as Plain from "./plain.ts"
 import { register } from "./register.ts"
 import { run } from "./run.ts"
 import { version } from "./version.ts"
@@ -54,7 +54,7 @@ const presenter: CliOutput.Presenter = {
     return say(
       [
         ...problems.map((problem) => `stacksapi: ${problem}`),
-        `See ${commandPath.map(Plain.printable).join(" ")} --help`
+        `See ${commandPath.map(Sanitize.sanitizeLine).join(" ")} --help`
       ].join("\n")
     )
   }
@@ -86,7 +86,9 @@ const plainLogger = Logger.make((options) => {
   const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
   const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
   const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
-  console.error(Plain.lines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n")))
+  console.error(
+    Sanitize.sanitizeLines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n"))
+  )
 })
 
 const settings = Layer.mergeAll(

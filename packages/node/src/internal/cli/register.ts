@@ -4,10 +4,10 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { printOne } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const register = Command.make(
   "register",
@@ -34,10 +34,12 @@ export const register = Command.make(
       metadata: Option.getOrUndefined(input.metadata)
     })
     yield* printOne(input.json, {
-      text: printable(`The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`),
+      text: sanitizeLine(
+        `The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`
+      ),
       json: stack
     })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Register a stack for a queue, or move a registered one to another queue"),
   Command.withExamples([{ command: "stacksapi register --key my-stack --queue linux" }])

@@ -12,13 +12,13 @@ import * as FileJobStore from "../../FileJobStore.ts"
 import * as HealthServer from "../../HealthServer.ts"
 import * as JobOutput from "../../JobOutput.ts"
 import * as StackView from "../../StackView.ts"
-import { connected } from "./connected.ts"
+import type { Member } from "./cluster.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
-import type { Member } from "./member.ts"
-import { loaded } from "./peers.ts"
+import { importPeer } from "./optionalPeers.ts"
 import { runFlags } from "./runFlags.ts"
 import { layerRunner } from "./runner.ts"
+import { withClient } from "./withClient.ts"
 
 export const run = Command.make(
   "run",
@@ -50,7 +50,7 @@ export const run = Command.make(
         return yield* new Failed({ message: failures === 1 ? "a job failed" : `${failures} jobs failed` })
     },
     Effect.scoped,
-    connected
+    withClient
   )
 ).pipe(
   Command.withDescription(
@@ -101,7 +101,7 @@ const layerStore = ({ onExit, store }: Input) =>
 
 const prepareMember = (input: Input) =>
   Effect.flatMap(
-    loaded("--cluster", () => import("./member.ts")),
+    importPeer("--cluster", () => import("./cluster.ts")),
     ({ prepare }) => prepare(input)
   )
 

@@ -3,8 +3,8 @@ import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Schema from "effect/Schema"
-import { flags } from "./connected.ts"
 import * as Settings from "./settings.ts"
+import { flags } from "./withClient.ts"
 
 /** The variable that stands for a flag: `STACKSAPI_HEALTH_PORT` for `--health-port`. */
 const variable = (flag: string): string => `STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}`

@@ -9,12 +9,12 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as OriginCheck from "../http/originCheck.ts"
-import * as Actions from "./actions.ts"
-import * as Data from "./data.ts"
+import * as Commands from "./commands.ts"
 import * as Files from "./files.ts"
+import * as Queries from "./queries.ts"
 import { securityHeaders } from "./securityHeaders.ts"
 
-export interface PageOptions extends Data.DataOptions {
+export interface PageOptions extends Queries.QueryOptions {
   readonly originCheck: OriginCheck.OriginCheck
 }
 
@@ -31,7 +31,7 @@ export const before = <E, R, E2, R2>(
 /** The page as one effect, which answers the current request. */
 export const make = (options: PageOptions) =>
   Effect.map(
-    HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))),
+    HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Commands.layer(options.emulator), Queries.layer(options))),
     (app) =>
       OriginCheck.before(OriginCheck.before(answered(app), OriginCheck.jsonOnly), options.originCheck).pipe(
         Effect.map(HttpServerResponse.setHeaders(securityHeaders)),

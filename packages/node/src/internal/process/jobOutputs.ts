@@ -12,10 +12,10 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as JobOutput from "../../JobOutput.ts"
 import * as Redactor from "../secrets/redactor.ts"
+import { Lines } from "../terminal/lines.ts"
 import type { Environment, Extra } from "./environment.ts"
 import { codeOf, errorDescription, isTransient } from "./errorDescription.ts"
 import { hostTrouble } from "./jobScope.ts"
-import { Lines } from "./lines.ts"
 import * as Secrets from "./secrets.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput

@@ -3,8 +3,8 @@
  * these signals. The shell reports it as 128 and the signal's number, and passes on every other status.
  */
 import { constants } from "node:os"
+import type { Termination } from "./childProcesses.ts"
 import type { Environment } from "./environment.ts"
-import type { Ended } from "./run.ts"
 
 /** These can't be caught, stop a process, are ignored by default, or say that the shell itself is broken. */
 const left: ReadonlySet<NodeJS.Signals> = new Set([
@@ -58,4 +58,4 @@ export const make =
       : ["/bin/sh", "-c", script, "stacksapi-job"]
 
 /** Whether the shell could not start the job's program. */
-export const couldNotStart = (ended: Ended): boolean => ended._tag === "Killed" && ended.signal === "SIGALRM"
+export const couldNotStart = (ended: Termination): boolean => ended._tag === "Killed" && ended.signal === "SIGALRM"

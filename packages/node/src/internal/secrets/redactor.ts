@@ -1,5 +1,5 @@
 /** Hides secrets in a text that comes line by line. */
-import { clean, type RawLine } from "../process/lines.ts"
+import { clean, type RawLine } from "../terminal/lines.ts"
 import { Automaton, type Pattern } from "./automaton.ts"
 import { type Range, Ranges, Scan } from "./scan.ts"
 import * as Spellings from "./spellings.ts"

@@ -51,7 +51,7 @@ const toFault = ({ kind, operation, rate, seconds, status, times }: typeof NewFa
 }
 
 /** A button: what it sends, and what happens. */
-const action = <A, RD>(
+const command = <A, RD>(
   name: string,
   schema: Schema.ConstraintDecoder<A, RD>,
   act: (body: A) => Effect.Effect<unknown>
@@ -77,14 +77,14 @@ const refuse = (message: string) => HttpServerResponse.jsonUnsafe({ message }, {
 /** The routes of the buttons. They begin with the same path and take JSON only. */
 export const layer = (emulator: StacksEmulator.Service) =>
   Layer.mergeAll(
-    action("add-jobs", NewJobs, ({ count, ...job }) => emulator.addJobs(Array.from({ length: count }, () => job))),
-    action("cancel-job", Schema.Struct({ id: Schema.String }), ({ id }) => emulator.cancelJob(id)),
-    action("pause-queue", Schema.Struct({ key: Schema.String, paused: Schema.Boolean }), ({ key, paused }) =>
+    command("add-jobs", NewJobs, ({ count, ...job }) => emulator.addJobs(Array.from({ length: count }, () => job))),
+    command("cancel-job", Schema.Struct({ id: Schema.String }), ({ id }) => emulator.cancelJob(id)),
+    command("pause-queue", Schema.Struct({ key: Schema.String, paused: Schema.Boolean }), ({ key, paused }) =>
       emulator.pauseQueue(key, paused)
     ),
-    action("forget-stack", Schema.Struct({ key: Schema.String }), ({ key }) => emulator.forgetStack(key)),
-    action("inject-fault", NewFault, (fault) =>
+    command("forget-stack", Schema.Struct({ key: Schema.String }), ({ key }) => emulator.forgetStack(key)),
+    command("inject-fault", NewFault, (fault) =>
       Effect.flatMap(emulator.faults, (faults) => emulator.setFaults([...faults, toFault(fault)]))
     ),
-    action("clear-faults", Schema.Struct({}), () => emulator.setFaults([]))
+    command("clear-faults", Schema.Struct({}), () => emulator.setFaults([]))
   )

@@ -1,8 +1,8 @@
 /** The end of a process in words, and as a number. */
 import { constants } from "node:os"
-import { Ended } from "./run.ts"
+import { Termination } from "./childProcesses.ts"
 
-export const describe: (ended: Ended) => string = Ended.$match({
+export const describe: (ended: Termination) => string = Termination.$match({
   Exited: ({ status }) => `exit status ${status}`,
   Killed: ({ signal }) => `killed by ${signal}`
 })
@@ -10,7 +10,7 @@ export const describe: (ended: Ended) => string = Ended.$match({
 const nameOf = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
 
 /** The same for a status that a shell reports: one above 128 may stand for a signal. */
-export const describeReported = (ended: Ended): string => {
+export const describeReported = (ended: Termination): string => {
   if (ended._tag === "Killed" || ended.status <= 128) return describe(ended)
   const signal = ended.status - 128
   // The real-time signals have numbers only.
@@ -19,7 +19,7 @@ export const describeReported = (ended: Ended): string => {
 }
 
 /** The exit status, by a shell's rule for a process that a signal ended. */
-export const statusOf: (ended: Ended) => number = Ended.$match({
+export const statusOf: (ended: Termination) => number = Termination.$match({
   Exited: ({ status }) => status,
   Killed: ({ signal }) => 128 + constants.signals[signal]
 })

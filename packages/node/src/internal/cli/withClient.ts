@@ -9,7 +9,7 @@ import * as Settings from "./settings.ts"
 export const flags = { json: Output.json, ...Settings.connection }
 
 /** Gives a command the client that its flags ask for. */
-export const connected = <A, E, R>(
+export const withClient = <A, E, R>(
   effect: Effect.Effect<A, E, R | StacksClient.StacksClient>,
   input: Settings.Connection
 ) => logFailure(Effect.provide(effect, Settings.layerClient(input)))

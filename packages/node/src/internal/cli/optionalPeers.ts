@@ -1,10 +1,10 @@
-/** Modules that need a package which not everybody has: they are loaded when somebody asks for them. */
+/** Modules that need a package which not everybody has: they are importPeer when somebody asks for them. */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { Failed } from "./failure.ts"
 
 /** Loads a module for a flag or a variable; fails where a package is missing that it needs. */
-export const loaded = <A>(what: string, load: () => Promise<A>): Effect.Effect<A, Failed> =>
+export const importPeer = <A>(what: string, load: () => Promise<A>): Effect.Effect<A, Failed> =>
   Effect.tryPromise(load).pipe(
     Effect.catch(({ cause }) => {
       const missing = Predicate.isError(cause) ? missingPackage.exec(cause.message)?.[1] : undefined

@@ -1,11 +1,14 @@
 /** Whether work can be expected of a process. */
 import * as Duration from "effect/Duration"
 import type { ClusterReport } from "../../HealthServer.ts"
-import type { Sight } from "./watch.ts"
+import type { Snapshot } from "./watch.ts"
 
 /** Why no work should be expected of it now; null where it should. */
-export const unreadiness = ({ cluster, illness, stacks }: Sight, maxPollAge: Duration.Duration): string | null => {
-  if (illness !== null) return illness
+export const readinessFailure = (
+  { cluster, livenessFailure, stacks }: Snapshot,
+  maxPollAge: Duration.Duration
+): string | null => {
+  if (livenessFailure !== null) return livenessFailure
   if (cluster !== null && cluster.phase !== "running") return absences[cluster.phase]
   // A process of a cluster may lead no queue, and run jobs.
   if (stacks.length === 0) return cluster === null ? "no stack is registered yet" : null
@@ -26,6 +29,6 @@ export const unreadiness = ({ cluster, illness, stacks }: Sight, maxPollAge: Dur
 
 const absences: Record<Exclude<ClusterReport["phase"], "running">, string> = {
   joining: "the process has no place in the cluster yet",
-  cutOff: "the process lost its place in the cluster: the database does not confirm it",
+  partitioned: "the process lost its place in the cluster: the database does not confirm it",
   leaving: "the process leaves the cluster"
 }

@@ -1,21 +1,21 @@
-/** How full is what a view watches. */
+/** The gauges of a watched stack: slots and waiting jobs. */
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import * as Effect from "effect/Effect"
 import type * as ClusterStack from "../../ClusterStack.ts"
 import type { Watched } from "../../StackView.ts"
-import type { Picture } from "./frame.ts"
+import type { ViewModel } from "./frame.ts"
 
-export interface Levels {
+export interface Gauges {
   readonly slots: number
   readonly taken: number
   readonly pending: number
   readonly backingOff: number
-  /** Of a process of a cluster: what it is there. */
-  readonly cluster?: Pick<Picture, "title" | "phase">
+  /** For a process of a cluster: its title and phase there. */
+  readonly cluster?: Pick<ViewModel, "title" | "phase">
 }
 
-export const of = (watched: Watched): Effect.Effect<Levels> =>
+export const of = (watched: Watched): Effect.Effect<Gauges> =>
   Effect.map(watched.status, (status: Stack.Status | Stacks.Status | ClusterStack.Status) => {
     if ("inFlight" in status) {
       return { ...waitingOf([status]), slots: status.maxInFlight, taken: status.inFlight.length }
@@ -50,6 +50,6 @@ const titleOf = ({ leading, processes }: ClusterStack.Status): string => {
 const phases = {
   joining: "starting",
   running: "running",
-  cutOff: "cut off",
+  partitioned: "partitioned",
   leaving: "draining"
 } as const

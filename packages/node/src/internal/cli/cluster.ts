@@ -19,7 +19,7 @@ import * as ClusterStack from "../../ClusterStack.ts"
 import type * as StackView from "../../StackView.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
-import { loaded } from "./peers.ts"
+import { importPeer } from "./optionalPeers.ts"
 import * as Settings from "./settings.ts"
 
 interface MemberInput {
@@ -70,7 +70,7 @@ export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
         host,
         port: input.port,
         listenHost,
-        onProcessDeath: input.onProcessDeath === "fail" ? "fail" : "runAgain",
+        onProcessDeath: input.onProcessDeath === "fail" ? "fail" : "retry",
         lockExpiration: input.lockExpiration * 1000,
         tablePrefix: input.tablePrefix,
         shutdownGrace: input.shutdownGrace * 1000,
@@ -156,7 +156,7 @@ const rootOf = (error: Error): Error => {
 const sharedLimits = Effect.fnUntraced(function* (input: MemberInput) {
   const url = yield* Settings.secret("REDIS_URL")
   if (url === "") return Context.empty()
-  const RedisRateLimit = yield* loaded("REDIS_URL", () => import("../../RedisRateLimit.ts"))
+  const RedisRateLimit = yield* importPeer("REDIS_URL", () => import("../../RedisRateLimit.ts"))
   return yield* Layer.build(
     RedisRateLimit.layer({
       url: Redacted.make(url, { label: "REDIS_URL" }),

@@ -1,33 +1,34 @@
-/** Rows under a head, fitted to the screen. */
+/** A table with a header, fitted to the width of the display. */
 import { displayWidth } from "effect/cli/CliOutput"
-import { printable } from "./plain.ts"
-import { paint, type Screen, type Style } from "./screen.ts"
+import { sanitizeLine } from "./sanitize.ts"
+import { type Display, paint, type Style } from "./style.ts"
+import { crop } from "./text.ts"
 
 export interface Column<in A> {
   readonly name: string
   readonly value: (row: A) => string
   readonly style?: ((row: A) => Style | undefined) | undefined
-  /** Gives up width for others where there is too little. */
+  /** Whether the column is cropped if the display is too narrow. */
   readonly isFlexible?: boolean | undefined
 }
 
 const gap = "  "
-const narrowest = 6
+const minWidth = 6
 
 export class Table<A> {
   readonly #columns: ReadonlyArray<Column<A>>
-  readonly #screen: Screen
-  /** Set by the first rows. */
+  readonly #display: Display
+  /** Set by the first call of `lines`. */
   #widths: ReadonlyArray<number> | undefined
 
-  constructor(columns: ReadonlyArray<Column<A>>, screen: Screen) {
+  constructor(columns: ReadonlyArray<Column<A>>, display: Display) {
     this.#columns = columns
-    this.#screen = screen
+    this.#display = display
   }
 
-  /** The next rows as lines; under the head, if they are the first. */
+  /** Formats the next rows. The first call adds the header. */
   lines(rows: ReadonlyArray<A>): ReadonlyArray<string> {
-    const cells = rows.map((row) => this.#columns.map(({ value }) => printable(value(row))))
+    const cells = rows.map((row) => this.#columns.map(({ value }) => sanitizeLine(value(row))))
     const isFirst = this.#widths === undefined
     this.#widths ??= this.#fit(cells)
     const widths = this.#widths
@@ -47,13 +48,13 @@ export class Table<A> {
     const widths = this.#columns.map(({ name }, column) =>
       cells.reduce((width, texts) => Math.max(width, displayWidth(texts[column] ?? "")), name.length)
     )
-    if (this.#screen.width === undefined) return widths
-    let excess = widths.reduce((sum, width) => sum + width + gap.length, -gap.length) - this.#screen.width
-    // The widest gives up first.
+    if (this.#display.width === undefined) return widths
+    let excess = widths.reduce((sum, width) => sum + width + gap.length, -gap.length) - this.#display.width
+    // Crops the widest column first.
     while (excess > 0) {
       const widest = widths.reduce(
         (found, width, column) =>
-          this.#columns[column]?.isFlexible && width > Math.max(narrowest, widths[found] ?? 0) ? column : found,
+          this.#columns[column]?.isFlexible && width > Math.max(minWidth, widths[found] ?? 0) ? column : found,
         -1
       )
       const width = widths[widest]
@@ -70,28 +71,14 @@ export class Table<A> {
     let used = 0
     for (const [column, text] of texts.entries()) {
       const width = widths[column] ?? 0
-      const left = this.#screen.width === undefined ? undefined : this.#screen.width - used
+      const left = this.#display.width === undefined ? undefined : this.#display.width - used
       if (left !== undefined && left <= 0) break
       const cell = left === undefined ? text : crop(text, Math.min(width, left))
       const style = row === undefined ? "bold" : this.#columns[column]?.style?.(row)
       const padding = column === last ? "" : `${" ".repeat(Math.max(0, width - displayWidth(cell)))}${gap}`
-      line += paint(this.#screen, cell === "" ? undefined : style, cell) + padding
+      line += paint(this.#display.hasColor, cell === "" ? undefined : style, cell) + padding
       used += width + gap.length
     }
     return line.trimEnd()
   }
-}
-
-const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
-
-export const crop = (text: string, width: number): string => {
-  if (displayWidth(text) <= width) return text
-  let cropped = ""
-  let used = 1
-  for (const { segment } of graphemes.segment(text)) {
-    used += displayWidth(segment)
-    if (used > width) break
-    cropped += segment
-  }
-  return width > 0 ? `${cropped}…` : ""
 }

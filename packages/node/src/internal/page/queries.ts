@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import * as Model from "./model.ts"
 import * as Overview from "./overview.ts"
 
-export interface DataOptions {
+export interface QueryOptions {
   readonly emulator: StacksEmulator.Service
   /** How many requests have arrived and been answered: another number, another log of requests. */
   readonly requestsVersion: Effect.Effect<number>
@@ -43,9 +43,9 @@ const IdQuery = Schema.Struct({ id: Schema.String })
 
 const RequestsQuery = Schema.Struct({ only: Schema.optionalKey(Schema.Literal("problems")) })
 
-export const layer = (options: DataOptions) => Layer.unwrap(make(options))
+export const layer = (options: QueryOptions) => Layer.unwrap(make(options))
 
-const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: DataOptions) {
+const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOptions) {
   const encode = encoderWithout(Redacted.value(emulator.token))
 
   /** A route: what it takes, and what it answers; undefined where there is no such thing. */

@@ -29,14 +29,14 @@ export interface Command {
 }
 
 /** How a process ended: with a status, or by a signal. */
-export type Ended = Data.TaggedEnum<{
+export type Termination = Data.TaggedEnum<{
   Exited: { readonly status: number }
   Killed: { readonly signal: NodeJS.Signals }
 }>
 
-export const Ended = Data.taggedEnum<Ended>()
+export const Termination = Data.taggedEnum<Termination>()
 
-export interface Processes {
+export interface ChildProcesses {
   /**
    * Runs a command to its end, then stops its orphans. Interruption stops the command by its policy, and all of its descendants.
    */
@@ -52,7 +52,7 @@ export interface Processes {
 }
 
 export interface Outcome {
-  readonly ended: Ended
+  readonly ended: Termination
   /** Whether it was stopped because its time was over. */
   readonly isTimedOut: boolean
 }
@@ -70,7 +70,9 @@ export interface Options {
   readonly folders: string
 }
 
-export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Processes, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<ChildProcesses, never, Scope.Scope> {
   const tag = randomUUID()
   const reaper = yield* Reaper.make({ ...options, tag: `${Orphans.tagName}=${tag}.` })
   let count = 0
@@ -150,7 +152,7 @@ const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
         NonNullable<ChildProcess.ChildProcess["stdout"]>,
         NonNullable<ChildProcess.ChildProcess["stderr"]>
       >
-      readonly ended: Deferred.Deferred<Ended>
+      readonly ended: Deferred.Deferred<Termination>
       readonly group: number
     },
     Reaper.CannotStart
@@ -168,7 +170,7 @@ const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
     // Node throws some of the system's errors, and emits the others.
     if (Result.isFailure(attempt)) return fail(attempt.failure)
     const child = attempt.success
-    const ended = Deferred.makeUnsafe<Ended>()
+    const ended = Deferred.makeUnsafe<Termination>()
     const group = child.pid
     if (group === undefined) {
       child.once("error", fail)
@@ -178,7 +180,7 @@ const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
     child.once("exit", (status, signal) =>
       Deferred.doneUnsafe(
         ended,
-        Effect.succeed(signal === null ? Ended.Exited({ status: status ?? -1 }) : Ended.Killed({ signal }))
+        Effect.succeed(signal === null ? Termination.Exited({ status: status ?? -1 }) : Termination.Killed({ signal }))
       )
     )
     child.on("error", () => {})
@@ -194,11 +196,11 @@ const within = <A>(effect: Effect.Effect<A>, time: Duration.Duration) =>
  * number.
  */
 const stop = Effect.fnUntraced(function* (
-  ended: Deferred.Deferred<Ended>,
+  ended: Deferred.Deferred<Termination>,
   group: number,
   tag: string,
   { again, killAfter }: TerminationPolicy
-): Effect.fn.Return<Ended> {
+): Effect.fn.Return<Termination> {
   const terminate = Effect.sync(() => {
     if (!Deferred.isDoneUnsafe(ended)) Orphans.send(-group, "SIGTERM")
   })
@@ -217,7 +219,7 @@ const stop = Effect.fnUntraced(function* (
   if (!Deferred.isDoneUnsafe(ended)) Orphans.send(-group, "SIGKILL")
   // A process that the system can't end at once counts as ended.
   const end = yield* within(Deferred.await(ended), settleTime)
-  return Option.getOrElse(end, () => Ended.Killed({ signal: "SIGKILL" }))
+  return Option.getOrElse(end, () => Termination.Killed({ signal: "SIGKILL" }))
 })
 
 /** Stops the orphans of a process that has ended. */

@@ -1,8 +1,6 @@
-/** Lines of text that are safe to show, and fit. */
-import { stripVTControlCharacters } from "node:util"
+/** Lines of styled text, and how to fit them into a width. The texts have to be sanitized. */
 import { displayWidth } from "effect/cli/CliOutput"
-import { paint, type Style } from "../cli/screen.ts"
-import { crop } from "../cli/table.ts"
+import { paint, type Style } from "./style.ts"
 
 export interface Span {
   readonly text: string
@@ -11,29 +9,37 @@ export interface Span {
 
 export type Line = ReadonlyArray<Span>
 
-/** Takes out what could move the cursor, color what follows, or turn its direction; on one line. */
-export const harmless = (text: string): string =>
-  stripVTControlCharacters(text)
-    .replace(/[\t\n\v\f\r\u0085\u2028\u2029]+/g, " ")
-    .replace(/[\p{Cc}\p{Bidi_Control}]/gu, "")
-    .trimEnd()
+const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text)
 
-const isPlain = (text: string): boolean => /^[\x20-\x7e]*$/.test(text)
-
-export const widthOf = (text: string): number => (isPlain(text) ? text.length : displayWidth(text))
+export const widthOf = (text: string): number => (isAscii(text) ? text.length : displayWidth(text))
 
 export const lineWidth = (line: Line): number => line.reduce((sum, { text }) => sum + widthOf(text), 0)
 
-/** A text in so many cells at most; what is cut off leaves a `…`. */
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" })
+
+/** Crops a text to a number of cells. A cropped text ends in `…`. */
+export const crop = (text: string, width: number): string => {
+  if (displayWidth(text) <= width) return text
+  let cropped = ""
+  let used = 1
+  for (const { segment } of graphemes.segment(text)) {
+    used += displayWidth(segment)
+    if (used > width) break
+    cropped += segment
+  }
+  return width > 0 ? `${cropped}…` : ""
+}
+
+/** Like `crop`, and faster for ASCII and for very long texts. */
 export const clip = (text: string, width: number): string => {
-  // Nobody sees the rest of a very long one: don't measure it.
+  // Measures only the beginning of a very long text.
   const short = text.length > 8 * width ? text.slice(0, Math.max(0, 8 * width)) : text
-  if (!isPlain(short)) return crop(short, width)
+  if (!isAscii(short)) return crop(short, width)
   if (short.length <= width) return short
   return width > 0 ? `${short.slice(0, width - 1)}…` : ""
 }
 
-/** A text in exactly so many cells. */
+/** Crops or pads a text to exactly a number of cells. */
 export const fill = (text: string, width: number): string => {
   const fitted = clip(text, width)
   return fitted + " ".repeat(Math.max(0, width - widthOf(fitted)))
@@ -51,11 +57,11 @@ export const clipLine = (line: Line, width: number): Line => {
   return fitted
 }
 
-/** A line as it is written. */
+/** A line with the terminal's codes for its styles. */
 export const painted = (line: Line, hasColor: boolean): string =>
-  line.map(({ style, text }) => paint({ width: undefined, hasColor }, style, text)).join("")
+  line.map(({ style, text }) => paint(hasColor, style, text)).join("")
 
-/** Puts phrases one after the other, on as many lines as they need and there may be; what does not fit is left out. */
+/** Wraps phrases onto at most `maxLines` lines after a label. Phrases that do not fit are left out. */
 export const flow = (
   label: Span,
   phrases: ReadonlyArray<Line>,

@@ -1,13 +1,13 @@
-/** What has happened so far in the stacks of a view. */
+/** Statistics of a view's stacks, reduced from their events. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Duration from "effect/Duration"
 import type { ClusterEvent } from "../../ClusterStack.ts"
+import { strip } from "../terminal/sanitize.ts"
 import { Percentiles } from "./percentiles.ts"
-import { harmless } from "./text.ts"
 
-/** How a job's time in the stack can end. */
+/** The outcomes that a view counts. */
 export const outcomes = [
   "passed",
   "failed",
@@ -21,8 +21,8 @@ export const outcomes = [
 
 export type Outcome = (typeof outcomes)[number]
 
-/** What the end of a job on a process of a cluster counts as, if it has not passed. */
-const endings = {
+/** The outcome of a `RunEnded` whose job has not passed. */
+const outcomesOfRuns = {
   Finished: "failed",
   AgentOwned: "by agents",
   Released: "released",
@@ -32,47 +32,47 @@ const endings = {
 
 export interface Running {
   readonly job: ScheduledJob
-  /** Milliseconds; undefined while it is reserved and not started. */
+  /** In milliseconds; undefined while the job is reserved and not started. */
   readonly startedAt: number | undefined
 }
 
-/** Something to know, and when it was last so. */
-export interface Note {
+/** A problem that events reported, and when it was last reported. */
+export interface Problem {
   readonly at: number
   readonly text: string
-  /** How often, one after the other. */
+  /** How often it was reported in a row. */
   readonly count: number
 }
 
-/** How many troubles are kept, and how many kinds of them are told apart. */
-const maxNotes = 8
-const maxKinds = 50
+/** How many problems are kept, and how many kinds are counted separately. */
+const maxProblems = 8
+const maxProblemKinds = 50
 
-/** How the queue of a stack is doing. */
+/** The state of a stack's queue. */
 interface Queue {
   phase: "running" | "draining" | "stopped"
   isPaused: boolean
 }
 
-export class Tally {
+export class Stats {
   readonly #queues = new Map<string, Queue>()
-  /** The stacks, and their queues. */
+  /** The key of each stack, and of its queue. */
   readonly stacks = new Map<string, string>()
-  /** The jobs that are here, the one that came first at the front. */
+  /** The jobs that are reserved or running, in the order in which they came. */
   readonly running = new Map<string, Running>()
   readonly ended = new Map<Outcome, number>()
-  readonly queueToStart = new Percentiles()
+  readonly scheduleToStart = new Percentiles()
   started = 0
-  /** The last troubles, oldest first. */
-  troubles: ReadonlyArray<Note> = []
-  /** How often each kind of trouble was met. */
-  readonly kinds = new Map<string, number>()
+  /** The last problems, oldest first. */
+  problems: ReadonlyArray<Problem> = []
+  /** How often each kind of problem was reported. */
+  readonly problemCounts = new Map<string, number>()
 
   get endedCount(): number {
     return Array.from(this.ended.values()).reduce((sum, count) => sum + count, 0)
   }
 
-  /** That of all stacks together; those that have stopped count only where no other is left. */
+  /** The phase of all stacks together. Stopped stacks count only if all have stopped. */
   get phase(): "starting" | "running" | "paused" | "draining" | "stopped" {
     const queues = Array.from(this.#queues.values())
     const going = queues.filter(({ phase }) => phase !== "stopped")
@@ -81,10 +81,10 @@ export class Tally {
     return going.every(({ isPaused }) => isPaused) ? "paused" : "running"
   }
 
-  /** Of the stacks of one view either none or all have the key of their queue with their events. */
-  note(event: StackEvent, now: number, queueKey = ""): void {
+  /** Records an event of a stack. In one view, either all events have a queue key or none has. */
+  record(event: StackEvent, now: number, queueKey = ""): void {
     const queue = this.#queues.get(queueKey)
-    this.#troubled(event, now)
+    this.#recordProblem(event, now)
     switch (event._tag) {
       case "Registered":
       case "ReRegistered":
@@ -134,31 +134,31 @@ export class Tally {
     }
   }
 
-  /** In a cluster jobs are counted where they run; what the leader of their queue tells of them may be of others. */
-  noteOfCluster(event: ClusterEvent, now: number, queueKey: string): void {
+  /** Records an event of a process of a cluster. It counts the jobs that run on this process, not those of the queues that it leads. */
+  recordClusterEvent(event: ClusterEvent, now: number, queueKey: string): void {
     switch (event._tag) {
-      case "Began":
+      case "RunStarted":
         this.#start(event.job, event.sinceScheduled, now)
         return
-      case "Ended":
-        this.#end(event.job, event.outcome === "Finished" && event.exitStatus === 0 ? "passed" : endings[event.outcome])
+      case "RunEnded":
+        this.#end(event.job, event.outcome === "Finished" && event.exitStatus === 0 ? "passed" : outcomesOfRuns[event.outcome])
         return
       case "Registered":
       case "ReRegistered":
       case "Paused":
       case "Resumed":
       case "Stopped":
-        this.note(event, now, queueKey)
+        this.record(event, now, queueKey)
         return
       default:
-        this.#troubled(event, now)
+        this.#recordProblem(event, now)
     }
   }
 
   #start(job: ScheduledJob, sinceScheduled: Duration.Duration, now: number): void {
     this.running.set(job.id, { job, startedAt: now })
     this.started++
-    this.queueToStart.add(Duration.toMillis(sinceScheduled))
+    this.scheduleToStart.add(Duration.toMillis(sinceScheduled))
   }
 
   #end(job: ScheduledJob, outcome: Outcome): void {
@@ -166,37 +166,37 @@ export class Tally {
     this.ended.set(outcome, (this.ended.get(outcome) ?? 0) + 1)
   }
 
-  #troubled(event: StackEvent, now: number): void {
-    const [kind, message] = troubleOf(event) ?? []
+  #recordProblem(event: StackEvent, now: number): void {
+    const [kind, message] = problemOf(event) ?? []
     if (kind === undefined || message === undefined) return
-    const known = this.kinds.has(kind) || this.kinds.size < maxKinds ? kind : "others"
-    this.kinds.set(known, (this.kinds.get(known) ?? 0) + 1)
-    const text = harmless(message)
-    const last = this.troubles.at(-1)
-    this.troubles =
+    const known = this.problemCounts.has(kind) || this.problemCounts.size < maxProblemKinds ? kind : "others"
+    this.problemCounts.set(known, (this.problemCounts.get(known) ?? 0) + 1)
+    const text = strip(message)
+    const last = this.problems.at(-1)
+    this.problems =
       last?.text === text
-        ? [...this.troubles.slice(0, -1), { at: now, text, count: last.count + 1 }]
-        : [...this.troubles.slice(1 - maxNotes), { at: now, text, count: 1 }]
+        ? [...this.problems.slice(0, -1), { at: now, text, count: last.count + 1 }]
+        : [...this.problems.slice(1 - maxProblems), { at: now, text, count: 1 }]
   }
 }
 
-/** The kind of trouble that an event tells of, and what it is. */
-const troubleOf = (event: StackEvent): readonly [kind: string, message: string] | undefined => {
+/** The problem that an event reports: its kind, for counting, and its message. */
+const problemOf = (event: StackEvent): readonly [kind: string, message: string] | undefined => {
   switch (event._tag) {
     case "Failed":
       return ["a job that could not be run", `${nameOf(event.job)}: ${event.detail}`]
     case "ReservationLost":
       return ["a lost reservation", `${nameOf(event.job)}: its reservation was lost`]
     case "FinishRejected":
-      return [kindOf(event.error), `${nameOf(event.job)}: ${briefly(event.error)}`]
+      return [kindOf(event.error), `${nameOf(event.job)}: ${messageOf(event.error)}`]
     case "BackedOff":
       return ["a job that could not be started", `${nameOf(event.job)}: ${event.message}`]
     case "RequestFailed":
-      return [kindOf(event.error), briefly(event.error)]
+      return [kindOf(event.error), messageOf(event.error)]
     case "StartsSuspended":
-      return ["starts that are suspended", `starts are suspended for ${Duration.format(event.delay)}: ${event.message}`]
+      return ["suspended starts", `starts are suspended for ${Duration.format(event.delay)}: ${event.message}`]
     case "JobIgnored":
-      return ["a job that is left alone", `${event.jobUuid} is left alone: ${event.reason}`]
+      return ["an ignored job", `${event.jobUuid} is ignored: ${event.reason}`]
     case "InDoubt":
       return ["a reservation in doubt", `${nameOf(event.job)}: ${event.reason}`]
     default:
@@ -204,17 +204,17 @@ const troubleOf = (event: StackEvent): readonly [kind: string, message: string] 
   }
 }
 
-/** What people call a job: `web#42 test`, or its id. */
+/** The name of a job: `web#42 test`, or its id. */
 export const nameOf = ({ build, id, pipeline, step }: ScheduledJob): string => {
   const parts = [
     pipeline.slug === null ? undefined : `${pipeline.slug}${build.number === null ? "" : `#${build.number}`}`,
     step.key ?? undefined
   ].filter((part) => part !== undefined)
-  return harmless(parts.length === 0 ? id : parts.join(" "))
+  return strip(parts.length === 0 ? id : parts.join(" "))
 }
 
-/** What went wrong, without the URL: there is no room for that. */
-const briefly = (error: StacksError | CursorStalled): string => {
+/** The message of an error, without the URL. */
+const messageOf = (error: StacksError | CursorStalled): string => {
   switch (error._tag) {
     case "ErrorResponse":
       return `${error.operation}: ${error.status} ${error.reason.message}`
@@ -228,7 +228,7 @@ const briefly = (error: StacksError | CursorStalled): string => {
   }
 }
 
-/** What of an error is the same each time it happens. */
+/** The part of an error that is the same for each occurrence. */
 const kindOf = (error: StacksError | CursorStalled): string => {
   switch (error._tag) {
     case "ErrorResponse":
