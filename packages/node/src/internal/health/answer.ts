@@ -1,4 +1,4 @@
-/** What each path answers. */
+/** The paths of the health server. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -25,8 +25,8 @@ export const answer = ({
       "/metrics",
       Effect.map(exposition, (bytes) => HttpServerResponse.uint8Array(bytes, { contentType, headers: uncached }))
     ],
-    ["/healthz", Effect.map(snapshot, (snapshot) => told(snapshot, snapshot.livenessFailure))],
-    ["/readyz", Effect.map(snapshot, (snapshot) => told(snapshot, readinessFailure(snapshot, age)))]
+    ["/healthz", Effect.map(snapshot, (snapshot) => reportOf(snapshot, snapshot.livenessFailure))],
+    ["/readyz", Effect.map(snapshot, (snapshot) => reportOf(snapshot, readinessFailure(snapshot, age)))]
   ])
   return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) => {
     const [path = ""] = url.split("?", 1)
@@ -42,7 +42,7 @@ export const answer = ({
 
 const uncached = { "cache-control": "no-store" }
 
-const told = ({ cluster, stacks }: Snapshot, reason: string | null): HttpServerResponse.HttpServerResponse => {
+const reportOf = ({ cluster, stacks }: Snapshot, reason: string | null): HttpServerResponse.HttpServerResponse => {
   const report: Report = { status: reason === null ? "ok" : "unavailable", reason, stacks, cluster }
   return HttpServerResponse.jsonUnsafe(report, { status: reason === null ? 200 : 503, headers: uncached })
 }

@@ -1,4 +1,4 @@
-/** The stacks that are watched, and what each looks like now. */
+/** The watched stacks, and a snapshot of their state. */
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import type { CursorStalled } from "@stacksapi/core/StacksError"
@@ -16,11 +16,11 @@ export interface Watch {
   readonly snapshot: Effect.Effect<Snapshot>
 }
 
-/** All that is watched, together. */
+/** The state of everything that is watched. */
 export interface Snapshot {
   readonly stacks: ReadonlyArray<StackReport>
   readonly cluster: ClusterReport | null
-  /** Why the process should not go on; null while it should. */
+  /** Why the process is not live; null if it is. */
   readonly livenessFailure: string | null
 }
 
@@ -38,7 +38,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
         return {
           stacks: [report(status, failure, now)],
           cluster: null,
-          livenessFailure: failure && `stack ${status.key} can't go on: ${failure}`
+          livenessFailure: failure && `stack ${status.key} has failed: ${failure}`
         }
       }
       if ("queues" in status) {
@@ -47,7 +47,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
             report(stack ?? { ...absent, key, queueKey }, failure?.message ?? null, now)
           ),
           cluster: null,
-          livenessFailure: failure && `no queue can go on: ${failure}`
+          livenessFailure: failure && `all queues have failed: ${failure}`
         }
       }
       return {
@@ -58,7 +58,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
           running: status.running.length,
           processes: status.processes
         },
-        livenessFailure: failure && `the process of the cluster can't go on: ${failure}`
+        livenessFailure: failure && `the process of the cluster has failed: ${failure}`
       }
     })
 
@@ -67,7 +67,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
       Effect.gen(function* () {
         const status: Stack.Status | Stacks.Status | ClusterStack.Status = yield* watched.status
         const watchedStack: WatchedStack = { watched, failure: null }
-        // A stack that is started again comes in the place of its former life.
+        // A stack that is started again replaces the previous one.
         watchedStacks.set("inFlight" in status ? status.key : watched, watchedStack)
         const awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled> = watched.awaitFailure
         yield* awaitFailure.pipe(
@@ -87,13 +87,13 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
   }
 })
 
-/** A failure's message alone: what else belongs to it is for the log. */
+/** Only the message of a failure; the rest is in the log. */
 const messageOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   return Predicate.isError(error) ? error.message : String(error)
 }
 
-/** A queue's stack that could not be registered, or had to end. */
+/** The status of a queue whose stack could not be registered, or has ended. */
 const absent = {
   phase: "stopped",
   isPaused: false,
