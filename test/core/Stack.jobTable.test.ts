@@ -20,7 +20,7 @@ const declared: { readonly [S in StageName]: ReadonlyArray<StageName> } = {
   Unconfirmed: ["Reserved", "Releasing", "Settled"],
   Reserved: ["Starting", "InDoubt", "Releasing", "Settled"],
   BackingOff: ["Starting", "InDoubt", "Releasing", "Settled"],
-  Starting: ["Running", "Reserved", "InDoubt", "Releasing", "Settled"],
+  Starting: ["Running", "Reserved", "BackingOff", "InDoubt", "Releasing", "Settled"],
   Running: ["Stopping", "Finishing", "BackingOff", "Releasing", "Settled"],
   Stopping: ["Finishing", "Releasing", "Settled"],
   Finishing: ["FinishDelayed", "Settled"],

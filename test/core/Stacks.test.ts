@@ -297,7 +297,7 @@ describe("Stacks", () => {
         const options = { queues: ["a", { queueKey: "b", key }] }
         const { exit } = yield* within("1 minute", Effect.flip(Effect.scoped(start(run, options))))
         assert(Exit.isSuccess(exit))
-        assert.strictEqual(exit.value._tag, "InvalidRequest", key)
+        assert.strictEqual(exit.value._tag, "InvalidOptions", key)
       }
     }).pipe(Effect.provide([emulated(), quiet]))
   )

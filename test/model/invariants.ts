@@ -399,7 +399,7 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
       }
     }
     if (life.closingSince !== undefined || life.drainingSince !== undefined) return
-    const known = status.inFlight.length + status.backingOff + status.finishing
+    const known = status.inFlight.length + status.backingOff + status.inDoubt + status.finishing
     const open = Array.from(life.open.keys()).filter((id) => !life.released.has(id))
     // A job that is given back is in none of these.
     if (open.length > known && calmFor(world, life) > 30_000) {
@@ -504,7 +504,7 @@ const checkRoom = (world: World, life: Life): void => {
     !world.isPaused &&
     !life.process.isHostBroken &&
     life.recovered.size === 0 &&
-    status.inFlight.length + status.backingOff + status.finishing < life.slots
+    status.inFlight.length + status.backingOff + status.inDoubt + status.finishing < life.slots
   if (!hasRoom) {
     life.hasRoomSince = undefined
     return

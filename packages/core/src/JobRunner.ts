@@ -126,6 +126,13 @@ export interface Service {
    * a restart it runs the runner again for jobs whose agents are at work. Default false.
    */
   readonly outlivesStack?: boolean | undefined
+  /**
+   * Whether the stack may reserve a job for this runner now: `false` for example while there is no capacity for such jobs. Asked
+   * right before a reservation, with the amounts that the job takes. Must return at once. Default: always.
+   */
+  readonly mayReserve?:
+    | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
+    | undefined
 }
 
 /**

@@ -34,6 +34,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Amounts from "./internal/amounts.ts"
 import * as Check from "./internal/options.ts"
 import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
 import type { InvalidOptions } from "./StacksError.ts"
@@ -53,6 +54,42 @@ export interface Member {
   readonly wanted: () => number
   /** Called when there may be slots for it. It must return at once. */
   readonly wake: () => void
+  /** What its jobs hold of the pool's capacity. Default nothing. */
+  readonly amounts?: AmountsOfMember | undefined
+}
+
+/**
+ * What a pool asks of a member about the amounts of its jobs.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface AmountsOfMember {
+  /** What its jobs hold now, by name. */
+  readonly held: () => Readonly<Record<string, number>>
+  /** The job that has waited longest for amounts, of those that have waited for `agingTime`. Freed amounts are kept for it. */
+  readonly aged: () =>
+    | { readonly jobUuid: string; readonly requests: Readonly<Record<string, number>>; readonly since: number }
+    | undefined
+  /** Whether jobs wait for amounts. Then {@link Member.wake} is called when others return theirs. */
+  readonly isWaiting: () => boolean
+}
+
+/**
+ * What is free of a pool's capacity, as one member finds it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Room {
+  /** Why a job can never run here: it needs more than the capacity. */
+  readonly exceeded: (requests: Readonly<Record<string, number>>) => string | undefined
+  /** Whether a job fits into what is neither held nor kept for another job. */
+  readonly fits: (jobUuid: string, requests: Readonly<Record<string, number>>) => boolean
+  /** Takes a job's amounts out of this room. */
+  readonly take: (jobUuid: string, requests: Readonly<Record<string, number>>) => void
+  /** Differs where what is free differs. */
+  readonly signature: string
 }
 
 /**
@@ -66,6 +103,8 @@ export interface Membership {
   readonly take: (count: number) => number
   /** Call this when the member has or wants more or fewer slots than before. Other members may get what it leaves. */
   readonly update: () => void
+  /** What is free of the capacity now. */
+  readonly room: () => Room
 }
 
 /**
@@ -81,8 +120,28 @@ export interface SlotPool {
   readonly free: () => number
   /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
   readonly setSize: (count: number) => Effect.Effect<void, InvalidOptions>
+  /** How much there is of each amount that jobs take, by name. */
+  readonly capacity: () => Readonly<Record<string, number>>
+  /** What jobs hold of it, by name. */
+  readonly held: () => Readonly<Record<string, number>>
+  /** Changes the capacity. If less remains than is taken, no job is stopped, and none starts until enough is free. */
+  readonly setCapacity: (capacity: Readonly<Record<string, number>>) => Effect.Effect<void, InvalidOptions>
   /** Joins the pool until the scope closes. A stack with the option `pool` does this by itself. */
   readonly join: (member: Member) => Effect.Effect<Membership, never, Scope.Scope>
+}
+
+/**
+ * What a pool has besides slots.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface Options {
+  /**
+   * How much there is of each amount that jobs take by the stacks' option `requests`, for example `{ cpus: 8, memoryGB: 32 }`. An
+   * amount that is not named here is unlimited. Default none.
+   */
+  readonly capacity?: Readonly<Record<string, number>> | undefined
 }
 
 /**
@@ -91,95 +150,118 @@ export interface SlotPool {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (count: number): Effect.Effect<SlotPool, InvalidOptions> =>
-  Effect.map(slots(count), (initial) => {
-    const members = new Set<Joined>()
-    /** Those who want slots: what there is to do grows with their number, not with that of the members. */
-    const hungry = new Set<Joined>()
-    let size = initial
-    let taken = 0
+export const make = (count: number, options: Options = {}): Effect.Effect<SlotPool, InvalidOptions> =>
+  Effect.map(
+    Effect.all([slots(count), Check.amounts("capacity", options.capacity ?? {})]),
+    ([initial, initialCapacity]) => {
+      let capacity = initialCapacity
+      const members = new Set<Joined>()
+      /** Those who want slots: what there is to do grows with their number, not with that of the members. */
+      const hungry = new Set<Joined>()
+      let size = initial
+      let taken = 0
 
-    const free = () => size - taken
+      const free = () => size - taken
 
-    /** Takes note of what a member has and wants; says whether that is news. */
-    const note = (joined: Joined, has: number, wants: number): boolean => {
-      const wanted = Math.max(0, wants)
-      const isNews = has !== joined.taken || wanted !== joined.wanted
-      taken += has - joined.taken
-      joined.taken = has
-      joined.wanted = wanted
-      if (wanted > 0) hungry.add(joined)
-      else hungry.delete(joined)
-      return isNews
-    }
-    const look = (joined: Joined) => note(joined, joined.member.taken(), joined.member.wanted())
-
-    const share = () => {
-      const claims = Array.from(hungry)
-      divide(free(), claims)
-      return claims
-    }
-
-    const wake = () => {
-      if (free() <= 0 || hungry.size === 0) return
-      for (const { given, member } of share()) if (given > 0) member.wake()
-    }
-
-    const take = (joined: Joined, count: number): number => {
-      const isNews = look(joined)
-      if (free() <= 0) return 0
-      const claims = share()
-      const allowed = joined.wanted === 0 ? 0 : Math.min(count, joined.given)
-      if (allowed > 0) {
-        if (joined.isItsTurn && allowed === joined.given) settle(joined, claims)
-        note(joined, joined.taken + allowed, joined.wanted - allowed)
+      /** Takes note of what a member has and wants; says whether that is news. */
+      const note = (joined: Joined, has: number, wants: number): boolean => {
+        const wanted = Math.max(0, wants)
+        const isNews = has !== joined.taken || wanted !== joined.wanted
+        taken += has - joined.taken
+        joined.taken = has
+        joined.wanted = wanted
+        if (wanted > 0) hungry.add(joined)
+        else hungry.delete(joined)
+        return isNews
       }
-      // What it leaves is somebody else's now, perhaps of one who asked before and got nothing.
-      if (isNews || allowed > 0) wake()
-      return allowed
-    }
+      const look = (joined: Joined) => note(joined, joined.member.taken(), joined.member.wanted())
 
-    const join = (member: Member) =>
-      Effect.sync(() => {
-        const joined: Joined = {
-          member,
-          taken: 0,
-          wanted: 0,
-          weight: weightOf(member.weight),
-          credit: 0,
-          given: 0,
-          chance: 0,
-          isItsTurn: false
+      const share = () => {
+        const claims = Array.from(hungry)
+        divide(free(), claims)
+        return claims
+      }
+
+      const amounts = () => Array.from(members, ({ member }) => member.amounts ?? holdsNothing)
+
+      /** For members whose jobs wait for amounts, not for slots. */
+      const wakeWaiting = () => {
+        if (Object.keys(capacity).length === 0) return
+        for (const { member } of members) if (member.amounts?.isWaiting() === true) member.wake()
+      }
+
+      const wake = () => {
+        wakeWaiting()
+        if (free() <= 0 || hungry.size === 0) return
+        for (const { given, member } of share()) if (given > 0) member.wake()
+      }
+
+      const take = (joined: Joined, count: number): number => {
+        const isNews = look(joined)
+        if (free() <= 0) return 0
+        const claims = share()
+        const allowed = joined.wanted === 0 ? 0 : Math.min(count, joined.given)
+        if (allowed > 0) {
+          if (joined.isItsTurn && allowed === joined.given) settle(joined, claims)
+          note(joined, joined.taken + allowed, joined.wanted - allowed)
         }
-        members.add(joined)
-        look(joined)
-        return joined
-      })
+        // What it leaves is somebody else's now, perhaps of one who asked before and got nothing.
+        if (isNews || allowed > 0) wake()
+        return allowed
+      }
 
-    const leave = (joined: Joined) =>
-      Effect.sync(() => {
-        note(joined, 0, 0)
-        members.delete(joined)
-        wake()
-      })
-
-    return {
-      size: () => size,
-      free,
-      setSize: (count) =>
-        Effect.map(slots(count), (checked) => {
-          size = checked
-          wake()
-        }),
-      join: (member) =>
-        Effect.map(Effect.acquireRelease(join(member), leave), (joined) => ({
-          take: (count) => (members.has(joined) ? take(joined, count) : 0),
-          update: () => {
-            if (members.has(joined) && look(joined)) wake()
+      const join = (member: Member) =>
+        Effect.sync(() => {
+          const joined: Joined = {
+            member,
+            taken: 0,
+            wanted: 0,
+            weight: weightOf(member.weight),
+            credit: 0,
+            given: 0,
+            chance: 0,
+            isItsTurn: false
           }
-        }))
+          members.add(joined)
+          look(joined)
+          return joined
+        })
+
+      const leave = (joined: Joined) =>
+        Effect.sync(() => {
+          note(joined, 0, 0)
+          members.delete(joined)
+          wake()
+        })
+
+      return {
+        size: () => size,
+        free,
+        setSize: (count) =>
+          Effect.map(slots(count), (checked) => {
+            size = checked
+            wake()
+          }),
+        capacity: () => capacity,
+        held: () => Amounts.sum(amounts().map(({ held }) => held())),
+        setCapacity: (changed) =>
+          Effect.map(Check.amounts("capacity", changed), (checked) => {
+            capacity = checked
+            wake()
+          }),
+        join: (member) =>
+          Effect.map(Effect.acquireRelease(join(member), leave), (joined) => ({
+            take: (count) => (members.has(joined) ? take(joined, count) : 0),
+            update: () => {
+              if (members.has(joined) && look(joined)) wake()
+            },
+            room: () => Amounts.room(capacity, amounts())
+          }))
+      }
     }
-  })
+  )
+
+const holdsNothing: AmountsOfMember = { held: () => Amounts.none, aged: () => undefined, isWaiting: () => false }
 
 const slots = (count: number): Effect.Effect<number, InvalidOptions> => Check.count("count", count, 0)
 

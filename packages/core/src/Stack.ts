@@ -82,7 +82,7 @@ import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import type { StacksClient } from "./StacksClient.ts"
 import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.ts"
-import type { ScheduledJob, StackType } from "./StacksSchema.ts"
+import type { JobDetails, ScheduledJob, StackType } from "./StacksSchema.ts"
 
 /**
  * A stack can't start: the service refuses its registration, an option can't be right, or the job store can't be read.
@@ -115,6 +115,31 @@ export interface Options {
   readonly pool?: SlotPool | undefined
   /** The stack's share of the pool, compared to other stacks, from a millionth to a million. Default 1. */
   readonly weight?: number | undefined
+  /**
+   * Decides whether the stack takes a job, before it is reserved: by its pipeline, its build, or its `details`. Default: every job.
+   *
+   * Called in the order of priority, for at most 16 jobs at a time, and only until the free slots are filled. A verdict holds while
+   * the job stays listed. After `false`, a failure or a defect the stack reports `NotAdmitted`, and asks again after 1 minute, twice
+   * as long each further time, at most 30 minutes.
+   */
+  readonly admit?:
+    | ((job: ScheduledJob, details: Effect.Effect<JobDetails, StacksError>) => Effect.Effect<boolean, StacksError>)
+    | undefined
+  /**
+   * The amounts that a job takes while it holds a slot, by name, for example `{ cpus: 4, "pipeline:docs": 1 }`. The stack reserves
+   * jobs only as far as the `capacity` has room for them. Must be quick and give the same for the same job. Default none.
+   */
+  readonly requests?: ((job: ScheduledJob) => Readonly<Record<string, number>>) | undefined
+  /**
+   * How much there is of each amount of `requests`. An amount that is not named here is unlimited. A job that needs more than there
+   * is in all is never reserved, and reported as `NotAdmitted`. With a `pool`, set the pool's. Default none.
+   */
+  readonly capacity?: Readonly<Record<string, number>> | undefined
+  /**
+   * How long smaller jobs may overtake a job for whose amounts there is no room. From then on, freed amounts are kept for it.
+   * Default 60 seconds.
+   */
+  readonly agingTime?: Duration.Input | undefined
   /** How often the queue is polled. Default and minimum 1 second. */
   readonly pollInterval?: Duration.Input | undefined
   /** How often the states of the stack's jobs are read. Default 5 seconds, minimum 1 second. */
@@ -174,8 +199,12 @@ export interface Status {
   readonly pending: number
   /** How many reserved jobs wait to be started. No new jobs are reserved in their place. */
   readonly backingOff: number
+  /** How many jobs the stack asked to reserve without learning whether they are. It asks again. */
+  readonly inDoubt: number
   /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number
+  /** The amounts that the stack's jobs hold, by name. */
+  readonly amounts: Readonly<Record<string, number>>
   /** Whether starts are suspended, because starts of different jobs kept failing. */
   readonly startsSuspended: boolean
 }

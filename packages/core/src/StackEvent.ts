@@ -25,6 +25,8 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * About a listed job:
  * - `JobIgnored`: the stack can't use the job, and leaves it alone. Reported once for each job.
+ * - `NotAdmitted`: the stack does not reserve the job, because of the option `admit`, or because its `requests` are larger than the
+ *   capacity.
  * - `NotReserved`: somebody else was faster, or the job can't be reserved any more.
  * - `InDoubt`: a response left open whether the job is reserved. The stack asks again to learn it. The job holds no slot, unless it
  *   runs: then the response was one to a renewal.
@@ -59,6 +61,7 @@ export type StackEvent = Data.TaggedEnum<{
   Draining: { readonly inFlight: number }
   Stopped: {}
   JobIgnored: { readonly jobUuid: string; readonly reason: string }
+  NotAdmitted: { readonly job: ScheduledJob; readonly reason: string }
   NotReserved: { readonly job: ScheduledJob }
   InDoubt: { readonly job: ScheduledJob; readonly reason: string }
   Reserved: { readonly job: ScheduledJob }

@@ -65,6 +65,8 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
   readonly queues: ReadonlyArray<string | Queue>
   /** The number of slots, of all queues together: a whole number, 0 or more. Default 25. */
   readonly maxInFlight?: number | undefined
+  /** How much there is of each amount of `requests`, for all queues together. Default none. */
+  readonly capacity?: Readonly<Record<string, number>> | undefined
   /** How long to wait before a queue that could not go on is tried again. Default 1 minute, minimum 1 second. */
   readonly retryInterval?: Duration.Input | undefined
   /** Called with every event and its queue's key; see `Stack.Options`. */
@@ -79,7 +81,7 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
  * @since 0.1.0
  * @category options
  */
-export interface Queue extends Omit<Stack.Options, "key" | "pool" | "onEvent"> {
+export interface Queue extends Omit<Stack.Options, "key" | "pool" | "capacity" | "onEvent"> {
   /** How many slots the queue may have. Default all. */
   readonly maxInFlight?: number | undefined
   /** The queue's share of the slots, compared to other queues. Default 1. */
@@ -186,6 +188,7 @@ interface Entry {
  * @category constructors
  */
 export const make = Effect.fnUntraced(function* ({
+  capacity,
   key,
   maxInFlight = 25,
   onEvent,
@@ -203,7 +206,7 @@ export const make = Effect.fnUntraced(function* ({
       failure: undefined
     }
   })
-  yield* check(shared, queues, maxInFlight, retryInterval)
+  yield* check(key, shared, queues, maxInFlight, retryInterval)
   const byKey = new Map<string, string>()
   for (const { options } of entries) {
     const other = byKey.get(options.key)
@@ -217,7 +220,7 @@ export const make = Effect.fnUntraced(function* ({
   }
   // Once for all of them.
   yield* checkToken(yield* StacksClient)
-  const pool = yield* SlotPool.make(maxInFlight)
+  const pool = yield* SlotPool.make(maxInFlight, { capacity })
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   let isDraining = false
 
@@ -304,6 +307,7 @@ const withoutUndefined = (queue: Queue): Queue => ({
 
 /** Checks what all queues have in common, and then what is different for each. */
 const check = Effect.fnUntraced(function* (
+  key: string,
   shared: Omit<Stack.Options, "key" | "queueKey">,
   queues: Options["queues"],
   maxInFlight: number,
@@ -311,12 +315,13 @@ const check = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, InvalidOptions> {
   yield* Settings.slots(maxInFlight)
   yield* Check.duration("retryInterval", retryInterval, { min: Check.second })
-  yield* Settings.resolve({ ...shared, key: "", queueKey: "" }, false)
+  // Each queue has its own key: this one stands for any.
+  yield* Settings.resolve({ ...shared, key, queueKey: "default" }, false)
   if (queues.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
   for (const [index, queue] of queues.entries()) {
     if (typeof queue === "string") continue
     yield* Effect.mapError(
-      Settings.resolve({ ...withoutUndefined(queue), key: "" }, false),
+      Settings.resolve({ ...withoutUndefined(queue), key: queue.key ?? key }, false),
       ({ issue, option }) => new InvalidOptions({ option: `queues[${index}].${option}`, issue })
     )
   }

@@ -84,7 +84,7 @@ const holds = <T>(
   test: (value: T) => boolean,
   expected: string,
   json: { readonly [keyword: string]: Schema.Json },
-  arbitraryConstraint: Schema.Annotations.ToArbitrary.FilterConstraint = {}
+  arbitraryConstraint?: Schema.Annotations.ToArbitrary.FilterConstraint
 ) => Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json, arbitraryConstraint })
 
 const isBetween = (minimum: number, maximum: number) =>

@@ -6,6 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as AgentQueryRules from "../AgentQueryRules.ts"
 import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
+import { issueOf } from "./amounts.ts"
 import { declarations, type Endpoint } from "./schema/declaration.ts"
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
@@ -102,6 +103,15 @@ export const ofRequest = <A, R>(
     const { method, path } = declarations[operation]
     return new InvalidRequest({ operation, method, url: path, issue })
   })
+
+/** Amounts by name, each a number of 0 or more. */
+export const amounts = (
+  option: string,
+  value: Readonly<Record<string, number>>
+): Effect.Effect<Readonly<Record<string, number>>, InvalidOptions> => {
+  const issue = issueOf(value)
+  return issue === undefined ? Effect.succeed(value) : invalid(option, issue)
+}
 
 /** Tags, each `key=value`, or a bare `key` for `key=true`. */
 export const tags = (option: string, value: AgentQueryRules.Tags | undefined): Effect.Effect<void, InvalidOptions> => {

@@ -4,6 +4,6 @@ import * as Duration from "effect/Duration"
 
 /** Bounds each attempt of the calls within, not the time that they wait for a limiter or between attempts. */
 export const AttemptTimeout: Context.Reference<Duration.Duration> = Context.Reference(
-  "@stacksapi/core/internal/AttemptTimeout",
+  "@stacksapi/core/internal/Timeout",
   { defaultValue: () => Duration.infinity }
 )

@@ -99,6 +99,8 @@ const logged = (event: StackEvent): Effect.Effect<void> => {
       )
     case "JobIgnored":
       return named(Effect.logWarning(`Job "${event.jobUuid}" is left alone: ${event.reason}`))
+    case "NotAdmitted":
+      return named(Effect.logInfo(`Job ${event.job.id} is not admitted: ${event.reason}`))
     case "InDoubt":
       return named(Effect.logWarning(`It is not known whether job ${event.job.id} is reserved: ${event.reason}`))
     case "ReservationLost":

@@ -75,6 +75,26 @@ export const finish = Effect.fnUntraced(function* (
   yield* send(state, record, record.outcome, false)
 })
 
+/** The job waits without a slot, and is not renewed, until it is known how it ended. */
+export const giveUpSlot = (state: StackState, record: JobRecord): void => {
+  record.run = undefined
+  record.isRenewed = false
+  state.table.move(record, "Finishing")
+  delayed(state, record)
+}
+
+/** Finishes a job that has given up its slot. */
+export const finishLater = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  outcome: SavedOutcome
+): Effect.fn.Return<void> {
+  record.isRenewed = true
+  record.outcome = yield* cropped(record.job.id, outcome)
+  yield* saveOutcome(state, record.job, record.outcome)
+  yield* send(state, record, record.outcome, false)
+})
+
 /** Sends an outcome that an earlier process has saved, and may have sent. */
 export const sendRecovered = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -28,7 +28,8 @@ import type { ReserveSpan } from "./spans.ts"
  * - `Running`: its runner runs.
  * - `Stopping`: its end is decided; its runner is told to stop.
  * - `Finishing`: its runner has ended; the first request that finishes it is under way.
- * - `FinishDelayed`: that request failed; the stack tries again until the service accepts it.
+ * - `FinishDelayed`: that request failed, and the stack tries again until the service accepts it; or it has no outcome, and waits to
+ *   learn whether an agent has the job.
  * - `Releasing`: the stack gives it back to the queue.
  * - `Settled`: nothing is left to do.
  */

@@ -18,6 +18,7 @@ const outcomes = {
   Released: Metric.withAttributes(jobs, { outcome: "Released" }),
   JobIgnored: Metric.withAttributes(jobs, { outcome: "JobIgnored" }),
   InDoubt: Metric.withAttributes(jobs, { outcome: "InDoubt" }),
+  NotAdmitted: Metric.withAttributes(jobs, { outcome: "NotAdmitted" }),
   NotReserved: Metric.withAttributes(jobs, { outcome: "NotReserved" }),
   BackedOff: Metric.withAttributes(jobs, { outcome: "BackedOff" })
 }
@@ -37,6 +38,14 @@ const scheduleToStart = Metric.histogram("stacksapi_schedule_to_start_seconds", 
 const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: "Slots that are free" })
 
 const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
+
+const amountsInUse = Metric.gauge("stacksapi_amounts_in_use", {
+  description: "What jobs hold of an amount of the capacity"
+})
+
+const amountsCapacity = Metric.gauge("stacksapi_amounts_capacity", {
+  description: "How much there is of an amount, in all stacks that share it"
+})
 
 const jobsPending = Metric.gauge("stacksapi_jobs_pending", {
   description: "Jobs that may start and wait for a slot, as far as the last poll saw them"
@@ -142,6 +151,7 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "Canceled":
     case "ReservationLost":
     case "FinishRejected":
+    case "NotAdmitted":
     case "NotReserved":
     case "BackedOff":
     case "Released":
@@ -158,6 +168,9 @@ export interface Levels {
   readonly pending: number
   readonly finishing: number
   readonly isSuspended: boolean
+  /** What the stack's jobs hold, and what there is of it. */
+  readonly held: Readonly<Record<string, number>>
+  readonly capacity: Readonly<Record<string, number>>
 }
 
 /** Sets the gauges. Those of stacks that are measured together add up. */
@@ -174,7 +187,18 @@ export const gauges = (queue: string | undefined, context: Context.Context<never
   const pending = of(jobsPending)
   const finishing = of(jobsFinishing)
   const suspended = of(startsSuspended)
+  const held = new Map<string, (level: number) => void>()
+  const heldOf = (amount: string) => {
+    const gauge = held.get(amount) ?? of(Metric.withAttributes(amountsInUse, { amount }))
+    held.set(amount, gauge)
+    return gauge
+  }
   return (levels) => {
+    // Names that are not in the capacity could be another one for each job.
+    for (const [amount, size] of Object.entries(levels.capacity)) {
+      heldOf(amount)(levels.held[amount] ?? 0)
+      Metric.withAttributes(amountsCapacity, { amount }).updateUnsafe(size, context)
+    }
     inFlight(levels.inFlight)
     pending(levels.pending)
     finishing(levels.finishing)

@@ -97,6 +97,7 @@ const ignore = (state: StackState, jobUuid: string, reason: string): Effect.Effe
 
 const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJobs.Poll) {
   const { clock, emit, settings } = state.dependencies
+  state.dependencies.admission.onPoll(poll.listed, poll.failure === undefined && poll.isComplete)
   if (poll.failure !== undefined) {
     yield* emit(StackEvent.RequestFailed({ error: poll.failure }))
   } else {
@@ -114,13 +115,16 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
 
 /** Whether the queue is empty and all is done. Jobs that the stack does not take don't count. */
 const isIdle = (state: StackState, poll: ScheduledJobs.Poll): boolean => {
-  const { tags } = state.dependencies.settings
+  const { admission, settings } = state.dependencies
+  const { tags } = settings
   const isForUs = tags === undefined ? () => true : AgentQueryRules.matcher(tags)
   return (
     poll.failure === undefined &&
     poll.isComplete &&
     state.table.size === 0 &&
     poll.monotonicStart >= state.busyUntil &&
-    !poll.listed.some((job) => isForUs(job.agentQueryRules) && JobId.isUsable(job.id))
+    !poll.listed.some(
+      (job) => isForUs(job.agentQueryRules) && JobId.isUsable(job.id) && !admission.isNotAdmitted(job.id)
+    )
   )
 }

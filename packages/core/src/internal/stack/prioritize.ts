@@ -1,4 +1,4 @@
-/** Decides how many pending jobs may be reserved now, and takes the most urgent ones. */
+/** Decides how many pending jobs may be reserved now, and takes the most urgent ones that are admitted and for which there is room. */
 import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
 import type { JobRecord } from "./jobTable.ts"
 import type { StackState } from "./stackState.ts"
@@ -24,10 +24,13 @@ const waiting = (state: StackState): number => {
 
 /** Takes the most urgent pending jobs, as many as there are slots for. They count as claimed until they are in the table. */
 export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
+  const { admission } = state.dependencies
+  admission.resumeIfFreed()
   const wanted = Math.min(startable(state), wantedSlots(state))
   const slots = wanted > 0 ? state.membership.take(wanted) : 0
-  const jobs = state.pending.take(slots, (job) => state.mayReserve(job))
-  state.claimed = jobs.length
+  const select = admission.selector(slots)
+  const jobs = state.pending.take(slots, (job, taken) => (state.mayReserve(job) ? select(job, taken) : "drop"))
+  for (const job of jobs) state.claimed.set(job.id, job)
   state.membership.update()
   state.signals.demand.openUnsafe()
   return jobs
@@ -36,7 +39,8 @@ export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
 const room = (state: StackState): number => {
   const { breaker } = state.dependencies
   // Jobs whose finish is not accepted hold no slot, and must not become more and more.
-  if (state.table.count("FinishDelayed") >= state.limit()) return 0
+  const unfinished = state.table.in("FinishDelayed").filter(({ outcome }) => outcome !== undefined)
+  if (unfinished.length >= state.limit()) return 0
   if (!breaker.isSuspended()) return state.room()
   const isOneWaiting = state.table.count("Reserving", "InDoubt", "Reserved", "Starting") > 0
   return Math.min(state.room(), breaker.allowance(isOneWaiting))

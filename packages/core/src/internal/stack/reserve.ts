@@ -89,6 +89,7 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   if (pause > 0 && Prioritize.spareSlots(state) < state.limit() / 4) yield* Effect.sleep(pause)
   if (isResting()) return
   const jobs = Prioritize.takePending(state)
+  yield* state.dependencies.admission.flush
   if (jobs.length === 0) return
   const isOffender = ({ id }: ScheduledJob) => state.backoff.isOffender(id)
   const together = jobs.filter((job) => !isOffender(job))
@@ -161,7 +162,7 @@ const reserve = Effect.fnUntraced(function* (
   const { settings } = state.dependencies
   const isSaved = fresh.length === 0 || (yield* save(state, fresh))
   if (!isSaved) {
-    state.claimed -= fresh.length
+    for (const { id } of fresh) state.claimed.delete(id)
     state.pending.add(fresh)
     return yield* rest(state, progress, undefined)
   }
@@ -169,7 +170,7 @@ const reserve = Effect.fnUntraced(function* (
   // What an offender meets says nothing about the others.
   const isOffender =
     records.length === 1 && records.every(({ isOffender, job }) => isOffender || state.backoff.isOffender(job.id))
-  state.claimed -= fresh.length
+  for (const { id } of fresh) state.claimed.delete(id)
   const seen = state.dependencies.registration.current()
   yield* inReserveSpan(records.length, settings.key, (span) =>
     Effect.gen(function* () {

@@ -35,8 +35,10 @@ import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
+import * as Amounts from "../amounts.ts"
 import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
 import { CurrentMeter } from "../meter.ts"
+import { Admission } from "./admission.ts"
 import * as Events from "./events.ts"
 import * as Metrics from "./metrics.ts"
 import { pollLoop } from "./poll.ts"
@@ -82,10 +84,15 @@ const start = Effect.fnUntraced(function* (
   // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
   const state = yield* makeState(settings, store)
   yield* recover(state, saved)
-  const membership = yield* (settings.pool ?? ownSlots).join({
+  const membership = yield* (settings.pool ?? ownSlots(settings)).join({
     weight: settings.weight,
-    taken: () => state.table.slots + state.keptSlots() + state.claimed,
+    taken: () => state.table.slots + state.keptSlots() + state.claimed.size,
     wanted: () => (Deferred.isDoneUnsafe(state.signals.failure) ? 0 : Prioritize.wantedSlots(state)),
+    amounts: {
+      held: () => state.heldAmounts(),
+      aged: () => state.dependencies.admission.aged(),
+      isWaiting: () => state.dependencies.admission.isWaiting
+    },
     wake: () => {
       state.signals.work.openUnsafe()
       state.signals.demand.openUnsafe()
@@ -114,9 +121,14 @@ const start = Effect.fnUntraced(function* (
 })
 
 /** The slots of a stack that shares them with nobody. */
-const ownSlots: Pick<NonNullable<Settings["pool"]>, "join"> = {
-  join: () => Effect.succeed({ take: (count) => count, update: () => {} })
-}
+const ownSlots = ({ capacity }: Settings): Pick<NonNullable<Settings["pool"]>, "join"> => ({
+  join: ({ amounts }) =>
+    Effect.succeed({
+      take: (count) => count,
+      update: () => {},
+      room: () => Amounts.room(capacity, amounts === undefined ? [] : [amounts])
+    })
+})
 
 // -----------------------------------------------------------------------------
 // What the stages share
@@ -179,6 +191,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
         () => state.serviceNow(),
         monitor.successes
       ),
+      admission: new Admission(() => state),
       emit,
       events,
       clock,
@@ -199,11 +212,22 @@ const releaseWaiting = (state: StackState, message: string): Effect.Effect<void>
 
 const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   const { pool, queueKey } = state.dependencies.settings
+  const capacity = () => pool?.capacity() ?? state.dependencies.settings.capacity
   const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
   const free = () => pool?.free() ?? state.freeSlots()
   // What is left is the next process's to measure.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => gauges({ inFlight: 0, free: pool?.free() ?? 0, pending: 0, finishing: 0, isSuspended: false }))
+    Effect.sync(() =>
+      gauges({
+        inFlight: 0,
+        free: pool?.free() ?? 0,
+        pending: 0,
+        finishing: 0,
+        isSuspended: false,
+        held: Amounts.none,
+        capacity: capacity()
+      })
+    )
   )
   const measure = Effect.sync(() =>
     gauges({
@@ -211,7 +235,9 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       free: free(),
       pending: state.pending.size,
       finishing: state.table.count("FinishDelayed"),
-      isSuspended: state.dependencies.breaker.isSuspended()
+      isSuspended: state.dependencies.breaker.isSuspended(),
+      held: state.heldAmounts(),
+      capacity: capacity()
     })
   )
   return { measure }
@@ -240,7 +266,9 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,
       backingOff: state.table.count("Reserved", "BackingOff"),
+      inDoubt: state.table.count("InDoubt", "Unconfirmed"),
       finishing: state.table.count("FinishDelayed"),
+      amounts: state.heldAmounts(),
       startsSuspended: breaker.isSuspended()
     })),
     events,

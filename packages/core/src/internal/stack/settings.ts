@@ -1,11 +1,12 @@
 /** A stack's options, checked, with their defaults filled in. */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SlotPool } from "../../SlotPool.ts"
 import type { Options } from "../../Stack.ts"
 import type { InvalidOptions } from "../../StacksError.ts"
 import { StackKey, StackMetadata, StackType } from "../../StacksSchema.ts"
+import type { Amounts } from "../amounts.ts"
 import * as Check from "../options.ts"
 
 export interface Settings {
@@ -25,6 +26,10 @@ export interface Settings {
   readonly authGrace: Duration.Duration
   readonly cancelGrace: Duration.Duration
   readonly shutdownGrace: Duration.Duration
+  readonly admit: Options["admit"]
+  readonly requests: Options["requests"]
+  readonly capacity: Amounts
+  readonly agingMillis: number
   readonly onEvent: Options["onEvent"]
   readonly onClose: "drain" | "detach"
 }
@@ -39,6 +44,12 @@ export const resolve = Effect.fnUntraced(function* (
   const { onClose = outlivesStack ? "detach" : "drain", pool, tags } = options
   if (onClose !== "drain" && onClose !== "detach") {
     return yield* Check.invalid("onClose", `must be "drain" or "detach", not ${JSON.stringify(onClose)}`)
+  }
+  if (pool !== undefined && options.capacity !== undefined) {
+    return yield* Check.invalid(
+      "capacity",
+      "must be left out where there is a pool: it is the pool's, SlotPool.make(n, { capacity })"
+    )
   }
   yield* Check.tags("tags", tags)
   const atLeastASecond = { min: Check.second }
@@ -61,6 +72,10 @@ export const resolve = Effect.fnUntraced(function* (
     authGrace: yield* Check.duration("authGrace", options.authGrace ?? "5 minutes"),
     cancelGrace: yield* Check.duration("cancelGrace", options.cancelGrace ?? "30 seconds"),
     shutdownGrace: yield* Check.duration("shutdownGrace", options.shutdownGrace ?? "30 seconds"),
+    admit: options.admit,
+    requests: options.requests,
+    capacity: yield* Check.amounts("capacity", options.capacity ?? {}),
+    agingMillis: Duration.toMillis(yield* Check.duration("agingTime", options.agingTime ?? "60 seconds")),
     onEvent: options.onEvent,
     onClose
   }

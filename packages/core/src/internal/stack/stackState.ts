@@ -5,6 +5,7 @@ import type * as DateTime from "effect/DateTime"
 import type * as Deferred from "effect/Deferred"
 import type * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as JobRunner from "../../JobRunner.ts"
@@ -16,10 +17,12 @@ import type { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import type { ScheduledJob } from "../../StacksSchema.ts"
+import * as Amounts from "../amounts.ts"
 import type { ServiceClock } from "../client/serviceClock.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
+import type { Admission } from "./admission.ts"
 import { Backoff } from "./backoff.ts"
-import { type JobRecord, JobTable } from "./jobTable.ts"
+import { holdsSlot, type JobRecord, JobTable, type StageName } from "./jobTable.ts"
 import { PendingJobs } from "./pendingJobs.ts"
 import type { Registration } from "./registration.ts"
 import type { ServiceMonitor } from "./serviceMonitor.ts"
@@ -45,6 +48,7 @@ export interface Dependencies {
   readonly breaker: StartBreaker
   readonly states: StateReader
   readonly tokens: Tokens
+  readonly admission: Admission
   readonly emit: (event: StackEvent) => Effect.Effect<void>
   readonly events: Stream.Stream<StackEvent>
   readonly clock: Clock.Clock
@@ -75,6 +79,8 @@ export interface Signals {
   readonly idle: Deferred.Deferred<void>
 }
 
+const isWaiting = (stage: StageName): boolean => stage === "Reserved" || stage === "BackingOff"
+
 /** How many jobs that travel alone, or have left the stack, are remembered. */
 const maxRemembered = 10_000
 
@@ -97,9 +103,9 @@ export class StackState {
   busyUntil = Number.NEGATIVE_INFINITY
   /** Nothing is reserved before then: the service is in trouble, or asked for it. */
   restUntil = Number.NEGATIVE_INFINITY
-  /** Slots for jobs of the next request that reserves. */
-  claimed = 0
-  membership: Membership = { take: (count) => count, update: () => {} }
+  /** Jobs of the next requests that reserve: they have their slots, and are not in the table yet. */
+  readonly claimed = new Map<string, ScheduledJob>()
+  membership: Membership = { take: (count) => count, update: () => {}, room: () => Amounts.unlimited }
   readonly #reported = new Set<string>()
 
   constructor(dependencies: Dependencies, signals: Signals) {
@@ -139,6 +145,17 @@ export class StackState {
     let kept = 0
     for (const { keepsSlot } of this.table.in("Reserved", "BackingOff")) if (keepsSlot) kept++
     return kept
+  }
+
+  /** What jobs hold of the capacity: those that hold a slot, and those for which one is kept. */
+  heldAmounts(): Amounts.Amounts {
+    const { admission, settings } = this.dependencies
+    if (settings.requests === undefined) return Amounts.none
+    const holding = this.table
+      .all()
+      .filter(({ keepsSlot, stage }) => holdsSlot(stage) || (keepsSlot && isWaiting(stage)))
+    const jobs = [...holding.map(({ job }) => job), ...this.claimed.values()]
+    return Amounts.sum(jobs.map((job) => Result.getOrElse(admission.requestsOf(job), () => Amounts.none)))
   }
 
   /** The slots that are neither taken nor kept. */

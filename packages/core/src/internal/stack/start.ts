@@ -8,11 +8,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
-import { isAgentOwned, type ScheduledJob } from "../../StacksSchema.ts"
+import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import * as Backoff from "./backoff.ts"
-import { finish, stackError, toSaved } from "./finish.ts"
+import { finish, finishLater, giveUpSlot, stackError, toSaved } from "./finish.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { release } from "./release.ts"
@@ -76,7 +77,15 @@ const takeSlot = (state: StackState, record: JobRecord): boolean => {
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
-  return record.keepsSlot || (state.room() > 0 && state.membership.take(1) > 0)
+  return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+}
+
+/** Whether there is room for the amounts of a job that holds none. */
+const hasAmounts = (state: StackState, { job }: JobRecord): boolean => {
+  const { admission, settings } = state.dependencies
+  if (settings.requests === undefined) return true
+  const requests = admission.requestsOf(job)
+  return Result.isFailure(requests) || state.membership.room().fits(job.id, requests.success)
 }
 
 /** Gives a reserved job its slot, and starts it in a fiber of its own. `isKnown`: its state was just read. */
@@ -245,18 +254,30 @@ const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobO
 
 /** Checks that an agent has the job: an agent that dies before it has acquired the job leaves it reserved. */
 const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record: JobRecord): Effect.fn.Return<void> {
+  const { settings, states } = state.dependencies
   const { job } = record
-  const jobState = Option.getOrUndefined(yield* state.dependencies.states.askBriefly(job.id))
-  switch (jobState) {
-    case "reserved":
-      return yield* finish(state, record, stackError("The agent ended without acquiring the job"))
-    case "scheduled":
-      return yield* settle(state, record, StackEvent.ReservationLost({ job }))
-    default:
-      // Not knowing is no reason to finish a job that an agent may be running. If none has it, the reservation lapses.
-      return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.AgentOwned({ job, state: jobState }))
+  const answer = yield* states.askBriefly(job.id)
+  const notAcquired = stackError("The agent ended without acquiring the job")
+  if (Option.isSome(answer)) {
+    return answer.value === "reserved"
+      ? yield* finish(state, record, notAcquired)
+      : yield* settle(state, record, ownershipOf(job, answer.value))
   }
+  // It waits for the answer without a slot, until the reservation has lapsed if no agent has the job.
+  giveUpSlot(state, record)
+  const lapsesAt = record.confirmedAt + Duration.toMillis(settings.reservationExpiry)
+  const later = yield* Effect.timeoutOption(states.ask(job.id), Math.max(0, lapsesAt - state.now()))
+  if (Option.isNone(later)) return yield* settle(state, record, StackEvent.ReservationLost({ job }))
+  return later.value === "reserved"
+    ? yield* finishLater(state, record, notAcquired)
+    : yield* settle(state, record, ownershipOf(job, later.value))
 })
+
+const ownershipOf = (job: ScheduledJob, jobState: JobState | undefined): StackEvent =>
+  jobState === "scheduled"
+    ? StackEvent.ReservationLost({ job })
+    : // Not knowing is no reason to finish a job that an agent may be running.
+      (endOf(job, jobState) ?? StackEvent.AgentOwned({ job, state: jobState }))
 
 const onRunFailure = Effect.fnUntraced(function* (
   state: StackState,

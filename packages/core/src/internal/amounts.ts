@@ -1,0 +1,74 @@
+/**
+ * Amounts that jobs take of a shared capacity, such as CPUs, by name. A name that the capacity lacks is unlimited.
+ *
+ * Nothing is counted up or down: what is free follows from what the members' jobs hold. So no way on which a job ends can leak.
+ */
+import * as Predicate from "effect/Predicate"
+import type { AmountsOfMember, Room } from "../SlotPool.ts"
+
+export type Amounts = Readonly<Record<string, number>>
+
+export const none: Amounts = {}
+
+/** A room in which everything fits. */
+export const unlimited: Room = { exceeded: () => undefined, fits: () => true, take: () => {}, signature: "" }
+
+/** The sum of what jobs hold. */
+export const sum = (all: Iterable<Amounts>): Amounts => {
+  const total: Record<string, number> = {}
+  for (const amounts of all) {
+    for (const [name, amount] of Object.entries(amounts)) total[name] = (total[name] ?? 0) + amount
+  }
+  return total
+}
+
+/** What is free of a capacity with these members. */
+export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Room => {
+  const names = Object.keys(capacity)
+  if (names.length === 0) return unlimited
+  const free = new Map(Object.entries(capacity))
+  let aged: ReturnType<AmountsOfMember["aged"]>
+  const subtract = (amounts: Amounts, sign: 1 | -1 = 1) => {
+    for (const [name, amount] of Object.entries(amounts)) {
+      const left = free.get(name)
+      if (left !== undefined) free.set(name, left - sign * amount)
+    }
+  }
+  for (const member of members) {
+    subtract(member.held())
+    const job = member.aged()
+    if (job !== undefined && (aged === undefined || job.since < aged.since)) aged = job
+  }
+  const signature = JSON.stringify([...free.values()])
+  if (aged !== undefined) subtract(aged.requests)
+  const isKept = (jobUuid: string) => aged?.jobUuid === jobUuid
+  return {
+    signature,
+    exceeded: (requests) => {
+      const name = names.find((name) => (requests[name] ?? 0) > (capacity[name] ?? Number.POSITIVE_INFINITY))
+      return name === undefined ? undefined : `needs ${requests[name]} of ${name}; the capacity is ${capacity[name]}`
+    },
+    fits: (jobUuid, requests) =>
+      Object.entries(requests).every(([name, amount]) => {
+        const left = free.get(name)
+        if (left === undefined || amount <= 0) return true
+        const kept = isKept(jobUuid) ? (aged?.requests[name] ?? 0) : 0
+        // Fractions may not add up to the last digit.
+        return amount <= left + kept + 1e-9
+      }),
+    take: (jobUuid, requests) => {
+      if (isKept(jobUuid) && aged !== undefined) {
+        subtract(aged.requests, -1)
+        aged = undefined
+      }
+      subtract(requests)
+    }
+  }
+}
+
+/** What is wrong with amounts, if anything is. */
+export const issueOf = (amounts: unknown): string | undefined => {
+  if (!Predicate.isObject(amounts)) return `must be a record of numbers, not ${String(amounts)}`
+  const wrong = Object.entries(amounts).find(([, amount]) => !(Predicate.isNumber(amount) && amount >= 0))
+  return wrong === undefined ? undefined : `must have numbers of 0 or more; ${wrong[0]} is ${String(wrong[1])}`
+}

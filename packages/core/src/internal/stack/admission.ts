@@ -1,0 +1,203 @@
+/** Decides which pending jobs may be reserved: by the option `admit`, by the runner, and by the amounts that they take. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import { StackEvent } from "../../StackEvent.ts"
+import type { ScheduledJob } from "../../StacksSchema.ts"
+import { type Amounts, issueOf, none } from "../amounts.ts"
+import { messageOf } from "../messageOf.ts"
+import { Backoff, type BackoffOptions } from "./backoff.ts"
+import type { Selection } from "./pendingJobs.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
+import type { StackState } from "./stackState.ts"
+
+/** How many jobs `admit` is asked about at a time. */
+const maxAsking = 16
+/** When it is asked again about a job that it has not admitted. */
+const askAgain: BackoffOptions = { firstMillis: 60_000, maxMillis: 30 * 60_000 }
+/** A job that no poll has listed for so long does not wait any more. */
+const forgetAfterMillis = 30_000
+
+interface Waiting {
+  readonly requests: Amounts
+  readonly since: number
+  seenAt: number
+}
+
+export class Admission {
+  readonly #state: () => StackState
+  readonly #asking = new Set<string>()
+  readonly #admitted = new Set<string>()
+  /** Jobs that are not admitted, with the reason. */
+  readonly #notAdmitted = new Map<string, string>()
+  readonly #backoff = new Backoff()
+  /** Jobs for whose amounts there was no room when it was their turn, or that were overtaken; the first one has waited longest. */
+  readonly #waiting = new Map<string, Waiting>()
+  #signature = ""
+  /** What the selection leads to: questions, and reports. */
+  #todo: Array<Effect.Effect<void>> = []
+
+  constructor(state: () => StackState) {
+    this.#state = state
+  }
+
+  /** Whether the stack takes no such job now. */
+  isNotAdmitted(jobUuid: string): boolean {
+    return this.#notAdmitted.has(jobUuid)
+  }
+
+  /** Whether jobs wait for amounts. */
+  get isWaiting(): boolean {
+    return this.#state().pending.waiting > 0
+  }
+
+  /** The job that has waited longest, if it has waited for `agingTime`. */
+  aged(): ({ readonly jobUuid: string } & Waiting) | undefined {
+    const state = this.#state()
+    const [first] = this.#waiting
+    if (first === undefined) return undefined
+    const [jobUuid, waiting] = first
+    return waiting.since + state.dependencies.settings.agingMillis <= state.now() ? { jobUuid, ...waiting } : undefined
+  }
+
+  /** The amounts that a job takes, or what is wrong with them. */
+  requestsOf(job: ScheduledJob): Result.Result<Amounts, string> {
+    const { requests } = this.#state().dependencies.settings
+    if (requests === undefined) return Result.succeed(none)
+    return Result.try({ try: () => requests(job), catch: messageOf }).pipe(
+      Result.mapError((message) => `requests failed: ${message}`),
+      Result.flatMap((amounts) => {
+        const issue = issueOf(amounts)
+        return issue === undefined ? Result.succeed(amounts) : Result.fail(`its requests ${issue}`)
+      })
+    )
+  }
+
+  /** Lets jobs that wait for amounts be considered again, if what is free has changed. */
+  resumeIfFreed(): void {
+    const state = this.#state()
+    if (state.pending.waiting === 0) return
+    const { signature } = state.membership.room()
+    if (signature === this.#signature) return
+    this.#signature = signature
+    state.pending.resume()
+  }
+
+  /** What becomes of pending jobs, in the order of their urgency, where so many slots are free. */
+  selector(slots: number): (job: ScheduledJob, taken: number) => Selection {
+    const state = this.#state()
+    const { runner, settings } = state.dependencies
+    const room = state.membership.room()
+    /** Jobs of this selection for which there was no room. */
+    let passed: Array<readonly [jobUuid: string, requests: Amounts]> = []
+    return (job, taken) => {
+      const requests = this.requestsOf(job)
+      if (Result.isFailure(requests)) return this.#refuse(job, requests.failure)
+      const exceeded = room.exceeded(requests.success)
+      if (exceeded !== undefined) return this.#refuse(job, exceeded)
+      if (runner.mayReserve?.(job, requests.success, settings.key) === false) return "drop"
+      if (settings.admit !== undefined && !this.#admitted.has(job.id)) {
+        if (this.#asking.has(job.id) || this.#backoff.has(job.id, state.now())) return "drop"
+        if (this.#asking.size >= maxAsking || this.#asking.size + taken >= slots) return "stop"
+        this.#ask(job, settings.admit)
+        return "drop"
+      }
+      this.#notAdmitted.delete(job.id)
+      if (!room.fits(job.id, requests.success)) {
+        // The first one is next. The others wait from the moment in which a less urgent job overtakes them.
+        if (passed.length === 0) this.#wait(job.id, requests.success)
+        passed.push([job.id, requests.success])
+        return "wait"
+      }
+      room.take(job.id, requests.success)
+      this.#waiting.delete(job.id)
+      for (const [jobUuid, requests] of passed) this.#wait(jobUuid, requests)
+      passed = passed.slice(0, 1)
+      return "take"
+    }
+  }
+
+  /** Asks and reports what the last selection has led to. */
+  readonly flush: Effect.Effect<void> = Effect.suspend(() => {
+    const todo = this.#todo
+    this.#todo = []
+    return Effect.all(todo, { discard: true })
+  })
+
+  /** Forgets jobs that are not listed any more. `isComplete`: the whole queue was read. */
+  onPoll(listed: ReadonlyArray<ScheduledJob>, isComplete: boolean): void {
+    const now = this.#state().now()
+    for (const { id } of listed) {
+      const waiting = this.#waiting.get(id)
+      if (waiting !== undefined) waiting.seenAt = now
+    }
+    for (const [jobUuid, { seenAt }] of this.#waiting) {
+      if (seenAt + forgetAfterMillis < now) this.#waiting.delete(jobUuid)
+    }
+    if (!isComplete || this.#admitted.size + this.#notAdmitted.size === 0) return
+    const ids = new Set(listed.map(({ id }) => id))
+    for (const jobUuid of this.#admitted) if (!ids.has(jobUuid)) this.#admitted.delete(jobUuid)
+    for (const jobUuid of this.#notAdmitted.keys()) {
+      if (ids.has(jobUuid)) continue
+      this.#notAdmitted.delete(jobUuid)
+      this.#backoff.clear(jobUuid)
+    }
+  }
+
+  #wait(jobUuid: string, requests: Amounts): void {
+    const now = this.#state().now()
+    if (!this.#waiting.has(jobUuid)) this.#waiting.set(jobUuid, { requests, since: now, seenAt: now })
+  }
+
+  /** Reports a job that can't be reserved as it is, once. */
+  #refuse(job: ScheduledJob, reason: string): Selection {
+    const state = this.#state()
+    this.#waiting.delete(job.id)
+    if (this.#notAdmitted.get(job.id) !== reason) {
+      this.#notAdmitted.set(job.id, reason)
+      this.#todo.push(state.dependencies.emit(StackEvent.NotAdmitted({ job, reason })))
+    }
+    return "drop"
+  }
+
+  #ask(job: ScheduledJob, admit: NonNullable<StackState["dependencies"]["settings"]["admit"]>): void {
+    const state = this.#state()
+    this.#asking.add(job.id)
+    this.#todo.push(
+      Effect.suspend(() => admit(job, detailsOf(state, job))).pipe(
+        Effect.exit,
+        Effect.flatMap((exit) => this.#onVerdict(job, exit)),
+        Effect.forkIn(state.dependencies.scope),
+        Effect.asVoid
+      )
+    )
+  }
+
+  #onVerdict(job: ScheduledJob, exit: Exit.Exit<boolean, unknown>): Effect.Effect<void> {
+    const state = this.#state()
+    this.#asking.delete(job.id)
+    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return Effect.void
+    if (Exit.isSuccess(exit) && exit.value === true) {
+      this.#admitted.add(job.id)
+      this.#notAdmitted.delete(job.id)
+      this.#backoff.clear(job.id)
+      state.pending.addFirst(job)
+      return Effect.sync(() => state.wake())
+    }
+    this.#backoff.add(job.id, state.now(), askAgain)
+    const reason = Exit.isSuccess(exit) ? "admit said no" : `admit failed: ${messageOf(Cause.squash(exit.cause))}`
+    this.#notAdmitted.set(job.id, reason)
+    return Effect.andThen(
+      state.dependencies.emit(StackEvent.NotAdmitted({ job, reason })),
+      Effect.sync(() => state.wake())
+    )
+  }
+}
+
+const detailsOf = (state: StackState, job: ScheduledJob) => {
+  const { client, registration, settings } = state.dependencies
+  return client
+    .getJob({ stackKey: settings.key, jobUuid: job.id })
+    .pipe(within(requestTimeout), registration.withReRegister)
+}

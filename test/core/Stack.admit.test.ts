@@ -1,0 +1,136 @@
+/** A policy that decides which jobs a stack takes, before they are reserved. */
+import { assert, describe, it } from "@effect/vitest"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { addJobs, census, countOf, done, emulated, jobOf, slowly, start, takes } from "../support/stacks.ts"
+
+/** Who may run jobs here. */
+const authors = new Set(["ada", "grace"])
+
+describe("A stack with an admission policy", () => {
+  it.effect("reserves no job of a fork, or of an unknown author", () =>
+    Effect.gen(function* () {
+      const job = (author: string, fork: boolean) =>
+        addJobs(1, { env: { BUILDKITE_BUILD_AUTHOR: author, BUILDKITE_PULL_REQUEST_REPO: fork ? "git://fork" : "" } })
+      const [trusted = ""] = yield* job("ada", false)
+      const [fork = ""] = yield* job("grace", true)
+      const [unknown = ""] = yield* job("mallory", false)
+      const stack = yield* start(takes("1 second"), {
+        admit: (_, details) =>
+          Effect.map(
+            details,
+            ({ env }) => authors.has(env["BUILDKITE_BUILD_AUTHOR"] ?? "") && env["BUILDKITE_PULL_REQUEST_REPO"] === ""
+          )
+      })
+      yield* slowly("10 seconds", "500 millis")
+      yield* stack.awaitIdle
+      assert.strictEqual((yield* jobOf(trusted)).state, "finished")
+      for (const id of [fork, unknown]) assert.strictEqual((yield* jobOf(id)).state, "scheduled")
+      const reserved = stack.seen.flatMap((event) => (event._tag === "Reserved" ? event.job.id : []))
+      assert.deepStrictEqual(reserved, [trusted])
+      const refused = stack.seen.flatMap((event) => (event._tag === "NotAdmitted" ? event.job.id : []))
+      assert.sameMembers(refused, [fork, unknown])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("asks in the order of priority, for as many jobs as slots are free, at most 16 at a time", () =>
+    Effect.gen(function* () {
+      yield* addJobs(500)
+      const urgent = yield* addJobs(5, { priority: 5 })
+      yield* addJobs(9500)
+      const asked: Array<string> = []
+      let asking = 0
+      let most = 0
+      yield* start(takes("1 second"), {
+        maxInFlight: 100,
+        admit: ({ id }) =>
+          Effect.gen(function* () {
+            asked.push(id)
+            asking++
+            most = Math.max(most, asking)
+            yield* Effect.sleep("200 millis")
+            asking--
+            return false
+          })
+      })
+      yield* slowly("5 seconds", "100 millis")
+      assert.strictEqual(most, 16)
+      assert.isAbove(asked.length, 100)
+      assert.deepStrictEqual(asked.slice(0, 5), urgent)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("looks up no more jobs than slots are free", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1000)
+      yield* start(() => Effect.never, { maxInFlight: 3, admit: (_, details) => Effect.as(details, true) })
+      yield* slowly("20 seconds", "500 millis")
+      assert.strictEqual(yield* countOf("getJob"), 3)
+      assert.strictEqual((yield* census)["reserved"], 3)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("keeps a verdict while the job stays listed", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1)
+      yield* addJobs(1, { priority: 1 })
+      const asked: Array<string> = []
+      yield* start(takes("30 seconds"), {
+        maxInFlight: 2,
+        requests: () => ({ cpus: 1 }),
+        capacity: { cpus: 1 },
+        admit: ({ id }) => Effect.sync(() => asked.push(id) > 0)
+      })
+      yield* slowly("20 seconds", "500 millis")
+      assert.lengthOf(asked, 2)
+      yield* slowly("1 minute", "500 millis")
+      assert.lengthOf(asked, 2)
+      assert.deepStrictEqual(yield* census, { "finished 0": 2 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  for (const [what, refuse] of [
+    ["false", Effect.succeed(false)],
+    ["a failure", Effect.die("the policy is broken")]
+  ] as const) {
+    it.effect(`asks again after ${what}: after 1 minute, 2 minutes, 4 minutes`, () =>
+      Effect.gen(function* () {
+        const [id = ""] = yield* addJobs(1)
+        const at: Array<number> = []
+        let isAllowed = false
+        const begin = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+        yield* start(() => Effect.succeed(done), {
+          admit: () =>
+            Effect.gen(function* () {
+              at.push(((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begin) / 60_000)
+              return isAllowed ? true : yield* refuse
+            })
+        })
+        for (let minute = 0; minute < 10; minute++) yield* slowly("1 minute", "1 second")
+        assert.deepStrictEqual(
+          at.map((minutes) => Math.floor(minutes)),
+          [0, 1, 3, 7]
+        )
+        isAllowed = true
+        for (let minute = 0; minute < 8; minute++) yield* slowly("1 minute", "1 second")
+        assert.strictEqual((yield* jobOf(id)).state, "finished")
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
+
+  it.effect("treats trouble with the service as a verdict that is asked for again", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [id = ""] = yield* addJobs(1)
+      yield* emulator.setFaults([StacksEmulator.Fault.Status({ status: 404, operations: ["getJob"], times: 2 })])
+      const stack = yield* start(() => Effect.succeed(done), { admit: (_, details) => Effect.as(details, true) })
+      yield* TestClock.adjust("5 seconds")
+      yield* slowly("10 seconds", "500 millis")
+      assert.include(["scheduled", "finished"], (yield* jobOf(id)).state)
+      yield* slowly("3 minutes", "1 second")
+      assert.strictEqual((yield* jobOf(id)).state, "finished")
+      assert.isAtMost(stack.seen.filter(({ _tag }) => _tag === "NotAdmitted").length, 2)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})

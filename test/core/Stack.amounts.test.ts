@@ -1,0 +1,209 @@
+/** Jobs that take amounts of a capacity, such as CPUs. */
+import { assert, describe, it } from "@effect/vitest"
+import { SlotPool } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect } from "effect"
+import { TestClock } from "effect/testing"
+import { addJobs, census, done, emulated, jobOf, type Run, slowly, start } from "../support/stacks.ts"
+
+/** A job says how many CPUs it takes, and how many seconds it runs, in its step's key: `4 cpus, 10 s`. */
+const cpusOf = (key: string | null) => Number(key?.match(/(\d+) cpus/)?.[1] ?? 0)
+const secondsOf = (key: string | null) => Number(key?.match(/(\d+) s/)?.[1] ?? 1)
+
+const add = (count: number, cpus: number, seconds: number, job: Partial<StacksEmulator.NewJob> = {}) =>
+  addJobs(count, { step: { key: `${cpus} cpus, ${seconds} s` }, ...job })
+
+/** A runner that takes note of the CPUs in use. */
+const measured = () => {
+  let inUse = 0
+  const seen = { most: 0, inUse: () => inUse, startedAt: new Map<string, number>() }
+  const run: Run = ({ job }) =>
+    Effect.gen(function* () {
+      inUse += cpusOf(job.step.key)
+      seen.most = Math.max(seen.most, inUse)
+      yield* Effect.sleep(`${secondsOf(job.step.key)} seconds`)
+      return done
+    }).pipe(Effect.ensuring(Effect.sync(() => (inUse -= cpusOf(job.step.key)))))
+  return { run, seen }
+}
+
+const requests = ({ step }: { readonly step: { readonly key: string | null } }) => ({ cpus: cpusOf(step.key) })
+
+describe("A stack with a capacity", () => {
+  it.effect("never runs more than fits, and leaves nothing idle for which there are jobs", () =>
+    Effect.gen(function* () {
+      yield* add(10, 4, 10)
+      yield* add(40, 1, 10)
+      const { run, seen } = measured()
+      yield* start(run, { requests, capacity: { cpus: 8 }, agingTime: "1 hour" })
+      let idle = 0
+      while ((yield* census)["finished 0"] !== 50) {
+        yield* TestClock.adjust("500 millis")
+        const left = (yield* StacksEmulator.StacksEmulator).jobs
+        const waiting = (yield* left).filter(({ state }) => state === "scheduled")
+        idle = seen.inUse() < 8 && waiting.length > 8 ? idle + 1 : 0
+        assert.isAtMost(idle, 4)
+      }
+      assert.strictEqual(seen.most, 8)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("starts a large job within agingTime and the longest job that runs", () =>
+    Effect.gen(function* () {
+      yield* add(8, 1, 20)
+      const { run, seen } = measured()
+      const stack = yield* start(run, { requests, capacity: { cpus: 8 }, agingTime: "1 minute" })
+      yield* slowly("5 seconds", "500 millis")
+      const [large = ""] = yield* add(1, 8, 5)
+      const isStarted = () => stack.seen.some((event) => event._tag === "Started" && event.job.id === large)
+      for (let second = 0; second < 60; second++) {
+        // Smaller jobs without end.
+        yield* add(1, 1, 20)
+        yield* slowly("1 second", "500 millis")
+      }
+      assert.isFalse(isStarted())
+      for (let second = 0; second < 22; second++) {
+        yield* add(1, 1, 20)
+        yield* slowly("1 second", "500 millis")
+      }
+      assert.isTrue(isStarted())
+      yield* slowly("6 minutes", "1 second")
+      assert.strictEqual((yield* census)["scheduled"], undefined)
+      assert.strictEqual(seen.most, 8)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("lets jobs overtake that take nothing of what is kept for a large one", () =>
+    Effect.gen(function* () {
+      yield* add(2, 4, 300)
+      const { run } = measured()
+      yield* start(run, { requests, capacity: { cpus: 8 }, agingTime: "10 seconds" })
+      yield* slowly("3 seconds", "500 millis")
+      yield* add(1, 8, 1)
+      yield* slowly("1 minute", "500 millis")
+      const [free = ""] = yield* add(1, 0, 1)
+      const [small = ""] = yield* add(1, 1, 1)
+      yield* slowly("4 seconds", "500 millis")
+      assert.strictEqual((yield* jobOf(free)).state, "finished")
+      assert.strictEqual((yield* jobOf(small)).state, "scheduled")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("never reserves a job that is larger than the capacity, reports it once, and is idle without it", () =>
+    Effect.gen(function* () {
+      const [large = ""] = yield* add(1, 9, 1)
+      yield* add(3, 1, 1)
+      const { run } = measured()
+      const stack = yield* start(run, { requests, capacity: { cpus: 8 } })
+      yield* slowly("10 seconds", "500 millis")
+      yield* stack.awaitIdle
+      assert.strictEqual((yield* jobOf(large)).state, "scheduled")
+      const reported = stack.seen.filter(({ _tag }) => _tag === "NotAdmitted")
+      assert.deepStrictEqual(
+        reported.map((event) => event._tag === "NotAdmitted" && [event.job.id, event.reason]),
+        [[large, "needs 9 of cpus; the capacity is 8"]]
+      )
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("takes amounts that the capacity does not name as unlimited", () =>
+    Effect.gen(function* () {
+      yield* addJobs(5)
+      const stack = yield* start(() => Effect.never, {
+        requests: () => ({ gpus: 100 }),
+        capacity: { cpus: 1 }
+      })
+      yield* slowly("3 seconds", "500 millis")
+      const { amounts, inFlight } = yield* stack.status
+      assert.lengthOf(inFlight, 5)
+      assert.deepStrictEqual(amounts, { gpus: 500 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("reports a job whose requests can't be right, and runs the others", () =>
+    Effect.gen(function* () {
+      const ids = yield* addJobs(4)
+      const wrong = [{ cpus: -1 }, { cpus: Number.NaN }, "many"]
+      const stack = yield* start(() => Effect.succeed(done), {
+        requests: ({ id }) => {
+          const index = ids.indexOf(id)
+          if (index === 3) return {}
+          return wrong[index] as Readonly<Record<string, number>>
+        },
+        capacity: { cpus: 1 }
+      })
+      yield* slowly("5 seconds", "500 millis")
+      assert.deepStrictEqual(yield* census, { scheduled: 3, "finished 0": 1 })
+      assert.lengthOf(
+        stack.seen.filter(({ _tag }) => _tag === "NotAdmitted"),
+        3
+      )
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("gives back what a job took, however it ends", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const ids = yield* add(6, 4, 1)
+      const stack = yield* start(
+        ({ job }) => {
+          switch (ids.indexOf(job.id)) {
+            case 0:
+              return Effect.fail("failed")
+            case 1:
+              return Effect.die("died")
+            case 2:
+              return Effect.interrupt
+            case 3:
+              return Effect.andThen(emulator.cancelJob(job.id), Effect.never)
+            default:
+              return Effect.succeed(done)
+          }
+        },
+        { requests, capacity: { cpus: 4 } }
+      )
+      yield* slowly("1 minute", "500 millis")
+      yield* stack.awaitIdle
+      assert.deepStrictEqual((yield* stack.status).amounts, {})
+      assert.strictEqual((yield* census)["finished 0"], 2)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
+
+describe("Stacks that share a pool with a capacity", () => {
+  it.effect("never use more than it together, and follow setCapacity", () =>
+    Effect.gen(function* () {
+      yield* add(20, 2, 5)
+      yield* add(20, 2, 5, { queueKey: "other" })
+      const { run, seen } = measured()
+      const pool = yield* SlotPool.make(50, { capacity: { cpus: 4 } })
+      yield* start(run, { key: "a", requests, pool })
+      yield* start(run, { key: "b", queueKey: "other", requests, pool })
+      yield* slowly("30 seconds", "500 millis")
+      assert.strictEqual(seen.most, 4)
+      assert.deepStrictEqual(pool.held(), { cpus: 4 })
+      yield* pool.setCapacity({ cpus: 12 })
+      yield* slowly("3 minutes", "500 millis")
+      assert.strictEqual(seen.most, 12)
+      assert.deepStrictEqual(yield* census, { "finished 0": 40 })
+      assert.deepStrictEqual(pool.held(), {})
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("each start a large job in the end, though both wait for all there is", () =>
+    Effect.gen(function* () {
+      const queues = [{}, { queueKey: "other" }]
+      for (const queue of queues) yield* add(4, 1, 10, queue)
+      const large = (yield* Effect.forEach(queues, (queue) => add(1, 4, 5, queue))).flat()
+      for (const queue of queues) yield* add(30, 1, 10, queue)
+      const { run } = measured()
+      const pool = yield* SlotPool.make(50, { capacity: { cpus: 4 } })
+      yield* start(run, { key: "a", requests, pool, agingTime: "20 seconds" })
+      yield* start(run, { key: "b", queueKey: "other", requests, pool, agingTime: "20 seconds" })
+      yield* slowly("2 minutes", "500 millis")
+      for (const id of large) assert.strictEqual((yield* jobOf(id)).state, "finished")
+      yield* slowly("5 minutes", "500 millis")
+      assert.deepStrictEqual(yield* census, { "finished 0": 70 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
