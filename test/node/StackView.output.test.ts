@@ -200,6 +200,7 @@ describe("a view as JSON", () => {
       assert.deepStrictEqual(find("BackedOff"), { job: plainJob, delayMillis: 5000, message: "no token" })
       assert.deepStrictEqual(find("Released"), { job: plainJob, reason: "no machine" })
       assert.deepStrictEqual(find("InDoubt"), { job: plainJob, reason: "not mentioned" })
+      assert.deepStrictEqual(find("NotAdmitted"), { job: plainJob, reason: "not today" })
       assert.deepStrictEqual(find("JobIgnored"), { jobUuid: "odd", reason: "no priority" })
       assert.deepStrictEqual(find("StartsSuspended"), { message: "the disk is full", delayMillis: 30_000 })
       assert.deepStrictEqual(find("Draining"), { inFlight: 1 })

@@ -165,6 +165,7 @@ export const everything: ReadonlyArray<StackEvent.StackEvent> = [
   Event.BackedOff({ job, delay: Duration.seconds(5), message: "no token" }),
   Event.Released({ job, reason: "no machine" }),
   Event.InDoubt({ job, reason: "not mentioned" }),
+  Event.NotAdmitted({ job, reason: "not today" }),
   Event.JobIgnored({ jobUuid: "odd", reason: "no priority" }),
   Event.StartsSuspended({ message: "the disk is full", delay: Duration.seconds(30) }),
   Event.StartsResumed(),

@@ -102,7 +102,9 @@ const absent = {
   inFlight: [],
   pending: 0,
   backingOff: 0,
+  inDoubt: 0,
   finishing: 0,
+  amounts: {},
   startsSuspended: false
 } as const
 

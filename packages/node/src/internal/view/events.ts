@@ -46,6 +46,7 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
     case "JobIgnored":
       return { jobUuid: event.jobUuid, reason: event.reason }
     case "InDoubt":
+    case "NotAdmitted":
     case "Released":
       return { job: ofJob(event.job), reason: event.reason }
     case "Draining":
@@ -151,6 +152,7 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
     case "Canceled":
     case "Released":
     case "InDoubt":
+    case "NotAdmitted":
     case "JobIgnored":
     case "BackedOff":
     case "Paused":
