@@ -64,10 +64,10 @@ describe("stacksapi run", () => {
         [[], { STACKSAPI_FORMAT: "xml" }, '["STACKSAPI_FORMAT"]'],
         [["--cluster", "--port", "0"], {}, "Expected a whole number from 1 to 65535"],
         [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number from 3 to 3600"],
-        [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 small letters"],
-        [["--cluster", "--on-process-death", "forget"], {}, "run-again"],
+        [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 lower-case letters"],
+        [["--cluster", "--on-process-death", "forget"], {}, "retry"],
         [["--cluster", "--store", "jobs"], {}, "--store is for one process"],
-        [["--cluster", "--on-exit", "drain"], {}, "--on-exit is not for a --cluster"],
+        [["--cluster", "--on-exit", "drain"], {}, "--on-exit can't be used with --cluster"],
         [["--on-exit", "leave"], {}, "detach"],
         [[], { STACKSAPI_STORE: " " }, "--store must be the path of a file"]
       ] as const) {

@@ -1,4 +1,4 @@
-/** `stacksapi run --cluster`. Loaded only then: it needs packages that not everybody has. */
+/** `stacksapi run --cluster`. It is imported only then, because it needs optional peer dependencies. */
 import { lookup } from "node:dns/promises"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { JobRunner } from "@stacksapi/core/JobRunner"
@@ -20,27 +20,12 @@ import type * as StackView from "../../StackView.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
 import { importPeer } from "./optionalPeers.ts"
+import type { RunInput } from "./runFlags.ts"
 import * as Settings from "./settings.ts"
 
-interface MemberInput {
-  readonly key: string
-  readonly queues: ReadonlyArray<string>
-  readonly maxInFlight: number
-  readonly tags: Option.Option<Record<string, string>>
-  readonly shutdownGrace: number
-  readonly host: Option.Option<string>
-  readonly port: number
-  readonly listenHost: Option.Option<string>
-  readonly onProcessDeath: "fail" | "run-again"
-  readonly lockExpiration: number
-  readonly tablePrefix: string
-  readonly processes: number
-  readonly redisPrefix: Option.Option<string>
-}
-
-/** A process of the cluster that can begin. */
-export interface Member {
-  /** Runs until it is interrupted; fails when it can't go on. */
+/** A process of the cluster that is ready to start. */
+export interface ClusterProcess {
+  /** Runs until it is interrupted, or a queue fails. */
   readonly run: (
     view: StackView.View,
     watch: (cluster: ClusterStack.Service) => Effect.Effect<void>
@@ -51,8 +36,8 @@ export interface Member {
   >
 }
 
-/** Looks for all that a process of the cluster needs, so that what is missing is told before anything begins. */
-export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
+/** Checks everything that a process of the cluster needs, so that it fails before anything starts. */
+export const prepare = Effect.fnUntraced(function* (input: RunInput) {
   const url = yield* databaseUrl
   const { host, listenHost } = yield* addresses(input)
   const limits = yield* sharedLimits(input)
@@ -60,7 +45,7 @@ export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
     Effect.tap((database) => Context.get(database, SqlClient)`SELECT 1`),
     Effect.mapError(ofDatabase)
   )
-  const run: Member["run"] = Effect.fnUntraced(
+  const run: ClusterProcess["run"] = Effect.fnUntraced(
     function* (view, watch) {
       const cluster = yield* ClusterStack.make({
         key: input.key,
@@ -70,14 +55,14 @@ export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
         host,
         port: input.port,
         listenHost,
-        onProcessDeath: input.onProcessDeath === "fail" ? "fail" : "retry",
+        onProcessDeath: input.onProcessDeath,
         lockExpiration: input.lockExpiration * 1000,
         tablePrefix: input.tablePrefix,
         shutdownGrace: input.shutdownGrace * 1000,
         metadata: { program: "stacksapi run --cluster" },
         onEvent: view.onClusterEvent
       })
-      yield* view.print(`In the cluster as ${host}:${input.port}`)
+      yield* view.print(`This process of the cluster is ${host}:${input.port}`)
       yield* watch(cluster)
       return yield* cluster.awaitFailure
     },
@@ -91,15 +76,15 @@ export const prepare = Effect.fnUntraced(function* (input: MemberInput) {
     }),
     Effect.provideContext(Context.merge(database, limits))
   )
-  return { run } satisfies Member
+  return { run } satisfies ClusterProcess
 })
 
 // -----------------------------------------------------------------------------
-// Where this process is
+// Addresses
 // -----------------------------------------------------------------------------
 
-/** The other processes have to reach it; where it listens, only this machine has to know. */
-const addresses = Effect.fnUntraced(function* (input: MemberInput) {
+/** The address for other processes, and the address to listen on, which has to exist on this machine. */
+const addresses = Effect.fnUntraced(function* (input: RunInput) {
   const host = Option.isSome(input.host) ? input.host.value : yield* (yield* Host).name
   const listenHost = Option.getOrElse(input.listenHost, () => host)
   const { address } = yield* Effect.tryPromise(() => lookup(listenHost)).pipe(
@@ -107,14 +92,14 @@ const addresses = Effect.fnUntraced(function* (input: MemberInput) {
       () =>
         new Failed({
           message:
-            `This machine does not know the name ${listenHost}. Set --host to the name or address under which the other ` +
-            "processes reach it, and --listen-host to one that it has, if that is another"
+            `This machine can't resolve ${listenHost}. Set --host to the name or address at which the other processes reach it, and ` +
+            "--listen-host to an address of this machine, if that is another"
         })
     )
   )
   if (isLoopback(address) && Option.isNone(input.host)) {
     yield* Effect.logWarning(
-      `${listenHost} is ${address} here: only processes of this machine can join. Others need --host to be an address that they reach`
+      `${listenHost} resolves to ${address} here, so only processes on this machine can join. Set --host to an address that other machines can reach`
     )
   }
   return { host, listenHost }
@@ -123,7 +108,7 @@ const addresses = Effect.fnUntraced(function* (input: MemberInput) {
 const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "::1"
 
 // -----------------------------------------------------------------------------
-// What it shares
+// Database and Redis
 // -----------------------------------------------------------------------------
 
 const databaseUrl = Effect.gen(function* () {
@@ -131,13 +116,13 @@ const databaseUrl = Effect.gen(function* () {
   if (url === "") {
     return yield* new Failed({
       message:
-        "There is no database. Set DATABASE_URL to postgres://user:password@host:port/database, or DATABASE_URL_FILE to a file with it"
+        "No database is set. Set DATABASE_URL to postgres://user:password@host:port/database, or DATABASE_URL_FILE to a file with it"
     })
   }
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
     return yield* new Failed({
       message:
-        "DATABASE_URL has to be like postgres://user:password@host:port/database, with %40 for an @ in the password"
+        "DATABASE_URL has to look like postgres://user:password@host:port/database, with %40 for an @ in the password"
     })
   }
   return Redacted.make(url, { label: "DATABASE_URL" })
@@ -146,14 +131,14 @@ const databaseUrl = Effect.gen(function* () {
 const ofDatabase = (error: SqlError | Migrator.MigrationError): Failed =>
   new Failed({ message: `The database of DATABASE_URL can't be used: ${rootOf(error).message}` })
 
-/** What PostgreSQL, or the system, said. */
+/** The error of PostgreSQL, or of the system. */
 const rootOf = (error: Error): Error => {
   const cause = Predicate.isTagged(error, "SqlError") && "reason" in error ? error.reason : error.cause
   return Predicate.isError(cause) ? rootOf(cause) : error
 }
 
-/** One limit for all processes where there is a Redis; else that of this process. */
-const sharedLimits = Effect.fnUntraced(function* (input: MemberInput) {
+/** The rate limits of all processes together if there is a Redis; else none, and this process has its own. */
+const sharedLimits = Effect.fnUntraced(function* (input: RunInput) {
   const url = yield* Settings.secret("REDIS_URL")
   if (url === "") return Context.empty()
   const RedisRateLimit = yield* importPeer("REDIS_URL", () => import("../../RedisRateLimit.ts"))

@@ -14,6 +14,6 @@ export const deregister = Command.make(
     yield* printOne(json, { text: `The stack ${key} is deregistered`, json: { key, isDeregistered: true } })
   }, withClient)
 ).pipe(
-  Command.withDescription("Tell the service that a stack leaves"),
+  Command.withDescription("Deregister a stack: the service forgets it"),
   Command.withExamples([{ command: "stacksapi deregister --key my-stack" }])
 )

@@ -1,4 +1,4 @@
-/** How scheduled jobs look in a table. */
+/** The columns of tables of scheduled jobs. */
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import type * as DateTime from "effect/DateTime"
 import type { Column } from "../terminal/table.ts"

@@ -1,12 +1,12 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import type { JobDetails } from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Secrets from "../process/secrets.ts"
 import { sanitizeLine } from "../terminal/sanitize.ts"
 import { currentDisplay, type Display, paint } from "../terminal/style.ts"
 import { eachJob } from "./eachJob.ts"
+import * as Flag from "./flag.ts"
 import * as Ids from "./ids.ts"
 import { printOne } from "./output.ts"
 import * as Settings from "./settings.ts"
@@ -16,10 +16,7 @@ export const get = Command.make(
   "get",
   {
     key: Settings.key,
-    show: Flag.Boolean("show").pipe(
-      Flag.withDescription("Show the values of variables that are named like secrets too"),
-      Flag.withDefault(false)
-    ),
+    show: Flag.toggle("show", { description: "Also show the values of variables that are named like secrets" }),
     ids: Ids.ids,
     ...flags
   },
@@ -35,8 +32,8 @@ export const get = Command.make(
   }, withClient)
 ).pipe(
   Command.withDescription(
-    "Show the command and environment of jobs. Values of variables that are named like secrets (TOKEN, PASSWORD …) are " +
-      "left out, unless --show is given"
+    "Show the command and environment of jobs. Hides the values of variables that are named like secrets (TOKEN, PASSWORD …), " +
+      "unless --show is given"
   ),
   Command.withShortDescription("Show the command and environment of jobs"),
   Command.withExamples([{ command: "stacksapi jobs get --key my-stack 0193b1a6-6f3e-4e2a-8d47-2a1f4c1f9a10" }])

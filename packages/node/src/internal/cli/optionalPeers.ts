@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { Failed } from "./failure.ts"
 
-/** Loads a module for a flag or a variable; fails where a package is missing that it needs. */
+/** Imports a module for a flag or a variable. Fails if the package that it needs is not installed. */
 export const importPeer = <A>(what: string, load: () => Promise<A>): Effect.Effect<A, Failed> =>
   Effect.tryPromise(load).pipe(
     Effect.catch(({ cause }) => {
@@ -18,5 +18,5 @@ export const importPeer = <A>(what: string, load: () => Promise<A>): Effect.Effe
     })
   )
 
-/** In what Node says with ERR_MODULE_NOT_FOUND; another file that is not found is a mistake of ours. */
+/** Matches Node's ERR_MODULE_NOT_FOUND for the optional packages. Any other missing file is a bug. */
 const missingPackage = /^Cannot find package '(@effect\/sql-pg|redis)'/

@@ -1,10 +1,10 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { sanitizeLine } from "../terminal/sanitize.ts"
+import * as Flag from "./flag.ts"
 import { printOne } from "./output.ts"
 import * as Settings from "./settings.ts"
 import { flags, withClient } from "./withClient.ts"
@@ -14,14 +14,14 @@ export const register = Command.make(
   {
     key: Settings.key,
     queue: Settings.queue,
-    type: Flag.Literals("type", StacksSchema.StackType.literals).pipe(
-      Flag.withDescription("kubernetes and elastic are reserved for Buildkite's own stacks (default custom)"),
-      Flag.withDefault("custom")
+    type: Flag.withDefault(
+      Flag.choice("type", StacksSchema.StackType.literals, {
+        description: "The type of the stack; kubernetes and elastic are reserved for Buildkite's own stacks"
+      }),
+      "custom"
     ),
-    metadata: Flag.KeyValuePair("metadata").pipe(
-      Flag.withMetavar("NAME=TEXT"),
-      Flag.withDescription("What the stack says about itself; may be repeated"),
-      Flag.optional
+    metadata: Flag.optional(
+      Flag.pairs("metadata", { description: "Metadata of the stack; may be repeated", metavar: "NAME=TEXT" })
     ),
     ...flags
   },
