@@ -110,7 +110,7 @@ export interface Options extends JobOutput.Options {
   /** Where agents find the service. Default: the setting `BUILDKITE_AGENT_ENDPOINT`, else `StacksClient.DefaultBaseUrl`. */
   readonly endpoint?: URL | string | undefined
   /** The name of an agent; as a text, a prefix of `-<slot>`. Default: the stack's key. */
-  readonly name?: string | ((agent: AgentSeat) => string) | undefined
+  readonly name?: string | ((agent: AgentNameInput) => string) | undefined
   /** The tags of agents, `key=value`. */
   readonly tags?: ReadonlyArray<string> | undefined
   /** Whether an agent ends with the exit status of its job. Default false. */
@@ -131,7 +131,7 @@ export interface Options extends JobOutput.Options {
  * @since 0.1.0
  * @category models
  */
-export interface AgentSeat {
+export interface AgentNameInput {
   readonly stackKey: string
   /** From 1 on. No two agents that run have the same one; a free one is used again, the lowest first. */
   readonly slot: number

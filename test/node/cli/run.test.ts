@@ -142,8 +142,8 @@ describe("stacksapi run --cluster", () => {
       writeFileSync(join(folder, "url"), "postgres://u:hunter2@127.0.0.1:9/d\n")
       const url = { DATABASE_URL_FILE: join(folder, "url") }
       assert.strictEqual(yield* failing({}, "No database is set. Set DATABASE_URL"), 1)
-      assert.strictEqual(yield* failing({ DATABASE_URL: "hunter2" }, "has to be like postgres://"), 1)
-      assert.strictEqual(yield* failing({ DATABASE_URL: "mysql://u:hunter2@h/d" }, "has to be like postgres://"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "hunter2" }, "has to look like postgres://"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "mysql://u:hunter2@h/d" }, "has to look like postgres://"), 1)
       assert.strictEqual(yield* failing({ DATABASE_URL_FILE: join(folder, "none") }, "Can't read DATABASE_URL_FILE"), 1)
       const swapped = { DATABASE_URL_FILE: "postgres://u:hunter2@h/d" }
       assert.strictEqual(yield* failing(swapped, "DATABASE_URL_FILE takes the name of a file"), 2)

@@ -1,9 +1,7 @@
 /** A step's matrix: one job for each combination of its values. */
 import * as Result from "effect/Result"
-import type { Node, PipelineError } from "./node.ts"
-import { readSkip, readSoftFail, type SoftFail } from "./steps.ts"
-
-type Read<A> = Result.Result<A, PipelineError>
+import { type Read, readSkip, readSoftFail, type SoftFail } from "./fields.ts"
+import type { Node } from "./node.ts"
 
 /** A value for each dimension; the dimension of a simple list has the empty name. */
 type Values = ReadonlyMap<string, string>

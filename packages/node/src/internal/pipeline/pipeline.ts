@@ -3,6 +3,7 @@ import { createHash } from "node:crypto"
 import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Result from "effect/Result"
+import type { SoftFail } from "./fields.ts"
 import { type Combination, fill, unknownDimension } from "./matrix.ts"
 import { type Node, PipelineError, read } from "./node.ts"
 import {
@@ -13,7 +14,6 @@ import {
   type OtherStep,
   type PipelineFile,
   readPipeline,
-  type SoftFail,
   type Step,
   type WaitStep
 } from "./steps.ts"

@@ -1,12 +1,9 @@
 /** What a pipeline file says: its steps, read and checked, before any job is made of them. */
 import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import * as Result from "effect/Result"
+import { type Fields, first, optional, type Read, readFlag, readSkip, readSoftFail, type SoftFail } from "./fields.ts"
 import { type Combination, combinations } from "./matrix.ts"
-import type { Node, PipelineError } from "./node.ts"
-
-type Read<A> = Result.Result<A, PipelineError>
-
-export type SoftFail = boolean | ReadonlyArray<number>
+import type { Node } from "./node.ts"
 
 export interface Dependency {
   readonly key: string
@@ -62,8 +59,6 @@ export interface PipelineFile {
 
 /** What a file says and nothing is made of, with the lines where it says so. */
 export type Ignored = Map<string, Array<number>>
-
-type Fields = ReadonlyMap<string, Node>
 
 export const readPipeline = (file: Node, ignored: Ignored): Read<PipelineFile> =>
   Result.gen(function* () {
@@ -200,21 +195,6 @@ const noteIgnored = (fields: Fields, used: ReadonlySet<string>, ignored: Ignored
 // Fields
 // -----------------------------------------------------------------------------
 
-const first = (fields: Fields, ...names: ReadonlyArray<string>): Node | undefined =>
-  names.map((name) => fields.get(name)).find((node) => node !== undefined && !node.isNull)
-
-const optional = <A>(node: Node | undefined, read: (node: Node) => Read<A>): Read<A | undefined> =>
-  node === undefined || node.isNull ? Result.succeed(undefined) : read(node)
-
-const readFlag = (node: Node | undefined): Read<boolean> =>
-  Result.map(
-    optional(node, (node) => {
-      const value = node.boolean
-      return value === undefined ? node.fail("Expected true or false.") : Result.succeed(value)
-    }),
-    (flag) => flag ?? false
-  )
-
 /** One command, or several of which each is a line. */
 const readCommand = (node: Node | undefined): Read<string> =>
   Result.gen(function* () {
@@ -299,29 +279,4 @@ const readDependencies = (node: Node | undefined): Read<ReadonlyArray<Dependency
       }
     }
     return dependencies
-  })
-
-/** True, false, or a reason; an empty one does not skip. */
-export const readSkip = (node: Node | undefined): Read<boolean> =>
-  Result.map(
-    optional(
-      node,
-      (node): Read<string | boolean> => (node.boolean === undefined ? node.text() : Result.succeed(node.boolean))
-    ),
-    (skip) => skip !== undefined && skip !== false && skip !== ""
-  )
-
-export const readSoftFail = (node: Node | undefined): Read<SoftFail> =>
-  Result.gen(function* () {
-    if (node === undefined || node.isNull) return false
-    if (!node.isList) return yield* readFlag(node)
-    const statuses: Array<number> = []
-    for (const item of yield* node.list()) {
-      const status = item.isMap ? (yield* item.fields()).get("exit_status") : item
-      if (status === undefined) return yield* item.fail('Expected `exit_status: NUMBER`, or "*" for any.')
-      const text = yield* status.text()
-      if (text === "*") return true
-      statuses.push(yield* status.integer())
-    }
-    return statuses
   })
