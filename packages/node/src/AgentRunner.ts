@@ -231,7 +231,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
     )
     const jobEnvironment = Option.match(details, { onNone: () => ({}), onSome: ({ env }) => env })
     const sink = yield* outputs.open(job.id, { ...base, ...jobEnvironment }, [Redacted.value(token)])
-    const { ended } = yield* processes
+    const { termination } = yield* processes
       .run(
         {
           program: paths.program,
@@ -255,7 +255,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
         ),
         Effect.ensuring(sink.end)
       )
-    return yield* judge(context, ended, yield* outputs.tail(job.id))
+    return yield* judge(context, termination, yield* outputs.tail(job.id))
   })
 
   const run = (context: JobRunner.JobContext) => processes.tracked(scoped(runAgent(context)))
@@ -296,12 +296,12 @@ const locked = 28
  */
 const judge = Effect.fnUntraced(function* (
   { job, notify, state }: JobRunner.JobContext,
-  ended: ChildProcesses.Termination,
+  termination: ChildProcesses.Termination,
   tail: ReadonlyArray<string>
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError> {
   const now = yield* state
-  const end = describe(ended)
-  const status = ended._tag === "Exited" ? ended.status : undefined
+  const end = describe(termination)
+  const status = termination._tag === "Exited" ? termination.status : undefined
   const mustWait = (status === locked || status === notAcquired) && now !== undefined && waitsForOthers.has(now)
   if (now === "reserved" || mustWait) {
     const reason = status === undefined ? undefined : reasons[status]
@@ -401,8 +401,10 @@ const preflight = Effect.fnUntraced(function* (
       ? `prints more than ${maxVersionBytes / 1024} KiB`
       : outcome.isTimedOut
         ? `takes more than ${Duration.format(versionTimeout)}`
-        : outcome.ended._tag === "Killed" || outcome.ended.status === 126 || outcome.ended.status === 127
-          ? `ended with ${describe(outcome.ended)}`
+        : outcome.termination._tag === "Killed" ||
+            outcome.termination.status === 126 ||
+            outcome.termination.status === 127
+          ? `ended with ${describe(outcome.termination)}`
           : undefined
   if (problem !== undefined) {
     return yield* unusable([`\`--version\` ${problem}`, ...(lastLine === "" ? [] : [lastLine])].join(": "))

@@ -129,10 +129,7 @@ describe("stacksapi emulator", () => {
         /^stacksapi: bad\.yml:2:5: This step is of no known kind\./
       )
       assert.match(yield* problemOf("--jobs", "bad.jsonl"), /^stacksapi: bad\.jsonl:2: Not a job: .*\["id"\]/)
-      assert.match(
-        yield* problemOf("--jobs", "twice.jsonl"),
-        /^stacksapi: twice\.jsonl:2: Line 1 has the same id, a\./
-      )
+      assert.match(yield* problemOf("--jobs", "twice.jsonl"), /^stacksapi: twice\.jsonl:2: Line 1 has the same id, a\./)
       assert.match(yield* problemOf("--jobs", "empty.jsonl"), /^stacksapi: empty\.jsonl contains no jobs\./)
       assert.match(yield* problemOf("--pipeline", "nothing.yml"), /^stacksapi: Can't read nothing\.yml: /)
       assert.strictEqual((yield* stacksapi(["emulator", "--port", "70000"])).status, 2)

@@ -52,7 +52,7 @@ export interface ChildProcesses {
 }
 
 export interface Outcome {
-  readonly ended: Termination
+  readonly termination: Termination
   /** Whether it was stopped because its time was over. */
   readonly isTimedOut: boolean
 }
@@ -99,8 +99,8 @@ export const make = Effect.fnUntraced(function* (
       Effect.onInterrupt(() => terminate),
       Effect.flatMap(
         Option.match({
-          onSome: (ended) => Effect.succeed<Outcome>({ ended, isTimedOut: false }),
-          onNone: () => Effect.map(terminate, (ended): Outcome => ({ ended, isTimedOut: true }))
+          onSome: (termination) => Effect.succeed<Outcome>({ termination, isTimedOut: false }),
+          onNone: () => Effect.map(terminate, (termination): Outcome => ({ termination, isTimedOut: true }))
         })
       ),
       Effect.ensuring(

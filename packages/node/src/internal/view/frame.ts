@@ -1,6 +1,7 @@
 /** Renders the live view: a function of the view model, the size of the terminal and the time. */
-import type { Style } from "../terminal/style.ts"
+
 import type { Size } from "../terminal/alternateScreen.ts"
+import type { Style } from "../terminal/style.ts"
 import { clip, clipLine, fill, flow, type Line, labelWidth, lineWidth, type Span, widthOf } from "../terminal/text.ts"
 import { age, perSecond, timeOfDay } from "../terminal/times.ts"
 import type { Outcome, Problem } from "./stats.ts"

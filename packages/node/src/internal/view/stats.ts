@@ -141,7 +141,10 @@ export class Stats {
         this.#start(event.job, event.sinceScheduled, now)
         return
       case "RunEnded":
-        this.#end(event.job, event.outcome === "Finished" && event.exitStatus === 0 ? "passed" : outcomesOfRuns[event.outcome])
+        this.#end(
+          event.job,
+          event.outcome === "Finished" && event.exitStatus === 0 ? "passed" : outcomesOfRuns[event.outcome]
+        )
         return
       case "Registered":
       case "ReRegistered":
