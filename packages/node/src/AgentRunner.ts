@@ -87,7 +87,7 @@ import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
-import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
+import { hostFailure, requestFailure, scoped } from "./internal/process/jobScope.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
 import * as Slots from "./internal/process/slots.ts"
 import { describe, withLastLines } from "./internal/process/termination.ts"
@@ -220,13 +220,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
       : `${options.name ?? stackKey}-${slot}`
     const buildPath = path.join(paths.buildPath, `slot-${slot}`)
     yield* Effect.mapError(fileSystem.makeDirectory(buildPath, { recursive: true }), (error) =>
-      hostTrouble(`Can't make the folder ${buildPath} for the agent: ${errorDescription(error)}`, error)
+      hostFailure(`Can't make the folder ${buildPath} for the agent: ${errorDescription(error)}`, error)
     )
     // The job's environment is needed only for its secrets.
     const [details, token] = yield* Effect.all(
       [
         options.redactedVars?.length === 0 ? Effect.succeedNone : Effect.option(context.details),
-        Effect.mapError(context.acquisitionToken, notGiven)
+        Effect.mapError(context.acquisitionToken, requestFailure)
       ],
       { concurrency: 2 }
     )
@@ -252,7 +252,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       .pipe(
         // An agent is started with nothing of the job, so its start can only fail because of the host.
         Effect.mapError((error) =>
-          hostTrouble(`The agent ${paths.program} did not start: ${describeCode(error.code)}`, error)
+          hostFailure(`The agent ${paths.program} did not start: ${describeCode(error.code)}`, error)
         ),
         Effect.ensuring(sink.end)
       )

@@ -62,7 +62,7 @@ import { codeOf, describeCode, errorDescription } from "./internal/process/error
 import { invocationOf } from "./internal/process/invocation.ts"
 import * as JobFolder from "./internal/process/jobFolder.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
-import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
+import { hostFailure, requestFailure, scoped } from "./internal/process/jobScope.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
 import * as StatusReporter from "./internal/process/statusReporter.ts"
 import { describeReported, statusOf, withLastLines } from "./internal/process/termination.ts"
@@ -170,7 +170,7 @@ interface Dependencies {
 
 const runCommand = Effect.fnUntraced(function* (dependencies: Dependencies, context: JobRunner.JobContext) {
   const { base, outputs, processes, reporterOf, settings, timeout } = dependencies
-  const { command, env } = yield* Effect.mapError(context.details, notGiven)
+  const { command, env } = yield* Effect.mapError(context.details, requestFailure)
   if (command.trim() === "") {
     return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
   }
@@ -221,7 +221,7 @@ const prepare = Effect.fnUntraced(
   },
   (prepared, { folders }) =>
     Effect.mapError(prepared, (error) =>
-      hostTrouble(
+      hostFailure(
         `Can't make a folder for the job in ${folders}: ${describeCode(error._tag === "FolderError" ? error.code : codeOf(error))}`,
         error
       )
@@ -236,13 +236,13 @@ const notStarted = Effect.fnUntraced(function* (program: string, code: string, d
   const fileSystem = yield* FileSystem.FileSystem
   const hasDirectory = yield* Effect.orElseSucceed(fileSystem.exists(directory), () => true)
   return hasDirectory
-    ? hostTrouble(`Can't start ${program}: ${describeCode(code)}`, cause)
-    : hostTrouble(`Can't run commands in ${directory}: there is no such folder`, cause)
+    ? hostFailure(`Can't start ${program}: ${describeCode(code)}`, cause)
+    : hostFailure(`Can't run commands in ${directory}: there is no such folder`, cause)
 })
 
 /** Fails if the shell is missing or can't run at the moment. */
 const ensureShell = (program: string) =>
-  Effect.mapError(findProgram(program, ""), (error) => hostTrouble(`Can't start ${program}: ${error.reason}`, error))
+  Effect.mapError(findProgram(program, ""), (error) => hostFailure(`Can't start ${program}: ${error.reason}`, error))
 
 /** The outcome of a command. `timeout` is set if it timed out. */
 const outcomeOf = (

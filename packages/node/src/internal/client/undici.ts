@@ -42,22 +42,22 @@ const interrupted = () => new Error("The request was interrupted")
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly request: HttpClientRequest
   readonly url: string
-  private readonly fiber: Fiber.Fiber<unknown, unknown>
-  private readonly resume: Resume
-  private readonly proxy: Proxy.Proxy | undefined
-  private controller: Undici.Dispatcher.DispatchController | undefined
-  private abortReason: Error | undefined
-  private isStarted = false
-  private isClaimed = false
-  private isPaused = false
+  readonly #fiber: Fiber.Fiber<unknown, unknown>
+  readonly #resume: Resume
+  readonly #proxy: Proxy.Proxy | undefined
+  #controller: Undici.Dispatcher.DispatchController | undefined
+  #abortReason: Error | undefined
+  #isStarted = false
+  #isClaimed = false
+  #isPaused = false
 
   /** The body as far as it came, until a stream takes it over. */
   readonly chunks: Array<Uint8Array> = []
-  private size = 0
-  private stream: Readable | undefined
-  private end: { readonly error: Error | undefined } | undefined
-  private onEnd: Array<() => void> = []
-  private stopWatching: (() => void) | undefined
+  #size = 0
+  #stream: Readable | undefined
+  #end: { readonly error: Error | undefined } | undefined
+  #onEnd: Array<() => void> = []
+  #stopWatching: (() => void) | undefined
 
   constructor(
     request: HttpClientRequest,
@@ -68,86 +68,86 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   ) {
     this.request = request
     this.url = url
-    this.fiber = fiber
-    this.proxy = proxy
-    this.resume = resume
+    this.#fiber = fiber
+    this.#proxy = proxy
+    this.#resume = resume
   }
 
-  readonly abort = Effect.sync(() => this.abortUnsafe(interrupted()))
+  readonly abort = Effect.sync(() => this.#abortUnsafe(interrupted()))
 
-  private abortUnsafe(reason: Error) {
-    this.abortReason ??= reason
-    if (this.end === undefined) this.controller?.abort(this.abortReason)
+  #abortUnsafe(reason: Error) {
+    this.#abortReason ??= reason
+    if (this.#end === undefined) this.#controller?.abort(this.#abortReason)
   }
 
   /** The end of the body, however it ends. */
   whenEnded(): Effect.Effect<{ readonly error: Error | undefined }> {
-    this.claim()
-    return this.end !== undefined
-      ? Effect.succeed(this.end)
+    this.#claim()
+    return this.#end !== undefined
+      ? Effect.succeed(this.#end)
       : Effect.callback((resume) => {
-          this.onEnd.push(() => resume(Effect.succeed(this.end ?? { error: undefined })))
+          this.#onEnd.push(() => resume(Effect.succeed(this.#end ?? { error: undefined })))
           return this.abort
         })
   }
 
   /** The body as a Node stream; destroying it before its end lets the connection go. */
   toStream(): Readable {
-    if (this.stream !== undefined) return this.stream
+    if (this.#stream !== undefined) return this.#stream
     const stream = new Readable({
-      read: () => this.goOn(),
+      read: () => this.#goOn(),
       destroy: (error, done) => {
-        this.abortUnsafe(error ?? interrupted())
+        this.#abortUnsafe(error ?? interrupted())
         done(error)
       }
     })
     // Whoever reads it hears of it; without a reader it must not end the process.
     stream.on("error", () => {})
     for (const chunk of this.chunks.splice(0)) stream.push(chunk)
-    this.stream = stream
-    this.claim()
-    if (this.end !== undefined) this.endStream(stream, this.end.error)
+    this.#stream = stream
+    this.#claim()
+    if (this.#end !== undefined) this.#endStream(stream, this.#end.error)
     return stream
   }
 
-  private claim() {
-    this.isClaimed = true
-    this.stopWatching?.()
-    this.goOn()
+  #claim() {
+    this.#isClaimed = true
+    this.#stopWatching?.()
+    this.#goOn()
   }
 
   /**
    * If its fiber ends before anybody asks for the body, as by an interruption that comes just then, nobody ever will: the
    * connection must not wait for the rest of it.
    */
-  private abortWhenUnclaimed() {
-    if (this.end !== undefined) return
-    this.stopWatching = this.fiber.addObserver(() => this.abortUnsafe(new Error("The response's body was not read")))
+  #abortWhenUnclaimed() {
+    if (this.#end !== undefined) return
+    this.#stopWatching = this.#fiber.addObserver(() => this.#abortUnsafe(new Error("The response's body was not read")))
   }
 
-  private goOn() {
-    if (!this.isPaused) return
-    this.isPaused = false
-    this.controller?.resume()
+  #goOn() {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#controller?.resume()
   }
 
-  private pause(controller: Undici.Dispatcher.DispatchController) {
-    this.isPaused = true
+  #pause(controller: Undici.Dispatcher.DispatchController) {
+    this.#isPaused = true
     controller.pause()
   }
 
-  private endStream(stream: Readable, error: Error | undefined) {
+  #endStream(stream: Readable, error: Error | undefined) {
     if (error === undefined) stream.push(null)
     else stream.destroy(error)
   }
 
-  private finish(error: Error | undefined) {
-    if (this.end !== undefined) return
-    this.end = { error }
-    this.stopWatching?.()
-    if (this.stream !== undefined) this.endStream(this.stream, error)
+  #finish(error: Error | undefined) {
+    if (this.#end !== undefined) return
+    this.#end = { error }
+    this.#stopWatching?.()
+    if (this.#stream !== undefined) this.#endStream(this.#stream, error)
     // Later: undici is still busy with this response, and would open another connection for the next request.
-    if (this.onEnd.length > 0) queueMicrotask(() => this.onEnd.forEach((listener) => void listener()))
+    if (this.#onEnd.length > 0) queueMicrotask(() => this.#onEnd.forEach((listener) => void listener()))
   }
 
   // ---------------------------------------------------------------------------
@@ -155,10 +155,10 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   // ---------------------------------------------------------------------------
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
-    if (!this.fiber.getRef(Fence)()) this.abortReason ??= new Error("The request would have come too late")
+    if (!this.#fiber.getRef(Fence)()) this.#abortReason ??= new Error("The request would have come too late")
     // Nothing has been sent yet.
-    if (this.abortReason !== undefined) return controller.abort(this.abortReason)
-    this.controller = controller
+    if (this.#abortReason !== undefined) return controller.abort(this.#abortReason)
+    this.#controller = controller
   }
 
   onResponseStart(
@@ -167,44 +167,49 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     headers: Record<string, string | Array<string> | undefined>
   ) {
     if (status < 200) return
-    this.isStarted = true
+    this.#isStarted = true
     const response = new Response(this, status, headers)
     // Later, so that a body that came with the head is there at once.
     queueMicrotask(() => {
-      this.abortWhenUnclaimed()
-      this.resume(Effect.succeed(response))
+      this.#abortWhenUnclaimed()
+      this.#resume(Effect.succeed(response))
     })
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Uint8Array) {
     // Of a response that undici has taken for a failure, as the refusal of a proxy.
-    if (this.end !== undefined) return
-    if (this.stream !== undefined) {
-      if (!this.stream.push(chunk)) this.pause(controller)
+    if (this.#end !== undefined) return
+    if (this.#stream !== undefined) {
+      if (!this.#stream.push(chunk)) this.#pause(controller)
       return
     }
     this.chunks.push(chunk)
-    this.size += chunk.byteLength
-    if (!this.isClaimed && this.size > highWaterMark) this.pause(controller)
+    this.#size += chunk.byteLength
+    if (!this.#isClaimed && this.#size > highWaterMark) this.#pause(controller)
   }
 
   onResponseEnd() {
-    this.finish(undefined)
+    this.#finish(undefined)
   }
 
   onResponseError(_: Undici.Dispatcher.DispatchController, error: Error) {
-    if (this.isStarted) return this.finish(error)
-    if (this.end !== undefined) return
-    this.end = { error }
-    this.resume(Effect.fail(this.failureOf(error)))
+    if (this.#isStarted) return this.#finish(error)
+    if (this.#end !== undefined) return
+    this.#end = { error }
+    this.#resume(Effect.fail(this.#failureOf(error)))
   }
 
-  private failureOf(error: Error): HttpClientError.HttpClientError {
-    const { proxy, request } = this
-    if (proxy !== undefined && this.abortReason === undefined && (this.controller === undefined || isRefusal(error))) {
+  #failureOf(error: Error): HttpClientError.HttpClientError {
+    const proxy = this.#proxy
+    const { request } = this
+    if (
+      proxy !== undefined &&
+      this.#abortReason === undefined &&
+      (this.#controller === undefined || isRefusal(error))
+    ) {
       return failed(request, Proxy.failure(proxy, new URL(this.url), error))
     }
-    return this.controller === undefined ? notSent(request, error) : broken(request, error)
+    return this.#controller === undefined ? notSent(request, error) : broken(request, error)
   }
 }
 
@@ -234,72 +239,72 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   readonly [HttpIncomingMessage.TypeId]: typeof HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: typeof HttpClientResponse.TypeId = HttpClientResponse.TypeId
   readonly status: number
-  private readonly exchange: Exchange
-  private readonly rawHeaders: Record<string, string | Array<string> | undefined>
-  private parsedHeaders: Headers.Headers | undefined
+  readonly #exchange: Exchange
+  readonly #rawHeaders: Record<string, string | Array<string> | undefined>
+  #parsedHeaders: Headers.Headers | undefined
 
   constructor(exchange: Exchange, status: number, headers: Record<string, string | Array<string> | undefined>) {
     super()
-    this.exchange = exchange
+    this.#exchange = exchange
     this.status = status
-    this.rawHeaders = headers
+    this.#rawHeaders = headers
   }
 
   get request() {
-    return this.exchange.request
+    return this.#exchange.request
   }
 
   get url() {
-    return this.exchange.url
+    return this.#exchange.url
   }
 
   get headers(): Headers.Headers {
-    this.parsedHeaders ??= Headers.fromInput(this.rawHeaders)
-    return this.parsedHeaders
+    this.#parsedHeaders ??= Headers.fromInput(this.#rawHeaders)
+    return this.#parsedHeaders
   }
 
   get cookies(): Cookies.Cookies {
-    return Cookies.fromSetCookie(this.rawHeaders["set-cookie"] ?? [])
+    return Cookies.fromSetCookie(this.#rawHeaders["set-cookie"] ?? [])
   }
 
   get remoteAddress(): Option.Option<string> {
     return Option.none()
   }
 
-  private get bytes(): Effect.Effect<Uint8Array, HttpClientError.HttpClientError> {
-    const { exchange } = this
+  get #bytes(): Effect.Effect<Uint8Array, HttpClientError.HttpClientError> {
+    const exchange = this.#exchange
     return Effect.suspend(() =>
       Effect.flatMap(exchange.whenEnded(), ({ error }) =>
-        error === undefined ? Effect.succeed(concat(exchange.chunks)) : Effect.fail(this.cutShort(error))
+        error === undefined ? Effect.succeed(concat(exchange.chunks)) : Effect.fail(this.#cutShort(error))
       )
     )
   }
 
   get text(): Effect.Effect<string, HttpClientError.HttpClientError> {
-    return Effect.map(this.bytes, (bytes) => utf8.decode(bytes))
+    return Effect.map(this.#bytes, (bytes) => utf8.decode(bytes))
   }
 
   get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpClientError.HttpClientError> {
-    return Effect.map(this.bytes, (bytes) => new Uint8Array(bytes).buffer)
+    return Effect.map(this.#bytes, (bytes) => new Uint8Array(bytes).buffer)
   }
 
   get stream(): Stream.Stream<Uint8Array, HttpClientError.HttpClientError> {
     return NodeStream.fromReadable<Uint8Array, HttpClientError.HttpClientError>({
-      evaluate: () => this.exchange.toStream(),
-      onError: (cause) => this.cutShort(cause)
+      evaluate: () => this.#exchange.toStream(),
+      onError: (cause) => this.#cutShort(cause)
     })
   }
 
   get json() {
-    return this.asWeb((response) => response.json)
+    return this.#asWeb((response) => response.json)
   }
 
   get urlParamsBody() {
-    return this.asWeb((response) => response.urlParamsBody)
+    return this.#asWeb((response) => response.urlParamsBody)
   }
 
   get formData() {
-    return this.asWeb((response) => response.formData)
+    return this.#asWeb((response) => response.formData)
   }
 
   get upgrade(): HttpClientResponse.HttpClientResponse["upgrade"] {
@@ -315,7 +320,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 
   /** What this client never asks for is left to the response of the web. */
-  private asWeb<A>(
+  #asWeb<A>(
     read: (response: HttpClientResponse.HttpClientResponse) => Effect.Effect<A, HttpClientError.HttpClientError>
   ): Effect.Effect<A, HttpClientError.HttpClientError> {
     return Effect.flatMap(this.arrayBuffer, (body) =>
@@ -323,7 +328,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
     )
   }
 
-  private cutShort(cause: unknown): HttpClientError.HttpClientError {
+  #cutShort(cause: unknown): HttpClientError.HttpClientError {
     return new HttpClientError.HttpClientError({
       reason: new HttpClientError.DecodeError({ request: this.request, response: this, cause })
     })

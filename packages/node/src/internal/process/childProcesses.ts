@@ -1,4 +1,4 @@
-/** Runs one process in a group of its own, and leaves nothing of it behind. */
+/** Runs processes, each in its own group, and stops their orphans. */
 import * as ChildProcess from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as NodeStream from "@effect/platform-node/NodeStream"
@@ -22,13 +22,13 @@ export interface Command {
   readonly args: ReadonlyArray<string>
   readonly directory: string
   readonly environment: Environment
-  /** After so long it is stopped. */
+  /** The time limit. */
   readonly timeout?: Duration.Duration | undefined
-  /** How it is stopped. Default: as all commands of the runner. */
+  /** How it is stopped. Default: like all commands of the runner. */
   readonly policy?: TerminationPolicy | undefined
 }
 
-/** How a process ended: with a status, or by a signal. */
+/** How a process terminated: with a status, or by a signal. */
 export type Termination = Data.TaggedEnum<{
   Exited: { readonly status: number }
   Killed: { readonly signal: NodeJS.Signals }
@@ -44,22 +44,22 @@ export interface ChildProcesses {
     command: Command,
     onOutput: (channel: "stdout" | "stderr", bytes: Uint8Array) => Effect.Effect<void>
   ) => Effect.Effect<Outcome, Reaper.CannotStart>
-  /** Lets `settled` wait for an effect, its finalizers included. */
+  /** Makes `settled` wait for an effect and its finalizers. */
   readonly tracked: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** Waits until all that is tracked has ended. */
+  /** Waits until all tracked effects have ended. */
   readonly settled: Effect.Effect<void>
   readonly reaper: Reaper.Reaper
 }
 
 export interface Outcome {
   readonly termination: Termination
-  /** Whether it was stopped because its time was over. */
+  /** Whether it was stopped because of its time limit. */
   readonly isTimedOut: boolean
 }
 
 const defaultOrphanGrace = Duration.seconds(2)
 
-/** How long the system may take to carry out a SIGKILL, and an output to come to its end after its process. */
+/** How long a SIGKILL may take, and an output after the end of its process. */
 const settleTime = Duration.seconds(2)
 
 const lookInterval = Duration.millis(50)
@@ -106,9 +106,9 @@ export const make = Effect.fnUntraced(function* (
       Effect.ensuring(
         Effect.gen(function* () {
           yield* stopOrphans(group, ownTag, policy.orphanGrace ?? defaultOrphanGrace)
-          // From now on the number may be another group's.
+          // From now on another group may have this id.
           reaper.removeGroup(group)
-          // Somebody who has left the group may hold an output open.
+          // A process that has left the group may keep an output open.
           yield* within(Fiber.awaitAll(outputs), settleTime)
           yield* Fiber.interruptAll(outputs)
         })
@@ -134,7 +134,7 @@ export const make = Effect.fnUntraced(function* (
     settled: Effect.suspend(() => {
       if (unsettled.size === 0) return Effect.void
       const all = Effect.forEach(unsettled, Deferred.await, { concurrency: "unbounded", discard: true })
-      // The reaper does the rest.
+      // The reaper stops the rest.
       const atMost = Duration.sum(
         options.policy.killAfter,
         Duration.sum(defaultOrphanGrace, Duration.times(settleTime, 3))
@@ -167,7 +167,7 @@ const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
       })
     )
     const fail = (cause: unknown) => resume(Effect.fail(new Reaper.CannotStart({ code: errorCode(cause) })))
-    // Node throws some of the system's errors, and emits the others.
+    // Node throws some errors of the system, and emits others.
     if (Result.isFailure(attempt)) return fail(attempt.failure)
     const child = attempt.success
     const ended = Deferred.makeUnsafe<Termination>()
@@ -187,7 +187,7 @@ const spawn = (command: Command, tag: string, reaper: Reaper.Reaper) =>
     resume(Effect.succeed({ child, ended, group }))
   })
 
-/** Waits for an effect, but only so long: also where nothing else is interrupted. */
+/** Waits for an effect for a limited time, also in an uninterruptible region. */
 const within = <A>(effect: Effect.Effect<A>, time: Duration.Duration) =>
   Effect.timeoutOption(Effect.interruptible(effect), time)
 
@@ -211,13 +211,13 @@ const stop = Effect.fnUntraced(function* (
   }
   yield* within(Deferred.await(ended), again === undefined ? killAfter : Duration.subtract(killAfter, again))
   if (Deferred.isDoneUnsafe(ended)) return yield* Deferred.await(ended)
-  // Its descendants go first: without it nobody may know whose they are.
+  // Descendants first: without their parent they may not be found.
   const { targets } = yield* Orphans.find(group, tag)
   for (const target of targets) {
     if (target !== group && target !== -group) Orphans.send(target, "SIGKILL")
   }
   if (!Deferred.isDoneUnsafe(ended)) Orphans.send(-group, "SIGKILL")
-  // A process that the system can't end at once counts as ended.
+  // A process that the system can't kill at once counts as terminated.
   const end = yield* within(Deferred.await(ended), settleTime)
   return Option.getOrElse(end, () => Termination.Killed({ signal: "SIGKILL" }))
 })
@@ -238,6 +238,6 @@ const stopOrphans = Effect.fnUntraced(function* (group: number, tag: string, gra
   if (isNone(found)) return
   yield* sendAll(found, "SIGTERM")
   yield* goneWithin(grace, () => Effect.void)
-  // An orphan may start others between a look and the signal.
+  // An orphan may start others between the search and the signal.
   yield* goneWithin(settleTime, (found) => sendAll(found, "SIGKILL"))
 })

@@ -1,4 +1,4 @@
-/** Keeps what jobs print: for those who read along, for those who want the last of it, and in files. */
+/** The outputs of all jobs: publishes lines, keeps the last ones of each job, and writes files. */
 
 import type { JobRunnerError } from "@stacksapi/core/JobRunner"
 import * as DateTime from "effect/DateTime"
@@ -15,23 +15,20 @@ import * as Redactor from "../secrets/redactor.ts"
 import { Lines } from "../terminal/lines.ts"
 import type { Environment, Extra } from "./environment.ts"
 import { codeOf, errorDescription, isTransient } from "./errorDescription.ts"
-import { hostTrouble } from "./jobScope.ts"
+import { hostFailure } from "./jobScope.ts"
 import * as Secrets from "./secrets.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
 
-/** Where one job's output goes, as long as the scope in which it was opened is open. */
+/** The sink of one job's output, until the scope in which it was opened closes. */
 export interface JobSink {
   readonly write: (channel: JobOutput.Line["channel"], bytes: Uint8Array) => Effect.Effect<void>
-  /** The last line of an output that has ended without a line end. */
+  /** Completes the last line of an output without a line end. */
   readonly end: Effect.Effect<void>
 }
 
 export interface JobOutputs extends JobOutput.Service {
-  /**
-   * The secrets of a job are the values in its environment that look so, and some more. Fails where this host can't open the
-   * job's file at the moment.
-   */
+  /** Opens the sink of a job. `secrets` are redacted beside those in its environment. Fails if this host can't open the job's file now. */
   readonly open: (
     jobUuid: string,
     environment: Environment,
@@ -50,13 +47,13 @@ export const make = Effect.fnUntraced(function* (
     PubSub.shutdown(pubsub)
   )
   const tails = new Map<string, Array<string>>()
-  /** Jobs that have ended, the first one first. */
+  /** Jobs that have ended, the oldest first. */
   const ended = new Set<string>()
   const known = [...secrets.map(Redacted.value), ...Secrets.markedIn(extra)]
 
   const openFile = Effect.fnUntraced(function* (file: string) {
     const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
-    // The mode above is for a new file only.
+    // The mode above applies to a new file only.
     yield* fileSystem.chmod(file, 0o600)
     return opened
   })
@@ -70,7 +67,7 @@ export const make = Effect.fnUntraced(function* (
       ),
       Effect.catch((error) =>
         isTransient(codeOf(error))
-          ? Effect.fail(hostTrouble(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
+          ? Effect.fail(hostFailure(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
           : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
       )
     )
@@ -107,7 +104,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.catch((error) =>
             Effect.andThen(
               Ref.set(log, undefined),
-              Effect.logWarning(`The output of a job is kept no longer: ${errorDescription(error)}`)
+              Effect.logWarning(`Stopped keeping the output of a job: ${errorDescription(error)}`)
             )
           )
         )

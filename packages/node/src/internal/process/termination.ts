@@ -1,4 +1,4 @@
-/** The end of a process in words, and as a number. */
+/** Describes how a process terminated, and computes its exit status. */
 import { constants } from "node:os"
 import { Termination } from "./childProcesses.ts"
 
@@ -9,26 +9,26 @@ export const describe: (ended: Termination) => string = Termination.$match({
 
 const nameOf = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]))
 
-/** The same for a status that a shell reports: one above 128 may stand for a signal. */
+/** The same for a status that a shell reports, where a status above 128 may mean a signal. */
 export const describeReported = (ended: Termination): string => {
   if (ended._tag === "Killed" || ended.status <= 128) return describe(ended)
   const signal = ended.status - 128
-  // The real-time signals have numbers only.
+  // Real-time signals have no names.
   const name = nameOf.get(signal) ?? (signal >= 32 && signal <= 64 ? `signal ${signal}` : undefined)
   return name === undefined ? describe(ended) : `${describe(ended)}, as after ${name}`
 }
 
-/** The exit status, by a shell's rule for a process that a signal ended. */
+/** The exit status. For a signal, 128 and its number, like a shell. */
 export const statusOf: (ended: Termination) => number = Termination.$match({
   Exited: ({ status }) => status,
   Killed: ({ signal }) => 128 + constants.signals[signal]
 })
 
-/** So much of the output goes into a detail, of which the service takes 4 KB. */
+/** The limits of the output in a detail, of which the service accepts 4 KB. */
 const maxBytes = 3000
 const maxLines = 20
 
-/** A text, and the last lines of an output below it. */
+/** Appends the last lines of an output to a text. */
 export const withLastLines = (text: string, tail: ReadonlyArray<string>): string => {
   let bytes = 0
   const last: Array<string> = []
