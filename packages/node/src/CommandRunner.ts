@@ -140,7 +140,11 @@ const make = Effect.fnUntraced(function* (options: Options) {
     reporterOf: StatusReporter.make(yield* hasBash),
     timeout: options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
   }
-  const services = yield* Effect.context<FileSystem.FileSystem | Path.Path>()
+  // Not the layer's scope: each run has its own.
+  const services = Context.pick(
+    FileSystem.FileSystem,
+    Path.Path
+  )(yield* Effect.context<FileSystem.FileSystem | Path.Path>())
   const run = (context: JobRunner.JobContext) =>
     processes.tracked(scoped(Effect.provideContext(runCommand(dependencies, context), services)))
 

@@ -180,7 +180,7 @@ const limits = {
   maxHeldBytes: 16 * 1024 * 1024,
   headersMillis: 10_000,
   requestMillis: 10_000,
-  answerMillis: 10_000
+  responseMillis: 10_000
 }
 
 /**

@@ -53,7 +53,7 @@ const limits = {
   maxHeldBytes: 128 * 1024 * 1024,
   headersMillis: 20_000,
   requestMillis: 60_000,
-  answerMillis: 30_000
+  responseMillis: 30_000
 }
 
 export {

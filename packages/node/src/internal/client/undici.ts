@@ -1,9 +1,8 @@
 /**
- * An `HttpClient` over undici for the one client that sits on it: requests whose bodies are bytes, responses that are read as
- * a text or as a stream.
+ * An `HttpClient` over undici, for `StacksClient` only: requests with bodies of bytes, and responses that are read as a text or a stream.
  *
- * It does what `NodeHttpClient.layerUndici` does, closer to undici: it makes no Node stream for a body that is read whole, no
- * abort signal and no promise. Of what a call costs that is about a third.
+ * It is like `NodeHttpClient.layerUndici` without a Node stream for a body that is read at once, an abort signal and a promise, which saves
+ * about a third of the cost of a call.
  */
 import { Readable } from "node:stream"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -31,14 +30,14 @@ import type * as Stream from "effect/Stream"
 import { Fence } from "./fence.ts"
 import * as Proxy from "./proxy.ts"
 
-/** How much of a body is taken in before anybody asks for it. */
+/** How much of a body is buffered before it is read. */
 const highWaterMark = 64 * 1024
 
 type Resume = (effect: Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>) => void
 
 const interrupted = () => new Error("The request was interrupted")
 
-/** One request and its response, as undici tells of them. */
+/** One request and its response: undici's handler. */
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly request: HttpClientRequest
   readonly url: string
@@ -51,7 +50,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   #isClaimed = false
   #isPaused = false
 
-  /** The body as far as it came, until a stream takes it over. */
+  /** The received part of the body, until a stream takes it over. */
   readonly chunks: Array<Uint8Array> = []
   #size = 0
   #stream: Readable | undefined
@@ -80,7 +79,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     if (this.#end === undefined) this.#controller?.abort(this.#abortReason)
   }
 
-  /** The end of the body, however it ends. */
+  /** Waits for the end of the body, in success or failure. */
   whenEnded(): Effect.Effect<{ readonly error: Error | undefined }> {
     this.#claim()
     return this.#end !== undefined
@@ -91,7 +90,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
         })
   }
 
-  /** The body as a Node stream; destroying it before its end lets the connection go. */
+  /** The body as a Node stream. Destroying it early releases the connection. */
   toStream(): Readable {
     if (this.#stream !== undefined) return this.#stream
     const stream = new Readable({
@@ -101,7 +100,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
         done(error)
       }
     })
-    // Whoever reads it hears of it; without a reader it must not end the process.
+    // A reader gets the error; without a reader it must not end the process.
     stream.on("error", () => {})
     for (const chunk of this.chunks.splice(0)) stream.push(chunk)
     this.#stream = stream
@@ -116,10 +115,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.#goOn()
   }
 
-  /**
-   * If its fiber ends before anybody asks for the body, as by an interruption that comes just then, nobody ever will: the
-   * connection must not wait for the rest of it.
-   */
+  /** Aborts if the fiber ends before it reads the body, for example by an interruption: the connection must not wait for the rest. */
   #abortWhenUnclaimed() {
     if (this.#end !== undefined) return
     this.#stopWatching = this.#fiber.addObserver(() => this.#abortUnsafe(new Error("The response's body was not read")))
@@ -146,12 +142,12 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     this.#end = { error }
     this.#stopWatching?.()
     if (this.#stream !== undefined) this.#endStream(this.#stream, error)
-    // Later: undici is still busy with this response, and would open another connection for the next request.
+    // Deferred: undici is still busy with this response, and would open another connection for the next request.
     if (this.#onEnd.length > 0) queueMicrotask(() => this.#onEnd.forEach((listener) => void listener()))
   }
 
   // ---------------------------------------------------------------------------
-  // What undici calls
+  // Called by undici
   // ---------------------------------------------------------------------------
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
@@ -169,7 +165,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     if (status < 200) return
     this.#isStarted = true
     const response = new Response(this, status, headers)
-    // Later, so that a body that came with the head is there at once.
+    // Deferred, so that a body that arrived with the headers is complete.
     queueMicrotask(() => {
       this.#abortWhenUnclaimed()
       this.#resume(Effect.succeed(response))
@@ -177,7 +173,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Uint8Array) {
-    // Of a response that undici has taken for a failure, as the refusal of a proxy.
+    // The body of a response that undici reports as a failure, such as a proxy's.
     if (this.#end !== undefined) return
     if (this.#stream !== undefined) {
       if (!this.#stream.push(chunk)) this.#pause(controller)
@@ -205,7 +201,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     if (
       proxy !== undefined &&
       this.#abortReason === undefined &&
-      (this.#controller === undefined || isRefusal(error))
+      (this.#controller === undefined || isAuthenticationRequired(error))
     ) {
       return failed(request, Proxy.failure(proxy, new URL(this.url), error))
     }
@@ -213,21 +209,21 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   }
 }
 
-/** A proxy that wants to know who is there has passed nothing on. */
-const isRefusal = (error: Error): boolean => error.message === "Proxy Authentication Required (407)"
+/** A proxy that asks for authentication has not passed on the request. */
+const isAuthenticationRequired = (error: Error): boolean => error.message === "Proxy Authentication Required (407)"
 
 const failed = (request: HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
 
-/** Nothing of the request has left: core's client takes it by this code for one that can't have been processed. */
+/** Nothing of the request was sent. By this code, core's client knows that it can't have been processed. */
 const notSent = (request: HttpClientRequest, cause: unknown) =>
   failed(request, Object.assign(new Error("Nothing was sent", { cause }), { code: "ERR_NOT_SENT" }))
 
-/** Core's client says by a code what happened; undici has none for what is no HTTP. */
+/** Adds a code for a response that is not HTTP, for core's client; undici has none. */
 const broken = (request: HttpClientRequest, cause: Error) =>
   failed(request, cause.name === "HTTPParserError" ? Object.assign(cause, { code: "ERR_INVALID_HTTP" }) : cause)
 
-/** Takes a byte order mark off, as fetch does. */
+/** Removes a byte order mark, like fetch. */
 const utf8 = new TextDecoder()
 
 const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
@@ -319,7 +315,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
     )
   }
 
-  /** What this client never asks for is left to the response of the web. */
+  /** Parses formats that `StacksClient` never uses with a web `Response`. */
   #asWeb<A>(
     read: (response: HttpClientResponse.HttpClientResponse) => Effect.Effect<A, HttpClientError.HttpClientError>
   ): Effect.Effect<A, HttpClientError.HttpClientError> {
@@ -347,13 +343,13 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 }
 
-/** How requests travel: by a dispatcher of undici, and through a proxy or directly. */
+/** A route: a dispatcher of undici, and the proxy if there is one. */
 interface Route {
   readonly dispatcher: Undici.Dispatcher
   readonly proxy: Proxy.Proxy | undefined
 }
 
-/** The way to a URL, or what is wrong with the settings for it. */
+/** The route to a URL, or what is wrong with its settings. */
 type RouteOf = (url: URL) => Result.Result<Route, string>
 
 const make = (routeOf: RouteOf): HttpClient.HttpClient => {
@@ -391,7 +387,7 @@ const make = (routeOf: RouteOf): HttpClient.HttpClient => {
             origin: url.origin,
             path: url.pathname + url.search,
             body: body._tag === "Uint8Array" ? body.body : null,
-            // Attempts have a time limit of their own.
+            // `StacksClient` limits the time of each attempt.
             headersTimeout: 60 * 60 * 1000,
             bodyTimeout: 0
           },
@@ -408,7 +404,7 @@ const make = (routeOf: RouteOf): HttpClient.HttpClient => {
   )
 }
 
-/** The routes of a client: a dispatcher for each proxy, made when it is first needed, which closes with the scope. */
+/** The routes of a client: a dispatcher for each proxy, made on first use, which closes with the scope. */
 const makeRoutes = Effect.fnUntraced(function* (
   { ProxyAgent }: typeof Undici,
   choice: Proxy.Choice | undefined
@@ -441,8 +437,8 @@ const makeRoutes = Effect.fnUntraced(function* (
 })
 
 /**
- * An `HttpClient` with connections of its own that close with the layer. Bun puts a module of its own in undici's place, whose
- * agents dispatch nothing: there it is Bun's `fetch`.
+ * An `HttpClient` with its own connections, which close with the layer. Bun replaces undici by a module whose agents don't dispatch: there it
+ * uses Bun's `fetch`.
  */
 export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<HttpClient.HttpClient> =>
   Layer.unwrap(
@@ -455,5 +451,5 @@ export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<Http
     )
   )
 
-/** The same by the proxies of the environment. */
+/** The same with the proxies of the environment. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = layerProxied(undefined)

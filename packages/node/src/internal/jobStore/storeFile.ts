@@ -52,18 +52,8 @@ export const open: (
   let isMoveUncertain = false
   let isContentUncertain = false
 
-  const openFile = Effect.fnUntraced(function* (name: string, id: string, flag: "r+" | "wx+") {
-    const scope = yield* Scope.make()
-    const close = Scope.close(scope, Exit.void)
-    const file = yield* Effect.onError(Scope.provide(fs.open(name, { flag, mode: 0o600 }), scope), () => close)
-    const info = yield* Effect.onError(file.stat, () => close)
-    return { id, file, info, close }
-  })
-
-  const syncFolder = Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), ({ sync }) => sync)).pipe(
-    // Some file systems can't sync folders, and need not.
-    Effect.catchIf(isUnsupported, () => Effect.void)
-  )
+  const openFile = (name: string, id: string, flag: "r+" | "wx+") => openScoped(fs, name, id, flag)
+  const syncFolder = syncFolderOf(fs, folder)
 
   const rewrite = Effect.gen(function* () {
     yield* fs.remove(temporary, { force: true })
@@ -91,15 +81,8 @@ export const open: (
       isTailTorn = false
     })
 
-  /** Whether the path still names this file, and nobody has truncated it. */
   const isInPlace = ({ info }: OpenFile) =>
-    Effect.match(fs.stat(path), {
-      onFailure: () => false,
-      onSuccess: (found) =>
-        found.dev === info.dev &&
-        Option.getOrUndefined(found.ino) === Option.getOrUndefined(info.ino) &&
-        Number(found.size) >= size
-    })
+    Effect.match(fs.stat(path), { onFailure: () => false, onSuccess: (found) => isSameFile(found, info, size) })
 
   const prepared = Effect.gen(function* () {
     if (current !== undefined && !isContentUncertain && (yield* isInPlace(current))) {
@@ -145,6 +128,32 @@ export const open: (
   yield* Effect.addFinalizer(() => current?.close ?? Effect.void)
   return { append, compact: rewrite, size: () => size }
 })
+
+/** Opens a file that is closed by its own `close`. */
+const openScoped = Effect.fnUntraced(function* (
+  fs: FileSystem.FileSystem,
+  name: string,
+  id: string,
+  flag: "r+" | "wx+"
+): Effect.fn.Return<OpenFile, PlatformError> {
+  const scope = yield* Scope.make()
+  const close = Scope.close(scope, Exit.void)
+  const file = yield* Effect.onError(Scope.provide(fs.open(name, { flag, mode: 0o600 }), scope), () => close)
+  const info = yield* Effect.onError(file.stat, () => close)
+  return { id, file, info, close }
+})
+
+const syncFolderOf = (fs: FileSystem.FileSystem, folder: string): Effect.Effect<void, PlatformError> =>
+  Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), ({ sync }) => sync)).pipe(
+    // Some file systems can't sync folders, and need not.
+    Effect.catchIf(isUnsupported, () => Effect.void)
+  )
+
+/** Whether the path still names the file, and nobody has truncated it. */
+const isSameFile = (found: FileSystem.File.Info, info: FileSystem.File.Info, size: number): boolean =>
+  found.dev === info.dev &&
+  Option.getOrUndefined(found.ino) === Option.getOrUndefined(info.ino) &&
+  Number(found.size) >= size
 
 /** Some file systems report EINVAL for syncing a folder. */
 const isUnsupported = ({ reason }: PlatformError): boolean =>

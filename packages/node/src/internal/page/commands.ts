@@ -1,4 +1,4 @@
-/** What the page's buttons do. */
+/** The commands of the page: what its buttons do. */
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import * as Model from "./model.ts"
 
 const atLeast = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualTo(minimum))
 
-/** Enough to see how a stack copes, and few enough that the emulator stays quick. */
+/** Few enough that the emulator stays fast. */
 const maxJobsAtOnce = 10_000
 
 const NewJobs = Schema.Struct({
@@ -50,7 +50,7 @@ const toFault = ({ kind, operation, rate, seconds, status, times }: typeof NewFa
   }
 }
 
-/** A button: what it sends, and what happens. */
+/** The route of a command: the schema of its body, and its effect. */
 const command = <A, RD>(
   name: string,
   schema: Schema.ConstraintDecoder<A, RD>,
@@ -62,19 +62,19 @@ const command = <A, RD>(
     HttpServerRequest.schemaBodyJson(schema).pipe(
       Effect.flatMap(act),
       Effect.as(HttpServerResponse.jsonUnsafe({})),
-      Effect.catchTag(["SchemaError", "HttpServerError"], ({ message }) => Effect.succeed(refuse(message))),
-      // What can't be, such as a job in a queue that does not exist, is a mistake of who uses the emulator.
+      Effect.catchTag(["SchemaError", "HttpServerError"], ({ message }) => Effect.succeed(badRequest(message))),
+      // Invalid input, such as a job in a queue that does not exist, is the user's error.
       Effect.catchDefect((defect) =>
         Predicate.isError(defect) && defect.name === "StacksEmulatorMisuse"
-          ? Effect.succeed(refuse(defect.message.replace(/^StacksEmulator: /, "")))
+          ? Effect.succeed(badRequest(defect.message.replace(/^StacksEmulator: /, "")))
           : Effect.die(defect)
       )
     )
   )
 
-const refuse = (message: string) => HttpServerResponse.jsonUnsafe({ message }, { status: 400 })
+const badRequest = (message: string) => HttpServerResponse.jsonUnsafe({ message }, { status: 400 })
 
-/** The routes of the buttons. They begin with the same path and take JSON only. */
+/** The routes of all commands. They accept JSON only. */
 export const layer = (emulator: StacksEmulator.Service) =>
   Layer.mergeAll(
     command("add-jobs", NewJobs, ({ count, ...job }) => emulator.addJobs(Array.from({ length: count }, () => job))),

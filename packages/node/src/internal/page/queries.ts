@@ -1,4 +1,4 @@
-/** What the page shows: everything at a glance as it changes, and lists a page at a time. */
+/** The queries of the page: the overview, as it changes, and lists, page by page. */
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -16,20 +16,20 @@ import * as Overview from "./overview.ts"
 
 export interface QueryOptions {
   readonly emulator: StacksEmulator.Service
-  /** How many requests have arrived and been answered: another number, another log of requests. */
+  /** Changes whenever a request arrives or ends. */
   readonly requestsVersion: Effect.Effect<number>
 }
 
-/** How often the emulator is looked at while somebody watches. While nobody does, nothing runs. */
-const lookInterval = "500 millis"
+/** How often the overview is computed while a page is open. Otherwise nothing runs. */
+const overviewInterval = "500 millis"
 
-/** How old may be what somebody gets to see because somebody else has looked. */
-const lookAge = "400 millis"
+/** How long an overview is shared by several open pages. */
+const maxOverviewAge = "400 millis"
 
-/** Said before each event: how soon, in milliseconds, a browser tries again after it has lost the connection. */
+/** Sent before each event: after how many milliseconds a browser reconnects. */
 const retry = "retry: 1000\n"
 
-/** How many jobs, requests or notifications travel at once. */
+/** How many jobs, requests or notifications one response has. */
 const pageSize = 50
 
 const JobsQuery = Schema.Struct({
@@ -48,7 +48,7 @@ export const layer = (options: QueryOptions) => Layer.unwrap(make(options))
 const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOptions) {
   const encode = encoderWithout(Redacted.value(emulator.token))
 
-  /** A route: what it takes, and what it answers; undefined where there is no such thing. */
+  /** The route of a query. An undefined result is a 404. */
   const get = <A, I extends Readonly<Record<string, string | ReadonlyArray<string> | undefined>>>(
     name: string,
     query: Schema.ConstraintCodec<A, I, never, unknown>,
@@ -66,16 +66,16 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
 
   const overview = Effect.suspend(() => Effect.flatMap(requestsVersion, (version) => Overview.make(emulator, version)))
 
-  // However many watch, the emulator is looked at once.
-  const look = yield* Effect.cachedWithTTL(
+  // Computed once for all open pages.
+  const latest = yield* Effect.cachedWithTTL(
     Effect.map(Effect.all([Clock.currentTimeMillis, overview]), ([now, overview]) => ({
       now,
       overview: encode(overview)
     })),
-    lookAge
+    maxOverviewAge
   )
 
-  const events = Stream.fromEffectSchedule(look, Schedule.spaced(lookInterval)).pipe(
+  const events = Stream.fromEffectSchedule(latest, Schedule.spaced(overviewInterval)).pipe(
     Stream.changesWith((before, after) => before.overview === after.overview),
     Stream.map(({ now, overview }) => {
       const data = `{"now":${now},"overview":${overview}}`
@@ -122,7 +122,7 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
 
 const newest = <A>(all: ReadonlyArray<A>): ReadonlyArray<A> => all.slice(-pageSize).reverse()
 
-/** A request that was refused, or had bad luck. */
+/** A request that was rejected, or hit a fault. */
 const isProblem = ({ request: { fault, status } }: Model.IdentifiedRequest): boolean =>
   fault !== undefined || (status !== undefined && status >= 400)
 

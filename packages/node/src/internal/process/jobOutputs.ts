@@ -1,6 +1,7 @@
 /** The outputs of all jobs: publishes lines, keeps the last ones of each job, and writes files. */
 
 import type { JobRunnerError } from "@stacksapi/core/JobRunner"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -41,8 +42,11 @@ export const make = Effect.fnUntraced(function* (
   extra: Extra
 ): Effect.fn.Return<JobOutputs, never, Scope.Scope | FileSystem.FileSystem | Path.Path> {
   const { logDirectory, redactedVars = defaultRedactedVars, secrets = [] } = options
-  const fileSystem = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
+  // Not the layer's scope: each job's output has its own.
+  const services = Context.pick(
+    FileSystem.FileSystem,
+    Path.Path
+  )(yield* Effect.context<FileSystem.FileSystem | Path.Path>())
   const lines = yield* Effect.acquireRelease(PubSub.sliding<JobOutput.Line>(maxWaitingLines), (pubsub) =>
     PubSub.shutdown(pubsub)
   )
@@ -51,35 +55,13 @@ export const make = Effect.fnUntraced(function* (
   const ended = new Set<string>()
   const known = [...secrets.map(Redacted.value), ...Secrets.markedIn(extra)]
 
-  const openFile = Effect.fnUntraced(function* (file: string) {
-    const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
-    // The mode above applies to a new file only.
-    yield* fileSystem.chmod(file, 0o600)
-    return opened
-  })
-
-  const openLog = Effect.fnUntraced(function* (jobUuid: string) {
-    if (logDirectory === undefined) return undefined
-    const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
-    return yield* openFile(file).pipe(
-      Effect.catchReason("PlatformError", "NotFound", () =>
-        Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))
-      ),
-      Effect.catch((error) =>
-        isTransient(codeOf(error))
-          ? Effect.fail(hostFailure(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
-          : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
-      )
-    )
-  })
-
   const open = Effect.fnUntraced(function* (
     jobUuid: string,
     environment: Environment,
     more: ReadonlyArray<string>
   ): Effect.fn.Return<JobSink, JobRunnerError, Scope.Scope> {
     const redactor = Redactor.make([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
-    const log = yield* Ref.make(yield* openLog(jobUuid))
+    const log = yield* Ref.make(yield* Effect.provideContext(openLog(logDirectory, jobUuid), services))
     ended.delete(jobUuid)
     const tail = tails.get(jobUuid) ?? []
     tails.set(jobUuid, tail)
@@ -146,4 +128,31 @@ export const make = Effect.fnUntraced(function* (
     tail: (jobUuid) => Effect.sync(() => Array.from(tails.get(jobUuid) ?? [])),
     open
   }
+})
+
+/** Opens a file for appending, readable by this user only. */
+const openFile = Effect.fnUntraced(function* (file: string) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
+  // The mode above applies to a new file only.
+  yield* fileSystem.chmod(file, 0o600)
+  return opened
+})
+
+/** Opens the file of a job. Fails if a later attempt may succeed; otherwise logs a warning. */
+const openLog = Effect.fnUntraced(function* (logDirectory: string | undefined, jobUuid: string) {
+  if (logDirectory === undefined) return undefined
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
+  return yield* openFile(file).pipe(
+    Effect.catchReason("PlatformError", "NotFound", () =>
+      Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))
+    ),
+    Effect.catch((error) =>
+      isTransient(codeOf(error))
+        ? Effect.fail(hostFailure(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
+        : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
+    )
+  )
 })
