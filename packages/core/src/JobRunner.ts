@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -35,6 +36,11 @@ export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
   readonly message: string
   /** Whether the job was not started and may be started later. Default false. */
   readonly isRetryable?: boolean | undefined
+  /**
+   * Whether the job waits for capacity that others may free. Set it together with `isRetryable: true`. Then the failure is no trouble
+   * of the host: the job waits without a slot, is tried again after 5 to 30 seconds, and `startTimeout` does not count. Default false.
+   */
+  readonly waitsForCapacity?: boolean | undefined
   readonly cause?: unknown
 }> {}
 
@@ -97,6 +103,10 @@ export interface JobContext {
    * to somebody else, and must not be started. A failure restarts the job later, as one of `details` does.
    */
   readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
+  /** The same, requested for each use: for an agent that may not get a token that another one had. */
+  readonly issueToken: Effect.Effect<AcquisitionToken, StacksError | JobRunnerError>
+  /** The amounts that the job takes, by the stack's option `requests`. */
+  readonly requests: Readonly<Record<string, number>>
   /** The job's state now; undefined where the service does not know the job. Waits while the service is in trouble. */
   readonly state: Effect.Effect<JobState | undefined>
   /**
@@ -107,6 +117,33 @@ export interface JobContext {
   readonly stopRequested: Effect.Effect<StopReason>
   /** Shows a text of at most 256 characters on the job's page. Returns at once. */
   readonly notify: (text: string) => Effect.Effect<void>
+}
+
+/**
+ * A token with which one agent may acquire one job.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface AcquisitionToken {
+  readonly token: Redacted.Redacted
+  /** How long the token is valid, from now on. */
+  readonly lifetime: Duration.Duration
+}
+
+/**
+ * A stack, as its runner sees it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface AttachedStack {
+  readonly stackKey: string
+  readonly queueKey: string
+  /** Whether the stack has this job, in whatever stage. */
+  readonly hasJob: (jobUuid: string) => boolean
+  /** The states of jobs, whoever has them; undefined for jobs that the service does not know. Those that can't be read now are missing. */
+  readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState | undefined>>
 }
 
 // -----------------------------------------------------------------------------
@@ -133,6 +170,14 @@ export interface Service {
   readonly mayReserve?:
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
+  /**
+   * Whether an agent of an earlier process is there for a job; undefined while that is not known yet. Asked about jobs of an earlier
+   * process before they are started: those that have an agent go before the others. Must return at once. Default: nothing is known,
+   * and all of them are started.
+   */
+  readonly hasAgent?: ((jobUuid: string, stackKey: string) => boolean | undefined) | undefined
+  /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
+  readonly attach?: ((stack: AttachedStack) => Effect.Effect<void, never, Scope.Scope>) | undefined
 }
 
 /**

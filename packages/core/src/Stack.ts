@@ -199,7 +199,7 @@ export interface Status {
   readonly pending: number
   /** How many reserved jobs wait to be started. No new jobs are reserved in their place. */
   readonly backingOff: number
-  /** How many jobs the stack asked to reserve without learning whether they are. It asks again. */
+  /** How many jobs the stack may have, and does not know whether it has: it has no answer about them, and asks again. */
   readonly inDoubt: number
   /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number

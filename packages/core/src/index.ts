@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+export * as AgentProvider from "./AgentProvider.ts"
 export * as AgentQueryRules from "./AgentQueryRules.ts"
 export * as JobRunner from "./JobRunner.ts"
 export * as JobStates from "./JobStates.ts"

@@ -3,4 +3,5 @@
  *
  * @since 0.1.0
  */
+export * as AgentProviderEmulator from "./AgentProviderEmulator.ts"
 export * as StacksEmulator from "./StacksEmulator.ts"

@@ -2,8 +2,8 @@
 import { JobStates, Notifications, RateLimit, Reservations, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Stream } from "effect"
-import { countOf, Emulator } from "../remote.ts"
-import { type Cases, clientWith, jobs, reservedJobs, same, stackKey } from "../scene.ts"
+import { countOf, Emulator } from "../support/remote.ts"
+import { type Cases, clientWith, jobs, reservedJobs, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

@@ -1,7 +1,7 @@
-/** The text of whatever was thrown or failed with. */
+/** The message of any error. */
 import * as Predicate from "effect/Predicate"
 
-/** An error's message; a text as it is; anything else as JSON, or as a string where it has no JSON. */
+/** An error's message, or a text unchanged, or JSON, or a string if the value has no JSON. */
 export const messageOf = (error: unknown): string => {
   if (Predicate.isError(error)) return error.message
   if (Predicate.isString(error)) return error

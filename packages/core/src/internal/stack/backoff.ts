@@ -9,6 +9,9 @@ export interface BackoffOptions {
 /** 5 seconds, twice as long each further time, at most 5 minutes. */
 export const standard: BackoffOptions = { firstMillis: 5000, maxMillis: 300_000 }
 
+/** 5, 10, 20, 30 seconds. */
+export const forCapacity: BackoffOptions = { firstMillis: 5000, maxMillis: 30_000 }
+
 /** 30 seconds, twice as long each further time, at most 1 hour. */
 export const afterRelease: BackoffOptions = { firstMillis: 30_000, maxMillis: 3_600_000 }
 

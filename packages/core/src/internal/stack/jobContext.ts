@@ -4,10 +4,12 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import { type JobContext, JobRunnerError } from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned } from "../../StacksSchema.ts"
+import { none } from "../amounts.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { readAgain } from "./retryPolicies.ts"
@@ -44,6 +46,11 @@ export const makeJobContext = (
       queueKey: settings.queueKey,
       details,
       acquisitionToken: acquisitionToken(state, record, trouble),
+      issueToken: Effect.map(requestToken(state, record, trouble), ({ token, validUntil }) => ({
+        token,
+        lifetime: Duration.millis(Math.max(0, validUntil - state.now()))
+      })),
+      requests: Result.getOrElse(state.dependencies.admission.requestsOf(job), () => none),
       state: Effect.tap(states.ask(job.id), (jobState) =>
         Effect.sync(() => {
           if (jobState !== undefined && isAgentOwned(jobState)) run.hasAgent = true
@@ -87,48 +94,59 @@ const readDetails = (state: StackState, { job }: JobRecord) => {
   )
 }
 
+type Issued = Extract<TokenAnswer, { readonly _tag: "Issued" }>
+
 /** One token for as long as it is valid, and then another one. */
 const acquisitionToken = (
   state: StackState,
-  { job }: JobRecord,
+  record: JobRecord,
   trouble: ServiceTrouble
 ): JobContext["acquisitionToken"] => {
-  let issued: Extract<TokenAnswer, { readonly _tag: "Issued" }> | undefined
+  let issued: Issued | undefined
   return Effect.suspend(() => {
     if (issued !== undefined && issued.validUntil - marginOf(state) > state.now()) return Effect.succeed(issued.token)
-    return Effect.flatMap(
-      state.dependencies.tokens.ask(job.id),
-      Effect.fnUntraced(function* (answer) {
-        switch (answer._tag) {
-          case "Issued":
-            issued = answer
-            return answer.token
-          case "NotIssued": {
-            const error = new JobRunnerError({
-              message: "The service issued no acquisition token: the job is not ours"
-            })
-            trouble.notIssued.add(error)
-            return yield* error
-          }
-          case "Missing": {
-            const error = new JobRunnerError({
-              message: "The service's response has no acquisition token for the job",
-              isRetryable: true
-            })
-            trouble.failures.set(error, { isOffender: true })
-            return yield* error
-          }
-          case "Failed": {
-            const { error, isOffender } = answer
-            trouble.failures.set(error, { isOffender })
-            yield* reportOffender(state, job.id, error, isOffender)
-            return yield* Effect.fail(error)
-          }
-        }
-      })
-    )
+    return Effect.map(requestToken(state, record, trouble), (answer) => {
+      issued = answer
+      return answer.token
+    })
   })
 }
+
+const requestToken = (
+  state: StackState,
+  { job }: JobRecord,
+  trouble: ServiceTrouble
+): Effect.Effect<Issued, StacksError | JobRunnerError> =>
+  Effect.flatMap(
+    Effect.suspend(() => state.dependencies.tokens.ask(job.id)),
+    Effect.fnUntraced(function* (answer) {
+      switch (answer._tag) {
+        case "Issued":
+          return answer
+        case "NotIssued": {
+          const error = new JobRunnerError({
+            message: "The service issued no acquisition token: the job is not ours"
+          })
+          trouble.notIssued.add(error)
+          return yield* error
+        }
+        case "Missing": {
+          const error = new JobRunnerError({
+            message: "The service's response has no acquisition token for the job",
+            isRetryable: true
+          })
+          trouble.failures.set(error, { isOffender: true })
+          return yield* error
+        }
+        case "Failed": {
+          const { error, isOffender } = answer
+          trouble.failures.set(error, { isOffender })
+          yield* reportOffender(state, job.id, error, isOffender)
+          return yield* Effect.fail(error)
+        }
+      }
+    })
+  )
 
 const marginOf = (state: StackState): number =>
   Math.min(tokenMargin, Duration.toMillis(state.dependencies.settings.reservationExpiry) / 4)

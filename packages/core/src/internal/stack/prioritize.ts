@@ -39,8 +39,7 @@ export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
 const room = (state: StackState): number => {
   const { breaker } = state.dependencies
   // Jobs whose finish is not accepted hold no slot, and must not become more and more.
-  const unfinished = state.table.in("FinishDelayed").filter(({ outcome }) => outcome !== undefined)
-  if (unfinished.length >= state.limit()) return 0
+  if (state.unfinished() >= state.limit()) return 0
   if (!breaker.isSuspended()) return state.room()
   const isOneWaiting = state.table.count("Reserving", "InDoubt", "Reserved", "Starting") > 0
   return Math.min(state.room(), breaker.allowance(isOneWaiting))

@@ -13,6 +13,8 @@ export type RunFailure = Data.TaggedEnum<{
   Service: { readonly message: string; readonly isOffender: boolean }
   /** The runner says that the job was not started, and may be later. */
   Host: { readonly message: string }
+  /** The runner says that the job was not started, and waits for capacity. */
+  Capacity: { readonly message: string }
   /** Anything else: the job may have been started. */
   Runner: { readonly message: string }
 }>
@@ -42,7 +44,6 @@ export const classify = (cause: Cause.Cause<unknown>, trouble: ServiceTrouble): 
     const known = trouble.failures.get(reason)
     if (known !== undefined) return RunFailure.Service({ message, isOffender: known.isOffender })
   }
-  return error instanceof JobRunnerError && error.isRetryable === true
-    ? RunFailure.Host({ message })
-    : RunFailure.Runner({ message })
+  if (!(error instanceof JobRunnerError) || error.isRetryable !== true) return RunFailure.Runner({ message })
+  return error.waitsForCapacity === true ? RunFailure.Capacity({ message }) : RunFailure.Host({ message })
 }

@@ -27,16 +27,18 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { JobRunner } from "../../JobRunner.ts"
+import { type AttachedStack, JobRunner } from "../../JobRunner.ts"
 import * as JobStore from "../../JobStore.ts"
 import * as Notifications from "../../Notifications.ts"
 import * as RateLimit from "../../RateLimit.ts"
+import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import * as Amounts from "../amounts.ts"
 import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
+import { readStates } from "../jobStates/readStates.ts"
 import { CurrentMeter } from "../meter.ts"
 import { Admission } from "./admission.ts"
 import * as Events from "./events.ts"
@@ -47,6 +49,7 @@ import { recover } from "./recover.ts"
 import * as Registration from "./registration.ts"
 import { release } from "./release.ts"
 import { renewLoop } from "./renew.ts"
+import { requestTimeout, within } from "./requestTimeout.ts"
 import { reserveLoop } from "./reserve.ts"
 import { OnRetry, shutdownTimeout } from "./retryPolicies.ts"
 import { withAdvice } from "./serviceErrors.ts"
@@ -99,6 +102,7 @@ const start = Effect.fnUntraced(function* (
     }
   })
   state.membership = membership
+  yield* state.dependencies.runner.attach?.(attachedStack(state)) ?? Effect.void
   const { measure } = yield* makeGauges(state)
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
@@ -129,6 +133,22 @@ const ownSlots = ({ capacity }: Settings): Pick<NonNullable<Settings["pool"]>, "
       room: () => Amounts.room(capacity, amounts === undefined ? [] : [amounts])
     })
 })
+
+const attachedStack = (state: StackState): AttachedStack => {
+  const { client, settings } = state.dependencies
+  return {
+    stackKey: settings.key,
+    queueKey: settings.queueKey,
+    hasJob: (jobUuid) => state.table.has(jobUuid),
+    states: (jobUuids) =>
+      readStates(client, settings.key, jobUuids).pipe(
+        within(requestTimeout),
+        RetryPolicy.withPolicy(RetryPolicy.none),
+        Effect.map(({ states }) => states),
+        Effect.provideContext(state.dependencies.context)
+      )
+  }
+}
 
 // -----------------------------------------------------------------------------
 // What the stages share
@@ -234,7 +254,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       inFlight: state.inFlight().length,
       free: free(),
       pending: state.pending.size,
-      finishing: state.table.count("FinishDelayed"),
+      finishing: state.unfinished(),
       isSuspended: state.dependencies.breaker.isSuspended(),
       held: state.heldAmounts(),
       capacity: capacity()
@@ -266,8 +286,8 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,
       backingOff: state.table.count("Reserved", "BackingOff"),
-      inDoubt: state.table.count("InDoubt", "Unconfirmed"),
-      finishing: state.table.count("FinishDelayed"),
+      inDoubt: state.table.count("InDoubt", "Unconfirmed") + state.table.count("FinishDelayed") - state.unfinished(),
+      finishing: state.unfinished(),
       amounts: state.heldAmounts(),
       startsSuspended: breaker.isSuspended()
     })),

@@ -147,6 +147,11 @@ export class StackState {
     return kept
   }
 
+  /** How many jobs have ended, and wait until the service accepts their finish. */
+  unfinished(): number {
+    return this.table.in("FinishDelayed").filter(({ outcome }) => outcome !== undefined).length
+  }
+
   /** What jobs hold of the capacity: those that hold a slot, and those for which one is kept. */
   heldAmounts(): Amounts.Amounts {
     const { admission, settings } = this.dependencies

@@ -69,15 +69,34 @@ const doubt = (state: StackState, record: JobRecord): void => {
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
-  const { breaker, settings } = state.dependencies
+  const { breaker } = state.dependencies
   if (!state.mayStart() || state.freeSlots() <= 0) return false
-  if (record.keepsSlot && settings.pool !== undefined && settings.pool.free() < 0) {
-    // The pool has become smaller than what is taken of it: a job that waits gives its slot back, and waits for another.
+  const hasAgent = hasEarlierAgent(state, record)
+  if (hasAgent === undefined) return false
+  // It holds what it takes already.
+  if (hasAgent) return true
+  if (record.keepsSlot && (isPoolOverdrawn(state) || areAmountsOverdrawn(state, record))) {
+    // There is less than what is taken: a job that waits gives its slot back, and waits for another.
     record.keepsSlot = false
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
   return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+}
+
+/** Whether an agent of an earlier process is there for a job of it; undefined while the runner does not know. */
+const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefined => {
+  const { runner, settings } = state.dependencies
+  return record.isRecovered && runner.hasAgent !== undefined ? runner.hasAgent(record.job.id, settings.key) : false
+}
+
+const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
+
+const areAmountsOverdrawn = (state: StackState, { job }: JobRecord): boolean => {
+  const { admission, settings } = state.dependencies
+  if (settings.requests === undefined) return false
+  const requests = admission.requestsOf(job)
+  return Result.isSuccess(requests) && state.membership.room().isOverdrawn(requests.success)
 }
 
 /** Whether there is room for the amounts of a job that holds none. */
@@ -294,6 +313,8 @@ const onRunFailure = Effect.fnUntraced(function* (
     case "Service":
       record.isOffender = failure.isOffender
       return yield* backOff(state, record, failure.message)
+    case "Capacity":
+      return yield* awaitCapacity(state, record, failure.message)
     case "Host": {
       yield* Effect.logInfo(`Job ${job.id} could not be started: ${failure.message}`, cause)
       record.hostTroubleSince ??= state.now()
@@ -322,6 +343,25 @@ const onNotOurs = Effect.fnUntraced(function* (state: StackState, record: JobRec
   const { job } = record
   const answer = yield* state.dependencies.states.askBriefly(job.id)
   yield* settle(state, record, endOf(job, Option.getOrUndefined(answer)) ?? StackEvent.ReservationLost({ job }))
+})
+
+/** Keeps the job reserved, without a slot, for another try. */
+const awaitCapacity = Effect.fnUntraced(function* (state: StackState, record: JobRecord, message: string) {
+  const { breaker, emit } = state.dependencies
+  const { job } = record
+  // The host has done what it could.
+  if (breaker.isWatching()) yield* breaker.succeeded(job.id)
+  if (state.phase !== "running") return yield* release(state, [record], message)
+  record.failures++
+  record.hostTroubleSince = undefined
+  const delay = Backoff.delayAfter(record.failures, Backoff.forCapacity)
+  record.startAt = state.now() + delay
+  record.run = undefined
+  record.keepsSlot = false
+  state.table.move(record, "BackingOff")
+  state.wake()
+  yield* wakeIn(state, delay)
+  yield* emit(StackEvent.BackedOff({ job, delay: Duration.millis(delay), message }))
 })
 
 /** Keeps the job reserved for another try; gives it back where this host has had trouble for `startTimeout`. */

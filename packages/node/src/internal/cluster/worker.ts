@@ -149,6 +149,22 @@ export const make = Effect.fnUntraced(function* ({
   ): Effect.fn.Return<JobRunner.JobContext> {
     const { key } = execution
     const { notify } = yield* notifierOf(key.stackKey)
+    const lifetime = Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes")
+    const issueToken = Effect.suspend(() => {
+      execution.hasAgent = true
+      return client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid], tokenLifetime })
+    }).pipe(
+      Effect.flatMap(({ tokens: [issued] }) =>
+        issued === undefined
+          ? Effect.fail(
+              new JobRunner.JobRunnerError({
+                message: "The service issued no acquisition token: this stack does not have the job"
+              })
+            )
+          : Effect.succeed({ token: issued.token, lifetime })
+      ),
+      gated
+    )
     return {
       job,
       stackKey: key.stackKey,
@@ -156,23 +172,11 @@ export const make = Effect.fnUntraced(function* ({
       details: yield* Effect.cached(limited(client.getJob(key))),
       // A new token is requested well before this one expires.
       acquisitionToken: yield* Effect.cachedWithTTL(
-        Effect.suspend(() => {
-          execution.hasAgent = true
-          return client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid], tokenLifetime })
-        }).pipe(
-          Effect.flatMap(({ tokens: [issued] }) =>
-            issued === undefined
-              ? Effect.fail(
-                  new JobRunner.JobRunnerError({
-                    message: "The service issued no acquisition token: this stack does not have the job"
-                  })
-                )
-              : Effect.succeed(issued.token)
-          ),
-          gated
-        ),
-        Duration.times(Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes"), 0.75)
+        Effect.map(issueToken, ({ token }) => token),
+        Duration.times(lifetime, 0.75)
       ),
+      issueToken,
+      requests: {},
       stopRequested: Deferred.await(execution.stopRequested),
       state: Effect.catch(stateOf(key), () => Effect.succeed(undefined)),
       notify: (text) => notify(job.id, text)

@@ -1,0 +1,282 @@
+/**
+ * A place where agents run and that outlives the stack: containers, pods, virtual machines, a batch system.
+ *
+ * **When to use**
+ *
+ * Implement the three functions of {@link Service} where your agents are not processes of the stack's own machine. {@link layerRunner}
+ * makes a `JobRunner` of them, which creates an agent for each job, finds agents again after a restart, and deletes them in the end.
+ *
+ * **Details**
+ *
+ * The runner trusts {@link Service.list} alone. It calls `create` again only if a listing that began after the last call ended lacks
+ * the agent, so a lost response makes no second agent. The name of a job's agent is the same on every call: {@link nameOf}.
+ *
+ * A stack with this runner detaches when it closes: agents and jobs stay for the next process. Give the stacks a `JobStore` that
+ * survives the process, so that the next one knows their jobs. To delete all agents of a stack, call {@link deleteAll}.
+ *
+ * **Example** (A provider over an API of machines)
+ *
+ * ```ts
+ * import { AgentProvider } from "@stacksapi/core"
+ * import { Effect, Layer } from "effect"
+ *
+ * declare const machines: {
+ *   readonly start: (name: string, labels: object, env: object) => Effect.Effect<void, AgentProvider.ProviderError>
+ *   readonly all: (label: string) => Effect.Effect<ReadonlyArray<AgentProvider.Agent>, AgentProvider.ProviderError>
+ *   readonly stop: (name: string) => Effect.Effect<void, AgentProvider.ProviderError>
+ * }
+ *
+ * const provider = Layer.succeed(AgentProvider.AgentProvider, {
+ *   create: ({ env, labels, name }) => machines.start(name, labels, env),
+ *   list: (stackKey) => machines.all(stackKey),
+ *   delete: ({ name }) => machines.stop(name)
+ * })
+ *
+ * export const runner = AgentProvider.layerRunner().pipe(Layer.provide(provider))
+ * ```
+ *
+ * @since 0.2.0
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Stream from "effect/Stream"
+import { agentName } from "./internal/agentProvider/agentName.ts"
+import * as Runner from "./internal/agentProvider/runner.ts"
+import { JobRunner } from "./JobRunner.ts"
+import type { InvalidOptions, StacksError } from "./StacksError.ts"
+import type { JobDetails, ScheduledJob } from "./StacksSchema.ts"
+
+// -----------------------------------------------------------------------------
+// Errors
+// -----------------------------------------------------------------------------
+
+/**
+ * A call of a provider failed:
+ * - `Unavailable`: the provider does not answer, or is in trouble. Nothing is known about what the call did. The runner tries again,
+ *   and the stack reserves nothing meanwhile. No job fails.
+ * - `NoCapacity`: there is no room for this agent now. The job waits without a slot.
+ * - `Refused`: the provider will never run this agent. The job fails with the message.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class ProviderError extends Data.TaggedError("ProviderError")<{
+  readonly reason: "Unavailable" | "NoCapacity" | "Refused"
+  /** Shown on the job's page. It must hold no secret. */
+  readonly message: string
+  readonly cause?: unknown
+}> {
+  get isRetryable(): boolean {
+    return this.reason !== "Refused"
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+/**
+ * What an agent needs.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface AgentRequest {
+  /** The agent's name: at most 63 lower-case letters, digits and dashes. The same on every call for this job of this stack. */
+  readonly name: string
+  readonly job: ScheduledJob
+  readonly stackKey: string
+  readonly queueKey: string
+  /** The job's environment and command. Requested at the first use. */
+  readonly details: Effect.Effect<JobDetails, StacksError>
+  /** The amounts that the job takes, by the stack's option `requests`. */
+  readonly requests: Readonly<Record<string, number>>
+  /** The token with which the agent acquires this job. Issued for this call. */
+  readonly token: Redacted.Redacted
+  /** The variables that `buildkite-agent start` needs to acquire the job. The token among them is `Redacted`. */
+  readonly env: Readonly<Record<string, string | Redacted.Redacted>>
+  /** Texts by which `list` finds the stack's agents again: `stacksapi-stack`, `stacksapi-queue` and `stacksapi-job`. */
+  readonly labels: Readonly<Record<string, string>>
+  /** Texts to store with the agent, for people. */
+  readonly annotations: Readonly<Record<string, string>>
+  /** Shows a text of at most 256 characters on the job's page. Returns at once. */
+  readonly notify: (text: string) => Effect.Effect<void>
+}
+
+/**
+ * An agent, as the provider sees it:
+ * - `Pending`: it does not run yet. `problem` says why, if there is a reason.
+ * - `Running`: it runs. Whether it has acquired its job, the service knows.
+ * - `Succeeded`, `Failed`: it has ended.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Agent {
+  readonly jobUuid: string
+  readonly name: string
+  readonly phase: "Pending" | "Running" | "Succeeded" | "Failed"
+  /** Why it is in this phase, in a sentence. Shown on the job's page. */
+  readonly message?: string | undefined
+  /** Why it does not get on, for example no capacity. */
+  readonly problem?: ProviderError | undefined
+  readonly exitStatus?: number | undefined
+  readonly createdAt?: DateTime.Utc | undefined
+  /** The annotations of its {@link AgentRequest}. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined
+}
+
+/**
+ * Which agent a call is about.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface AgentRef {
+  readonly stackKey: string
+  readonly jobUuid: string
+  readonly name: string
+}
+
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
+
+/**
+ * A place where agents run. Calls may be interrupted at any moment, and may come from several processes.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Service {
+  /** Creates an agent. Succeeds if there is one of this name. */
+  readonly create: (request: AgentRequest) => Effect.Effect<void, ProviderError>
+  /** All agents of a stack, whichever process created them, those included that have ended and are not deleted. */
+  readonly list: (stackKey: string) => Effect.Effect<ReadonlyArray<Agent>, ProviderError>
+  /** Deletes an agent, whatever it does. Succeeds if there is none of this name. `reason` is for logs. */
+  readonly delete: (agent: AgentRef, reason: string) => Effect.Effect<void, ProviderError>
+  /** Gives a new token to an agent that waits and has not acquired its job. Without it, such an agent keeps its first one. */
+  readonly refreshToken?: ((agent: Agent, token: Redacted.Redacted) => Effect.Effect<void, ProviderError>) | undefined
+  /** What the agent prints, from its start on. */
+  readonly logs?: ((agent: AgentRef) => Stream.Stream<Uint8Array, ProviderError>) | undefined
+  /** Agents whose phase changes, as it happens. Without it, `list` is polled. `list` is the truth all the same. */
+  readonly changes?: ((stackKey: string) => Stream.Stream<Agent, ProviderError>) | undefined
+}
+
+/**
+ * A place where agents run.
+ *
+ * @since 0.2.0
+ * @category services
+ */
+export class AgentProvider extends Context.Service<AgentProvider, Service>()("@stacksapi/core/AgentProvider") {}
+
+// -----------------------------------------------------------------------------
+// Options
+// -----------------------------------------------------------------------------
+
+/**
+ * Settings of {@link layerRunner}.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface RunnerOptions {
+  /**
+   * How long after its creation an agent may take to acquire its job. Then it is deleted, and another one is created, once. After
+   * that the job is released. Default 15 minutes.
+   */
+  readonly startDeadline?: Duration.Input | undefined
+  /** How long an agent may live. Then it is deleted. Default without end. */
+  readonly maxLifetime?: Duration.Input | undefined
+  /** How long the agent of a canceled job may take to end by itself. At most the stack's `cancelGrace`, which is the default. */
+  readonly cancelGrace?: Duration.Input | undefined
+  /** How long a job may wait for capacity before it is released. Default 5 minutes. */
+  readonly capacityTimeout?: Duration.Input | undefined
+  /** How often the agents of a stack are listed. Default 1 second. Minimum 100 milliseconds. */
+  readonly listInterval?: Duration.Input | undefined
+  /** How many `create` calls run at once: a whole number from 1. Default 8. */
+  readonly createConcurrency?: number | undefined
+  /** The endpoint that agents connect to. Default `https://agent.buildkite.com/v3/`. */
+  readonly endpoint?: string | undefined
+  /** Tags of the agents, each `key=value`. The queue is added. Default none. */
+  readonly tags?: ReadonlyArray<string> | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/**
+ * A `JobRunner` that creates an agent for each job with the {@link AgentProvider}.
+ *
+ * **Details**
+ *
+ * - `create` runs with a token that was issued for this call. An agent that waits longer than its token is valid gets another one.
+ * - An agent that ends, or that `startDeadline` catches, before it has acquired its job is deleted, and created again, once. Then the
+ *   job is released.
+ * - Every end of a job deletes its agent, and retries until a listing lacks it. Only then the job's slot and amounts are free.
+ * - Agents of the stack whose job's state is final, and that no job of the stack has, are deleted. A state that is not known is not
+ *   final, and is read again every minute. Until such agents are gone, the stack reserves nothing.
+ * - While a job waits for capacity, no job with equal `requests` and rules is reserved.
+ *
+ * @see {@link deleteAll} to remove the agents that a detached stack leaves
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerRunner = (options: RunnerOptions = {}): Layer.Layer<JobRunner, InvalidOptions, AgentProvider> =>
+  Layer.effect(
+    JobRunner,
+    Effect.flatMap(AgentProvider, (provider) => Runner.make(provider, options))
+  )
+
+// -----------------------------------------------------------------------------
+// Functions
+// -----------------------------------------------------------------------------
+
+/**
+ * The name of a job's agent: at most 63 lower-case letters, digits and dashes.
+ *
+ * @since 0.2.0
+ * @category naming
+ */
+export const nameOf = (stackKey: string, jobUuid: string): string => agentName(stackKey, jobUuid)
+
+/**
+ * Deletes all agents of a stack, and waits until none is listed. Fails with the last failure of the provider after 300 tries, one a
+ * second.
+ *
+ * **Gotchas**
+ *
+ * Agents that run jobs are deleted too. Stop the stack first: it would create agents again.
+ *
+ * @since 0.2.0
+ * @category deleting
+ */
+export const deleteAll = Effect.fnUntraced(function* (
+  stackKey: string,
+  reason: string
+): Effect.fn.Return<void, ProviderError, AgentProvider> {
+  const provider = yield* AgentProvider
+  const deleteListed = Effect.gen(function* () {
+    const agents = yield* provider.list(stackKey)
+    yield* Effect.forEach(agents, ({ jobUuid, name }) => provider.delete({ stackKey, jobUuid, name }, reason), {
+      concurrency: 8,
+      discard: true
+    })
+    if (agents.length === 0) return
+    const message = `${agents.length} agents of ${stackKey} are not gone yet`
+    return yield* new ProviderError({ reason: "Unavailable", message })
+  })
+  yield* Effect.retry(deleteListed, {
+    while: (error) => error.reason !== "Refused",
+    schedule: Schedule.spaced("1 second"),
+    times: 300
+  })
+})

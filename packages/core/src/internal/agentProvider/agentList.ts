@@ -1,0 +1,109 @@
+/**
+ * What a provider lists of one stack's agents. One listing per interval serves all jobs, and those who wait for a change are called
+ * only when there is one for them.
+ */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as AgentProvider from "../../AgentProvider.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
+import * as Metrics from "./metrics.ts"
+import type { ProviderHealth } from "./providerHealth.ts"
+
+/** Tells whether somebody has seen what they wait for. `listedAt`: when the listing began, in monotonic milliseconds. */
+type Test = (agent: AgentProvider.Agent | undefined, listedAt: number) => boolean
+
+interface Waiter {
+  readonly name: string
+  readonly test: Test
+  readonly seen: Deferred.Deferred<AgentProvider.Agent | undefined>
+}
+
+export interface AgentList {
+  /** Waits until a test of an agent, or of its absence, succeeds. */
+  readonly await: (name: string, test: Test) => Effect.Effect<AgentProvider.Agent | undefined>
+  /** All agents of the last listing; undefined before the first one. */
+  readonly agents: () => ReadonlyMap<string, AgentProvider.Agent> | undefined
+  /** Waits for a listing that begins from now on. */
+  readonly next: Effect.Effect<void>
+}
+
+/** Lists for as long as the scope is open. */
+export const make = Effect.fnUntraced(function* (
+  provider: AgentProvider.Service,
+  stackKey: string,
+  interval: Duration.Duration,
+  health: ProviderHealth
+): Effect.fn.Return<AgentList, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+  const gauges = Metrics.agentGauges(context)
+  const waiters = new Set<Waiter>()
+  let listed: { readonly agents: Map<string, AgentProvider.Agent>; readonly at: number } | undefined
+  const now = () => monotonicMillis(clock)
+
+  const check = (waiter: Waiter, agent: AgentProvider.Agent | undefined, at: number) => {
+    if (!waiter.test(agent, at)) return
+    waiters.delete(waiter)
+    Deferred.doneUnsafe(waiter.seen, Exit.succeed(agent))
+  }
+
+  const listOnce = Effect.gen(function* () {
+    const at = now()
+    const agents = yield* health.watch(provider.list(stackKey))
+    listed = { agents: new Map(agents.map((agent) => [agent.name, agent])), at }
+    gauges(agents)
+    for (const waiter of Array.from(waiters)) check(waiter, listed.agents.get(waiter.name), at)
+  }).pipe(
+    Effect.catchCause((cause) => Effect.logDebug(`The agents of ${stackKey} could not be listed`, cause)),
+    // A listing without an answer must not be the last one.
+    Effect.timeoutOption(Duration.max(Duration.seconds(30), interval))
+  )
+
+  const onChange = (agent: AgentProvider.Agent) =>
+    Effect.sync(() => {
+      listed?.agents.set(agent.name, agent)
+      for (const waiter of Array.from(waiters)) if (waiter.name === agent.name) check(waiter, agent, now())
+    })
+
+  yield* Effect.addFinalizer(() => Effect.sync(() => gauges([])))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(listOnce, Effect.sleep(interval))))
+  if (provider.changes !== undefined) {
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.suspend(() => Stream.runForEach(provider.changes?.(stackKey) ?? Stream.never, onChange)).pipe(
+          Effect.catchCause((cause) => Effect.logDebug(`The changes of ${stackKey}'s agents broke off`, cause)),
+          // The listings go on meanwhile.
+          Effect.andThen(Effect.sleep("5 seconds"))
+        )
+      )
+    )
+  }
+
+  const awaitAgent = (name: string, test: Test) =>
+    Effect.suspend(() => {
+      if (listed !== undefined) {
+        const agent = listed.agents.get(name)
+        if (test(agent, listed.at)) return Effect.succeed(agent)
+      }
+      const waiter: Waiter = { name, test, seen: Deferred.makeUnsafe() }
+      waiters.add(waiter)
+      return Effect.ensuring(
+        Deferred.await(waiter.seen),
+        Effect.sync(() => void waiters.delete(waiter))
+      )
+    })
+
+  return {
+    await: awaitAgent,
+    agents: () => listed?.agents,
+    next: Effect.suspend(() => {
+      const from = now()
+      return Effect.asVoid(awaitAgent("", (_, listedAt) => listedAt >= from))
+    })
+  }
+})
