@@ -69,7 +69,7 @@ const killed =
           key: "s",
           queues: ["q"],
           slots: 20,
-          onProcessDeath: "runAgain",
+          onProcessDeath: "retry",
           reservationExpiry: "2 minutes",
           lockExpiration
         }
@@ -221,7 +221,7 @@ const spread = ({ lockExpiration }: Order) =>
     const queues = Array.from({ length: 20 }, (_, n) => `q${n}`)
     const { start, witness } = yield* Cluster.make({
       databaseUrl: database.url,
-      options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "runAgain" }
+      options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "retry" }
     })
     const collected = yield* Requests.collect
     yield* emulator
