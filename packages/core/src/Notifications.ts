@@ -87,22 +87,9 @@ export const outcomes = Metric.counter("stacksapi_notifications", {
   incremental: true
 })
 
-/**
- * Options of {@link make} and {@link layer}.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options {
-  /** The stack that notifies. */
-  readonly stackKey: string
-  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
-  readonly bufferSize?: number | undefined
-  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
-  readonly window?: Duration.Input | undefined
-  /** How long the flush may take when the scope closes. Default 5 seconds. */
-  readonly flushTimeout?: Duration.Input | undefined
-}
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
  * Sends notifications about jobs.
@@ -132,6 +119,23 @@ export interface Service {
  * @category services
  */
 export class Notifications extends Context.Service<Notifications, Service>()("@stacksapi/core/Notifications") {}
+
+/**
+ * Options of {@link make} and {@link layer}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The stack that notifies. */
+  readonly stackKey: string
+  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
+  readonly bufferSize?: number | undefined
+  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
+  readonly window?: Duration.Input | undefined
+  /** How long the flush may take when the scope closes. Default 5 seconds. */
+  readonly flushTimeout?: Duration.Input | undefined
+}
 
 // -----------------------------------------------------------------------------
 // Constructors
