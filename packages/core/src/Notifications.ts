@@ -89,27 +89,9 @@ export const outcomes = Metric.counter("stacksapi_notifications", {
   incremental: true
 })
 
-/**
- * Options of {@link make} and {@link layer}.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options {
-  /** The stack that notifies. */
-  readonly stackKey: string
-  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
-  readonly bufferSize?: number | undefined
-  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
-  readonly window?: Duration.Input | undefined
-  /**
-   * How long a notification is kept and sent again while the service is in trouble, after the retries of the `RetryPolicy`. Default 0:
-   * it fails then. A stack keeps its notifications for 15 minutes.
-   */
-  readonly retryFor?: Duration.Input | undefined
-  /** How long the flush may take when the scope closes. Default 5 seconds. */
-  readonly flushTimeout?: Duration.Input | undefined
-}
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
  * Sends notifications about jobs.
@@ -139,6 +121,28 @@ export interface Service {
  * @category services
  */
 export class Notifications extends Context.Service<Notifications, Service>()("@stacksapi/core/Notifications") {}
+
+/**
+ * Options of {@link make} and {@link layer}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The stack that notifies. */
+  readonly stackKey: string
+  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
+  readonly bufferSize?: number | undefined
+  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
+  readonly window?: Duration.Input | undefined
+  /**
+   * How long a notification is kept and sent again while the service is in trouble, after the retries of the `RetryPolicy`. Default 0:
+   * it fails then. A stack keeps its notifications for 15 minutes.
+   */
+  readonly retryFor?: Duration.Input | undefined
+  /** How long the flush may take when the scope closes. Default 5 seconds. */
+  readonly flushTimeout?: Duration.Input | undefined
+}
 
 // -----------------------------------------------------------------------------
 // Constructors
