@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { file, update } from "../support/cliReference.ts"
+import { file, update } from "./cliReference.ts"
 
 describe("docs/cli.md", () => {
   it.live("has the tables that `pnpm docs:cli` writes", () =>

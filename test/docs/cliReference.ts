@@ -11,7 +11,7 @@ import * as ExitStatus from "../../packages/node/src/internal/cli/exitStatus.ts"
 import { parseHelp } from "../../packages/node/src/internal/cli/flag.ts"
 import { Host } from "../../packages/node/src/internal/cli/host.ts"
 import { stacksapi } from "../../packages/node/src/internal/cli/main.ts"
-import { root } from "../docs/snippets.ts"
+import { root } from "./snippets.ts"
 
 export const file = join(root, "docs/cli.md")
 
