@@ -20,8 +20,6 @@ const oddities: Readonly<Record<string, (answer: Answer) => unknown>> = {
     reserved: reserved.map((id) => (id === "a" ? "A" : id)),
     not_reserved
   }),
-  "lacks both lists": () => ({}),
-  "does not decode": () => ["neither"],
   "has null for a list": ({ not_reserved, reserved }) => ({
     reserved: reserved.includes("a") ? reserved.filter((id) => id !== "a") : reserved,
     not_reserved: not_reserved.length === 0 ? null : not_reserved
@@ -37,6 +35,27 @@ const odd = (
   )
 
 describe("A reserve response that", () => {
+  it.effect("does not decode leaves the slot to the next job, and is reported", () => {
+    let isOn = true
+    return Effect.gen(function* () {
+      yield* addJobs(1, { id: "a" })
+      yield* addJobs(1, { id: "b" })
+      const odd = rewriting("/batch-reserve", (answer, request) =>
+        isOn && bodyOf(request).includes('"a"') ? ["neither"] : answer
+      )
+      const stack = yield* start(takes("1 second"), { maxInFlight: 1, reservationExpiry: "1 minute" }).pipe(
+        Effect.provide(odd)
+      )
+      yield* slowly("20 seconds", "100 millis")
+      assert.strictEqual((yield* jobOf("b")).state, "finished")
+      assert.isTrue(stack.seen.some((event) => event._tag === "InDoubt" && event.job.id === "a"))
+      assert.isEmpty((yield* stack.status).inFlight)
+      isOn = false
+      yield* slowly("10 minutes", "1 second")
+      assert.deepStrictEqual(yield* census, { "finished 0": 2 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  })
+
   for (const [oddity, rewrite] of Object.entries(oddities)) {
     it.effect(`${oddity} leaves the slot to the next job at once, and is reported`, () =>
       Effect.gen(function* () {

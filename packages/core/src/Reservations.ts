@@ -133,10 +133,10 @@ export const reserve = Effect.fnUntraced(function* (
   return yield* reserveAll(options)
 })
 
-/** `isDivisible`: whether a failure of a request may be one job's fault. By default that of a request which has had its retries. */
+/** `isDivisible`: whether a failure of a request may be one job's fault. */
 const reserveAll = Effect.fnUntraced(function* (
   { concurrency = 5, jobUuids, reservationExpiry, stackKey }: ReserveOptions,
-  isDivisible: (error: StacksError) => boolean = mayBeOneJobAfterAll
+  isDivisible: (error: StacksError) => boolean = mayBeOneJob
 ): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const reserved: Array<string> = []
