@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { messageOf } from "./internal/messageOf.ts"
@@ -22,6 +23,8 @@ import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
  * The job could not be run.
  *
  * **Details**
+ *
+ * A failure of another type becomes a `JobRunnerError` with its message, its `isRetryable` and itself as the cause.
  *
  * With `isRetryable: true` the job has not been started, and the host may be able to start it later. The stack keeps the job
  * reserved and starts it again after a delay: 5 seconds the first time, twice as long each further time, at most 5 minutes. When
@@ -258,9 +261,15 @@ export const make = <E>(
         Effect.suspend(() => run(context))
       ),
       (error) =>
-        error instanceof JobRunnerError ? error : new JobRunnerError({ message: messageOf(error), cause: error })
+        error instanceof JobRunnerError
+          ? error
+          : new JobRunnerError({ message: messageOf(error), isRetryable: isRetryable(error), cause: error })
     )
 })
+
+/** Whether an error says of itself that it is transient. */
+const isRetryable = (error: unknown): boolean =>
+  Predicate.hasProperty(error, "isRetryable") && error.isRetryable === true
 
 const inOwnScope = <A, E, R>(
   jobUuid: string,

@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -20,8 +20,10 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
-import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import { CurrentServiceClock } from "./internal/client/serviceClock.ts"
+import { isolate, mayBeOneJobAfterAll } from "./internal/isolate.ts"
 import * as LazyPubSub from "./internal/lazyPubSub.ts"
+import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import * as Check from "./internal/options.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
@@ -87,22 +89,9 @@ export const outcomes = Metric.counter("stacksapi_notifications", {
   incremental: true
 })
 
-/**
- * Options of {@link make} and {@link layer}.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options {
-  /** The stack that notifies. */
-  readonly stackKey: string
-  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
-  readonly bufferSize?: number | undefined
-  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
-  readonly window?: Duration.Input | undefined
-  /** How long the flush may take when the scope closes. Default 5 seconds. */
-  readonly flushTimeout?: Duration.Input | undefined
-}
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
  * Sends notifications about jobs.
@@ -133,13 +122,39 @@ export interface Service {
  */
 export class Notifications extends Context.Service<Notifications, Service>()("@stacksapi/core/Notifications") {}
 
+/**
+ * Options of {@link make} and {@link layer}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The stack that notifies. */
+  readonly stackKey: string
+  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
+  readonly bufferSize?: number | undefined
+  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
+  readonly window?: Duration.Input | undefined
+  /**
+   * How long a notification is kept and sent again while the service is in trouble, after the retries of the `RetryPolicy`. Default 0:
+   * it fails then. A stack keeps its notifications for 15 minutes.
+   */
+  readonly retryFor?: Duration.Input | undefined
+  /** How long the flush may take when the scope closes. Default 5 seconds. */
+  readonly flushTimeout?: Duration.Input | undefined
+}
+
 // -----------------------------------------------------------------------------
 // Constructors
 // -----------------------------------------------------------------------------
 
 interface QueuedNotification extends Notification {
+  /** In monotonic milliseconds. */
   readonly at: number
 }
+
+const firstRetryMillis = 1000
+const maxRetryMillis = 30_000
 
 /** How many jobs have their notifications counted. The service enforces the limit for all jobs. */
 const maxCountedJobs = 100_000
@@ -153,13 +168,20 @@ const maxCountedJobs = 100_000
 export const make = Effect.fnUntraced(function* ({
   bufferSize = 65_536,
   flushTimeout = "5 seconds",
+  retryFor = 0,
   stackKey,
   window = "100 millis"
 }: Options): Effect.fn.Return<Service, InvalidOptions, StacksClient.StacksClient | Scope.Scope> {
   yield* Check.count("bufferSize", bufferSize, 1)
   yield* Check.duration("window", window, { max: Check.hour })
   yield* Check.duration("flushTimeout", flushTimeout)
+  const keptMillis = Duration.toMillis(yield* Check.duration("retryFor", retryFor))
   const client = yield* StacksClient.StacksClient
+  const clock = yield* Clock.Clock
+  const serviceClock = yield* CurrentServiceClock
+  const now = () => monotonicMillis(clock)
+  /** The service's time, as far as it is known. */
+  const serviceNow = () => serviceClock?.now(clock) ?? clock.currentTimeMillisUnsafe()
   const results = yield* LazyPubSub.make<Outcome>(4096)
   const queue = yield* Queue.dropping<QueuedNotification, Cause.Done>(bufferSize)
   const counts = new Map<string, number>()
@@ -174,17 +196,18 @@ export const make = Effect.fnUntraced(function* ({
   }
 
   const request = (batch: ReadonlyArray<QueuedNotification>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      client.createStackNotifications({
+    Effect.suspend(() => {
+      const sentAt = now()
+      return client.createStackNotifications({
         stackKey,
         notifications: batch.map(({ at, detail, jobUuid }) => ({
           jobUuid,
           detail,
           // Without a time, the service uses its own. It would refuse a time that is ahead of its clock.
-          timestamp: now - at > 1000 ? DateTime.makeUnsafe(at) : undefined
+          timestamp: sentAt - at > 1000 ? DateTime.makeUnsafe(Math.floor(serviceNow() - (sentAt - at))) : undefined
         }))
       })
-    )
+    })
 
   const onAnswer = (
     batch: ReadonlyArray<QueuedNotification>,
@@ -205,32 +228,49 @@ export const make = Effect.fnUntraced(function* ({
 
   /** Without retries: the whole batch has been retried before. */
   const once = (batch: ReadonlyArray<QueuedNotification>) => RetryPolicy.withPolicy(request(batch), RetryPolicy.none)
-  const isDivisible = (error: StacksError) =>
-    mayBeOneJob(error) || (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429))
 
   const fail = (batch: ReadonlyArray<QueuedNotification>, error: StacksError) =>
     Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true })
 
+  /** The service is in trouble: what is not too old is sent again. */
+  const sendLater = (
+    batch: ReadonlyArray<QueuedNotification>,
+    error: StacksError,
+    tries: number
+  ): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const isKept = ({ at }: QueuedNotification) => now() - at < keptMillis
+      const kept = batch.filter(isKept)
+      const delay = Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries))
+      return Effect.andThen(
+        fail(
+          batch.filter((notification) => !isKept(notification)),
+          error
+        ),
+        kept.length === 0 ? Effect.void : Effect.delay(send(kept, tries + 1), delay)
+      )
+    })
+
   /** A batch that fails is divided, because one notification may be the cause. So the others are delivered. */
-  const send = (batch: ReadonlyArray<QueuedNotification>): Effect.Effect<void> =>
+  const send = (batch: ReadonlyArray<QueuedNotification>, tries = 0): Effect.Effect<void> =>
     Effect.matchEffect(request(batch), {
       onSuccess: (answer) => onAnswer(batch, answer),
       onFailure: (error) =>
-        isDivisible(error)
+        mayBeOneJobAfterAll(error)
           ? Effect.flatMap(
-              isolate({ items: batch, error, request: once, onAnswer, isDivisible }),
+              isolate({ items: batch, error, request: once, onAnswer, isDivisible: mayBeOneJobAfterAll }),
               ({ failed, offenders }) =>
                 Effect.andThen(
                   Effect.forEach(offenders, ({ error, item }) => fail([item], error), { discard: true }),
-                  Effect.forEach(failed, ({ error, items }) => fail(items, error), { discard: true })
+                  Effect.forEach(failed, ({ error, items }) => sendLater(items, error, tries), { discard: true })
                 )
             )
-          : fail(batch, error)
+          : sendLater(batch, error, tries)
     })
 
   const sending = yield* Stream.fromQueue(queue).pipe(
     Stream.groupedWithin(MaxBatchSize, window),
-    Stream.runForEach(send),
+    Stream.runForEach((batch) => send(batch)),
     Effect.forkDetach
   )
   yield* Effect.addFinalizer(() =>
@@ -253,8 +293,8 @@ export const make = Effect.fnUntraced(function* ({
     results: results.values,
     release: (jobUuid) => Effect.sync(() => void counts.delete(jobUuid)),
     notify: (jobUuid, detail) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) => {
-        const notification: QueuedNotification = { jobUuid, detail, at }
+      Effect.suspend(() => {
+        const notification: QueuedNotification = { jobUuid, detail, at: now() }
         // An invalid notification would fail its whole batch.
         const encoded = encode(notification)
         if (Result.isFailure(encoded)) {

@@ -11,8 +11,9 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import { isolate, mayBeOneJob, mayBeOneJobAfterAll } from "./internal/isolate.ts"
 import * as Check from "./internal/options.ts"
+import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { InvalidOptions, StacksError } from "./StacksError.ts"
 import { MaxBatchSize } from "./StacksSchema.ts"
@@ -132,18 +133,18 @@ export const reserve = Effect.fnUntraced(function* (
   return yield* reserveAll(options)
 })
 
-const reserveAll = Effect.fnUntraced(function* ({
-  concurrency = 5,
-  jobUuids,
-  reservationExpiry,
-  stackKey
-}: ReserveOptions): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
+/** `isDivisible`: whether a failure of a request may be one job's fault. By default that of a request which has had its retries. */
+const reserveAll = Effect.fnUntraced(function* (
+  { concurrency = 5, jobUuids, reservationExpiry, stackKey }: ReserveOptions,
+  isDivisible: (error: StacksError) => boolean = mayBeOneJobAfterAll
+): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const reserved: Array<string> = []
   const notReserved: Array<string> = []
   const failed: Array<FailedChunk> = []
   const request = (jobUuids: ReadonlyArray<string>) =>
     client.batchReserveJobs({ stackKey, jobUuids, reservationExpiry })
+  const once = (jobUuids: ReadonlyArray<string>) => RetryPolicy.withPolicy(request(jobUuids), RetryPolicy.none)
   const onAnswer = (_: ReadonlyArray<string>, answer: Omit<ReserveResult, "failed">) =>
     Effect.sync(() => {
       reserved.push(...answer.reserved)
@@ -153,8 +154,8 @@ const reserveAll = Effect.fnUntraced(function* ({
     Effect.matchEffect(request(jobUuids), {
       onSuccess: (answer) => onAnswer(jobUuids, answer),
       onFailure: (error) =>
-        mayBeOneJob(error)
-          ? Effect.map(isolate({ items: jobUuids, error, request, onAnswer }), (isolated) => {
+        isDivisible(error)
+          ? Effect.map(isolate({ items: jobUuids, error, request: once, onAnswer, isDivisible }), (isolated) => {
               for (const { error, items } of isolated.failed) failed.push({ jobUuids: items, error })
               for (const { error, item } of isolated.offenders) failed.push({ jobUuids: [item], error })
             })
@@ -163,6 +164,9 @@ const reserveAll = Effect.fnUntraced(function* ({
   yield* Effect.forEach(Arr.chunksOf(Arr.dedupe(jobUuids), MaxBatchSize), reserveChunk, { concurrency, discard: true })
   return { reserved, notReserved, failed }
 })
+
+/** After so many failed renewals in a row, one job may be the cause. */
+const maxFailures = 3
 
 const checkExpiry = (reservationExpiry: Duration.Input) =>
   Check.duration("reservationExpiry", reservationExpiry, { min: Check.second, max: Check.hour })
@@ -191,10 +195,15 @@ export const renewing = Effect.fnUntraced(function* ({
   const lost = yield* Effect.acquireRelease(Queue.unbounded<string, Cause.Done>(), Queue.end)
   const interval = Duration.times(yield* checkExpiry(reservationExpiry), 0.25)
   const soon = Duration.times(interval, 0.1)
+  /** Renewals in a row that failed. */
+  let failures = 0
 
   const renew = Effect.gen(function* () {
     const asked = Array.from(held)
-    const answer = yield* Effect.timeoutOption(reserveAll({ stackKey, jobUuids: asked, reservationExpiry }), interval)
+    // The next renewal is the retry.
+    const answer = yield* reserveAll({ stackKey, jobUuids: asked, reservationExpiry }, (error) =>
+      failures + 1 >= maxFailures ? mayBeOneJobAfterAll(error) : mayBeOneJob(error)
+    ).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.timeoutOption(interval))
     if (Option.isNone(answer)) {
       yield* Effect.logWarning(`The reservations of ${asked.length} jobs could not be renewed: no response`)
       return true
@@ -213,6 +222,7 @@ export const renewing = Effect.fnUntraced(function* ({
     while (true) {
       yield* Effect.sleep(hasFailed ? soon : interval)
       hasFailed = yield* renew
+      failures = hasFailed ? failures + 1 : 0
     }
   }).pipe(Effect.forkScoped)
 

@@ -513,6 +513,12 @@ export const BatchReserveJobsPayload = Schema.Struct({
   reservationExpiry: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
 
+/** Job ids, decoded one by one. A list that is missing is empty. */
+const jobUuidsOrNone = oneByOne(Schema.Array(Schema.String)).pipe(
+  Schema.withDecodingDefaultKey(Effect.succeed([])),
+  withFallback([])
+)
+
 /**
  * The jobs that were reserved, and those that could not be, which is not a failure.
  *
@@ -520,8 +526,8 @@ export const BatchReserveJobsPayload = Schema.Struct({
  * @category schemas
  */
 export const BatchReserveJobsResult = Schema.Struct({
-  reserved: oneByOne(Schema.Array(Schema.String)),
-  notReserved: oneByOne(Schema.Array(Schema.String))
+  reserved: jobUuidsOrNone,
+  notReserved: jobUuidsOrNone
 }).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**

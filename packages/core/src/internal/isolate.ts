@@ -50,6 +50,13 @@ export const mayBeOneJob = (error: StacksError): boolean =>
   error._tag === "InvalidRequest" ||
   (error._tag === "ErrorResponse" && error.status >= 400 && error.status < 500 && !unrelatedStatuses.has(error.status))
 
+/**
+ * Whether one job may be the cause of a failure that has come several times, or while other requests succeed: any failure but those
+ * that are about the caller. For example, a 404 can be about a job as well as about the stack.
+ */
+export const mayBeOneJobAfterAll = (error: StacksError): boolean =>
+  !(error._tag === "ErrorResponse" && (error.status === 401 || error.status === 429))
+
 /** Divides a failed request until each offender is alone. */
 export const isolate = Effect.fnUntraced(function* <T, A, R>({
   error,

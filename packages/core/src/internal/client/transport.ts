@@ -207,8 +207,7 @@ const findInvalidSetup = (
 ): string | undefined => {
   if (token === "") return "The token is empty: use a cluster token (bkct_…)"
   if (!/^[\x21-\x7e]+$/.test(token)) return "The token has invalid characters: use a cluster token (bkct_…)"
-  if (!/^[\x20-\x7e]*$/.test(userAgent))
-    return "The user agent prefix has invalid characters"
+  if (!/^[\x20-\x7e]*$/.test(userAgent)) return "The user agent prefix has invalid characters"
   if (!(Duration.toMillis(timeout) > 0)) return "The timeout must be longer than 0: the default is 60 seconds"
   const url = /^https?:\/\//i.test(baseUrl) && URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
   if (url === undefined) return "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"

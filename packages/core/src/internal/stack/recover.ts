@@ -14,7 +14,8 @@ import { endOf } from "./watch.ts"
 /** Puts saved jobs into the table: outcomes are sent, and the other jobs are reserved again. */
 export const recover = (state: StackState, saved: ReadonlyArray<SavedJob>): Effect.Effect<void> =>
   Effect.forEach(
-    saved,
+    // Each job once, as it was saved last.
+    new Map(saved.map((entry) => [entry.job.id, entry])).values(),
     ({ job, outcome }) => {
       if (outcome !== undefined) return sendRecovered(state, job, outcome)
       // Asked for at once, before any other job. A listed job may be among them.

@@ -338,7 +338,13 @@ const onFailure = Effect.fnUntraced(function* (
   const notAsked: Array<JobRecord> = []
   for (const jobUuid of jobUuids) {
     const record = state.table.get(jobUuid)
-    if (record?.stage !== "Reserving") continue
+    if (record === undefined) continue
+    if (error._tag === "DecodeError" && isAsked(record)) {
+      // The service has answered. What it said about this job can't be read.
+      yield* unconfirmed(state, record, error.message)
+      continue
+    }
+    if (record.stage !== "Reserving") continue
     if (isOpen) state.table.move(record, "InDoubt")
     else notAsked.push(record)
   }

@@ -12,6 +12,7 @@ import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
+import { shown } from "../shown.ts"
 import * as Backoff from "./backoff.ts"
 import { finish, finishLater, giveUpSlot, stackError, toSaved } from "./finish.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
@@ -131,13 +132,17 @@ export const launch = (state: StackState, record: JobRecord, isKnown = false): E
     })
   })
 
-const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record
-    ? Effect.void
-    : Effect.andThen(
-        Effect.logError(`Job ${record.job.id} was dropped`, cause),
-        settle(state, record, StackEvent.ReservationLost({ job: record.job }))
-      )
+const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  if (Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record) return Effect.void
+  const hasRun = record.stage === "Running" || record.stage === "Stopping"
+  return Effect.andThen(
+    Effect.logError(`Job ${record.job.id} was dropped`, cause),
+    // The job may have been run, and must not run again.
+    hasRun
+      ? finish(state, record, stackError("The runner's outcome can't be sent: it can't be read"))
+      : settle(state, record, StackEvent.ReservationLost({ job: record.job }))
+  )
+}
 
 // -----------------------------------------------------------------------------
 // A run
@@ -265,7 +270,7 @@ const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobO
     case "Released":
       return release(state, [record], String((outcome as { readonly reason: unknown }).reason))
     default: {
-      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${String(tag)}`
+      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${shown(tag)}`
       return finish(state, record, stackError(message))
     }
   }
@@ -312,6 +317,8 @@ const onRunFailure = Effect.fnUntraced(function* (
       return yield* onNotOurs(state, record)
     case "Service":
       record.isOffender = failure.isOffender
+      // Only host trouble has a time limit.
+      record.hostTroubleSince = undefined
       return yield* backOff(state, record, failure.message)
     case "Capacity":
       return yield* awaitCapacity(state, record, failure.message)
