@@ -11,9 +11,8 @@ import * as ExitStatus from "../../packages/node/src/internal/cli/exitStatus.ts"
 import { parseHelp } from "../../packages/node/src/internal/cli/flag.ts"
 import { Host } from "../../packages/node/src/internal/cli/host.ts"
 import { stacksapi } from "../../packages/node/src/internal/cli/main.ts"
-import { root } from "./snippets.ts"
 
-export const file = join(root, "docs/cli.md")
+export const file = join(import.meta.dirname, "../../docs/cli.md")
 
 /** The help of a command, as data. */
 const helpOf = Effect.fnUntraced(function* (path: ReadonlyArray<string>) {

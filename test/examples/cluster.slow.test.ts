@@ -158,7 +158,7 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
 
       const queues = settings["STACKSAPI_QUEUE"]?.split(",") ?? []
       yield* emulator.addJobs(Array.from({ length: 18 }, (_, i) => ({ queueKey: queues[i % queues.length] ?? "" })))
-      yield* first.seen('"event":"Began"')
+      yield* first.seen('"event":"RunStarted"')
       yield* first.kill("SIGTERM")
       const left = yield* first.ended
       assert.strictEqual(left.status, 0)
@@ -189,7 +189,7 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
           .split("\n")
           .map((line): { readonly event: string; readonly job?: { readonly id: string } } => JSON.parse(line))
       )
-      const begun = events.flatMap(({ event, job }) => (event === "Began" ? [job?.id] : []))
+      const begun = events.flatMap(({ event, job }) => (event === "RunStarted" ? [job?.id] : []))
       assert.lengthOf(begun, 19)
       assert.strictEqual(new Set(begun).size, 19)
       // Where this machine stands still for a moment, requests arrive together that were sent apart.

@@ -69,7 +69,7 @@ describe("An agent that can't be started at the moment, because", () => {
         rmSync(join(path, "builds"), { recursive: true })
         writeFileSync(join(path, "builds"), "")
       },
-      /^Can't make the folder \S+\/builds\/slot-1 for the agent: it is no file, or its path leads through one$/
+      /^Can't make the folder \S+\/builds\/slot-1 for the agent: it is not a file, or its path leads through one$/
     ]
   ]
   for (const [what, befall, says] of troubles) {
@@ -285,7 +285,7 @@ describe("An agent that can't be run", () => {
       agentPath: () => "no-such-agent",
       says: () => "Can't run the agent no-such-agent: it is in no folder of PATH"
     },
-    { what: "a folder", agentPath: (path) => path, says: (path) => `Can't run the agent ${path}: ${path} is no file` },
+    { what: "a folder", agentPath: (path) => path, says: (path) => `Can't run the agent ${path}: ${path} is not a file` },
     {
       what: "a file that is not executable",
       agentPath: (path) => file(path, "#!/bin/sh\n", 0o644),

@@ -137,13 +137,13 @@ refuses("ClusterStack", (options) => ClusterStack.make({ key: "k", queues: ["q"]
   ["slots", "be a whole number of 1 or more, not ", [...numbers, 0]],
   ["host", "be a name or an address", texts],
   ["port", "be a whole number between 1 and 65535, not ", [...numbers, 0, 65_536]],
-  ["onProcessDeath", 'be one of "fail", "runAgain", not "forget"', ["forget"]],
+  ["onProcessDeath", 'be one of "fail", "retry", not "forget"', ["forget"]],
   [
     "lockExpiration",
     "be a duration between 3s and 1h, not ",
     [...durations, "2 seconds", "2 hours", Duration.infinity]
   ],
-  ["tablePrefix", "be at most 30 small letters, digits and _", ["", "1a", "A", "a-b", "a".repeat(31)]],
+  ["tablePrefix", "be at most 30 lower-case letters, digits and _", ["", "1a", "A", "a-b", "a".repeat(31)]],
   ["pollInterval", "be a duration of 1s or longer, not ", [...durations, "999 millis"]],
   ["stateInterval", "be a duration of 1s or longer, not ", [...durations, "999 millis"]],
   ["reservationExpiry", "be a duration between 1s and 1h, not ", [...durations, 0, "2 hours"]],
