@@ -27,6 +27,8 @@ const context: Effect.Effect<JobRunner.JobContext> = Effect.map(
     stopRequested: Effect.never,
     details: Effect.succeed({ id: job.id, env: {}, command: "true" }),
     acquisitionToken: Effect.die("not asked for"),
+    issueToken: Effect.die("not asked for"),
+    requests: {},
     state: Effect.succeed("reserved"),
     notify: () => Effect.void
   })

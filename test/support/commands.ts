@@ -24,6 +24,8 @@ export const jobWith = (command: string, env: Record<string, string> = {}): JobR
     stopRequested: Effect.never,
     details: Effect.succeed({ id, command, env }),
     acquisitionToken: Effect.fail(new JobRunner.JobRunnerError({ message: "a command needs no token" })),
+    issueToken: Effect.fail(new JobRunner.JobRunnerError({ message: "a command needs no token" })),
+    requests: {},
     state: Effect.succeed("reserved"),
     notify: () => Effect.void
   }

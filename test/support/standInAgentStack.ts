@@ -46,6 +46,8 @@ export const reserved = Effect.fnUntraced(function* (job: Partial<StacksEmulator
     stackKey: "s",
     queueKey: "q",
     stopRequested: Effect.never,
+    issueToken: Effect.die("not asked for"),
+    requests: {},
     details: client.getJob({ stackKey: "s", jobUuid }),
     acquisitionToken: client
       .issueJobAcquisitionTokens({ stackKey: "s", jobUuids: [jobUuid] })
