@@ -170,6 +170,11 @@ export interface Service {
   readonly mayReserve?:
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
+  /**
+   * Removes what an earlier process has started for a job that is over now. The job keeps its slot and its amounts meanwhile. Default:
+   * nothing.
+   */
+  readonly cleanUp?: ((stackKey: string, jobUuid: string) => Effect.Effect<void>) | undefined
   /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
   readonly attach?: ((stack: AttachedStack) => Effect.Effect<void, never, Scope.Scope>) | undefined
 }

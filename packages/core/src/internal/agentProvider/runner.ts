@@ -428,6 +428,14 @@ export const make = Effect.fnUntraced(function* (
     outlivesStack: true,
     run,
     mayReserve: (job, requests, stackKey) => !health.isInTrouble() && !capacity.isWaiting(job, requests, stackKey),
+    cleanUp: (stackKey, jobUuid) =>
+      Effect.gen(function* () {
+        const { list } = yield* fleetOf(stackKey)
+        const agent = { stackKey, jobUuid, name: agentName(stackKey, jobUuid) }
+        const from = now()
+        const found = yield* list.await(agent.name, (_, listedAt) => listedAt >= from)
+        if (found !== undefined) yield* deleteAgent(provider, health, list, agent, "its job is over")
+      }).pipe(Effect.scoped),
     attach: Effect.fnUntraced(function* (stack) {
       const { list, watched } = yield* fleetOf(stack.stackKey)
       yield* Effect.forkScoped(

@@ -8,7 +8,7 @@ import { sendRecovered } from "./finish.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
-import { launch } from "./start.ts"
+import { cleanUp, launch } from "./start.ts"
 import { endOf } from "./watch.ts"
 
 /** Puts saved jobs into the table: outcomes are sent, and the other jobs are reserved again. */
@@ -38,5 +38,7 @@ export const onRecoveredJobRefused = Effect.fnUntraced(function* (state: StackSt
     record.isRenewed = false
     return yield* launch(state, record, true)
   }
+  yield* cleanUp(state, job, jobState)
+  if (state.table.get(job.id) !== record || record.stage !== "InDoubt") return
   yield* settle(state, record, endOf(job, jobState) ?? StackEvent.NotReserved({ job }))
 })

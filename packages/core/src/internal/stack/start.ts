@@ -11,7 +11,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
-import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
+import { isAgentOwned, isFinal, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import * as Backoff from "./backoff.ts"
 import { finish, finishLater, giveUpSlot, stackError, toSaved } from "./finish.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
@@ -159,6 +159,7 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   if (hasAgent && runner.outlivesStack === true) return true
   const event = endOf(record.job, jobState)
   if (event !== undefined) {
+    yield* cleanUp(state, record.job, jobState)
     yield* settle(state, record, event)
     return false
   }
@@ -170,6 +171,14 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   state.table.move(record, "Reserved")
   return false
 })
+
+/** Removes what is left of a job that is over. Until then it takes the place that its slot and amounts stand for. */
+export const cleanUp = (state: StackState, job: ScheduledJob, jobState: JobState | undefined): Effect.Effect<void> => {
+  const { runner, settings } = state.dependencies
+  return jobState !== undefined && isFinal(jobState) && runner.cleanUp !== undefined
+    ? runner.cleanUp(settings.key, job.id)
+    : Effect.void
+}
 
 const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
   const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
