@@ -38,7 +38,7 @@ const launch = Effect.fnUntraced(function* (vms: VmService.VmService, folder: st
     STACK_QUEUE: "q",
     STACK_CPUS: "8",
     STACK_STORE: join(folder, "jobs"),
-    STACK_START_DEADLINE: "8 seconds"
+    STACK_START_DEADLINE: "6 seconds"
   })
   yield* until(Effect.map(registrations, (count) => count > before))
   return running
@@ -73,7 +73,7 @@ describe("A stack on virtual machines", () => {
         hanging: 0.08,
         losing: 0.1,
         work: (jobUuid) => ({
-          millis: 300 + (Number.parseInt(jobUuid.slice(-3), 16) % 3000),
+          millis: 300 + (Number.parseInt(jobUuid.slice(-3), 16) % 1500),
           exitStatus: statusOf(jobUuid)
         })
       })
