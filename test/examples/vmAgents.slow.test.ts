@@ -61,54 +61,58 @@ const unfinished = Effect.gen(function* () {
 const statusOf = (jobUuid: string) => Number.parseInt(jobUuid.slice(-1), 16) % 3
 
 describe("A stack on virtual machines", () => {
-  it.live("runs each of 60 jobs once though machines don't boot, answers get lost, and it is killed ten times", () =>
-    Effect.gen(function* () {
-      const emulator = yield* StacksEmulator.StacksEmulator
-      const folder = yield* temporaryFolder
-      const random = Random.make(13)
-      const vms = yield* VmService.start({
-        cpus: 8,
-        seed: 13,
-        failing: 0.15,
-        hanging: 0.08,
-        losing: 0.1,
-        work: (jobUuid) => ({
-          millis: 300 + (Number.parseInt(jobUuid.slice(-3), 16) % 1500),
-          exitStatus: statusOf(jobUuid)
+  it.live(
+    "runs each of 60 jobs once though machines don't boot, answers get lost, and it is killed ten times",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const folder = yield* temporaryFolder
+        const random = Random.make(13)
+        const vms = yield* VmService.start({
+          cpus: 8,
+          seed: 13,
+          failing: 0.15,
+          hanging: 0.08,
+          losing: 0.1,
+          work: (jobUuid) => ({
+            millis: 300 + (Number.parseInt(jobUuid.slice(-3), 16) % 1500),
+            exitStatus: statusOf(jobUuid)
+          })
         })
-      })
-      const startedAt = performance.now()
-      const ids = yield* add(60, ["small", "large", "medium", "small", "medium"])
-      let killedInMidRun = 0
-      let running = yield* launch(vms, folder)
-      for (let kill = 0; kill < 10; kill++) {
-        yield* Effect.sleep(random.between(0, 4000))
-        if ((yield* unfinished) > 0) killedInMidRun++
-        yield* running.kill("SIGKILL")
-        yield* running.ended
-        running = yield* launch(vms, folder)
-      }
-      yield* until(Effect.map(unfinished, (count) => count === 0))
-      yield* until(Effect.sync(() => vms.machines().length === 0))
-      const seconds = (performance.now() - startedAt) / 1000
+        const startedAt = performance.now()
+        const ids = yield* add(60, ["small", "large", "medium", "small", "medium"])
+        let killedInMidRun = 0
+        let running = yield* launch(vms, folder)
+        for (let kill = 0; kill < 10; kill++) {
+          yield* Effect.sleep(random.between(0, 4000))
+          if ((yield* unfinished) > 0) killedInMidRun++
+          yield* running.kill("SIGKILL")
+          yield* running.ended
+          running = yield* launch(vms, folder)
+        }
+        yield* until(Effect.map(unfinished, (count) => count === 0))
+        yield* until(Effect.sync(() => vms.machines().length === 0))
+        const seconds = (performance.now() - startedAt) / 1000
 
-      assert.strictEqual(killedInMidRun, 10)
-      const jobs = yield* emulator.jobs
-      for (const { exitStatus, id } of jobs) assert.strictEqual(exitStatus, statusOf(id), id)
-      assert.deepStrictEqual(Object.fromEntries(vms.acquired), Object.fromEntries(ids.map((id) => [id, 1])))
-      assert.isEmpty(vms.mistakes)
-      assert.isAtMost(vms.counts.mostCpus, 8)
-      // It never asked for more than there is.
-      assert.strictEqual(vms.counts.refused, 0)
-      assert.isAbove(vms.fates.failsToBoot, 3)
-      assert.isAbove(vms.fates.hangs, 1)
-      assert.isAbove(vms.counts.lost, 20)
-      // No job has waited for the end of a reservation: all took less time than one lasts.
-      assert.isBelow(seconds, 15 * 60)
-      yield* running.kill("SIGTERM")
-      const { stderr, stdout } = yield* running.ended
-      assert.notMatch(stdout + stderr, /bkct_|bkjat_|vm-token/)
-    }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))
+        assert.strictEqual(killedInMidRun, 10)
+        const jobs = yield* emulator.jobs
+        for (const { exitStatus, id } of jobs) assert.strictEqual(exitStatus, statusOf(id), id)
+        assert.deepStrictEqual(Object.fromEntries(vms.acquired), Object.fromEntries(ids.map((id) => [id, 1])))
+        assert.isEmpty(vms.mistakes)
+        assert.isAtMost(vms.counts.mostCpus, 8)
+        // It never asked for more than there is.
+        assert.strictEqual(vms.counts.refused, 0)
+        assert.isAbove(vms.fates.failsToBoot, 3)
+        assert.isAbove(vms.fates.hangs, 1)
+        assert.isAbove(vms.counts.lost, 20)
+        // No job has waited for the end of a reservation: all took less time than one lasts.
+        assert.isBelow(seconds, 15 * 60)
+        yield* running.kill("SIGTERM")
+        const { stderr, stdout } = yield* running.ended
+        assert.notMatch(stdout + stderr, /bkct_|bkjat_|vm-token/)
+      }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer())),
+    // Eleven processes start, one after the other.
+    600_000
   )
 
   it.live("leaves its machines at work when it is stopped, and the next process goes on with them", () =>
