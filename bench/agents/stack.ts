@@ -44,7 +44,7 @@ const main = Effect.fnUntraced(function* ({ agents, baseUrl, count, seconds, sto
   })
   yield* tell({ type: "loaded" })
   const begin = performance.now()
-  yield* Effect.gen(function* () {
+  return yield* Effect.gen(function* () {
     const stack = yield* Stack.make({ key: "s", queueKey: "q", maxInFlight: count })
     yield* stack.events.pipe(
       Stream.filter(({ _tag }) => _tag === "Started"),

@@ -10,7 +10,7 @@ import { Context, Effect, type Fiber, Redacted } from "effect"
 import * as Random from "../model/random.ts"
 
 /** What a machine does. */
-export type Fate = "works" | "failsToBoot" | "hangs"
+type Fate = "works" | "failsToBoot" | "hangs"
 
 export interface Options {
   readonly cpus: number
