@@ -1,18 +1,18 @@
-/** What is measured, how often, and who takes part; the first contender is the baseline. */
-import type { Contender } from "./contender.ts"
-import { concurrency } from "./contender.ts"
-import { countJob, job, pageCount, pageSize } from "./fixtures.ts"
-import { slowPages } from "./work.ts"
+/** The benchmarks: what is measured, how often, and the contenders. The first contender is the baseline. */
+import type { Contender } from "./workload/contender.ts"
+import { concurrency } from "./workload/contender.ts"
+import { countJob, job, pageCount, pageSize } from "./workload/fixtures.ts"
+import { slowPages } from "./workload/work.ts"
 
 export interface Benchmark {
   readonly title: string
-  /** What one unit of the work is, and how many of them a contender does while it is measured. */
+  /** The unit of work, and how many units a contender does while it is measured. */
   readonly unit: string
   readonly units: number
-  /** How often a contender's `run` does its work: to warm up, and measured. */
+  /** How many times a contender's `run` does its work: to warm up, and measured. */
   readonly warmup: number
   readonly times: number
-  /** What a contender must have counted for each time. */
+  /** What a contender must count each time. */
   readonly counted: number
   readonly contenders: Readonly<Record<string, () => Promise<Contender>>>
 }

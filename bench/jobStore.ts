@@ -1,6 +1,6 @@
 /**
- * How many saves a second a `FileJobStore` takes, with and without waiting for the disk: `node bench/jobStore.ts [FOLDER]`. The folder
- * decides on which disk; default is the one for temporary files.
+ * Measures the saves a second of a `FileJobStore`, with and without waiting for the disk: `node bench/jobStore.ts [FOLDER]`. The
+ * folder decides which disk is used. The default is the folder for temporary files.
  */
 import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
@@ -26,7 +26,7 @@ const saved = (id: string) => ({
   }
 })
 
-/** The same file system, which never waits for the disk. */
+/** The same file system, without waiting for the disk. */
 const withoutSync = Layer.effect(
   FileSystem.FileSystem,
   Effect.map(
@@ -39,7 +39,7 @@ const withoutSync = Layer.effect(
   )
 ).pipe(Layer.provide(NodeFileSystem.layer))
 
-/** Saves a second, of that many callers that each save one job after the other. */
+/** The saves a second of concurrent callers, each of which saves one job after the other. */
 const store = (callers: number, fileSystem: Layer.Layer<FileSystem.FileSystem>) =>
   Effect.gen(function* () {
     const { save } = yield* FileJobStore.make({ path: join(folder, "jobs") })
@@ -61,7 +61,7 @@ const store = (callers: number, fileSystem: Layer.Layer<FileSystem.FileSystem>) 
     Effect.runPromise
   )
 
-/** What the disk does at most: the same bytes, written and waited for by themselves. */
+/** The limit of the disk: writes the same bytes, and waits for the disk each time. */
 const disk = async (): Promise<number> => {
   const file = await Fs.promises.open(join(folder, "plain"), "w")
   const line = Buffer.from(`${JSON.stringify(saved("1"))}\n`)

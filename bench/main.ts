@@ -1,4 +1,4 @@
-/** Measures this client beside what could be used in its place: `node bench/main.ts --help`. */
+/** Compares this client with its alternatives: `node bench/main.ts --help`. */
 import { type ChildProcess, fork, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { availableParallelism } from "node:os"
@@ -41,7 +41,7 @@ if (!(rounds >= 1) || (chosen.length === 0 && !isChosen("stack") && !isChosen("s
 
 const pinner = "taskset"
 
-/** The cores that the server and the contenders are kept to, where there are two and a tool for that. */
+/** The cores of the server and of the contenders, if there are two cores and `taskset`. */
 const cores = availableParallelism() > 1 && spawnSync(pinner, ["-c", "1", "true"]).status === 0 ? ([0, 1] as const) : []
 const [serverCore, contenderCore] = cores
 
@@ -58,7 +58,7 @@ const start = (
       : { execPath: pinner, execArgv: ["-c", String(core), process.execPath, ...execArgv] })
   })
 
-/** The first message of a process; fails where it ends without one. */
+/** The first message of a process. Fails if it exits without one. */
 const messageOf = async <A>(child: ChildProcess): Promise<A> => {
   const ended = once(child, "exit").then(() => Promise.reject(new Error(`${child.spawnargs.join(" ")} failed`)))
   const [message] = await Promise.race([once(child, "message"), ended])
@@ -109,7 +109,7 @@ for (const [name, benchmark] of chosen) {
 }
 server.disconnect()
 
-/** What the benchmark of the runtime prints: jobs a second for each number of jobs waiting, and the CPU of an idle stack. */
+/** The output of the benchmark of the runtime: jobs a second by number of waiting jobs, and the CPU time of an idle stack. */
 const measureStack = (): { readonly jobsPerSecond: ReadonlyArray<number>; readonly idle: number } => {
   const args = [fileURLToPath(new URL("./stack/main.ts", import.meta.url)), ...(options.quick ? ["--quick"] : [])]
   const { status, stdout } = spawnSync(process.execPath, args, { encoding: "utf8" })

@@ -1,27 +1,27 @@
-/** One contender in a process of its own: warms up, measures, checks what was counted, and sends the figures. */
+/** Runs one contender in a process of its own: warms up, measures, checks its count, and sends the figures. */
 import { cpus } from "node:os"
 import { benchmarks } from "./benchmarks.ts"
 
-/** What a process used for the measured work, in microseconds. */
+/** The costs of the measured work. Times are microseconds. */
 export interface Measurement {
   /** User and system time of all threads. */
   readonly cpu: number
   readonly wall: number
-  /** The most memory that the process had at any time, garbage included, in bytes. */
+  /** The maximum memory of the process, including garbage, in bytes. */
   readonly resident: number
-  /** The most that was in use, where a contender measures it; else the same. */
+  /** The maximum memory in use, if the contender measures it; otherwise the same. */
   readonly memory: number
-  /** What other processes used of this one's core meanwhile; 0 where it has no core of its own. */
+  /** The time that other processes used this core; 0 without a core of its own. */
   readonly disturbed: number
 }
 
-/** What `main.ts` has to tell this process. */
+/** The task that `main.ts` sends. */
 export interface Task {
   readonly benchmark: string
   readonly contender: string
   readonly baseUrl: string
   readonly isQuick: boolean
-  /** The core that this process is kept to. */
+  /** The core that this process runs on. */
   readonly core: number | undefined
 }
 
@@ -39,7 +39,7 @@ const runChecked = async (times: number) => {
   }
 }
 
-/** The time that a core was at work for anybody, in microseconds. */
+/** The time that a core was busy, in microseconds. */
 const busyMicros = (core: number): number => {
   const times = cpus()[core]?.times
   return times === undefined ? 0 : (times.user + times.nice + times.sys + times.irq) * 1000

@@ -1,12 +1,12 @@
 import type { Benchmark } from "./benchmarks.ts"
 import type { Measurement } from "./measure.ts"
 
-/** A contender's figures over all rounds; a ratio is to the baseline of the same round. */
+/** A contender's figures over all rounds. Ratios are relative to the baseline of the same round. */
 export interface Row {
   readonly contender: string
   readonly cpuRatio: Spread
   readonly wallRatio: Spread
-  /** Of memory in use, and of memory that the process had. */
+  /** Ratios of the memory in use, and of the memory of the process. */
   readonly memoryRatio: Spread
   readonly residentRatio: Spread
   /** Microseconds for one unit. */
@@ -25,7 +25,7 @@ export const spread = (values: ReadonlyArray<number>): Spread => {
   return { min: at(0), median: (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2 }
 }
 
-/** A round has one measurement for each contender, the baseline's first. */
+/** One measurement for each contender, the baseline's first. */
 export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyArray<Measurement>>): Array<Row> =>
   Object.keys(benchmark.contenders).map((contender, index) => {
     const over = (f: (own: Measurement, baseline: Measurement) => number) =>
@@ -47,7 +47,7 @@ export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyAr
     }
   })
 
-/** The share of the measured time in which somebody else had the contender's core, at its worst. */
+/** The largest share of the measured time in which other processes used the contender's core. */
 export const disturbance = (rounds: ReadonlyArray<ReadonlyArray<Measurement>>): number =>
   Math.max(...rounds.flat().map(({ disturbed, wall }) => disturbed / wall))
 
@@ -62,7 +62,7 @@ export const benchmarkTable = ({ title, unit }: Benchmark, rows: ReadonlyArray<R
     ])
   )
 
-/** Lines of cells under a title, the first column to the left. */
+/** A table with a title. The first column is left-aligned. */
 export const table = (
   title: string,
   head: ReadonlyArray<string>,

@@ -1,9 +1,9 @@
 /**
- * A server that costs almost nothing: it looks at the path, and writes bytes that were made before the first request.
- * It takes GET requests over HTTP/1.1 with keep-alive, and nothing else.
+ * A server with minimal costs: it reads the path, and writes bytes that it has made before the first request. It supports only GET
+ * requests over HTTP/1.1 with keep-alive.
  */
 import { createServer } from "node:net"
-import { job, page, pageAfter, pageCount, pageJobs, queueOf } from "./fixtures.ts"
+import { job, page, pageAfter, pageCount, pageJobs, queueOf } from "./workload/fixtures.ts"
 
 const responseWith = (scope: string, limit: number, body: string): Buffer =>
   Buffer.from(
@@ -20,7 +20,7 @@ const responseWith = (scope: string, limit: number, body: string): Buffer =>
     ].join("\r\n")
   )
 
-// More than a client can use, so that one with a limiter pays for it and does not wait.
+// A limit that no client reaches, so that a limiter has its costs but never waits.
 const jobResponse = responseWith("show-job", 1_000_000_000, job)
 const jobsOfPages = Array.from({ length: pageCount }, (_, number) => pageJobs(number))
 const pageResponse = (number: number, pages: number) =>
@@ -53,7 +53,7 @@ const server = createServer({ noDelay: true }, (socket) => {
       received = received.slice(end + headEnd.length)
     }
   })
-  // A contender that leaves resets its connections.
+  // A contender that exits resets its connections.
   socket.on("error", () => {})
 })
 

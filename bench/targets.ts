@@ -1,9 +1,9 @@
-/** What is to be reached, and the table that says whether it was. */
+/** The targets of the benchmarks, and the table of their results. */
 import { type Row, type Spread, table } from "./report.ts"
 
 export interface Target {
   readonly work: string
-  /** The figure is to be at most, or at least, this. */
+  /** The maximum or minimum of the figure. */
   readonly atMost?: number
   readonly atLeast?: number
   readonly figure: Spread
@@ -11,7 +11,7 @@ export interface Target {
 
 type Rows = Readonly<Record<string, ReadonlyArray<Row> | undefined>>
 
-/** The targets for what was measured; what was left out is left out here. */
+/** The targets of the benchmarks that ran. */
 export const targetsOf = (rows: Rows): Array<Target> => {
   const find = (benchmark: string, contender: string, figure: (row: Row) => Spread) => {
     const row = rows[benchmark]?.find((row) => row.contender === contender)
@@ -58,7 +58,7 @@ export const targetsOf = (rows: Rows): Array<Target> => {
 
 const format = (value: number) => (value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2))
 
-const verdict = ({ atLeast, atMost, figure }: Target): string => {
+const resultOf = ({ atLeast, atMost, figure }: Target): string => {
   if (atMost !== undefined) return figure.median <= atMost ? "yes" : figure.min <= atMost ? "at best" : "no"
   return atLeast === undefined ? "" : figure.median >= atLeast ? "yes" : "no"
 }
@@ -76,6 +76,6 @@ export const targetTable = (targets: ReadonlyArray<Target>): string =>
         : target.atLeast === undefined
           ? ""
           : `>= ${format(target.atLeast)}`,
-      verdict(target)
+      resultOf(target)
     ])
   )

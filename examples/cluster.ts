@@ -38,7 +38,7 @@ const startProcess = (port: number) =>
     lockExpiration: "20 seconds",
     onEvent: (event) =>
       Effect.sync(() => {
-        if (event._tag === "Began") begun.set(event.job.id, [...(begun.get(event.job.id) ?? []), port])
+        if (event._tag === "RunStarted") begun.set(event.job.id, [...(begun.get(event.job.id) ?? []), port])
       })
   })
 

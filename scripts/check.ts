@@ -1,4 +1,4 @@
-/** Type check of everything: TypeScript's own errors, then Effect's diagnostics (a warning is an error). */
+/** Checks all types: TypeScript's errors, then Effect's diagnostics, where a warning is an error. */
 import { join, relative } from "node:path"
 import { capture, packages, root } from "./run.ts"
 
@@ -10,7 +10,7 @@ for (const project of projects) {
     "diagnostics",
     ...["--project", project, "--severity", "error,warning", "--format", "text", "--strict"]
   ])
-  // Without its plugin in the tsconfig the tool checks no file and is content.
+  // Without its plugin in the tsconfig, the tool checks no files and succeeds.
   const [, checked, total] = /Checked (\d+) files out of (\d+) files/.exec(effect.output) ?? []
   const complete = checked !== undefined && checked !== "0" && checked === total
 

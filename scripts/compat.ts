@@ -1,11 +1,10 @@
 /**
- * The client on what it is said to run on: the cases of `test/compat`, against the emulator, with the oldest and the newest
- * Effect that the packages allow. They run as users have it: from the packed tarballs, which npm installs into an empty
- * project.
+ * Runs the cases of `test/compat` on all supported runtimes, against the emulator, with the oldest and the newest Effect that the
+ * packages allow. The packages are installed from the packed tarballs with npm, as users install them.
  *
  *     node scripts/compat.ts [--packed] [--effect RANGE]
  *
- * With `--packed` the tarballs are taken that are there, and with `--effect` another range than the packages ask for.
+ * `--packed` uses existing tarballs. `--effect` uses another range of Effect than the packages require.
  */
 import { execFile } from "node:child_process"
 import { randomUUID } from "node:crypto"
@@ -44,7 +43,7 @@ interface Runtime {
 
 const pinned = join(root, "test/compat/runtimes")
 
-/** The pinned ones are installed here, from pnpm's store where it has them: their lockfile has their digests. */
+/** The pinned runtimes are installed here, from pnpm's store if it has them. Their lockfile has their digests. */
 const installRuntimes = (): ReadonlyArray<Runtime> => {
   const node: Runtime = { name: `Node ${process.versions.node}`, program: process.execPath, clients: ["node", "fetch"] }
   const strict: Runtime = {
@@ -79,7 +78,7 @@ const installRuntimes = (): ReadonlyArray<Runtime> => {
       clients: ["node", "fetch"],
       platform: { resends: "reads" }
     },
-    // The client needs the network and nothing else; that of @stacksapi/node, undici, looks at the environment.
+    // The client needs only the network. The one of @stacksapi/node, over undici, also reads the environment.
     {
       ...installed("Deno", "deno-linux-x64", "deno"),
       args: ["run", "--no-prompt", "--node-modules-dir=manual", "--allow-net=127.0.0.1", "--allow-env"],
@@ -98,34 +97,34 @@ const installRuntimes = (): ReadonlyArray<Runtime> => {
 // Projects
 // -----------------------------------------------------------------------------
 
-/** The Effect that the packages ask for. */
+/** The range of Effect that the packages require. */
 const effectRange = (): string => {
   const manifest = capture("tar", ["-xOzf", join(root, ".packed/core.tgz"), "package/package.json"])
   return JSON.parse(manifest.stdout).peerDependencies.effect
 }
 
-/** The versions of a package in a range, the oldest first. */
+/** The versions of a package in a range, oldest first. */
 const versionsOf = (name: string, range: string): ReadonlyArray<string> => {
   const { ok, output, stdout } = capture("npm", ["view", `${name}@${range}`, "version", "--json"])
   const versions: ReadonlyArray<string> = ok ? [JSON.parse(stdout)].flat() : []
   if (versions.length === 0) {
-    console.error(`There is no ${name}@${range}: give another --effect\n${output}`)
+    console.error(`There is no ${name}@${range}: use another --effect\n${output}`)
     process.exit(1)
   }
   return versions
 }
 
-/** A version of each of Effect's packages that a user gets. */
+/** A version of each of Effect's packages. */
 type Effects = Readonly<Record<string, string>>
 
-/** The oldest of them and the newest that a range allows; the same ones where it allows no others. */
+/** The oldest and the newest versions in a range. They may be the same. */
 const endsOf = (range: string): ReadonlyArray<Effects> => {
   const names = ["effect", "@effect/platform-node", "@effect/platform-node-shared"]
   const versions = names.map((name) => [name, versionsOf(name, range)] as const)
   return [0, -1].map((end) => Object.fromEntries(versions.map(([name, all]) => [name, all.at(end) ?? ""])))
 }
 
-/** A project with the tarballs and an Effect, in which the suite is ready to run. */
+/** A project with the tarballs and a version of Effect, ready to run the suite. */
 const makeProject = async (effects: Effects): Promise<string> => {
   const project = mkdtempSync(join(temporary, "project-"))
   const write = (file: string, content: object) => writeFileSync(join(project, file), JSON.stringify(content))
@@ -134,7 +133,7 @@ const makeProject = async (effects: Effects): Promise<string> => {
   write("package.json", { private: true, type: "module", dependencies, overrides: effects })
   run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"], project)
 
-  // The types hold with this Effect too. What starts the suite is not a part of it: it knows its platform.
+  // Check the types with this Effect too, but not the host, which depends on its platform.
   cpSync(join(root, "test/compat"), join(project, "suite"), {
     recursive: true,
     filter: (source) => !/runtimes|host\.ts$/.test(source)
@@ -217,7 +216,7 @@ const inBrowser = (host: Host.Host, browser: Browser["Service"]): ReadonlyArray<
 let passed = 0
 let failed = 0
 
-const tell = Effect.fnUntraced(function* ({ name, outcomes }: Run) {
+const report = Effect.fnUntraced(function* ({ name, outcomes }: Run) {
   const start = performance.now()
   const result = yield* outcomes.pipe(
     Effect.timeoutOrElse({ duration: "10 minutes", orElse: () => Effect.fail("It did not end within 10 minutes") }),
@@ -239,7 +238,7 @@ const withEffect = Effect.fnUntraced(function* (effects: Effects, runtimes: Read
   const project = yield* Effect.promise(() => makeProject(effects))
   const host = yield* Host.make(join(project, "web"))
   const runs = [...inProcesses(host, project, runtimes), ...inBrowser(host, yield* Browser)]
-  yield* Effect.forEach(runs, tell, { concurrency: availableParallelism() })
+  yield* Effect.forEach(runs, report, { concurrency: availableParallelism() })
 }, Effect.scoped)
 
 const runtimes = installRuntimes()
@@ -247,13 +246,12 @@ const range = options.effect ?? effectRange()
 const [oldest = {}, newest = {}] = endsOf(range)
 
 const all = Effect.gen(function* () {
-  if (Equal.equals(oldest, newest)) console.log(`${range} allows one Effect: it is the oldest and the newest`)
+  if (Equal.equals(oldest, newest)) console.log(`${range} allows only one version of Effect`)
   else yield* withEffect(oldest, runtimes.slice(0, 1))
   yield* withEffect(newest, runtimes)
 })
 
 await Effect.runPromise(Effect.provide(all, Browser.layer))
 console.log(`${passed} passed, ${failed} failed`)
-// All that was started here has ended. Cases break connections in every way, and a socket that was reset at a bad moment can
-// keep Node from exiting by itself.
+// Exit explicitly: cases break connections, and a socket that is reset at a bad moment can keep Node running.
 process.exit(failed === 0 ? 0 : 1)

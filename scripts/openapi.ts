@@ -1,9 +1,8 @@
 /**
  * Writes `docs/openapi.json`, the OpenAPI document of the Stacks API, from the declaration in `StacksApi`.
  *
- * What Effect makes of the declaration is finished here for readers, and for generators in other languages: schemas that
- * have a name stand once, under that name; fields that the service may add are allowed; the token and the headers that come
- * with every response are declared.
+ * It improves Effect's document for readers and for code generators: named schemas become components, additional fields are allowed,
+ * and the token and the headers of every response are declared.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { STATUS_CODES } from "node:http"
@@ -24,18 +23,18 @@ const isObject = (json: unknown): json is JsonObject =>
 const mapObject = (object: JsonObject, f: (value: Json) => Json): JsonObject =>
   Object.fromEntries(Object.entries(object).map(([key, value]) => [key, f(value)]))
 
-/** The same as plain JSON. */
+/** A value as plain JSON. */
 const toJson = (value: object): JsonObject => JSON.parse(JSON.stringify(value))
 
 // -----------------------------------------------------------------------------
 // Schemas
 // -----------------------------------------------------------------------------
 
-/** Leaves out what says nothing, or is only true of this library: whether an object is closed, how far a double counts. */
-const tidy = (json: Json): Json => {
-  if (Array.isArray(json)) return json.map(tidy)
+/** Removes what is redundant or only true of this library, such as closed objects and the range of doubles. */
+const simplify = (json: Json): Json => {
+  if (Array.isArray(json)) return json.map(simplify)
   if (!isObject(json)) return json
-  const { anyOf, ...schema } = mapObject(json, tidy)
+  const { anyOf, ...schema } = mapObject(json, simplify)
   if (typeof schema["additionalProperties"] === "boolean") delete schema["additionalProperties"]
   for (const bound of ["minimum", "maximum"]) {
     if (Math.abs(Number(schema[bound])) === Number.MAX_SAFE_INTEGER) delete schema[bound]
@@ -50,7 +49,7 @@ const tidy = (json: Json): Json => {
 }
 
 const jsonSchemaOf = (schema: Schema.Top): JsonObject => {
-  const json = tidy(toJson(Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" }).schema))
+  const json = simplify(toJson(Schema.toJsonSchemaDocument(schema, { onExcessProperty: "error" }).schema))
   return isObject(json) ? json : {}
 }
 
@@ -68,12 +67,12 @@ const exported = Object.entries(StacksSchema)
   .flatMap(([name, value]) => (Schema.isSchema(value) ? [{ name, json: jsonSchemaOf(value) }] : []))
   .sort((a, b) => (a.name < b.name ? -1 : 1))
 
-/** Path parameters and queries are no bodies: they get no component. */
+/** Path parameters and queries get no component, because they are not bodies. */
 const named = exported.filter(({ json, name }) => "properties" in json && !/(Params|Query)$/.test(name))
 
 const nameOf = new Map(named.map(({ json, name }) => [JSON.stringify(json), name]))
 
-/** Puts a reference wherever a schema with a name stands. */
+/** Replaces named schemas by references. */
 const refer = (json: Json): Json => {
   if (Array.isArray(json)) return json.map(refer)
   if (!isObject(json)) return json
@@ -107,10 +106,10 @@ const allHeaders = Object.fromEntries(
 const finishResponse = (status: string, { content }: OpenApi.OpenApiSpecResponse) => ({
   description: STATUS_CODES[status] ?? "",
   headers: allHeaders,
-  ...(content && { content: refer(tidy(toJson(content))) })
+  ...(content && { content: refer(simplify(toJson(content))) })
 })
 
-/** Every endpoint fails in the same ways: those responses stand once. */
+/** The error responses, which all endpoints share. */
 const errorResponses: Record<string, unknown> = {}
 
 const responseOf = ([status, response]: [string, OpenApi.OpenApiSpecResponse]): [string, unknown] => {
@@ -125,7 +124,7 @@ const responseOf = ([status, response]: [string, OpenApi.OpenApiSpecResponse]): 
 // Operations
 // -----------------------------------------------------------------------------
 
-/** What the parameters of a query are. Effect declares them as what a URL makes of them: strings. */
+/** The types of query parameters. Effect declares them as strings, which they are in a URL. */
 const queryOf = (operationId: string): JsonObject => {
   const properties = exported.find(({ name }) => name.toLowerCase() === `${operationId}query`.toLowerCase())?.json
   return isObject(properties?.["properties"]) ? properties["properties"] : {}
@@ -144,7 +143,7 @@ const finishOperation = ({
     description: rest.description,
     tags: rest.tags,
     parameters: parameters.map((parameter) => ({ ...parameter, schema: query[parameter.name] ?? parameter.schema })),
-    ...(requestBody && { requestBody: refer(tidy(toJson(requestBody))) }),
+    ...(requestBody && { requestBody: refer(simplify(toJson(requestBody))) }),
     responses: Object.fromEntries(Object.entries(responses).map(responseOf))
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Packs both packages and checks the tarballs: what is in them, publint for their manifests, attw for the types of every
- * module.
+ * Packs both packages, and checks the tarballs: their files, their manifests with publint, and the types of each module with attw.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, posix } from "node:path"
@@ -10,12 +9,12 @@ type Package = (typeof packages)[number]
 
 const page = "src/internal/page/static/"
 
-/** What users need: each module, written and compiled, with maps from one to the other; the page; what says what it is. */
+/** The files that users need: each module as source and compiled, with source maps; the page; manifest, readme and license. */
 const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
   const sources = readdirSync(join(path, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => posix.join(entry.parentPath.slice(path.length + 1), entry.name))
-  // The name of a module has no dot in it: that of a test, or of somebody's notes, has.
+  // The name of a module has no dot, unlike that of a test.
   const modules = sources.filter((file) => /^src\/[\w/]+\.ts$/.test(file))
   const compiled = modules.flatMap((file) =>
     ["js", "js.map", "d.ts", "d.ts.map"].map((extension) => file.replace(/\.ts$/, `.${extension}`))
@@ -25,7 +24,7 @@ const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
   return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist]
 }
 
-/** Source maps that point at what is not published. */
+/** Source maps that refer to files that are not published. */
 const strayMaps = ({ path }: Package, files: ReadonlySet<string>): ReadonlyArray<string> =>
   [...files]
     .filter((file) => file.endsWith(".map"))
@@ -57,6 +56,6 @@ pack()
 for (const it of packages) {
   checkFiles(it)
   run("publint", ["run", it.tarball, "--strict"])
-  // attw leaves out what is exported by a pattern, unless it is named.
+  // attw ignores exports by a pattern unless they are named.
   run("attw", [it.tarball, "--profile", "esm-only", "--format", "table-flipped", "--entrypoints", ".", ...it.modules])
 }

@@ -1,15 +1,15 @@
-/** Size budget: what an import adds to somebody's bundle, minified and gzipped, with what it needs of Effect. */
+/** The size budget: what an import adds to a bundle, minified and gzipped, including what it needs of Effect. */
 import { gzipSync } from "node:zlib"
 import { build } from "esbuild"
 import { root } from "./run.ts"
 
 const budgets: Record<string, number> = {
   "@stacksapi/core/StacksClient": 55_000,
-  // Everything that is public, the runtime and the HttpApi with it; a bundler leaves out what a program does not use.
+  // All public modules, including the runtime and the HttpApi. A bundler removes what a program does not use.
   "@stacksapi/core": 116_000
 }
 
-/** Bytes of an import, as it ends up in a bundle. */
+/** The bytes of an import in a bundle. */
 export const sizeOf = async (entry: string): Promise<number> => {
   const { outputFiles } = await build({
     stdin: { contents: `export * from "${entry}"`, resolveDir: `${root}/test` },

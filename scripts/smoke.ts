@@ -1,7 +1,7 @@
 /**
- * What a user does first: packs both packages, installs the tarballs with npm into an empty project next to Effect, checks
- * the types of a small program there and runs it. The program is `test/packaging/consumer.ts`. The modules that need an
- * optional peer are imported in the end, when that is installed too. With `--packed` it takes the tarballs that are there.
+ * A smoke test: packs both packages, installs the tarballs and Effect with npm into an empty project, checks the types of the program
+ * `test/packaging/consumer.ts` there, and runs it. Modules that need an optional peer are imported at the end, after the peer is
+ * installed. `--packed` uses existing tarballs.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -19,14 +19,14 @@ const effect = JSON.parse(readFileSync(join(root, "node_modules/effect/package.j
 const tarballs = Object.fromEntries(packages.map(({ name, tarball }) => [name, `file:${tarball}`]))
 write("package.json", JSON.stringify({ private: true, type: "module", dependencies: { ...tarballs, effect } }))
 
-// The types have to hold without `skipLibCheck` too: some users never set it.
+// Check the types without `skipLibCheck`, which some users do not set.
 const compilerOptions = {
   ...{ module: "nodenext", target: "es2023", lib: ["es2023", "dom", "dom.iterable"], strict: true },
   ...{ exactOptionalPropertyTypes: true, allowImportingTsExtensions: true, noEmit: true, types: [] }
 }
 write("tsconfig.json", JSON.stringify({ compilerOptions, include: ["*.ts"] }))
 
-// Every public module can be imported, and nothing internal.
+// Import each public module, and check that internal ones can't be imported.
 const namesOf = (isWanted: (module: string) => boolean) =>
   packages.flatMap(({ name, modules }) => modules.filter(isWanted).map((module) => `${name}/${module}`))
 const writeImports = (file: string, names: ReadonlyArray<string>) =>
@@ -39,7 +39,7 @@ write(
   `const open = await import("@stacksapi/core/internal/any").then(() => true, (e) => e.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED")
    if (open) throw new Error("internal modules can be imported")`
 )
-// The command says which package it lacks, and with that what else.
+// The command names the missing package.
 write(
   "cluster.mjs",
   `import { spawnSync } from "node:child_process"
@@ -53,7 +53,7 @@ copyFileSync(join(root, "test/packaging/consumer.ts"), join(project, "consumer.t
 const install = (...more: ReadonlyArray<string>) =>
   run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", ...more], project)
 
-/** What npm has put there, by path. */
+/** The installed packages, by path. */
 const installed = (): Readonly<Record<string, { readonly hasInstallScript?: boolean }>> =>
   JSON.parse(readFileSync(join(project, "node_modules/.package-lock.json"), "utf8")).packages
 
@@ -61,8 +61,9 @@ install()
 const withScript = Object.entries(installed()).flatMap(([path, { hasInstallScript }]) =>
   hasInstallScript ? [path] : []
 )
-if (withScript.length > 0) throw new Error(`These run something when they are installed: ${withScript.join(", ")}`)
-console.log(`${Object.keys(installed()).length} packages installed, none of which runs anything then`)
+if (withScript.length > 0)
+  throw new Error(`These packages run scripts when they are installed: ${withScript.join(", ")}`)
+console.log(`${Object.keys(installed()).length} packages installed, none of which runs scripts`)
 run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
 run("node", ["cluster.mjs", "--cluster needs the package @effect/sql-pg. Install it"], project)

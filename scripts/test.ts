@@ -1,10 +1,10 @@
 /**
- * The test command: runs every step in turn, to the end even if one fails, then prints one line `N passed, M failed`. It counts
- * the tests and type tests. A step that fails without a failing test, crashes or hangs counts as one failure more.
+ * The test command: runs all steps, even if one fails, then prints one line `N passed, M failed`. It counts tests and type tests. A
+ * step that fails without a failing test, crashes or hangs counts as one failure.
  *
  *     node scripts/test.ts [--slow]
  *
- * With `--slow` it runs what takes long instead: the tests named `*.slow.test.ts`, and the suite for all runtimes.
+ * `--slow` runs the slow steps instead: the tests named `*.slow.test.ts`, and the suite for all runtimes.
  */
 import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -21,7 +21,7 @@ interface Count {
 interface Step {
   readonly script: string
   readonly args?: ReadonlyArray<string>
-  /** Reads how many tests the step ran. A step without it runs no tests. */
+  /** Reads the number of tests from the output. A step without it runs no tests. */
   readonly count?: (output: string) => Count
 }
 
@@ -41,7 +41,7 @@ const tstycheCount = (output: string): Count => {
   return { passed: read("passed"), failed: read("failed") }
 }
 
-/** The last line of a step of our own. */
+/** Reads the last line of a script of this repository. */
 const lastLineCount = (output: string): Count => {
   const [, passed, failed] = /^(\d+) passed, (\d+) failed\s*$/m.exec(output.trimEnd().split("\n").at(-1) ?? "") ?? []
   return { passed: Number(passed ?? 0), failed: Number(failed ?? 0) }
@@ -60,6 +60,7 @@ const fastSteps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
   { script: "check" },
+  { script: "cycles" },
   { script: "chromium" },
   { script: "services" },
   {
@@ -72,14 +73,14 @@ const fastSteps: ReadonlyArray<Step> = [
   { script: "build" },
   { script: "pack:check" },
   { script: "size" },
-  // The tarballs are there by now.
+  // `pack:check` has made the tarballs.
   { script: "smoke", args: ["--packed"] }
 ]
 
 const steps = process.argv.includes("--slow") ? slowSteps : fastSteps
 
 const timeoutSeconds = 1800
-/** How long the output of a step that has ended is waited for, where something that it has left behind holds it open. */
+/** How long to wait for the output of a step that has exited, if a process that it has started keeps it open. */
 const graceSeconds = 5
 
 let stop = () => {}
@@ -90,7 +91,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   })
 }
 
-/** Runs a root script in a process group of its own, so that a hanging step ends with all it started. */
+/** Runs a root script in a process group of its own, so that all processes of a step that hangs can be killed. */
 const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; readonly output: string }> =>
   new Promise((resolve) => {
     const child = spawn(process.execPath, ["--run", script, "--", ...args], {
@@ -114,7 +115,7 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
       try {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL")
       } catch {
-        // It has ended by itself.
+        // It has exited.
       }
     }
     stop = kill

@@ -1,4 +1,4 @@
-/** Three processes that list jobs as often as they may, by a limit that they share. */
+/** Three processes that list jobs as often as a shared limit allows. */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -32,7 +32,7 @@ export const shareLimit: Effect.Effect<Outcome, never, StacksEmulator.StacksEmul
       })
     yield* Effect.forEach(children, isReady, { concurrency: "unbounded" })
     for (const child of children) child.send("start")
-    // The first second is the bucket's.
+    // Leave out the first second, in which the bucket is full.
     yield* Effect.sleep("2 seconds")
     const from = Date.now()
     yield* Effect.sleep(`${seconds} seconds`)

@@ -1,5 +1,5 @@
 /**
- * Shows on real processes, PostgreSQL and Redis that a cluster does what docs/cluster.md says:
+ * Tests the claims of docs/cluster.md with real processes, PostgreSQL and Redis:
  * `node bench/cluster/main.ts --help`.
  */
 import { parseArgs } from "node:util"
@@ -26,7 +26,7 @@ It ends with 1 if something was not as it should be.`)
   process.exit()
 }
 
-// Whoever ends it leaves no servers behind.
+// Stop the servers on a signal.
 const ending = new AbortController()
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {

@@ -1,14 +1,14 @@
-/** All requests that an emulator got, also those that it has forgotten. */
+/** All requests of an emulator, including those that it no longer keeps. */
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Effect } from "effect"
 
 const millisOf = ({ time }: StacksEmulator.LoggedRequest) => DateTime.toEpochMillis(time)
 
-/** Reads the log again and again, and in the end. */
+/** Reads the log repeatedly, and at the end. */
 export const collect = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   const all: Array<StacksEmulator.LoggedRequest> = []
-  /** What arrived before then is in, and complete. */
+  /** All requests before this time are read and complete. */
   let until = 0
   const read = (complete: number) =>
     Effect.map(emulator.requests, (requests) => {
@@ -16,12 +16,12 @@ export const collect = Effect.gen(function* () {
       all.push(...requests.filter((request) => millisOf(request) >= until && millisOf(request) < now))
       until = now
     })
-  // An answer may take some time.
+  // Allow for late responses.
   yield* Effect.forkScoped(Effect.forever(Effect.delay(read(5000), "10 seconds")))
   return Effect.as(read(0), all)
 })
 
-/** Seconds from each of these moments to the next request that passes. */
+/** Seconds from each of these times to the next matching request. */
 export const waits = (
   requests: ReadonlyArray<StacksEmulator.LoggedRequest>,
   moments: ReadonlyArray<{
@@ -34,7 +34,7 @@ export const waits = (
     return next === undefined ? [] : [(millisOf(next) - at) / 1000]
   })
 
-/** The longest time without such a request, in seconds. */
+/** The longest time without a matching request, in seconds. */
 export const longestGap = (times: ReadonlyArray<number>): number =>
   times.reduce((longest, time, index) => Math.max(longest, time - (times[index - 1] ?? time)), 0) / 1000
 

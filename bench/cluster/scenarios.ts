@@ -1,4 +1,4 @@
-/** What a cluster has to stand, and what of it is measured. */
+/** The scenarios that a cluster must survive, and their measurements. */
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { type Duration, Effect, Layer, Logger, Redacted, Schedule, type Scope } from "effect"
@@ -39,21 +39,21 @@ interface Stage {
   readonly members: ReadonlyArray<Cluster.Member>
   /** The network between each process and the database. */
   readonly lines: ReadonlyArray<Line>
-  /** Nobody kills it. */
+  /** A process that is not killed. */
   readonly spared: Set<Cluster.Member>
 }
 
 interface Incident {
-  /** Begins when a fifth of the jobs is over. Until it has ended there are always jobs left. */
+  /** Starts when a fifth of the jobs is over. There are always jobs left until it ends. */
   readonly happen: (stage: Stage) => Effect.Effect<void>
-  /** Whether it keeps everybody from taking over. */
+  /** Whether it prevents takeovers. */
   readonly isOutage?: boolean
   readonly withRedis?: boolean
 }
 
 /**
- * Three processes, one queue, and every five seconds the next of them is killed and started again where it was. What a dead
- * process had begun runs again.
+ * Three processes and one queue. Every five seconds the next process is killed and restarted. The jobs of a dead process run
+ * again.
  */
 const killed =
   ({ happen, isOutage = false, withRedis = false }: Incident) =>
@@ -69,7 +69,7 @@ const killed =
           key: "s",
           queues: ["q"],
           slots: 20,
-          onProcessDeath: "runAgain",
+          onProcessDeath: "retry",
           reservationExpiry: "2 minutes",
           lockExpiration
         }
@@ -81,7 +81,7 @@ const killed =
       const startedAt = performance.now()
       const over = countBy(isOver)
 
-      // Each is started again whenever it has ended.
+      // Restart each process when it exits.
       const members: Array<Cluster.Member> = []
       const lines = yield* Effect.all([makeLine(database.url), makeLine(database.url), makeLine(database.url)])
       for (const [index, line] of lines.entries()) {
@@ -124,7 +124,7 @@ const killed =
       yield* Effect.sleep("1 second")
       const requests = yield* collected
 
-      // A second one that dies meanwhile may be the heir.
+      // The successor may be killed meanwhile.
       const margin = maxFailover * 2 * 1000
       const failovers = kills.flatMap(({ at, led, name }) => {
         if (!led || (isOutage && at > outage.from - margin && at < outage.to + margin)) return []
@@ -148,7 +148,7 @@ const killed =
           ...outcome.problems,
           ...failovers
             .filter(({ sinceLatest }) => sinceLatest > maxFailover)
-            .map(({ sinceLatest }) => `nobody polled for ${sinceLatest.toFixed(1)} s after a death`)
+            .map(({ sinceLatest }) => `there was no poll for ${sinceLatest.toFixed(1)} s after a death`)
         ]
       }
     })
@@ -185,7 +185,7 @@ const judge = Effect.fnUntraced(function* (
   }
 })
 
-/** The one that leads now, once somebody does. */
+/** Waits for a leader, and returns it. */
 const theLeader = (members: ReadonlyArray<Cluster.Member>): Effect.Effect<{ member: Cluster.Member; index: number }> =>
   Effect.suspend(() => {
     const index = members.findIndex((member) => member.leading().length > 0)
@@ -193,7 +193,7 @@ const theLeader = (members: ReadonlyArray<Cluster.Member>): Effect.Effect<{ memb
     return member === undefined ? Effect.delay(theLeader(members), "100 millis") : Effect.succeed({ member, index })
   })
 
-/** For a minute, in which nobody kills it. */
+/** Runs for a minute without kills. */
 const meanwhileSpared = (
   { members, spared }: Stage,
   begin: (leader: Cluster.Member, index: number) => Effect.Effect<void>,
@@ -213,7 +213,7 @@ const meanwhileSpared = (
 // Twenty queues
 // -----------------------------------------------------------------------------
 
-/** Each queue gets jobs all the time, while a process joins, one leaves, and one is killed. */
+/** Each queue gets jobs all the time, while one process joins, one leaves, and one is killed. */
 const spread = ({ lockExpiration }: Order) =>
   Effect.gen(function* () {
     const emulator = yield* StacksEmulator.StacksEmulator
@@ -221,7 +221,7 @@ const spread = ({ lockExpiration }: Order) =>
     const queues = Array.from({ length: 20 }, (_, n) => `q${n}`)
     const { start, witness } = yield* Cluster.make({
       databaseUrl: database.url,
-      options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "runAgain" }
+      options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "retry" }
     })
     const collected = yield* Requests.collect
     yield* emulator

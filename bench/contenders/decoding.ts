@@ -1,9 +1,9 @@
-/** Reading one page's text, without any network. */
+/** Decodes the text of a page, without a network. */
 import { identity } from "effect/Function"
 import * as Result from "effect/Result"
 import { endpoints } from "../../packages/core/src/internal/client/endpoint.ts"
-import type { Contender, WirePage } from "../contender.ts"
-import { page } from "../fixtures.ts"
+import type { Contender, WirePage } from "../workload/contender.ts"
+import { page } from "../workload/fixtures.ts"
 
 const text = page(0)
 

@@ -1,7 +1,7 @@
 /** Node's own `fetch`. */
-import { type Contender, countListed, sumConcurrently } from "../contender.ts"
-import { countJob } from "../fixtures.ts"
-import { headers, jobPath, pagePath } from "../wire.ts"
+import { type Contender, countListed, sumConcurrently } from "../workload/contender.ts"
+import { countJob } from "../workload/fixtures.ts"
+import { headers, jobPath, pagePath } from "../workload/wire.ts"
 
 const makeGet = (baseUrl: string) => async (path: string) => {
   const response = await fetch(baseUrl + path, { headers })

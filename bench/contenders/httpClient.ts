@@ -1,13 +1,13 @@
-/** Effect's `HttpClient` over undici, without its spans, and nothing decoded: what this client is built on. */
+/** Effect's `HttpClient` over undici, without spans and decoding. This client is built on it. */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
 import * as HttpClient from "effect/http/HttpClient"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import type { Contender } from "../contender.ts"
-import { countJob } from "../fixtures.ts"
-import { sumEffects } from "../sumEffects.ts"
-import { headers, jobPath } from "../wire.ts"
+import type { Contender } from "../workload/contender.ts"
+import { countJob } from "../workload/fixtures.ts"
+import { sumEffects } from "../workload/sumEffects.ts"
+import { headers, jobPath } from "../workload/wire.ts"
 
 export const getJob: Contender = async (baseUrl) => {
   const runtime = ManagedRuntime.make(NodeHttpClient.layerUndici)

@@ -1,4 +1,4 @@
-/** This client, as its users get it: `NodeStacksClient.layer`, every default. */
+/** This client: `NodeStacksClient.layer` with all defaults. */
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import * as RetryPolicy from "@stacksapi/core/RetryPolicy"
 import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
@@ -10,10 +10,10 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import type { Contender, Workload } from "../contender.ts"
-import { countJob, jobUuid, pageSize, queueKey, stackKey, stackKeyOf, token } from "../fixtures.ts"
-import { sumEffects } from "../sumEffects.ts"
-import { slowKey, work } from "../work.ts"
+import type { Contender, Workload } from "../workload/contender.ts"
+import { countJob, jobUuid, pageSize, queueKey, stackKey, stackKeyOf, token } from "../workload/fixtures.ts"
+import { sumEffects } from "../workload/sumEffects.ts"
+import { slowKey, work } from "../workload/work.ts"
 
 const workload = (
   baseUrl: string,
@@ -32,7 +32,7 @@ const getJobs = (times: number) =>
 
 export const getJob: Contender = async (baseUrl) => workload(baseUrl, getJobs)
 
-/** Counts its requests, and has a budget of retries. */
+/** With a rate limit and a retry budget. */
 export const getJobLimited: Contender = async (baseUrl) =>
   workload(
     baseUrl,
@@ -40,7 +40,7 @@ export const getJobLimited: Contender = async (baseUrl) =>
     Layer.merge(RateLimit.layerMemory, RetryPolicy.layer(RetryPolicy.withBudget(RetryPolicy.standard)))
   )
 
-/** Makes Effect's own spans, and exports none. */
+/** With a tracer that makes spans and exports none. */
 const tracer = Tracer.make({ span: (options) => new Tracer.NativeSpan(options) })
 
 export const getJobTraced: Contender = async (baseUrl) =>
@@ -64,7 +64,7 @@ export const list: Contender = async (baseUrl) =>
     })
   )
 
-/** Streams a whole queue as often as is wanted, and counts the jobs. */
+/** Streams a whole queue several times, and counts the jobs. */
 const countStreamed = (stackKey: string) =>
   Effect.fnUntraced(function* (times: number) {
     let jobs = 0
@@ -76,7 +76,7 @@ const countStreamed = (stackKey: string) =>
 
 export const stream: Contender = async (baseUrl) => workload(baseUrl, countStreamed(stackKey))
 
-/** Streams a queue of so many pages, and looks again and again at how much memory is in use; counts 1 for all its jobs. */
+/** Streams a queue of this many pages, and measures the memory in use. Counts 1 for all its jobs. */
 export const streamPages =
   (pages: number): Contender =>
   async (baseUrl) => {

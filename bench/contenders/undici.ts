@@ -1,9 +1,9 @@
-/** The baseline: undici, and nothing else. */
+/** The baseline: only undici. */
 import { Pool } from "undici"
-import { type Contender, countListed, sumConcurrently } from "../contender.ts"
-import { countJob } from "../fixtures.ts"
-import { headers, jobPath, pagePath } from "../wire.ts"
-import { slowKey, work } from "../work.ts"
+import { type Contender, countListed, sumConcurrently } from "../workload/contender.ts"
+import { countJob } from "../workload/fixtures.ts"
+import { headers, jobPath, pagePath } from "../workload/wire.ts"
+import { slowKey, work } from "../workload/work.ts"
 
 const makeGet = (baseUrl: string) => {
   const pool = new Pool(baseUrl)

@@ -1,6 +1,6 @@
 /**
- * Floods a server with requests: `node bench/flood/attacker.ts <port> <attack>`. It tells how many connections were refused or
- * closed, and how much it has read, when it is stopped.
+ * Floods a server with requests: `node bench/flood/attacker.ts <port> <attack>`. When it is stopped, it prints the number of refused
+ * and closed connections, and the bytes that it has read.
  */
 import * as Net from "node:net"
 
@@ -14,7 +14,7 @@ const pipelined = (bytes: number): string => {
 
 interface Attack {
   readonly connections: number
-  /** What each connection sends; again and again where it reads. */
+  /** The bytes that each connection sends, repeatedly if it reads. */
   readonly sent: string
   readonly reads: boolean
 }
@@ -48,5 +48,5 @@ process.on("SIGTERM", () => {
   console.log(JSON.stringify(counts))
   process.exit(0)
 })
-// It stays when the server has closed all connections.
+// Keep running after the server has closed all connections.
 setInterval(() => {}, 1000)

@@ -1,5 +1,5 @@
 /**
- * Floods the health server of a stack, and measures what becomes of the stack's polls, its memory and others' scrapes:
+ * Floods the health server of a stack, and measures the stack's polls and memory, and scrapes by others:
  * `node bench/flood/main.ts [--attack unread] [--seconds 30]`.
  */
 import { type ChildProcess, fork } from "node:child_process"
@@ -23,7 +23,7 @@ const emulator = await Effect.runPromise(
   Effect.flatMap(Scope.make(), (scope) => Scope.provide(NodeStacksEmulator.make(), scope))
 )
 
-/** When the stack looked at its queue. */
+/** The times of the polls. */
 const polls = async (): Promise<ReadonlyArray<number>> =>
   (await Effect.runPromise(emulator.requests))
     .filter(({ operation }) => operation === "listScheduledJobs")
@@ -35,7 +35,7 @@ const vitals = async (target: ChildProcess): Promise<{ rss: number; peak: number
   return answer
 }
 
-/** The slowest of a scrape a second, in milliseconds, and how many got no answer in 5 seconds. */
+/** Scrapes once a second. Returns the slowest, in milliseconds, and the number without a response within 5 seconds. */
 const scrape = async (url: string, until: number): Promise<{ slowest: number; failed: number }> => {
   const result = { slowest: 0, failed: 0 }
   while (performance.now() < until) {
@@ -63,9 +63,9 @@ for (const attack of attacks) {
   const attacker = fork(file("attacker.ts"), [new URL(url).port, attack], {
     stdio: ["ignore", "pipe", "inherit", "ipc"]
   })
-  let told = ""
+  let output = ""
   attacker.stdout?.on("data", (text) => {
-    told += text
+    output += text
   })
   const scraped = await scrape(url, performance.now() + seconds * 1000)
   attacker.kill("SIGTERM")
@@ -73,7 +73,7 @@ for (const attack of attacks) {
   const after = await vitals(target)
   const times = [...(await polls()).filter((time) => time > began - 1500), Date.now()]
   const longest = Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time)))
-  const counts = JSON.parse(told)
+  const counts = JSON.parse(output)
   console.log(
     `| ${attack} | ${(longest / 1000).toFixed(1)} s | ${mebibytes(before.rss)}, ${mebibytes(after.peak)} MiB | ${((after.cpu - before.cpu) / 1e6).toFixed(1)} s | ${scraped.slowest.toFixed(0)} ms | ${scraped.failed} | ${counts.connected}, ${counts.closed} |`
   )

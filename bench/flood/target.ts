@@ -1,4 +1,4 @@
-/** A stack with its health server, in a process that is flooded: `node bench/flood/target.ts <base URL of the service>`. */
+/** The process that is flooded: a stack with a health server: `node bench/flood/target.ts <base URL of the service>`. */
 import { JobRunner, RateLimit, Stack } from "@stacksapi/core"
 import { HealthServer, NodeStacksClient } from "@stacksapi/node"
 import { Effect, Layer, Redacted } from "effect"

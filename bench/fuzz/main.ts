@@ -34,7 +34,7 @@ process.on("unhandledRejection", (reason) => problems.push(`unhandled rejection:
 process.on("uncaughtException", (error) => problems.push(`uncaught exception: ${error.stack}`))
 process.on("warning", (warning) => problems.push(`warning: ${warning.stack}`))
 
-/** What is in use: bodies are not on the heap. */
+/** The memory in use, including bodies, which are not on the heap. */
 const held = ({ buffers, heap }: Vitals): number => heap + buffers
 
 const fuzz = async (
@@ -61,7 +61,7 @@ const fuzz = async (
     )
     for (const [outcome, times] of Object.entries(outcomes)) all[outcome] = (all[outcome] ?? 0) + times
     last = await Effect.runPromise(vitals)
-    // The first batches fill caches.
+    // Skip the first batches, which fill caches.
     if (batch === Math.min(9, batches - 1)) warm = last
     if ((batch + 1) % 10 === 0 || batch === batches - 1) {
       const seconds = ((performance.now() - start) / 1000).toFixed(0)

@@ -1,8 +1,8 @@
-/** One simulation, in a process of its own; sends the figures to its parent. */
+/** Runs one simulation in a process of its own, and sends the figures to its parent. */
 import { Effect } from "effect"
 import { type Cell, simulate } from "./simulation.ts"
 
-// Whoever waits for the figures may be gone.
+// The parent may have exited.
 process.once("disconnect", () => process.exit())
 
 const cell: Cell = JSON.parse(process.argv[2] ?? "{}")

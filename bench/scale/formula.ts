@@ -1,4 +1,4 @@
-/** What the service's limits let be expected of stacks, on paper: `simulation.ts` is held against it. */
+/** The expected figures of stacks, computed from the service's limits, to compare with `simulation.ts`. */
 import type { Cell } from "./simulation.ts"
 
 /** The documented limits: requests in any one second, for one stack. */
@@ -7,27 +7,27 @@ const limits = { list: 10, reserve: 10, states: 20, finish: 100, getJob: 1000 }
 const batch = 1000
 const pollSeconds = 1
 const stateSeconds = 5
-/** What the client adds to the service's second, since its clock is not the service's. */
+/** The margin that the client adds to the service's second, because their clocks differ. */
 const margin = 0.005
-/** How long a request that reserves has the next one wait, where most slots are taken. */
+/** The delay between reserve requests if most slots are taken. */
 const reservePause = 0.1
 
-/** How many requests for states are under way at a time. */
+/** How many requests for states are in flight. */
 const stateRequests = 5
-/** Every quarter of the 15 minutes that a reservation lasts. */
+/** A quarter of the 15 minutes of a reservation. */
 const renewSeconds = 225
 
-/** How many requests of a limit can be used: one counts until a second after its answer. */
+/** The usable requests of a limit: a request counts until a second after its response. */
 const usable = (limit: number, roundTrip: number) => limit / (1 + margin + roundTrip)
 
 export interface Expected {
-  /** Jobs a second, of all queues together. */
+  /** Jobs a second, for all queues together. */
   readonly done: number
-  /** Whether more jobs come than can be started. */
+  /** Whether more jobs arrive than can start. */
   readonly isOverloaded: boolean
-  /** From scheduling to start, in milliseconds; none where more and more wait. */
+  /** From scheduling to start, in milliseconds; undefined if the backlog grows. */
   readonly latency: { readonly p50: number; readonly p99: number } | undefined
-  /** Requests a second, of all queues together. */
+  /** Requests a second, for all queues together. */
   readonly list: number
   readonly reserve: number
   readonly states: number
@@ -47,29 +47,29 @@ export const expected = ({ jobSeconds, keys, queues, rate, roundTrip, runner, sl
   const isOverloaded = comes > most
   const started = Math.min(comes, most)
 
-  /** A poll finds what has come since the last one. */
+  /** A poll finds the jobs that have arrived since the last one. */
   const isFull = isOverloaded && runner !== "handover"
   const pages = isFull ? 2 : Math.max(1, Math.ceil((started * pollSeconds) / batch))
   const list = pages / pollSeconds
   const reserve = isFull ? 1 / (reservePause + trip) : Math.min(started, list)
 
   const inFlight = runner === "handover" ? 0 : isFull ? slots / stacks : started * jobSeconds
-  // Where there is mostly no job, each is watched by itself, and asked about if it takes long enough.
+  // With few jobs, each is watched alone, and looked up if it takes long enough.
   const polled =
     inFlight < 1 ? started * Math.floor(jobSeconds / stateSeconds) : Math.ceil(inFlight / batch) / (stateSeconds + trip)
-  // One request at a time, with all whose agents have ended meanwhile; where none has, the next one is waited for.
+  // One request at a time, for all jobs whose agents have ended meanwhile, or for the next one.
   const turn = Math.max(trip, 1 / usable(limits.states, trip))
   const ends = 2 * started
   const asked = {
     finish: 0,
-    // At a job's end `AgentRunner` asks, and the stack once more.
+    // At a job's end, both `AgentRunner` and the stack get its state.
     agents: 1 / (turn + Math.exp(-ends * turn) / ends),
-    // Jobs that start together ask together, though not all at one moment.
+    // Jobs that start together share requests, but not all of them.
     handover: 4 * reserve
   }[runner]
   const states = Math.min(usable(limits.states, trip), polled + asked)
 
-  // The poll, the reservation, and for agents the details and the token, travel before a job starts.
+  // Before a job starts: a poll, a reservation, and for agents the details and the token.
   const trips = { finish: 2, agents: 4, handover: 3 }[runner] * roundTrip
   const after = (part: number) => part * pollSeconds * 1000 + trips
   return {
@@ -84,7 +84,7 @@ export const expected = ({ jobSeconds, keys, queues, rate, roundTrip, runner, sl
   }
 }
 
-/** Of jobs that run for long, in one queue. */
+/** The figures of long jobs in one queue. */
 export const expectedInFlight = ({ jobs = 0, roundTrip }: Cell) => {
   const trip = roundTrip / 1000
   const requests = Math.ceil(jobs / batch)
@@ -93,7 +93,7 @@ export const expectedInFlight = ({ jobs = 0, roundTrip }: Cell) => {
     /** Requests a second. */
     states: requests / cycle,
     reserve: requests / renewSeconds,
-    /** After how many milliseconds the cancellation of a job is noticed at the latest. */
+    /** The maximum delay until a cancellation is noticed, in milliseconds. */
     notice: cycle * 1000
   }
 }

@@ -1,7 +1,7 @@
-/** What is simulated. */
+/** The simulated configurations. */
 import type { Cell, Runner } from "./simulation.ts"
 
-/** Of a service in another city. */
+/** The round trip to a service in another city. */
 const roundTrip = 50
 const jobSeconds = 3
 
@@ -12,10 +12,10 @@ interface Load {
   readonly keys?: number
 }
 
-/** Jobs a second that a stack can do with, more or less. */
+/** The approximate capacity of a stack, in jobs a second. */
 const most = { finish: 100, agents: 1000, handover: 10_000 }
 
-/** Slots for twice the jobs that can run at a time. */
+/** Twice as many slots as jobs that run at a time. */
 const cell = (isQuick: boolean, { keys = 1, queues, rate, runner }: Load): Cell => ({
   queues,
   keys,

@@ -1,4 +1,4 @@
-/** Stacks in real time, against the emulator over HTTP in another process: what virtual time does not show. */
+/** Stacks in real time, against the emulator over HTTP in another process. Measures what virtual time can't show. */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { monitorEventLoopDelay } from "node:perf_hooks"
@@ -8,20 +8,20 @@ import { Clock, DateTime, Effect, Logger, Redacted } from "effect"
 import { type Percentiles, percentiles } from "./simulation.ts"
 
 export interface LiveFigures {
-  /** Until all were registered, in milliseconds. */
+  /** The time until all are registered, in milliseconds. */
   readonly start: number
   readonly started: number
   /** From scheduling to start, in milliseconds. */
   readonly latency: Percentiles
-  /** Of one core. */
+  /** As a share of one core. */
   readonly cpu: number
-  /** By how much the event loop was late, in milliseconds. */
+  /** The delay of the event loop, in milliseconds. */
   readonly lateness: Percentiles
-  /** The most connections that were open. */
+  /** The maximum number of open connections. */
   readonly connections: number
 }
 
-// Whoever waits for the figures may be gone.
+// The parent may have exited.
 process.once("disconnect", () => process.exit())
 
 const [queues = 1, rate = 1, seconds = 10] = process.argv.slice(2).map(Number)
@@ -62,7 +62,7 @@ const program = Effect.gen(function* () {
   const { system, user } = process.cpuUsage(cpuBefore)
   lateness.disable()
   clearInterval(counting)
-  // What is told includes the millisecond of its own timer.
+  // The histogram includes the millisecond of its own timer.
   const late = (percentile: number) => Math.max(0, lateness.percentile(percentile) / 1e6 - 1)
   return {
     start,

@@ -29,7 +29,7 @@ const isChosen = (name: string) =>
   options.only === undefined ? !(options.quick && name === "live") : options.only === name
 if (!names.some(isChosen)) throw new Error(`--only takes one of ${names.join(", ")}`)
 
-/** The figures of a process that measures one thing: what one leaves behind is not the next one's. */
+/** Runs one measurement in a process of its own, so that measurements do not affect each other. */
 const measure = async <A>(file: string, args: ReadonlyArray<unknown>): Promise<A> => {
   const child = fork(new URL(file, import.meta.url), args.map(String), {
     execArgv: ["--expose-gc", "--max-old-space-size=8000"]

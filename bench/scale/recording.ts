@@ -1,4 +1,4 @@
-/** What went to the emulator, in its order: answered once more by another one, it shows what of a run is the emulator's. */
+/** Records the requests to the emulator in order. Replaying them to another emulator shows the emulator's part of the costs. */
 import type { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, Effect, Option } from "effect"
 import { HttpClient, HttpClientRequest, UrlParams } from "effect/http"
@@ -22,7 +22,7 @@ export class Recording {
 
   addRequest(at: number, { body, headers, method, url }: HttpClientRequest.HttpClientRequest): void {
     if (!this.isOn) return
-    // Of the request only what an answer depends on: what it was made from is the stack's.
+    // Keep only what the response depends on, because the rest belongs to the stack's memory.
     const request = HttpClientRequest.makeWith(method, url, UrlParams.empty, Option.none(), headers, body)
     this.add(
       at,
@@ -30,7 +30,7 @@ export class Recording {
     )
   }
 
-  /** Has it all happen again, on an emulator that is in the state in which this began; `beginAt` calls for what is measured. */
+  /** Replays the requests to an emulator in the initial state. The measurement starts at `beginAt`. */
   replay(from: number, onFrom: () => void) {
     const entries = this.#entries
     const clock = new ManualClock()
@@ -48,7 +48,7 @@ export class Recording {
   }
 }
 
-/** A clock that is set; nobody sleeps by it. */
+/** A clock whose time is set. It has no sleeps. */
 class ManualClock implements Clock.Clock {
   now = 0
   readonly currentTimeMillisUnsafe = () => this.now

@@ -1,4 +1,4 @@
-/** The emulated service in a process of its own, to which jobs come evenly; tells its parent where it listens. */
+/** The emulated service in a process of its own, with jobs at a constant rate. Sends its URL to its parent. */
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Logger } from "effect"
 

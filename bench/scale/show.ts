@@ -18,7 +18,7 @@ const megabytes = (bytes: number) => count(bytes / 1024 / 1024)
 
 const nameOf = ({ keys, queues }: Cell) => (keys === 1 ? count(queues) : `${count(queues)} × ${keys} keys`)
 
-/** Both, where there is a formula for it. */
+/** The measured and the expected figure, if there is a formula. */
 const both = (simulated: number | undefined, formula: number | undefined) =>
   `${count(simulated ?? 0)} / ${count(formula)}`
 

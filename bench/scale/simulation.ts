@@ -1,6 +1,6 @@
 /**
- * Stacks at work in virtual time: the real `Stacks`, client and rate limiter, the emulated service with the documented limits,
- * a round trip for each request, and jobs that come evenly.
+ * Simulates stacks in virtual time: the real `Stacks`, client and rate limiter, the emulated service with the documented limits, a
+ * round trip for each request, and jobs at a constant rate.
  */
 import { JobRunner, Stacks, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -13,54 +13,54 @@ import { Recording } from "./recording.ts"
 export type Runner =
   /** By the stack, which finishes them. */
   | "finish"
-  /** By an agent each, started here: as `AgentRunner` does, which asks for secrets to hide and waits for the agent's end. */
+  /** By a local agent for each job, like `AgentRunner`, which gets secrets to redact and waits for the agent. */
   | "agents"
-  /** By an agent each, started elsewhere: the slot is free once the agent has acquired its job. */
+  /** By a remote agent for each job: the slot is free when the agent has acquired its job. */
   | "handover"
 
 export interface Cell {
   readonly queues: number
   /** Stacks of each queue, each with a key of its own. */
   readonly keys: number
-  /** Jobs a second, of all queues together. */
+  /** Jobs a second, for all queues together. */
   readonly rate: number
   readonly runner: Runner
-  /** No more jobs come than so many. Default without end. */
+  /** The maximum number of jobs. Default: unlimited. */
   readonly jobs?: number
-  /** Whether a job that runs is canceled each second. */
+  /** Whether one running job is canceled each second. */
   readonly cancels?: boolean
-  /** Slots of all queues together. */
+  /** Slots for all queues together. */
   readonly slots: number
-  /** How long a job takes on average, from half of that to one and a half. */
+  /** The average duration of a job. Durations are between half and one and a half of it. */
   readonly jobSeconds: number
-  /** What a request and its answer take on their way together, in milliseconds. */
+  /** The round trip of a request, in milliseconds. */
   readonly roundTrip: number
-  /** What is not measured, and then what is: simulated seconds. */
+  /** Simulated seconds: first not measured, then measured. */
   readonly warmup: number
   readonly seconds: number
 }
 
 export interface Figures {
-  /** Requests a second, of all queues together. */
+  /** Requests a second, for all queues together. */
   readonly requests: Readonly<Partial<Record<Operation, number>>>
-  /** The most of any second. */
+  /** The maximum in any second. */
   readonly peaks: Readonly<Partial<Record<Operation, number>>>
   readonly refused: number
   /** Jobs a second. */
   readonly started: number
   readonly ended: number
-  /** From scheduling to start, in milliseconds, of the jobs that started. */
+  /** From scheduling to start, in milliseconds, for the jobs that have started. */
   readonly latency: Percentiles
   /** From a job's cancellation to its runner's interruption, in milliseconds. */
   readonly notice: Percentiles
   /** Jobs that have not started at the end. */
   readonly waiting: number
-  /** Jobs that run at the end. */
+  /** Jobs that are running at the end. */
   readonly running: number
   readonly fibers: number
   /** Bytes in use at the end. */
   readonly memory: { readonly stacks: number; readonly emulator: number }
-  /** Processor seconds for a simulated second. */
+  /** CPU seconds per simulated second. */
   readonly cpu: { readonly all: number; readonly emulator: number }
 }
 
@@ -86,7 +86,7 @@ const operationOf = (url: string): Operation => {
 const operations = (counts: Readonly<Partial<Record<Operation, number>>>) =>
   Object.entries(counts) as Array<[Operation, number]>
 
-/** How often jobs come and end. */
+/** How often jobs are added and end. */
 const tick = 10
 
 const queueKeyOf = (index: number) => `q${index}`
@@ -110,7 +110,7 @@ export const bytesInUse = (): number => {
   return process.memoryUsage().heapUsed
 }
 
-/** Simulates the stacks, and then the emulator by itself, to tell the costs of both apart. */
+/** Simulates the stacks, then the emulator alone, to measure their costs separately. */
 export const simulate = (cell: Cell) =>
   Effect.gen(function* () {
     const recording = new Recording(true)
@@ -152,7 +152,7 @@ export const run = (cell: Cell, recording = new Recording(false)) =>
     const clock = yield* Clock.Clock
     const now = () => clock.currentTimeMillisUnsafe()
 
-    // -- The way to the service
+    // -- The network
     const counts: Partial<Record<Operation, number>> = {}
     let refused = 0
     const client = yield* StacksClient.make({ baseUrl: emulator.baseUrl, token: emulator.token }).pipe(
@@ -178,11 +178,11 @@ export const run = (cell: Cell, recording = new Recording(false)) =>
     let started = 0
     let ended = 0
     let waits: Array<number> = []
-    /** What ends at which tick. */
+    /** The jobs that end at each tick. */
     const ends = new Map<number, Array<Effect.Effect<unknown>>>()
     let drawn = 0
     const endTick = () => {
-      // From half of it to one and a half, by the golden ratio: spread evenly, and the same in every run.
+      // From half to one and a half of it, evenly distributed by the golden ratio, and the same in each run.
       const part = 0.5 + ((drawn++ * 0.618_033_988_75) % 1)
       return Math.max(1, Math.round((now() + part * jobSeconds * 1000) / tick))
     }
@@ -218,7 +218,7 @@ export const run = (cell: Cell, recording = new Recording(false)) =>
       })
     const canceledAt = new Map<string, number>()
     let notices: Array<number> = []
-    /** The jobs that run, longest first. */
+    /** The running jobs, longest first. */
     const running = new Set<string>()
     const noticing = (run: JobRunner.Service["run"]): JobRunner.Service["run"] =>
       cancels

@@ -1,4 +1,4 @@
-/** A stack's life of a month under the TestClock: `node bench/soak/days.ts [--days 30] [--leak memory|fiber|timer|socket]`. */
+/** Runs a stack for a month under the TestClock: `node bench/soak/days.ts [--days 30] [--leak memory|fiber|timer|socket]`. */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { type Day, live, problemsOf } from "../../test/core/soak/days.ts"

@@ -1,4 +1,4 @@
-/** A stack over HTTP at full rate: `node bench/soak/http.ts [--minutes 10] [--leak memory|fiber|timer|socket]`. */
+/** Runs a stack over HTTP at full rate: `node bench/soak/http.ts [--minutes 10] [--leak memory|fiber|timer|socket]`. */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { line, problemsOf, soak } from "../../test/node/soak/soak.ts"

@@ -16,7 +16,7 @@ const addJobs = Effect.fnUntraced(function* (count: number) {
   yield* emulator.addJobs(Array.from({ length: count }, () => ({ queueKey: "q" })))
 })
 
-/** Seconds that a runner needs to hand `count` waiting jobs to agents that are there at once. */
+/** Seconds until `count` waiting jobs are handed to agents that start at once. */
 const throughput = (count: number) =>
   Effect.gen(function* () {
     const emulator = yield* StacksEmulator.StacksEmulator
@@ -37,7 +37,7 @@ const throughput = (count: number) =>
     return { seconds, cpu: (system + user) / 1e6 }
   }).pipe(Effect.scoped, Effect.provide(environment))
 
-/** Milliseconds from a job's scheduling to its start, for jobs that come one by one to free slots. */
+/** Milliseconds from scheduling to start, for single jobs with free slots. */
 const latency = (count: number) =>
   Effect.gen(function* () {
     const waits: Array<number> = []
@@ -58,7 +58,7 @@ const latency = (count: number) =>
     return { count: waits.length, p50: at(0.5), p99: at(0.99), max: at(1) }
   }).pipe(Effect.scoped, Effect.provide(environment))
 
-/** The CPU time that a stack takes while nothing happens, as a part of one core. */
+/** The CPU time of an idle stack, as a share of one core. */
 const idle = (seconds: number, waiting: number) =>
   Effect.gen(function* () {
     yield* addJobs(waiting)

@@ -10,8 +10,8 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Deferred, Effect, Exit, Scope } from "effect"
 import { reset } from "../../packages/node/src/internal/http/reset.ts"
 import * as RawServer from "../support/rawServer.ts"
-import type { RawAnswer } from "./remote.ts"
 import type { Outcome } from "./suite.ts"
+import type { RawAnswer } from "./support/remote.ts"
 
 /** A service that a case has opened: what can be asked of it. */
 interface Service {

@@ -1,6 +1,6 @@
 /** The suite on Node, Bun and Deno, with the settings that are its one argument. */
 import { load } from "./load.ts"
-import type { Platform } from "./platform.ts"
+import type { Platform } from "./support/platform.ts"
 
 /** How the suite is run, by `scripts/compat.ts`. */
 export interface Settings {

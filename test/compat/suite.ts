@@ -7,8 +7,8 @@ import { patience } from "./cases/patience.ts"
 import { programs } from "./cases/programs.ts"
 import { retries } from "./cases/retries.ts"
 import { streams } from "./cases/streams.ts"
-import { CurrentPlatform, type Platform } from "./platform.ts"
-import { play } from "./scene.ts"
+import { CurrentPlatform, type Platform } from "./support/platform.ts"
+import { play } from "./support/scene.ts"
 
 /** How a case ended: without a problem, or with one. */
 export interface Outcome {

@@ -3,6 +3,7 @@ import { Reservations, RetryPolicy } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { refusing } from "../support/oddResponses.ts"
 import { jobs, layer, requestsOf, stackKey } from "../support/stack.ts"
 
 const reserveRequests = requestsOf("batchReserveJobs")
@@ -23,6 +24,36 @@ describe("Reservations.reserve", () => {
       assert.lengthOf(yield* reserveRequests, 3)
     }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
+
+  for (const status of [500, 404, 422]) {
+    it.effect(`reserves the others where one job gets ${status}`, () =>
+      Effect.gen(function* () {
+        const ids = yield* jobs(4)
+        const { failed, reserved } = yield* Reservations.reserve({ stackKey, jobUuids: [...ids, "bad"] }).pipe(
+          RetryPolicy.withPolicy(RetryPolicy.none),
+          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: "bad", status }))
+        )
+        assert.sameMembers([...reserved], ids)
+        assert.deepStrictEqual(
+          failed.map(({ jobUuids }) => jobUuids),
+          [["bad"]]
+        )
+      }).pipe(Effect.provide(layer))
+    )
+
+    it.effect(`renews the others where one job gets ${status}`, () =>
+      Effect.gen(function* () {
+        const ids = yield* jobs(4)
+        yield* Reservations.reserve({ stackKey, jobUuids: ids, reservationExpiry: "1 minute" })
+        const [bad = "", ...others] = ids
+        yield* Reservations.renewing({ stackKey, jobUuids: ids, reservationExpiry: "1 minute" }).pipe(
+          Effect.provide(refusing({ endpoint: "/batch-reserve", jobUuid: bad, status }))
+        )
+        for (let second = 0; second < 300; second++) yield* TestClock.adjust("1 second")
+        for (const id of others) assert.strictEqual(yield* stateOf(id), "reserved")
+      }).pipe(Effect.scoped, Effect.provide(layer))
+    )
+  }
 
   it.effect("loses nothing of the other requests where one fails", () =>
     Effect.gen(function* () {

@@ -20,6 +20,8 @@ const oddities: Readonly<Record<string, (answer: Answer) => unknown>> = {
     reserved: reserved.map((id) => (id === "a" ? "A" : id)),
     not_reserved
   }),
+  "lacks both lists": () => ({}),
+  "does not decode": () => ["neither"],
   "has null for a list": ({ not_reserved, reserved }) => ({
     reserved: reserved.includes("a") ? reserved.filter((id) => id !== "a") : reserved,
     not_reserved: not_reserved.length === 0 ? null : not_reserved

@@ -39,7 +39,24 @@ const runOne = (run: Run) =>
 
 const failed = (detail: string) => ({ state: "finished", exitStatus: -1, detail, signalReason: "stack_error" })
 
+class OutOfMachines extends Data.TaggedError("OutOfMachines")<{ readonly isRetryable: boolean }> {}
+
 describe("A job", () => {
+  for (const isRetryable of [true, false]) {
+    it.effect(
+      `whose runner fails with an error of its own, isRetryable: ${isRetryable}, is ${isRetryable ? "" : "not "}tried again`,
+      () => {
+        let runs = 0
+        return Effect.gen(function* () {
+          yield* addJobs(1)
+          yield* start(() => (runs++ === 0 ? Effect.fail(new OutOfMachines({ isRetryable })) : Effect.succeed(done)))
+          yield* slowly("20 seconds", "500 millis")
+          assert.deepStrictEqual(yield* census, { [isRetryable ? "finished 0" : "finished -1"]: 1 })
+        }).pipe(Effect.scoped, Effect.provide(emulated()))
+      }
+    )
+  }
+
   it.effect("is finished with what its runner says, 0 included", () =>
     Effect.gen(function* () {
       const zero = yield* runOne(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "fine" })))

@@ -141,6 +141,20 @@ describe("An outcome that can't be sent", () => {
     "no exit status": [{ _tag: "Finished", detail: "x" }, /exitStatus/],
     "no detail": [{ _tag: "Finished", exitStatus: 0 }, /detail/],
     "an empty signal reason": [JobRunner.Finished({ exitStatus: 0, detail: "x", signalReason: "" }), /signalReason/],
+    "a signal reason that is a big integer": [
+      { _tag: "Finished", exitStatus: 0, detail: "x", signalReason: 9n },
+      /signalReason.*9/
+    ],
+    "a detail that has no text": [{ _tag: "Finished", exitStatus: 0, detail: Object.create(null) }, /detail.*no text/],
+    "a tag that has no text": [{ _tag: Object.create(null) }, /outcome.*no text/],
+    "a detail that throws": [
+      Object.defineProperty({ _tag: "Finished", exitStatus: 0 }, "detail", {
+        get: () => {
+          throw new Error("no detail")
+        }
+      }),
+      /outcome can't be sent/
+    ],
     nothing: [undefined, /outcome/],
     "another tag": [{ _tag: "Done" }, /outcome.*Done/]
   }

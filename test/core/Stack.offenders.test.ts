@@ -138,6 +138,33 @@ describe("A job for which the service refuses", () => {
     )
   }
 
+  for (const status of [404, 403, 408, 425, 302]) {
+    it.effect(`everything with ${status} keeps no other job from being run and canceled`, () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const others = yield* addWithBad(8)
+        yield* begin(
+          ({ acquisitionToken, notify }) =>
+            acquisitionToken.pipe(
+              Effect.andThen(notify("hello")),
+              Effect.andThen(Effect.sleep("5 minutes")),
+              Effect.as(done)
+            ),
+          { reservationExpiry: "2 minutes" },
+          refusing({ endpoint: "/stacks/s/", jobUuid: bad, status })
+        )
+        yield* slowly("2 minutes", "500 millis")
+        const [canceled = "", ...rest] = others
+        yield* emulator.cancelJob(canceled)
+        yield* slowly("9 minutes", "1 second")
+        for (const id of rest) assert.strictEqual((yield* jobOf(id)).exitStatus, 0)
+        assert.strictEqual((yield* jobOf(canceled)).state, "canceled")
+        const told = new Set((yield* emulator.notifications).map(({ jobUuid }) => jobUuid))
+        assert.strictEqual(told.size, others.length)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
+
   it.effect("reservations with no response does not keep the others from being reserved", () =>
     Effect.gen(function* () {
       const others = yield* addWithBad(6)

@@ -74,6 +74,41 @@ describe("A stack with a store", () => {
     )
   }
 
+  it.effect("starts no job of an earlier process before it knows whether the queue is paused", () => {
+    let isSlow = false
+    return Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const memory = yield* JobStore.makeMemory
+      yield* addJobs(1)
+      const first = yield* process(memory, () => Effect.never, { onClose: "detach" })
+      yield* slowly("3 seconds", "100 millis")
+      yield* first.end
+      yield* emulator.pauseQueue("q", true)
+      isSlow = true
+      let starts = 0
+      const next = yield* process(memory, () =>
+        Effect.as(
+          Effect.sync(() => starts++),
+          done
+        )
+      )
+      yield* slowly("10 seconds", "100 millis")
+      assert.deepStrictEqual(next.names().includes("Reserved"), true)
+      assert.strictEqual(starts, 0)
+      yield* emulator.pauseQueue("q", false)
+      yield* slowly("15 seconds", "100 millis")
+      assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(
+        clientVia((request, response) =>
+          isSlow && request.url.includes("/scheduled-jobs?") ? Effect.delay(response, "3 seconds") : response
+        )
+      ),
+      Effect.provide(emulated())
+    )
+  })
+
   it.effect("removes what another stack was faster to reserve", () =>
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient

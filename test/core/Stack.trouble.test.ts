@@ -54,6 +54,74 @@ describe("While the service is in trouble", () => {
     }
   }
 
+  it.effect("a job that met host trouble before has no time limit either", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      let starts = 0
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start((context) => (starts++ === 0 ? Effect.fail(noRoom) : reader(context)), {
+        startTimeout: "1 minute"
+      })
+      yield* TestClock.adjust("2 seconds")
+      yield* emulator.setFaults([Fault.Status({ status: 500, operations: ["getJob"] })])
+      yield* slowly("10 minutes", "5 seconds")
+      assert.strictEqual((yield* jobOf(id)).state, "reserved")
+      assert.notInclude(stack.names(), "Released")
+      yield* emulator.setFaults([])
+      yield* slowly("6 minutes", "5 seconds")
+      assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("its notifications are kept, and delivered afterwards with their own times", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1)
+      yield* start(({ notify }) => Effect.andThen(notify("hello"), Effect.as(Effect.sleep("10 minutes"), done)))
+      yield* emulator.setFaults([Fault.Status({ status: 503, operations: ["createStackNotifications"] })])
+      yield* slowly("3 minutes", "1 second")
+      assert.isEmpty(yield* emulator.notifications)
+      yield* emulator.setFaults([])
+      yield* slowly("1 minute", "1 second")
+      const [notification] = yield* emulator.notifications
+      assert.strictEqual(notification?.detail, "hello")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  for (const expired of [true, false]) {
+    it.effect(`a job whose token ${expired ? "has expired already" : "is empty"} is not started with it`, () => {
+      let isOn = true
+      let starts = 0
+      return Effect.gen(function* () {
+        yield* addJobs(1)
+        yield* start(({ acquisitionToken }) =>
+          Effect.as(
+            Effect.tap(acquisitionToken, () => Effect.sync(() => starts++)),
+            done
+          )
+        )
+        yield* slowly("1 minute", "1 second")
+        assert.strictEqual(starts, 0)
+        isOn = false
+        yield* slowly("2 minutes", "1 second")
+        assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(
+          rewriting("/job-acquisition-tokens", (body) => {
+            if (!isOn) return body
+            const { job_acquisition_tokens: tokens } = body as {
+              readonly job_acquisition_tokens: ReadonlyArray<Record<string, string>>
+            }
+            const change = expired ? { expires_at: "1969-12-31T23:59:00Z" } : { job_acquisition_token: "" }
+            return { job_acquisition_tokens: tokens.map((token) => ({ ...token, ...change })), not_issued: [] }
+          })
+        ),
+        Effect.provide(emulated())
+      )
+    })
+  }
+
   it.effect("a job has no time limit: it waits for an hour, and then runs", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -203,7 +203,7 @@ describe("a call that is tried again", () => {
       const { recording } = yield* record(thirdTime)
       const lines = recording.logs.filter(({ level }) => level === "Info").map(({ message }) => message)
       assert.lengthOf(lines, 2)
-      for (const line of lines) assert.match(String(line), /^getJob failed, next attempt in \d+\.\d s: GET http/)
+      for (const line of lines) assert.match(String(line), /^getJob failed, retrying in \d+\.\d s: GET http/)
     })
   )
 })

@@ -187,7 +187,9 @@ export const onRunEnd = (world: World, run: Run): void => {
       world.violate("a stop reason is true", `${name}: Shutdown, and nothing shuts down`)
     }
     const grace = life.plan.shutdownGrace * 1000
-    if (leaving !== undefined && world.now - leaving < grace - 100) {
+    // A job that is canceled or lost meanwhile has no more time.
+    const hasTime = job.canceledAt === undefined && job.stolenAt === undefined && job.lostAt === undefined
+    if (leaving !== undefined && hasTime && world.now - leaving < grace - 100) {
       world.violate("running jobs have the shutdown grace", `${name} was interrupted after ${world.now - leaving} ms`)
     }
   }
@@ -408,7 +410,8 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
         `${life.name} has reserved ${open.join(" ")}, and its status knows ${known} jobs: ${status.inFlight.map(({ id }) => id).join(" ")}; ${status.backingOff} backing off, ${status.finishing} finishing`
       )
     }
-    if (!isNewReserved || life.recovered.size > 0 || before === undefined) return
+    // A job in doubt is asked about all the same.
+    if (!isNewReserved || life.recovered.size > 0 || before === undefined || before.inDoubt > 0) return
     if (life.slots > 0 && Math.min(before.finishing, status.finishing) >= life.slots) {
       world.violate(
         "nothing is reserved while too many finishes wait",

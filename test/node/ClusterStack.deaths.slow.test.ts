@@ -18,7 +18,7 @@ import * as Postgres from "../support/postgres.ts"
 import { nameOf } from "../support/witness.ts"
 
 /** What is true of a process that is killed must be of one that this machine starves. */
-const again = { ...options, onProcessDeath: "runAgain" } as const
+const again = { ...options, onProcessDeath: "retry" } as const
 
 /** When somebody other than the former leader leads. */
 const isSucceeded = (members: ReadonlyArray<Cluster.Member>, former: Cluster.Member | undefined) =>

@@ -16,7 +16,7 @@ import * as Postgres from "../support/postgres.ts"
 const patient = { ...options, lockExpiration: "1 minute" } as const
 
 /** What is true of a process that dies must be of one that this machine starves. */
-const again = { ...options, lockExpiration: "4 seconds", onProcessDeath: "runAgain" } as const
+const again = { ...options, lockExpiration: "4 seconds", onProcessDeath: "retry" } as const
 
 const passed = JobRunner.Finished({ exitStatus: 0, detail: "done" })
 
@@ -64,9 +64,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
 
   const leavings = [
     ["to the next process", "fail"],
-    ["to the next process", "runAgain"],
-    ["to its own next life", "fail"],
-    ["to its own next life", "runAgain"]
+    ["to the next process", "retry"],
+    ["to its own next execution", "fail"],
+    ["to its own next execution", "retry"]
   ] as const
   for (const [heir, onProcessDeath] of leavings) {
     it.effect(
@@ -87,7 +87,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
             yield* endLocks.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
             yield* Deferred.succeed(mayEnd, undefined)
             yield* Fiber.join(stopping)
-            if (heir === "to its own next life") yield* start(leaving, { run })
+            if (heir === "to its own next execution") yield* start(leaving, { run })
             yield* allOver
             assert.isEmpty(yield* faults)
             assert.isEmpty(witness.mistakes)

@@ -1,4 +1,4 @@
-/** What monitoring gets to see of a process with stacks: over real HTTP, while their time is a test's. */
+/** The health server over real HTTP, with stacks on a test clock. */
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack, Stacks, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -10,7 +10,7 @@ import { addJobs, done, emulated, slowly, start, takes } from "../support/stacks
 
 const { Fault } = StacksEmulator
 
-/** A server on a free port, and counters from zero on. */
+/** A server on a free port, with metrics from zero on. */
 const served = (options?: Partial<HealthServer.Options>, service?: StacksEmulator.Options) =>
   Layer.provideMerge(HealthServer.layer({ port: 0, ...options }), emulated(service))
 
@@ -44,7 +44,7 @@ const watched = Effect.fnUntraced(function* (...args: Parameters<typeof start>) 
 })
 
 describe("/readyz", () => {
-  it.effect("follows a stack from before its registration to after its end", () =>
+  it.effect("follows a stack from before registration until after its end", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
@@ -52,7 +52,7 @@ describe("/readyz", () => {
       assert.strictEqual(yield* readiness, "503 no stack is registered yet")
       const scope = yield* Scope.make()
       const stack = yield* Scope.provide(watched(takes("5 seconds"), { shutdownGrace: "1 minute" }), scope)
-      assert.strictEqual(yield* readiness, "503 stack s has not looked at its queue yet")
+      assert.strictEqual(yield* readiness, "503 stack s has not polled its queue yet")
       yield* slowly("3 seconds")
       assert.strictEqual(yield* readiness, "200 null")
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
@@ -65,7 +65,7 @@ describe("/readyz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("is no longer ok when the queue can't be looked at for a minute, and is again when it can", () =>
+  it.effect("is 503 when the queue could not be polled for a minute, and 200 when it can again", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* watched(takes("5 seconds"))
@@ -74,7 +74,7 @@ describe("/readyz", () => {
       yield* TestClock.adjust("50 seconds")
       assert.strictEqual(yield* readiness, "200 null")
       yield* TestClock.adjust("13 seconds")
-      assert.match(yield* readiness, /^503 stack s last looked at its queue 6\d s ago$/)
+      assert.match(yield* readiness, /^503 stack s last polled its queue 6\d s ago$/)
       assert.strictEqual((yield* report("/healthz")).status, 200)
       yield* emulator.setFaults([])
       yield* TestClock.adjust("1 minute")
@@ -82,7 +82,7 @@ describe("/readyz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("takes as long as it is told for looking at the queue", () =>
+  it.effect("uses `maxPollAge`", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* watched(takes("5 seconds"))
@@ -90,13 +90,13 @@ describe("/readyz", () => {
       yield* emulator.setFaults([Fault.Status({ status: 503 })])
       yield* TestClock.adjust("12 seconds")
       const late = yield* readiness
-      // Else its end would wait for a clock that stands still.
+      // Otherwise the end of the stack would wait for the stopped test clock.
       yield* emulator.setFaults([])
-      assert.match(late, /^503 stack s last looked/)
+      assert.match(late, /^503 stack s last polled/)
     }).pipe(Effect.scoped, Effect.provide(served({ maxPollAge: "10 seconds" })))
   )
 
-  it.effect("is ok while the queue is paused", () =>
+  it.effect("is 200 while the queue is paused", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.pauseQueue("q", true)
@@ -108,7 +108,7 @@ describe("/readyz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("is not ok while starts of different jobs keep failing, and is again when a job starts", () =>
+  it.effect("is 503 while starts are suspended, and 200 when a job starts again", () =>
     Effect.gen(function* () {
       let isBroken = true
       yield* watched(
@@ -124,12 +124,12 @@ describe("/readyz", () => {
       isBroken = false
       yield* addJobs(1)
       yield* slowly("2 minutes", "500 millis")
-      assert.strictEqual(suspended, "503 stack s reserves nothing: starts of different jobs kept failing")
+      assert.strictEqual(suspended, "503 stack s has suspended starts: starts of different jobs kept failing")
       assert.strictEqual(yield* readiness, "200 null")
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("asks every stack of the process, but for those that have stopped", () =>
+  it.effect("checks every stack of the process, except stopped ones", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([{ queueKey: "other" }])
@@ -152,13 +152,13 @@ describe("/readyz", () => {
 })
 
 describe("/healthz", () => {
-  it.effect("is ok before there is a stack", () =>
+  it.effect("is 200 before there is a stack", () =>
     Effect.gen(function* () {
       assert.deepInclude(yield* report("/healthz"), { status: 200, reason: null, stacks: [] })
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("tells how each stack is doing", () =>
+  it.effect("reports the state of each stack", () =>
     Effect.gen(function* () {
       yield* addJobs(3)
       yield* watched(takes("1 minute"), { maxInFlight: 2 })
@@ -184,7 +184,7 @@ describe("/healthz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("is not ok when a stack can't go on, and says why without its token", () =>
+  it.effect("is 503 when a stack has failed, and says why without its token", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* watched(takes("5 seconds"), { authGrace: 0 })
@@ -193,7 +193,7 @@ describe("/healthz", () => {
       yield* slowly("2 seconds")
       const { reason, stacks, status } = yield* report("/healthz")
       assert.strictEqual(status, 503)
-      assert.match(reason ?? "", /^stack s can't go on: .*401 .*cluster token/)
+      assert.match(reason ?? "", /^stack s has failed: .*401 .*cluster token/)
       assert.include(reason ?? "", stacks[0]?.failure ?? assert.fail())
       assert.notInclude(JSON.stringify(stacks) + reason, "bkct_emulator")
       assert.strictEqual((yield* report("/readyz")).reason, reason)
@@ -202,7 +202,7 @@ describe("/healthz", () => {
 })
 
 describe("A process with several queues", () => {
-  it.effect("goes on while one of them is refused, and is ready when all are there", () =>
+  it.effect("is live while one queue is refused, and ready when all are registered", () =>
     Effect.gen(function* () {
       const health = yield* HealthServer.HealthServer
       const client = yield* StacksClient.StacksClient
@@ -214,7 +214,7 @@ describe("A process with several queues", () => {
       yield* slowly("2 seconds")
       assert.strictEqual((yield* report("/healthz")).status, 200)
       const unready = yield* report("/readyz")
-      assert.match(unready.reason ?? "", /^stack s--[ab] can't go on: .*403/)
+      assert.match(unready.reason ?? "", /^stack s--[ab] has failed: .*403/)
       assert.sameDeepMembers(
         unready.stacks.map(({ failure, phase }) => [phase, failure === null]),
         [
@@ -237,7 +237,7 @@ describe("A process of a cluster", () => {
     yield* health.watch({ status: Effect.succeed(status), awaitFailure: Effect.never })
   })
 
-  it.effect("is ready when it has its place there, though it leads no queue", () =>
+  it.effect("is ready when it is a member, although it leads no queue", () =>
     Effect.gen(function* () {
       const processes = [{ address: "a:1", slots: 8 }]
       yield* watchedProcess({ processes })
@@ -250,12 +250,12 @@ describe("A process of a cluster", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("is not ready before, and when the database does not confirm it, and goes on", () =>
+  it.effect("is live and not ready while it joins, is partitioned or leaves", () =>
     Effect.gen(function* () {
       for (const [phase, reason] of [
-        ["joining", /no place in the cluster yet/],
-        ["cutOff", /database does not confirm/],
-        ["leaving", /leaves/]
+        ["joining", /has not joined the cluster yet/],
+        ["partitioned", /database does not confirm/],
+        ["leaving", /is leaving/]
       ] as const) {
         yield* Effect.gen(function* () {
           yield* watchedProcess({ phase })
@@ -266,11 +266,11 @@ describe("A process of a cluster", () => {
     })
   )
 
-  it.effect("is ready only when the queues that it leads are looked at", () =>
+  it.effect("is ready only when it has polled the queues that it leads", () =>
     Effect.gen(function* () {
       const status = yield* (yield* start(takes("5 seconds"))).status
       yield* watchedProcess({ leading: [{ stackKey: "s", status }] })
-      assert.strictEqual(yield* readiness, "503 stack s has not looked at its queue yet")
+      assert.strictEqual(yield* readiness, "503 stack s has not polled its queue yet")
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 })
@@ -278,7 +278,7 @@ describe("A process of a cluster", () => {
 describe("/metrics", () => {
   const text = Effect.map(request("/metrics"), ({ text }) => text)
 
-  it.effect("has what the stack counts, in Prometheus' format", () =>
+  it.effect("has the metrics of the stack, in Prometheus' format", () =>
     Effect.gen(function* () {
       yield* addJobs(3)
       yield* watched(() => Effect.succeed(done))
@@ -307,7 +307,7 @@ describe("/metrics", () => {
     }).pipe(Effect.scoped, Effect.provide(served()), alone)
   )
 
-  it.effect("gives names of its own type and unit once, and escapes what users put into labels", () =>
+  it.effect("adds type and unit to names once, and escapes labels", () =>
     Effect.gen(function* () {
       const labels = { attributes: { path: 'C:\\a "b"\nc' } }
       yield* Metric.update(Metric.counter("mine_total", labels), 2)
@@ -327,7 +327,7 @@ describe("/metrics", () => {
     }).pipe(Effect.provide(served()), alone)
   )
 
-  it.effect("tells the stacks of a process apart that have labels of their own", () =>
+  it.effect("keeps stacks with different labels apart", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([{ queueKey: "linux" }, { queueKey: "linux" }, { queueKey: "macos" }])
@@ -353,7 +353,7 @@ describe("/metrics", () => {
     }).pipe(Effect.scoped, Effect.provide(served()), alone)
   )
 
-  it.effect("names everything as Prometheus' conventions have it", () =>
+  it.effect("follows Prometheus' naming conventions", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       yield* watched(({ notify }) => Effect.as(notify("hello"), done))
@@ -388,7 +388,7 @@ describe("The server", () => {
     }).pipe(Effect.provide(served()), alone)
   )
 
-  it.effect("knows no other paths, and no other methods", () =>
+  it.effect("responds 404 to other paths, and 405 to other methods", () =>
     Effect.gen(function* () {
       for (const path of ["/", "/metrics/", "/healthz/x", "//", "/%00", "/Metrics"]) {
         assert.strictEqual((yield* request(path)).status, 404, path)
@@ -412,7 +412,7 @@ describe("The server", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
-  it.effect("leaves no traces of probes", () =>
+  it.effect("makes no traces of probes", () =>
     Effect.gen(function* () {
       const names: Array<string> = []
       const tracer = Tracer.make({
@@ -429,7 +429,7 @@ describe("The server", () => {
     })
   )
 
-  it.live("says which port is in use", () =>
+  it.live("fails with the port that is in use", () =>
     Effect.gen(function* () {
       const { url } = yield* HealthServer.HealthServer
       const port = Number(new URL(url).port)
@@ -439,7 +439,7 @@ describe("The server", () => {
     }).pipe(Effect.provide(HealthServer.layer({ port: 0 })))
   )
 
-  it.live("frees its port at its end, whoever is still connected", () =>
+  it.live("frees its port when it ends, even with open connections", () =>
     Effect.gen(function* () {
       const url = yield* Effect.gen(function* () {
         yield* request("/healthz", { headers: { connection: "keep-alive" } })

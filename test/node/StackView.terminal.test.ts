@@ -1,4 +1,4 @@
-/** A view on a real terminal, in a process of its own: what a person sees meanwhile and afterwards, however it ends. */
+/** The live view on a real terminal, in its own process: what it shows, and what is left when it ends in any way. */
 import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -15,8 +15,8 @@ const small = { columns: 40, rows: 12 }
 
 const interrupt = "\u0003"
 
-/** Nothing of the view is left, and the terminal is as it was. */
-const assertGivenBack = (pty: Pty) => {
+/** The terminal is as it was before the view. */
+const assertRestored = (pty: Pty) => {
   assert.isTrue(pty.hasCursor())
   assert.isFalse(pty.isSecondScreen())
   assert.notMatch(pty.scrollback(), /taken|Running:|web#7/)
@@ -24,11 +24,11 @@ const assertGivenBack = (pty: Pty) => {
 
 const runs = (count: number) => (screen: string) => screen.includes(`Running: ${count}\n`)
 
-describe("a stack on a terminal", () => {
+describe("a live view on a real terminal", () => {
   for (const size of [large, small]) {
     const name = `${size.columns}x${size.rows}`
 
-    it.live(`is shown at ${name} while it runs, and leaves a summary when it is interrupted`, () =>
+    it.live(`is shown at ${name}, and prints a summary when it is interrupted`, () =>
       Effect.gen(function* () {
         const pty = yield* run({ quick: 20, endless: 12, output: "\u001b[31mmaking 日本語" }, size)
         yield* pty.until("8 running jobs and a log line", (screen) => runs(8)(screen) && screen.includes("look out"))
@@ -42,54 +42,54 @@ describe("a stack on a terminal", () => {
 
         yield* pty.type(interrupt)
         assert.strictEqual(yield* pty.ended, 130)
-        assertGivenBack(pty)
+        assertRestored(pty)
         assert.match(pty.scrollback(), /^\d\d:\d\d:\d\d WARN look out$/m)
         assert.match(pty.scrollback(), /^Stack +my-stack · queue q$/m)
         assert.match(pty.scrollback(), /^Jobs +28 jobs in \d+s/m)
-        assert.match(pty.scrollback(), /^Troubles +8 × a job/m)
+        assert.match(pty.scrollback(), /^Problems +8 × a job/m)
       }).pipe(Effect.scoped)
     )
   }
 
-  it.live("leaves a summary when it has done its work", () =>
+  it.live("prints a summary when the stack is idle", () =>
     Effect.gen(function* () {
       const pty = yield* run({ quick: 10, end: "idle" }, large)
       assert.strictEqual(yield* pty.ended, 0)
-      assertGivenBack(pty)
+      assertRestored(pty)
       assert.match(pty.scrollback(), /^Jobs +10 jobs in \d+s .* 8 passed · 2 failed$/m)
-      assert.match(pty.scrollback(), /^Troubles +none$/m)
+      assert.match(pty.scrollback(), /^Problems +none$/m)
     }).pipe(Effect.scoped)
   )
 
-  it.live("gives the terminal back when the process crashes, and lets the reason be read", () =>
+  it.live("restores the terminal when the process crashes, and shows the reason", () =>
     Effect.gen(function* () {
       const pty = yield* run({ endless: 2, end: "crash" }, large)
       assert.notStrictEqual(yield* pty.ended, 0)
-      assertGivenBack(pty)
+      assertRestored(pty)
       assert.include(pty.scrollback(), "Error: crashed")
     }).pipe(Effect.scoped)
   )
 
-  it.live("gives the terminal back when the process exits at once", () =>
+  it.live("restores the terminal when the process exits at once", () =>
     Effect.gen(function* () {
       const pty = yield* run({ endless: 2, end: "exit" }, large)
       assert.strictEqual(yield* pty.ended, 7)
-      assertGivenBack(pty)
+      assertRestored(pty)
     }).pipe(Effect.scoped)
   )
 
-  it.live("gives the terminal back when a signal kills the process", () =>
+  it.live("restores the terminal when a signal kills the process", () =>
     Effect.gen(function* () {
       const pty = yield* run({ endless: 2, isBare: true }, large)
       yield* pty.until("2 running jobs", runs(2))
       yield* pty.type(interrupt)
       assert.strictEqual(yield* pty.ended, 130)
-      assertGivenBack(pty)
+      assertRestored(pty)
       assert.strictEqual(pty.scrollback(), "")
     }).pipe(Effect.scoped)
   )
 
-  it.live("gives the terminal to the shell while it is suspended", () =>
+  it.live("restores the terminal for the shell while it is suspended", () =>
     Effect.gen(function* () {
       const pty = yield* open(["/bin/bash", "--norc", "-i"], large)
       yield* pty.type(`'${process.execPath}' '${program}' '{"endless": 2}'\n`)

@@ -2,7 +2,7 @@
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Context, Effect, Layer } from "effect"
 import * as Playwright from "playwright-core"
-import { findChromium } from "../../scripts/chromium.ts"
+import { findChromium } from "../../scripts/programs/chromium.ts"
 
 /** A Chromium with a profile of its own, which talks to this machine only. */
 export class Browser extends Context.Service<Browser, Playwright.Browser>()("test/Browser") {

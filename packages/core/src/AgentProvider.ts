@@ -222,8 +222,8 @@ export interface RunnerOptions {
  * - An agent that ends, or that `startDeadline` catches, before it has acquired its job is deleted, and created again, once. Then the
  *   job is released.
  * - Every end of a job deletes its agent, and retries until a listing lacks it. Only then the job's slot and amounts are free.
- * - Every minute, agents of the stack whose job's state is final, and that no job of the stack has, are deleted. A state that is not
- *   known is not final.
+ * - Agents of the stack whose job's state is final, and that no job of the stack has, are deleted. A state that is not known is not
+ *   final, and is read again every minute. Until such agents are gone, the stack reserves nothing.
  * - While a job waits for capacity, no job with equal `requests` and rules is reserved.
  *
  * @see {@link deleteAll} to remove the agents that a detached stack leaves

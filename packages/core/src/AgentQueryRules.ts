@@ -1,7 +1,7 @@
 /**
- * Whether a stack's agents may run a job: the job's agent query rules against the stack's tags.
+ * Matches the agent query rules of a job with the tags of a stack's agents.
  *
- * **Example** (Leaving out what another stack has to run)
+ * **Example** (Checking whether a job is for this stack)
  *
  * ```ts
  * import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
@@ -16,7 +16,7 @@
  */
 
 /**
- * A stack's tags: texts `key=value`, or an object of keys and values. Only texts can give one key several values.
+ * A stack's tags: texts like `key=value`, or an object of keys and values. Only texts allow several values for a key.
  *
  * @since 0.1.0
  * @category models
@@ -24,26 +24,26 @@
 export type Tags = ReadonlyArray<string> | Readonly<Record<string, string>>
 
 /**
- * A rule: which value the tag of a key has to have.
+ * A rule: the value that a tag must have.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Rule {
   readonly key: string
-  /** Undefined where any value will do. */
+  /** Undefined for any value. */
   readonly value: string | undefined
 }
 
 /**
- * Reads one rule.
+ * Parses a rule.
  *
  * **Details**
  *
- * What stands before the first `=` is the key, what follows it the value, both without blanks around them. `key=*`, `key=` and a
- * bare `key` ask for any value. An empty text asks for nothing: its key is empty.
+ * The key is the text before the first `=`, the value is the text after it, both trimmed. `key=*`, `key=` and `key` match any value.
+ * An empty rule has an empty key.
  *
- * **Example** (Reading the rules of a job)
+ * **Example** (Parsing rules)
  *
  * ```ts
  * import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
@@ -53,7 +53,7 @@ export interface Rule {
  * ```
  *
  * @since 0.2.0
- * @category parsing
+ * @category constructors
  */
 export const parse = (rule: string): Rule => {
   const [key, value] = split(rule)
@@ -61,32 +61,30 @@ export const parse = (rule: string): Rule => {
 }
 
 /**
- * Whether every rule is met by the tags.
+ * Whether the tags match all rules.
  *
  * **Details**
  *
- * - A rule `key=value` is met by a tag with that key and that value, exactly as they are written, upper and lower case
- *   included. Blanks around a key or a value don't count; what follows the first `=` is the value.
- * - The rules `key=*`, `key=` and `key` are met by any value of that key, also by an empty one, but not without a tag of that
- *   key. In a tag, `*` is a value like others.
- * - A key may have several values among the tags: one of them has to be the rule's. Two rules about one key have to be met
- *   both.
- * - A tag without `=` is short for `key=true`. An empty rule asks for nothing.
- * - Rules about `queue` are met, because a job was listed from the stack's queue; unless there is a `queue` among the tags:
- *   then they are compared like any other.
+ * - A rule `key=value` matches a tag with the same key and value. Case matters. Keys and values are trimmed.
+ * - The rules `key=*`, `key=` and `key` match a tag with that key and any value, even an empty one. In a tag, `*` is an ordinary
+ *   value.
+ * - If a key has several values in the tags, one of them must match. If a key has several rules, all must match.
+ * - A tag `key` is short for `key=true`. An empty rule always matches.
+ * - A rule for `queue` matches if the tags have no `queue`, because the job is from the stack's queue.
  *
- * For many jobs and the same tags, {@link matcher} reads the tags only once.
- *
+ * @see {@link matcher} for many jobs with the same tags
  * @since 0.1.0
- * @category matching
+ * @category predicates
  */
 export const matches = (rules: ReadonlyArray<string>, tags: Tags): boolean => matcher(tags)(rules)
 
 /**
- * Reads the tags, and gives the test whether a job's rules are met by them. See {@link matches}.
+ * Parses tags once, and returns a predicate that matches rules with them.
+ *
+ * @see {@link matches} for the rules of matching
  *
  * @since 0.1.0
- * @category matching
+ * @category predicates
  */
 export const matcher = (tags: Tags): ((rules: ReadonlyArray<string>) => boolean) => {
   const valuesByKey = new Map<string, Set<string>>()
@@ -109,7 +107,7 @@ const isTexts = (tags: Tags): tags is ReadonlyArray<string> => Array.isArray(tag
 
 const trimmed = ([key, value]: readonly [key: string, value: string]) => [key.trim(), value.trim()] as const
 
-/** Key and value; the value is empty where there is no `=`. */
+/** Key and value. The value is empty without `=`. */
 const split = (text: string): readonly [key: string, value: string] => {
   const separator = text.indexOf("=")
   return separator < 0 ? [text.trim(), ""] : trimmed([text.slice(0, separator), text.slice(separator + 1)])

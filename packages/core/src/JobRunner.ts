@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { messageOf } from "./internal/messageOf.ts"
@@ -22,6 +23,8 @@ import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
  * The job could not be run.
  *
  * **Details**
+ *
+ * A failure of another type becomes a `JobRunnerError` with its message, its `isRetryable` and itself as the cause.
  *
  * With `isRetryable: true` the job has not been started, and the host may be able to start it later. The stack keeps the job
  * reserved and starts it again after a delay: 5 seconds the first time, twice as long each further time, at most 5 minutes. When
@@ -142,8 +145,8 @@ export interface AttachedStack {
   readonly queueKey: string
   /** Whether the stack has this job, in whatever stage. */
   readonly hasJob: (jobUuid: string) => boolean
-  /** The states of jobs, whoever has them. Jobs whose states can't be read now, and jobs that the service does not know, are missing. */
-  readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState>>
+  /** The states of jobs, whoever has them; undefined for jobs that the service does not know. Those that can't be read now are missing. */
+  readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState | undefined>>
 }
 
 // -----------------------------------------------------------------------------
@@ -171,10 +174,11 @@ export interface Service {
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
   /**
-   * Removes what an earlier process has started for a job that is over now. The job keeps its slot and its amounts meanwhile. Default:
-   * nothing.
+   * Whether an agent of an earlier process is there for a job; undefined while that is not known yet. Asked about jobs of an earlier
+   * process before they are started: those that have an agent go before the others. Must return at once. Default: nothing is known,
+   * and all of them are started.
    */
-  readonly cleanUp?: ((stackKey: string, jobUuid: string) => Effect.Effect<void>) | undefined
+  readonly hasAgent?: ((jobUuid: string, stackKey: string) => boolean | undefined) | undefined
   /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
   readonly attach?: ((stack: AttachedStack) => Effect.Effect<void, never, Scope.Scope>) | undefined
 }
@@ -257,9 +261,15 @@ export const make = <E>(
         Effect.suspend(() => run(context))
       ),
       (error) =>
-        error instanceof JobRunnerError ? error : new JobRunnerError({ message: messageOf(error), cause: error })
+        error instanceof JobRunnerError
+          ? error
+          : new JobRunnerError({ message: messageOf(error), isRetryable: isRetryable(error), cause: error })
     )
 })
+
+/** Whether an error says of itself that it is transient. */
+const isRetryable = (error: unknown): boolean =>
+  Predicate.hasProperty(error, "isRetryable") && error.isRetryable === true
 
 const inOwnScope = <A, E, R>(
   jobUuid: string,

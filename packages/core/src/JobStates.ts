@@ -1,6 +1,5 @@
 /**
- * The states of jobs, looked up together: single lookups that are made at the same time travel as one request, and everybody
- * who watches jobs of one stack shares one poll.
+ * The states of jobs. Concurrent lookups are batched into one request, and all watchers of a stack's jobs share one poll.
  *
  * @since 0.1.0
  */
@@ -18,12 +17,12 @@ import type { StacksError } from "./StacksError.ts"
 import { isFinal, type JobState } from "./StacksSchema.ts"
 
 /**
- * How often the states of watched jobs are asked for: 5 seconds unless set otherwise, at least 1 second. With less, {@link watch}
- * fails with `InvalidRequest`.
+ * How often {@link watch} polls the states of jobs. At least 1 second, default 5 seconds. With less, {@link watch} fails with
+ * `InvalidRequest`.
  *
  * **Gotchas**
  *
- * Watchers of one stack share a poll; it takes the interval of the watcher who came first.
+ * Watchers of one stack share a poll, which uses the interval of the first watcher.
  *
  * @since 0.1.0
  * @category references
@@ -34,15 +33,13 @@ export const PollInterval: Context.Reference<Duration.Input> = Context.Reference
 )
 
 /**
- * The state of a job; undefined for an id that the service does not know. States that are newer than this library are passed
- * through as they are.
+ * The state of a job; undefined for an unknown id. It may be a state that this library does not know.
  *
  * **Details**
  *
- * Lookups that are made together (in fibers that run at the same time) travel as one request for at most 1000 jobs; more
- * make more requests. 10,000 lookups cost 10 requests.
+ * Concurrent lookups are batched into requests of up to 1000 jobs. 10,000 lookups take 10 requests.
  *
- * **Example** (Many lookups, one request)
+ * **Example** (Looking up many jobs in one request)
  *
  * ```ts
  * import * as JobStates from "@stacksapi/core/JobStates"
@@ -53,7 +50,7 @@ export const PollInterval: Context.Reference<Duration.Input> = Context.Reference
  * ```
  *
  * @since 0.1.0
- * @category lookups
+ * @category accessors
  */
 export const get = (
   stackKey: string,
@@ -62,14 +59,15 @@ export const get = (
   Effect.flatMap(StacksClient.StacksClient, (client) => lookUp(client, stackKey, jobUuid))
 
 /**
- * The state of a job, and every change of it: first the current state (undefined for an unknown id), then the state whenever
- * a poll finds another one. Ends after a state that no job leaves, such as `finished` or `canceled`.
+ * The current state of a job (undefined for an unknown id), then each change. Ends after a final state, such as `finished` or
+ * `canceled`.
  *
  * **Details**
  *
- * One poll serves all watchers of a stack, in requests of at most 1000 jobs, every {@link PollInterval}; it runs only while
- * somebody watches. Retryable failures are survived: the next poll is the retry. A fatal failure fails the streams.
+ * One poll serves all watchers of a stack, every {@link PollInterval}, in requests of up to 1000 jobs. It runs only while there are
+ * watchers. After a retryable failure, the next poll is the retry. A fatal failure fails the streams.
  *
+ * @see {@link get} for a single lookup
  * @since 0.1.0
  * @category streams
  */
@@ -86,17 +84,17 @@ export const watch = (
       )
       return Stream.callback<JobState | undefined, StacksError>((changes) =>
         Effect.gen(function* () {
-          let told: { readonly state: JobState | undefined } | undefined
+          let last: { readonly state: JobState | undefined } | undefined
           const onState = (state: JobState | undefined) => {
-            if (told !== undefined && told.state === state) return
-            told = { state }
+            if (last !== undefined && last.state === state) return
+            last = { state }
             Queue.offerUnsafe(changes, state)
             if (state !== undefined && isFinal(state)) Queue.endUnsafe(changes)
           }
           const onFatal = (error: StacksError) => Queue.failCauseUnsafe(changes, Cause.fail(error))
           const poll = yield* pollOf(client, stackKey)
-          yield* poll.join({ jobUuid, onState, onFatal }, interval)
-          // Where this answer is missed, the poll brings it.
+          yield* poll.add({ jobUuid, onState, onFatal }, interval)
+          // If this lookup fails, the poll emits the state.
           const first = yield* Effect.result(lookUp(client, stackKey, jobUuid))
           if (Result.isSuccess(first)) onState(first.success)
           else if (!first.failure.isRetryable) return yield* first.failure

@@ -1,6 +1,6 @@
 /**
- * Notifications about jobs, sent in batches behind the caller's back: `notify` returns at once, nothing is lost silently, and
- * what is left is flushed when the scope closes.
+ * Notifications about jobs, sent in batches in the background. `notify` returns at once. The outcome of each notification is
+ * reported, and the remaining ones are flushed when the scope closes.
  *
  * @since 0.1.0
  */
@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -20,8 +20,10 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
-import * as Hub from "./internal/hub.ts"
-import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import { CurrentServiceClock } from "./internal/client/serviceClock.ts"
+import { isolate, mayBeOneJobAfterAll } from "./internal/isolate.ts"
+import * as LazyPubSub from "./internal/lazyPubSub.ts"
+import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import * as Check from "./internal/options.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
@@ -38,7 +40,7 @@ import {
 // -----------------------------------------------------------------------------
 
 /**
- * A notification as it was handed in.
+ * A notification about a job.
  *
  * @since 0.1.0
  * @category models
@@ -49,11 +51,14 @@ export interface Notification {
 }
 
 /**
- * What became of one notification:
- * - `Delivered`: the service stored it.
- * - `Rejected`: the service refused it, with its text in `error`, or it breaks a rule that is checked here.
- * - `Failed`: the request failed, also after retries, or there was no time left at the end.
- * - `Dropped`: it was never sent: the job has had its 100 (`limit`), or the buffer was full (`overflow`).
+ * The outcome of one notification.
+ *
+ * **Details**
+ *
+ * - `Delivered`: the service has stored it.
+ * - `Rejected`: the service has refused it, with its message in `error`, or it is invalid.
+ * - `Failed`: the request failed after all retries, or the flush timed out.
+ * - `Dropped`: it was not sent, because the job has had its 100 notifications (`limit`) or the buffer was full (`overflow`).
  *
  * @since 0.1.0
  * @category models
@@ -74,7 +79,7 @@ export type Outcome = Data.TaggedEnum<{
 export const Outcome = Data.taggedEnum<Outcome>()
 
 /**
- * How many notifications came to which outcome; the attribute `outcome` is `delivered`, `rejected`, `failed` or `dropped`.
+ * Counts notifications. The attribute `outcome` is `delivered`, `rejected`, `failed` or `dropped`.
  *
  * @since 0.1.0
  * @category metrics
@@ -84,22 +89,9 @@ export const outcomes = Metric.counter("stacksapi_notifications", {
   incremental: true
 })
 
-/**
- * How notifications are sent.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options {
-  /** The stack that notifies. */
-  readonly stackKey: string
-  /** How many notifications may wait. When it is full, new ones are dropped and reported. At least 1, default 65,536. */
-  readonly bufferSize?: number | undefined
-  /** How long a batch waits to fill up to 1000, at most 1 hour. Default 100 milliseconds. */
-  readonly window?: Duration.Input | undefined
-  /** How long the last batches may take when the scope closes. Default 5 seconds. */
-  readonly flushTimeout?: Duration.Input | undefined
-}
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
  * Sends notifications about jobs.
@@ -109,16 +101,16 @@ export interface Options {
  */
 export interface Service {
   /**
-   * Hands in a notification and returns at once. Texts over 256 characters are cropped, and a job gets at most 100. One that
-   * is sent more than a second later carries the time at which it was handed in.
+   * Enqueues a notification and returns at once. A `detail` of more than 256 characters is cropped. A job gets at most 100
+   * notifications. A notification that is sent more than a second later carries the time of this call.
    */
   readonly notify: (jobUuid: string, detail: string) => Effect.Effect<void>
   /**
-   * Counts a job's notifications no longer: it is over. Without it the counts of the last 100,000 jobs are kept. What was
-   * handed in is sent all the same.
+   * Stops counting a job's notifications, because it is over. Otherwise the counts of the last 100,000 jobs are kept. Enqueued
+   * notifications are still sent.
    */
   readonly release: (jobUuid: string) => Effect.Effect<void>
-  /** What becomes of the notifications, from now on. A reader who falls 4096 behind misses the oldest. */
+  /** The outcomes from now on. A subscriber that is more than 4096 behind misses the oldest. */
   readonly results: Stream.Stream<Outcome>
 }
 
@@ -130,19 +122,45 @@ export interface Service {
  */
 export class Notifications extends Context.Service<Notifications, Service>()("@stacksapi/core/Notifications") {}
 
+/**
+ * Options of {@link make} and {@link layer}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** The stack that notifies. */
+  readonly stackKey: string
+  /** How many notifications may wait. If the buffer is full, new ones are dropped and reported. At least 1, default 65,536. */
+  readonly bufferSize?: number | undefined
+  /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
+  readonly window?: Duration.Input | undefined
+  /**
+   * How long a notification is kept and sent again while the service is in trouble, after the retries of the `RetryPolicy`. Default 0:
+   * it fails then. A stack keeps its notifications for 15 minutes.
+   */
+  readonly retryFor?: Duration.Input | undefined
+  /** How long the flush may take when the scope closes. Default 5 seconds. */
+  readonly flushTimeout?: Duration.Input | undefined
+}
+
 // -----------------------------------------------------------------------------
-// Implementation
+// Constructors
 // -----------------------------------------------------------------------------
 
-interface Pending extends Notification {
+interface QueuedNotification extends Notification {
+  /** In monotonic milliseconds. */
   readonly at: number
 }
 
-/** Counts of the jobs that were notified about last; the service itself keeps to the limit for all others. */
+const firstRetryMillis = 1000
+const maxRetryMillis = 30_000
+
+/** How many jobs have their notifications counted. The service enforces the limit for all jobs. */
 const maxCountedJobs = 100_000
 
 /**
- * Starts sending; what is left is sent when the scope closes.
+ * Starts sending notifications. The remaining ones are flushed when the scope closes.
  *
  * @since 0.1.0
  * @category constructors
@@ -150,40 +168,51 @@ const maxCountedJobs = 100_000
 export const make = Effect.fnUntraced(function* ({
   bufferSize = 65_536,
   flushTimeout = "5 seconds",
+  retryFor = 0,
   stackKey,
   window = "100 millis"
 }: Options): Effect.fn.Return<Service, InvalidOptions, StacksClient.StacksClient | Scope.Scope> {
   yield* Check.count("bufferSize", bufferSize, 1)
   yield* Check.duration("window", window, { max: Check.hour })
   yield* Check.duration("flushTimeout", flushTimeout)
+  const keptMillis = Duration.toMillis(yield* Check.duration("retryFor", retryFor))
   const client = yield* StacksClient.StacksClient
-  const results = yield* Hub.make<Outcome>(4096)
-  const queue = yield* Queue.dropping<Pending, Cause.Done>(bufferSize)
+  const clock = yield* Clock.Clock
+  const serviceClock = yield* CurrentServiceClock
+  const now = () => monotonicMillis(clock)
+  /** The service's time, as far as it is known. */
+  const serviceNow = () => serviceClock?.now(clock) ?? clock.currentTimeMillisUnsafe()
+  const results = yield* LazyPubSub.make<Outcome>(4096)
+  const queue = yield* Queue.dropping<QueuedNotification, Cause.Done>(bufferSize)
   const counts = new Map<string, number>()
-  /** What was taken and not reported yet, wherever it is. */
-  const open = new Set<Notification>()
+  /** The notifications without an outcome. */
+  const pending = new Set<Notification>()
 
   const report = (outcome: Outcome): Effect.Effect<void> => {
-    open.delete(outcome.notification)
+    pending.delete(outcome.notification)
     results.publish(outcome)
     const counted = Metric.update(Metric.withAttributes(outcomes, { outcome: outcome._tag.toLowerCase() }), 1)
     return outcome._tag === "Delivered" ? counted : Effect.andThen(counted, logLoss(outcome))
   }
 
-  const request = (batch: ReadonlyArray<Pending>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      client.createStackNotifications({
+  const request = (batch: ReadonlyArray<QueuedNotification>) =>
+    Effect.suspend(() => {
+      const sentAt = now()
+      return client.createStackNotifications({
         stackKey,
         notifications: batch.map(({ at, detail, jobUuid }) => ({
           jobUuid,
           detail,
-          // The service dates what comes without a time; ours, a moment ahead of its clock, would be refused.
-          timestamp: now - at > 1000 ? DateTime.makeUnsafe(at) : undefined
+          // Without a time, the service uses its own. It would refuse a time that is ahead of its clock.
+          timestamp: sentAt - at > 1000 ? DateTime.makeUnsafe(Math.floor(serviceNow() - (sentAt - at))) : undefined
         }))
       })
-    )
+    })
 
-  const onAnswer = (batch: ReadonlyArray<Pending>, { errors }: CreateStackNotificationsResult): Effect.Effect<void> => {
+  const onAnswer = (
+    batch: ReadonlyArray<QueuedNotification>,
+    { errors }: CreateStackNotificationsResult
+  ): Effect.Effect<void> => {
     const rejected = new Map(errors.flatMap(({ error, indexes }) => indexes.map((index) => [index, error])))
     return Effect.forEach(
       batch,
@@ -197,34 +226,51 @@ export const make = Effect.fnUntraced(function* ({
     )
   }
 
-  /** The whole batch was retried before. */
-  const once = (batch: ReadonlyArray<Pending>) => RetryPolicy.withPolicy(request(batch), RetryPolicy.none)
-  const isDivisible = (error: StacksError) =>
-    mayBeOneJob(error) || (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429))
+  /** Without retries: the whole batch has been retried before. */
+  const once = (batch: ReadonlyArray<QueuedNotification>) => RetryPolicy.withPolicy(request(batch), RetryPolicy.none)
 
-  const fail = (batch: ReadonlyArray<Pending>, error: StacksError) =>
+  const fail = (batch: ReadonlyArray<QueuedNotification>, error: StacksError) =>
     Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true })
 
-  /** A batch that keeps failing, perhaps because of one notification, is divided, so that the others are delivered. */
-  const send = (batch: ReadonlyArray<Pending>): Effect.Effect<void> =>
+  /** The service is in trouble: what is not too old is sent again. */
+  const sendLater = (
+    batch: ReadonlyArray<QueuedNotification>,
+    error: StacksError,
+    tries: number
+  ): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const isKept = ({ at }: QueuedNotification) => now() - at < keptMillis
+      const kept = batch.filter(isKept)
+      const delay = Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries))
+      return Effect.andThen(
+        fail(
+          batch.filter((notification) => !isKept(notification)),
+          error
+        ),
+        kept.length === 0 ? Effect.void : Effect.delay(send(kept, tries + 1), delay)
+      )
+    })
+
+  /** A batch that fails is divided, because one notification may be the cause. So the others are delivered. */
+  const send = (batch: ReadonlyArray<QueuedNotification>, tries = 0): Effect.Effect<void> =>
     Effect.matchEffect(request(batch), {
       onSuccess: (answer) => onAnswer(batch, answer),
       onFailure: (error) =>
-        isDivisible(error)
+        mayBeOneJobAfterAll(error)
           ? Effect.flatMap(
-              isolate({ items: batch, error, request: once, onAnswer, isDivisible }),
+              isolate({ items: batch, error, request: once, onAnswer, isDivisible: mayBeOneJobAfterAll }),
               ({ failed, offenders }) =>
                 Effect.andThen(
                   Effect.forEach(offenders, ({ error, item }) => fail([item], error), { discard: true }),
-                  Effect.forEach(failed, ({ error, items }) => fail(items, error), { discard: true })
+                  Effect.forEach(failed, ({ error, items }) => sendLater(items, error, tries), { discard: true })
                 )
             )
-          : fail(batch, error)
+          : sendLater(batch, error, tries)
     })
 
   const sending = yield* Stream.fromQueue(queue).pipe(
     Stream.groupedWithin(MaxBatchSize, window),
-    Stream.runForEach(send),
+    Stream.runForEach((batch) => send(batch)),
     Effect.forkDetach
   )
   yield* Effect.addFinalizer(() =>
@@ -235,7 +281,7 @@ export const make = Effect.fnUntraced(function* ({
         orElse: () =>
           Effect.gen(function* () {
             yield* Fiber.interrupt(sending)
-            yield* Effect.forEach(Array.from(open), (notification) =>
+            yield* Effect.forEach(Array.from(pending), (notification) =>
               report(Outcome.Failed({ notification, error: undefined }))
             )
           })
@@ -247,9 +293,9 @@ export const make = Effect.fnUntraced(function* ({
     results: results.values,
     release: (jobUuid) => Effect.sync(() => void counts.delete(jobUuid)),
     notify: (jobUuid, detail) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) => {
-        const notification: Pending = { jobUuid, detail, at }
-        // One that can't be sent would spoil the batch that it is in.
+      Effect.suspend(() => {
+        const notification: QueuedNotification = { jobUuid, detail, at: now() }
+        // An invalid notification would fail its whole batch.
         const encoded = encode(notification)
         if (Result.isFailure(encoded)) {
           return report(Outcome.Rejected({ notification, error: encoded.failure.message }))
@@ -259,8 +305,8 @@ export const make = Effect.fnUntraced(function* ({
         if (!Queue.offerUnsafe(queue, notification)) {
           return report(Outcome.Dropped({ notification, reason: "overflow" }))
         }
-        open.add(notification)
-        // Set anew, so that the map's order is the order of use.
+        pending.add(notification)
+        // Delete before setting, so that the map is in the order of use.
         counts.delete(jobUuid)
         counts.set(jobUuid, count + 1)
         const [oldest] = counts.size > maxCountedJobs ? counts.keys() : []
@@ -278,16 +324,20 @@ const logLoss = (outcome: Exclude<Outcome, { readonly _tag: "Delivered" }>): Eff
       ? oneLine(outcome.error)
       : outcome._tag === "Dropped"
         ? outcome.reason === "limit"
-          ? `a job takes at most ${MaxNotificationsPerJob}`
-          : "too many are waiting"
-        : (outcome.error?.message ?? "there was no time left")
+          ? `a job has at most ${MaxNotificationsPerJob}`
+          : "the buffer is full"
+        : (outcome.error?.message ?? "the flush timed out")
   return Effect.logWarning(`A notification was not delivered: ${because}`).pipe(
     Effect.annotateLogs({ job_uuid: outcome.notification.jobUuid })
   )
 }
 
+// -----------------------------------------------------------------------------
+// Layers and accessors
+// -----------------------------------------------------------------------------
+
 /**
- * Sends notifications while the layer is in use, and flushes when it goes.
+ * Sends notifications, and flushes them when the layer's scope closes.
  *
  * @since 0.1.0
  * @category layers
@@ -296,7 +346,7 @@ export const layer = (options: Options): Layer.Layer<Notifications, InvalidOptio
   Layer.effect(Notifications, make(options))
 
 /**
- * Hands in a notification about a job and returns at once.
+ * Enqueues a notification about a job and returns at once.
  *
  * @since 0.1.0
  * @category accessors

@@ -1,12 +1,12 @@
 /**
- * Keeping within the service's rate limits: layers that hold calls back before the service has to refuse them.
+ * Rate limits: layers that delay calls, so that they stay within the service's limits.
  *
- * The service counts a stack's requests by scope (the endpoint, mostly) in a sliding window of one second. Without one of
- * these layers calls are not limited. A layer limits the calls that can see it: those around which it is provided, or all of a
- * client's where it is provided beneath the client's layer.
+ * The service counts a stack's requests by scope (one for most endpoints) in a sliding window of one second. Without one of these
+ * layers, calls are not limited. Provide a layer around calls to limit these calls, or beneath a client's layer to limit all calls
+ * of that client.
  *
- * Each wait is counted by the metric `stacksapi_rate_limit_waits` and timed by `stacksapi_rate_limit_wait_seconds`, by operation.
- * The gauges `stacksapi_rate_limit` and `stacksapi_rate_limit_remaining` are what the service last said, by `scope`.
+ * The metrics `stacksapi_rate_limit_waits` and `stacksapi_rate_limit_wait_seconds` count and time the delays, by `operation`. The
+ * gauges `stacksapi_rate_limit` and `stacksapi_rate_limit_remaining` show what the service last reported, by `scope`.
  *
  * **Example** (A client that limits itself)
  *
@@ -27,19 +27,23 @@ import { constVoid, dual } from "effect/Function"
 import type * as Headers from "effect/http/Headers"
 import * as Layer from "effect/Layer"
 import { RateLimiterStore } from "effect/persistence/RateLimiter"
-import type { RateLimitStatus } from "./internal/client/responseHeaders.ts"
 import * as Check from "./internal/options.ts"
 import { make as makeLimiter } from "./internal/rateLimit/limiter.ts"
 import { FallbackRateLimit, MapRateLimit } from "./internal/rateLimit/references.ts"
 import { make as makeSharedStore } from "./internal/rateLimit/sharedStore.ts"
 import { SharedWindow } from "./internal/rateLimit/sharedWindow.ts"
 import { SlidingWindow } from "./internal/rateLimit/slidingWindow.ts"
+import type { RateLimitStatus } from "./internal/responseHeaders.ts"
 import type { Operation } from "./StacksApi.ts"
 import type { InvalidOptions } from "./StacksError.ts"
 
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
 export type {
   /**
-   * The service's count of requests, as it stood with one response.
+   * The service's count of requests, as one response reports it.
    *
    * @since 0.1.0
    * @category models
@@ -48,19 +52,19 @@ export type {
 }
 
 /**
- * One attempt that wants to be sent.
+ * An attempt to be sent.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Call {
   readonly operation: Operation
-  /** The key of the stack that calls; limits are counted per stack. */
+  /** The key of the stack that calls. Each stack has its own limits. */
   readonly stackKey: string
 }
 
 /**
- * What a limiter learns from a response, success or not.
+ * What a limiter learns from a response, successful or not.
  *
  * @since 0.1.0
  * @category models
@@ -68,34 +72,30 @@ export interface Call {
 export interface Observation {
   readonly status: number
   readonly headers: Headers.Headers
-  /** How long the service asks to wait, where it does. */
+  /** How long the service asks to wait, if it does. */
   readonly retryAfter: Duration.Duration | undefined
 }
 
 /**
- * Holds attempts back so that they stay within the limits.
+ * Delays attempts so that they stay within the limits.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Limiter {
-  /** Runs an attempt when it is allowed; `observe` is called with its response, if there was one. */
+  /** Runs an attempt when it is allowed. The attempt calls `observe` with its response, if there is one. */
   readonly limit: <A, E, R>(
     call: Call,
     attempt: (observe: (response: Observation) => void) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
 }
 
-/**
- * Holds nothing back.
- *
- * @since 0.1.0
- * @category limiters
- */
-export const none: Limiter = { limit: (_, attempt) => attempt(constVoid) }
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
 
 /**
- * The limiter in force. Without any layer it is {@link none}.
+ * The limiter in force. The default is {@link none}.
  *
  * @since 0.1.0
  * @category references
@@ -105,7 +105,39 @@ export const RateLimit: Context.Reference<Limiter> = Context.Reference("@stacksa
 })
 
 /**
- * Limits nothing, also where a layer below would.
+ * Options of {@link layerStoreWith}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface StoreOptions {
+  /**
+   * How many processes share each limit, at most. While the store is down, each process keeps to its share of the limit. With a
+   * number that is too low, the processes together exceed the limit then; with one that is too high, they use less than the limit.
+   * Set it in any case for hundreds of processes: a process that waits for all others would take the store for down. At least 1,
+   * default 4.
+   */
+  readonly processes?: number | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
+/**
+ * Limits nothing.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const none: Limiter = { limit: (_, attempt) => attempt(constVoid) }
+
+// -----------------------------------------------------------------------------
+// Layers
+// -----------------------------------------------------------------------------
+
+/**
+ * Limits nothing, even if a layer below would.
  *
  * @since 0.1.0
  * @category layers
@@ -113,48 +145,36 @@ export const RateLimit: Context.Reference<Limiter> = Context.Reference("@stacksa
 export const layerNone: Layer.Layer<never> = Layer.succeed(RateLimit, none)
 
 /**
- * Keeps one process within the limits, as exactly as the service counts: a stack that no other process works for gets no 429,
- * and uses all of its limit but what its requests' round trips take.
+ * Keeps one process within the limits, by the service's own rules.
+ *
+ * **When to use**
+ *
+ * Use it if one process works for a stack. If several do, use {@link layerStore}.
  *
  * **Details**
  *
- * - Each stack key and scope has the documented limit, until a response says otherwise: `RateLimit-Limit` replaces it, and
- *   `RateLimit-Scope` says what else is counted with it.
- * - A request counts from before it is sent until one second (and 5 ms) after its response came, since the service counted it
- *   no later than that. Without a response it counts until two seconds after its end. With a round trip of `t` seconds,
- *   `1 / (1 + t)` of the limit can be used.
- * - Calls that have to wait go in the order in which they came. A call that is interrupted leaves its place to the next.
- * - `Retry-After`, with whatever status, pauses all calls of that stack and scope together; so does a 429 without it, until
- *   `RateLimit-Reset`, else for one second. A pause is 5 minutes at most.
- * - `RateLimit-Remaining: 0` holds calls back until `RateLimit-Reset` where others must have used the limit as well.
- * - A stack and scope without calls is forgotten after a minute or so, except for the endpoint's limit.
+ * - Each stack key and scope has the documented limit until a response reports another one in `RateLimit-Limit`. A response's
+ *   `RateLimit-Scope` changes the scope that an endpoint is counted under.
+ * - A request counts from before it is sent until one second (and 5 ms) after its response. A request without a response counts
+ *   until two seconds after its end. So with round trips of `t` seconds, `1 / (1 + t)` of the limit can be used. A stack that only
+ *   this process works for gets no 429.
+ * - Calls are sent first in, first out. An interrupted call leaves the queue.
+ * - `Retry-After`, with any status, pauses all calls of that stack and scope. So does a 429 without it, until `RateLimit-Reset`,
+ *   or for one second. A pause is 5 minutes at most.
+ * - `RateLimit-Remaining: 0` pauses calls until `RateLimit-Reset` if other processes must have used the limit as well.
+ * - A stack and scope without calls is forgotten after about a minute. The limit that the service has reported is kept.
  *
  * **Gotchas**
  *
- * Clients of the same stack must share one such layer: each time it is built it counts for itself. Where several processes
- * work for one stack, use {@link layerStore}.
+ * Each time the layer is built, it counts for itself. Share one layer among all clients of a stack.
  *
+ * @see {@link layerStore} for several processes
  * @since 0.1.0
  * @category layers
  */
 export const layerMemory: Layer.Layer<never> = /*#__PURE__*/ Layer.sync(RateLimit, () =>
   makeLimiter((_key, limit) => new SlidingWindow(limit))
 )
-
-/**
- * How processes share limits.
- *
- * @since 0.1.0
- * @category options
- */
-export interface StoreOptions {
-  /**
-   * How many processes share each limit, at most, while the store is gone: each keeps to its part. Too few, and together they
-   * exceed the limit then; too many, and they leave some of it unused. Hundreds of processes must say so in any case: each may
-   * have to wait for all others, and would take the store for lost. At least 1, default 4.
-   */
-  readonly processes?: number | undefined
-}
 
 /**
  * Like {@link layerStore}, with options.
@@ -175,36 +195,44 @@ const layerShared = (processes: number): Layer.Layer<never, never, RateLimiterSt
   )
 
 /**
- * Keeps all processes that share a store, in Redis for example, within the limits together. For Redis on Node there is
- * `@stacksapi/node/RedisRateLimit`.
+ * Keeps all processes that share a store within the limits together.
+ *
+ * **When to use**
+ *
+ * Use it if several processes work for a stack. For Redis on Node, use `RedisRateLimit` of `@stacksapi/node`, which provides the
+ * store as well.
  *
  * **Details**
  *
- * A store knows token buckets, no sliding windows. So that no second can see more than the limit, a bucket holds a fiftieth
- * of it (at least one request), and fills up so slowly that both together stay within the limit, even if requests come to the
- * service up to 75 ms closer to each other than they left. Of a limit of 10 that leaves 9.3 requests a second, of 1000 it
- * leaves 911. A request whose response takes 75 ms longer than the fastest one's costs twice, since the service may have
- * counted it late.
+ * Stores have token buckets, not sliding windows. A bucket holds a fiftieth of the limit (at least one request) and is refilled so
+ * slowly that no second exceeds the limit, even if requests reach the service up to 75 ms closer together than they were sent. Of
+ * a limit of 10 this leaves 9.3 requests a second, of 1000 it leaves 911. A request whose response takes 75 ms longer than the
+ * fastest one costs two tokens, because the service may have counted it late.
  *
- * Calls go in the order in which they came, within a process and, a twentieth of the limit at a time, among the processes.
- * Each process counts for itself too, and heeds `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does; a pause
- * is its own, the other processes get theirs from the service.
+ * Calls are sent first in, first out within a process. Among the processes, each takes permits for up to a twentieth of the limit
+ * in turn. Each process also counts for itself, and applies `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does.
+ * A pause is not shared: the other processes get theirs from the service.
  *
- * When the store fails, does not answer within a second, or would make wait for more than 30 seconds (or longer than each of
- * `processes` takes to send two requests, where that is more), calls go on: after 1.1 seconds and as long as the store granted
- * ahead (5 seconds at most), in which what was granted before runs out, the process keeps to a quarter of each limit by itself
- * (see {@link StoreOptions}). It asks the store every 2 seconds whether it is back. Then it asks it for each call again, and
- * still keeps to its part for 4.5 seconds, in which the others come back too. So a store that all processes lose lets them
- * exceed no limit; where only some of them lose it, those who have it may get a 429.
+ * A circuit breaker handles outages of the store:
  *
- * Each such outage is logged once, as a warning, and its end at `Info`. The metric `stacksapi_rate_limit_store_up` is 0
- * meanwhile and else 1; `stacksapi_rate_limit_store_outages` counts them.
+ * - It opens if the store fails, does not answer within a second, or asks to wait for more than 30 seconds (or for longer than
+ *   each of `processes` takes to send two requests, if that is more).
+ * - While it is open, the process limits itself to its share, a quarter of each limit unless {@link StoreOptions} says otherwise.
+ *   It starts after 1.1 seconds and as long as the store has granted ahead (5 seconds at most), when earlier grants have expired.
+ *   It probes the store every 2 seconds.
+ * - When the store answers, the circuit closes: each call asks the store again. For 4.5 seconds the process also keeps to its
+ *   share, until the other processes' circuits have closed too.
+ *
+ * So if all processes lose the store, they exceed no limit. If only some of them do, the others may get a 429.
+ *
+ * An outage logs one warning, and its end one line at level `Info`. The metric `stacksapi_rate_limit_store_up` is 0 during an
+ * outage and 1 otherwise; `stacksapi_rate_limit_store_outages` counts outages.
  *
  * **Gotchas**
  *
- * The processes' clocks have to agree within some 30 ms, because Effect's stores go by them: a process behind the others is
- * kept waiting. The store's keys begin with `stacksapi:`; give each service (a test environment, for example) a store, or a
- * prefix, of its own.
+ * The clocks of the processes must agree within about 30 ms, because Effect's stores use them: a process that is behind waits
+ * longer. The store's keys begin with `stacksapi:`. Use a store or a prefix of its own for each service, such as a test
+ * environment.
  *
  * **Example** (Three processes and a Redis)
  *
@@ -221,22 +249,23 @@ const layerShared = (processes: number): Layer.Layer<never, never, RateLimiterSt
  * )
  * ```
  *
+ * @see {@link layerStoreWith} for options
+ * @see {@link layerMemory} for one process
  * @since 0.1.0
  * @category layers
  */
 export const layerStore: Layer.Layer<never, never, RateLimiterStore> = /*#__PURE__*/ layerShared(4)
 
 // -----------------------------------------------------------------------------
-// Around an effect
+// Combinators
 // -----------------------------------------------------------------------------
 
 /**
- * Uses a limiter for the calls in an effect that have no other: neither {@link RateLimit} in their context, nor one that their
- * client was made with.
+ * Uses a limiter for the calls in an effect that have no other one, neither in their context nor from their client.
  *
  * **When to use**
  *
- * In a runtime that must not exceed the limits, and must not replace what its user has chosen. `Stack` does so.
+ * Use it in a runtime that must not exceed the limits, but must not replace its user's limiter either. `Stack` does so.
  *
  * @since 0.2.0
  * @category combinators
@@ -251,7 +280,7 @@ export const withFallback: {
 )
 
 /**
- * Changes the limiter of every call in an effect, whichever that is: to hold calls back for another reason too.
+ * Changes the limiter of every call in an effect, for example to delay calls for another reason too.
  *
  * @since 0.2.0
  * @category combinators

@@ -1,5 +1,5 @@
 /**
- * Reservations of any number of jobs, and their renewal until the jobs are released.
+ * Reserves any number of jobs, and renews reservations until they are released.
  *
  * @since 0.1.0
  */
@@ -11,14 +11,19 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { isolate, mayBeOneJob } from "./internal/isolate.ts"
+import { isolate, mayBeOneJob, mayBeOneJobAfterAll } from "./internal/isolate.ts"
 import * as Check from "./internal/options.ts"
+import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { InvalidOptions, StacksError } from "./StacksError.ts"
 import { MaxBatchSize } from "./StacksSchema.ts"
 
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
 /**
- * Which jobs to reserve, and for how long.
+ * Options of {@link reserve}.
  *
  * @since 0.1.0
  * @category models
@@ -27,14 +32,14 @@ export interface ReserveOptions {
   readonly stackKey: string
   /** Any number of jobs. */
   readonly jobUuids: ReadonlyArray<string>
-  /** When the reservations lapse, 1 second to 1 hour from now. Default: the service's, 15 minutes. */
+  /** When the reservations lapse, from 1 second to 1 hour. Default: the service's, 15 minutes. */
   readonly reservationExpiry?: Duration.Input | undefined
-  /** How many requests of 1000 jobs may be under way at once, at least 1. Default 5. */
+  /** How many requests of 1000 jobs may be in flight. At least 1, default 5. */
   readonly concurrency?: number | undefined
 }
 
 /**
- * A part of the jobs whose request failed: whether they are reserved is not known.
+ * The jobs of a request that failed. They may be reserved or not.
  *
  * @since 0.1.0
  * @category models
@@ -45,7 +50,7 @@ export interface FailedChunk {
 }
 
 /**
- * What became of every job that was to be reserved: each is in exactly one of the three.
+ * The result of {@link reserve}. Each job is in exactly one of the lists.
  *
  * @since 0.1.0
  * @category models
@@ -57,11 +62,53 @@ export interface ReserveResult {
 }
 
 /**
- * Reserves any number of jobs, in parallel requests of 1000. A request that fails loses nothing of the others: its jobs are
- * reported in `failed`, with the error. A request that the service refuses because of one job is divided until that job is alone,
- * so that the others are reserved. Only options that can't be right fail all, with `InvalidOptions`.
+ * Reservations that are being renewed.
  *
- * **Example** (Reserving what there is)
+ * @since 0.1.0
+ * @category models
+ */
+export interface Renewal {
+  /** Starts to renew a job's reservation. The job must be reserved. */
+  readonly hold: (jobUuid: string) => Effect.Effect<void>
+  /** Stops renewing a job, because an agent has acquired it or it is finished. Then its reservation lapses. */
+  readonly release: (jobUuid: string) => Effect.Effect<void>
+  /** The jobs that are renewed. */
+  readonly held: Effect.Effect<ReadonlySet<string>>
+  /**
+   * The jobs that could not be renewed, because an agent has acquired them, or they were canceled or lost. They are no longer
+   * renewed. Ends when the scope closes.
+   */
+  readonly lost: Stream.Stream<string>
+}
+
+/**
+ * Options of {@link renewing}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RenewOptions {
+  readonly stackKey: string
+  /** The jobs to renew from the start. Default none. */
+  readonly jobUuids?: ReadonlyArray<string> | undefined
+  /** How long each renewal extends the reservations, from 1 second to 1 hour. Default 15 minutes. */
+  readonly reservationExpiry?: Duration.Input | undefined
+}
+
+// -----------------------------------------------------------------------------
+// Accessors
+// -----------------------------------------------------------------------------
+
+/**
+ * Reserves any number of jobs, in parallel requests of 1000.
+ *
+ * **Details**
+ *
+ * A failed request does not affect the others: its jobs are in `failed`, with the error. A request that the service refuses because
+ * of one job is divided until that job is alone, so that the others are reserved. The effect fails only for invalid options, with
+ * `InvalidOptions`.
+ *
+ * **Example** (Reserving jobs and logging failures)
  *
  * ```ts
  * import * as Reservations from "@stacksapi/core/Reservations"
@@ -76,7 +123,7 @@ export interface ReserveResult {
  * ```
  *
  * @since 0.1.0
- * @category reservations
+ * @category accessors
  */
 export const reserve = Effect.fnUntraced(function* (
   options: ReserveOptions
@@ -86,18 +133,18 @@ export const reserve = Effect.fnUntraced(function* (
   return yield* reserveAll(options)
 })
 
-const reserveAll = Effect.fnUntraced(function* ({
-  concurrency = 5,
-  jobUuids,
-  reservationExpiry,
-  stackKey
-}: ReserveOptions): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
+/** `isDivisible`: whether a failure of a request may be one job's fault. By default that of a request which has had its retries. */
+const reserveAll = Effect.fnUntraced(function* (
+  { concurrency = 5, jobUuids, reservationExpiry, stackKey }: ReserveOptions,
+  isDivisible: (error: StacksError) => boolean = mayBeOneJobAfterAll
+): Effect.fn.Return<ReserveResult, never, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const reserved: Array<string> = []
   const notReserved: Array<string> = []
   const failed: Array<FailedChunk> = []
   const request = (jobUuids: ReadonlyArray<string>) =>
     client.batchReserveJobs({ stackKey, jobUuids, reservationExpiry })
+  const once = (jobUuids: ReadonlyArray<string>) => RetryPolicy.withPolicy(request(jobUuids), RetryPolicy.none)
   const onAnswer = (_: ReadonlyArray<string>, answer: Omit<ReserveResult, "failed">) =>
     Effect.sync(() => {
       reserved.push(...answer.reserved)
@@ -107,8 +154,8 @@ const reserveAll = Effect.fnUntraced(function* ({
     Effect.matchEffect(request(jobUuids), {
       onSuccess: (answer) => onAnswer(jobUuids, answer),
       onFailure: (error) =>
-        mayBeOneJob(error)
-          ? Effect.map(isolate({ items: jobUuids, error, request, onAnswer }), (isolated) => {
+        isDivisible(error)
+          ? Effect.map(isolate({ items: jobUuids, error, request: once, onAnswer, isDivisible }), (isolated) => {
               for (const { error, items } of isolated.failed) failed.push({ jobUuids: items, error })
               for (const { error, item } of isolated.offenders) failed.push({ jobUuids: [item], error })
             })
@@ -118,53 +165,26 @@ const reserveAll = Effect.fnUntraced(function* ({
   return { reserved, notReserved, failed }
 })
 
+/** After so many failed renewals in a row, one job may be the cause. */
+const maxFailures = 3
+
 const checkExpiry = (reservationExpiry: Duration.Input) =>
   Check.duration("reservationExpiry", reservationExpiry, { min: Check.second, max: Check.hour })
 
 /**
- * Reservations that are being renewed.
+ * Renews reservations while the scope is open.
  *
- * @since 0.1.0
- * @category models
- */
-export interface Renewal {
-  /** Renews this job's reservation too, from now on. It must be reserved already. */
-  readonly hold: (jobUuid: string) => Effect.Effect<void>
-  /** Renews it no more: an agent has the job, or it is finished. Without renewal the reservation lapses by itself. */
-  readonly release: (jobUuid: string) => Effect.Effect<void>
-  /** The jobs that are held. */
-  readonly held: Effect.Effect<ReadonlySet<string>>
-  /**
-   * The jobs whose renewal came back not reserved: they were taken by an agent, canceled, or lost. They are no longer held.
-   * Ends when the scope closes.
-   */
-  readonly lost: Stream.Stream<string>
-}
-
-/**
- * Which reservations to renew, and how.
+ * **Details**
  *
- * @since 0.1.0
- * @category models
- */
-export interface RenewOptions {
-  readonly stackKey: string
-  /** Jobs to hold from the start. Default none. */
-  readonly jobUuids?: ReadonlyArray<string> | undefined
-  /** For how long each renewal extends the reservations, from 1 second to 1 hour. Default 15 minutes. */
-  readonly reservationExpiry?: Duration.Input | undefined
-}
-
-/**
- * Renews reservations while the scope is open: every quarter of the expiry, so that three renewals in a row may fail before
- * one lapses. A renewal that fails, or has no answer after that interval, is tried again at a tenth of it.
+ * The interval is a quarter of the expiry, so three renewals in a row may fail before a reservation lapses. A renewal that fails, or
+ * has no response within the interval, is retried after a tenth of the interval.
  *
  * **Gotchas**
  *
- * There is no un-reserve: what is held when the scope closes lapses at the end of its last extension.
+ * The API can't cancel reservations. When the scope closes, they lapse at the end of their last renewal.
  *
  * @since 0.1.0
- * @category reservations
+ * @category accessors
  */
 export const renewing = Effect.fnUntraced(function* ({
   jobUuids = [],
@@ -175,12 +195,17 @@ export const renewing = Effect.fnUntraced(function* ({
   const lost = yield* Effect.acquireRelease(Queue.unbounded<string, Cause.Done>(), Queue.end)
   const interval = Duration.times(yield* checkExpiry(reservationExpiry), 0.25)
   const soon = Duration.times(interval, 0.1)
+  /** Renewals in a row that failed. */
+  let failures = 0
 
   const renew = Effect.gen(function* () {
     const asked = Array.from(held)
-    const answer = yield* Effect.timeoutOption(reserveAll({ stackKey, jobUuids: asked, reservationExpiry }), interval)
+    // The next renewal is the retry.
+    const answer = yield* reserveAll({ stackKey, jobUuids: asked, reservationExpiry }, (error) =>
+      failures + 1 >= maxFailures ? mayBeOneJobAfterAll(error) : mayBeOneJob(error)
+    ).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.timeoutOption(interval))
     if (Option.isNone(answer)) {
-      yield* Effect.logWarning(`The reservations of ${asked.length} jobs could not be renewed: there was no answer`)
+      yield* Effect.logWarning(`The reservations of ${asked.length} jobs could not be renewed: no response`)
       return true
     }
     const { failed, notReserved } = answer.value
@@ -197,6 +222,7 @@ export const renewing = Effect.fnUntraced(function* ({
     while (true) {
       yield* Effect.sleep(hasFailed ? soon : interval)
       hasFailed = yield* renew
+      failures = hasFailed ? failures + 1 : 0
     }
   }).pipe(Effect.forkScoped)
 

@@ -1,12 +1,11 @@
 /**
- * When a failed call is tried again: Effect's `Schedule`s with limits, chosen by layers.
+ * Retry policies: when to retry a failed call. A policy is a `Schedule` of Effect with limits.
  *
- * A policy is used by every call that can see it: provided around the call, or beneath the client's layer. The innermost
- * wins, and operations that a policy does not name fall through to the one outside it, at last to {@link standard}. Whatever
- * the policy, a fatal failure is never retried.
+ * Provide a policy around calls, or beneath a client's layer to use it for all calls of that client. The innermost policy wins.
+ * Operations that it does not name use the next one outside, and finally {@link standard}. A fatal failure is never retried.
  *
- * A policy is made from a schedule by {@link make}. The combinators ({@link maxAttempts}, {@link maxElapsed},
- * {@link honorRetryAfter}, {@link withBudget}, {@link mapSchedule}) mean the same in any order.
+ * Make a policy from a schedule with {@link make}. The order of the combinators ({@link maxAttempts}, {@link maxElapsed},
+ * {@link honorRetryAfter}, {@link withBudget}, {@link mapSchedule}) does not matter.
  *
  * **Example** (Choosing policies)
  *
@@ -14,7 +13,7 @@
  * import * as RetryPolicy from "@stacksapi/core/RetryPolicy"
  * import * as Layer from "effect/Layer"
  *
- * // The poll is its own retry; everything else gives up after 30 seconds.
+ * // Polls need no retries. Everything else gives up after 30 seconds.
  * export const layer = RetryPolicy.layerFor({ listScheduledJobs: RetryPolicy.none }).pipe(
  *   Layer.provide(RetryPolicy.layer(RetryPolicy.standard.pipe(RetryPolicy.maxElapsed("30 seconds"))))
  * )
@@ -30,40 +29,44 @@ import * as Layer from "effect/Layer"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
-import { makeBudget } from "./internal/client/retryBudget.ts"
-import { bounded, type Plan, type RetrySchedule } from "./internal/client/retryPlan.ts"
-import { endpointOf } from "./internal/schema/declaration.ts"
+import { endpointOf } from "./internal/api/declaration.ts"
+import { makeBudget } from "./internal/retry/budget.ts"
+import { bounded, type Plan, type RetrySchedule } from "./internal/retry/plan.ts"
 import type { Operation } from "./StacksApi.ts"
 import type { StacksError } from "./StacksError.ts"
 
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
 export type {
   /**
-   * What a policy says of one operation: a schedule, and the limits that hold whatever the schedule says.
+   * The policy for one operation: a schedule, and limits that override it.
    *
    * @since 0.2.0
    * @category models
    */
   Plan,
   /**
-   * The schedule of a policy: its input is the failure, and each of its recurrences is one more attempt.
+   * The schedule of a policy. Its input is the failure. Each recurrence is another attempt.
    *
    * @since 0.1.0
    * @category models
    */
   RetrySchedule
-} from "./internal/client/retryPlan.ts"
+} from "./internal/retry/plan.ts"
 
 const TypeId = "~@stacksapi/core/RetryPolicy"
 
 /**
- * A plan for every operation, or for some of them.
+ * A plan for all or some operations.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Policy extends Pipeable {
   readonly [TypeId]: typeof TypeId
-  /** The plan for an operation; undefined where this policy leaves it to the one outside. */
+  /** The plan for an operation; undefined to use the policy outside. */
   readonly select: (operation: Operation) => Plan | undefined
 }
 
@@ -75,7 +78,7 @@ const makePolicy = (select: Policy["select"]): Policy => ({
   }
 })
 
-/** Changes every plan of a policy, each of them once. */
+/** Changes each plan of a policy once. */
 const mapPlans = (self: Policy, f: (plan: Plan) => Partial<Plan>): Policy => {
   const plans = new Map<Plan, Plan>()
   return makePolicy((operation) => {
@@ -87,43 +90,44 @@ const mapPlans = (self: Policy, f: (plan: Plan) => Partial<Plan>): Policy => {
   })
 }
 
+// -----------------------------------------------------------------------------
+// Service
+// -----------------------------------------------------------------------------
+
 /**
- * Changes the schedules of a policy: to log each retry, to count them, to jitter, or whatever else `Schedule` can do.
- *
- * **Details**
- *
- * The schedule that `f` gets has the policy's limits and waits for `Retry-After` if the policy does, whether those combinators
- * come before or after this one. They hold for the result as well: no wait becomes shorter than what the service asked for, and
- * no attempt is added above a limit.
+ * The policy in force. The default is {@link standard}.
  *
  * @since 0.1.0
- * @category combinators
+ * @category references
  */
-export const mapSchedule: {
-  (f: (schedule: RetrySchedule) => RetrySchedule): (self: Policy) => Policy
-  (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy
-} = dual(2, (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy => {
-  const schedules = new Map<Plan, RetrySchedule>()
-  return mapPlans(self, ({ compile = bounded }) => ({
-    compile: (plan) => {
-      const schedule = schedules.get(plan) ?? f(compile(plan))
-      schedules.set(plan, schedule)
-      return schedule
-    }
-  }))
+export const RetryPolicy: Context.Reference<Policy> = Context.Reference("@stacksapi/core/RetryPolicy", {
+  defaultValue: () => standard
 })
 
+/**
+ * Options of {@link withBudget}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface BudgetOptions {
+  /** The retries in a full bucket. Below 1, nothing is retried. Default 100. */
+  readonly capacity?: number | undefined
+  /** The retries that are refilled each second. Default 10. */
+  readonly perSecond?: number | undefined
+}
+
 // -----------------------------------------------------------------------------
-// Policies
+// Constructors
 // -----------------------------------------------------------------------------
 
 /**
- * A policy from a schedule, for every operation: each recurrence of the schedule is one more attempt.
+ * Makes a policy for all operations from a schedule. Each recurrence of the schedule is another attempt.
  *
  * **Details**
  *
- * `Retry-After` is not looked at: add {@link honorRetryAfter} for that. A schedule that never ends never gives up. The time that
- * a schedule sees goes on steadily, also where the machine's clock is set.
+ * The policy ignores `Retry-After` without {@link honorRetryAfter}. With an endless schedule it never gives up without
+ * {@link maxAttempts} or {@link maxElapsed}. The schedule's time is monotonic, even if the machine's clock is set.
  *
  * @since 0.1.0
  * @category constructors
@@ -140,8 +144,8 @@ export const make = <Output>(schedule: Schedule.Schedule<Output, StacksError>): 
 }
 
 /**
- * The delay that the reference client computes before retry `n` (from 0), without jitter: `1000 ^ (n / 16 + 1)`
- * milliseconds, so 1.0 s, 1.5 s, 2.4 s, 3.7 s.
+ * The reference client's delay before retry `n` (from 0), without jitter: `1000 ^ (n / 16 + 1)` milliseconds, which is 1.0 s, 1.5 s,
+ * 2.4 s, 3.7 s.
  */
 const referenceDelay = (n: number) => 1000 ** (n / 16 + 1)
 
@@ -161,7 +165,7 @@ const reference: RetrySchedule = Schedule.fromStep(
 // -----------------------------------------------------------------------------
 
 /**
- * At most `n` attempts in all, the first one included. There is always a first one.
+ * Limits the attempts to `n`, including the first one. There is always a first one.
  *
  * @since 0.1.0
  * @category combinators
@@ -176,8 +180,8 @@ export const maxAttempts: {
 )
 
 /**
- * No new attempt later than `duration` after the first failure, whatever the schedule says and the service asks for. A wait that
- * would end later is not begun: the call fails at once with what it has.
+ * Starts no attempt later than `duration` after the first failure. If a delay would end later, the call fails at once with its last
+ * failure.
  *
  * @since 0.1.0
  * @category combinators
@@ -191,13 +195,13 @@ export const maxElapsed: {
 })
 
 /**
- * Waits at least as long as the service asks for (`Retry-After`, or the reset of a 429), but for its sake no longer than `max`
- * (5 minutes by default). Where the service asks for less than the schedule's own delay, the own delay counts.
+ * Waits at least as long as the service asks for in `Retry-After` or the reset of a 429, up to `max` (default 5 minutes). If the
+ * schedule's delay is longer, it is used.
  *
  * **Details**
  *
- * An HTTP date is compared with the response's own `Date`, where it has one: the clocks may differ. Of several `Retry-After` the
- * longest counts. Of several `max` the last one that was set counts.
+ * An HTTP date is compared with the response's `Date` if there is one, because the clocks may differ. Of several `Retry-After`, the
+ * longest is used. Of several `max`, the last one is used.
  *
  * @since 0.1.0
  * @category combinators
@@ -214,16 +218,16 @@ export const honorRetryAfter: {
 )
 
 /**
- * Caps the retries of all callers together, so that an outage is not multiplied by them: a bucket of `capacity` retries
- * (default 100) that fills up again at `perSecond` (default 10). A call that finds it empty fails with what it has.
+ * Limits the retries of all calls together, so that they don't multiply the load of an outage. The budget is a bucket of `capacity`
+ * retries (default 100), which is refilled at `perSecond` (default 10). If it is empty, a call fails with its last failure.
  *
  * **Details**
  *
- * A retry is taken from the bucket when it is sent. One that is not sent, because a limit or an interruption came first, costs
- * nothing. A wait is not begun where the bucket would be empty at its end.
+ * A retry is taken from the bucket when it is sent. If a limit or an interruption comes first, it costs nothing. If the bucket would
+ * be empty at the end of a delay, the call fails at once.
  *
- * The budget belongs to the policy that this returns: every call that uses this policy, or one that is made from it, draws from
- * it. Of several budgets each must have something left.
+ * The budget belongs to the returned policy: all calls under it, or under a policy that is made from it, share the budget. With
+ * several budgets, each must have a retry left.
  *
  * @since 0.1.0
  * @category combinators
@@ -240,62 +244,76 @@ export const withBudget: {
 )
 
 /**
- * The size of a retry budget.
+ * Changes the schedules of a policy, for example to log retries, count them or add jitter.
+ *
+ * **Details**
+ *
+ * The schedule that `f` gets includes the policy's limits and `Retry-After`, even if their combinators come later. They also apply
+ * to the result: `f` can't make a delay shorter than `Retry-After`, or add attempts above a limit.
  *
  * @since 0.1.0
- * @category models
+ * @category combinators
  */
-export interface BudgetOptions {
-  /** Retries that a full bucket holds; below 1, nothing is retried. Default 100. */
-  readonly capacity?: number | undefined
-  /** Retries that come back each second. Default 10. */
-  readonly perSecond?: number | undefined
-}
+export const mapSchedule: {
+  (f: (schedule: RetrySchedule) => RetrySchedule): (self: Policy) => Policy
+  (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy
+} = dual(2, (self: Policy, f: (schedule: RetrySchedule) => RetrySchedule): Policy => {
+  const schedules = new Map<Plan, RetrySchedule>()
+  return mapPlans(self, ({ compile = bounded }) => ({
+    compile: (plan) => {
+      const schedule = schedules.get(plan) ?? f(compile(plan))
+      schedules.set(plan, schedule)
+      return schedule
+    }
+  }))
+})
 
 /**
- * The reference client's numbers, and the default: 5 attempts in all; before retry `n` (from 0) a delay of
- * `1000 ^ (n / 16 + 1)` milliseconds plus a jitter between 0.5 s and 1 s, or longer where the service asks for it, up to
- * 5 minutes.
+ * Uses a policy for all calls in an effect.
  *
  * @since 0.1.0
- * @category policies
+ * @category combinators
+ */
+export const withPolicy: {
+  (policy: Policy): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, policy: Policy): Effect.Effect<A, E, R>
+} = dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, policy: Policy): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, RetryPolicy, policy)
+)
+
+// -----------------------------------------------------------------------------
+// Policies
+// -----------------------------------------------------------------------------
+
+/**
+ * The default policy, with the numbers of the reference client.
+ *
+ * **Details**
+ *
+ * 5 attempts. The delay before retry `n` (from 0) is `1000 ^ (n / 16 + 1)` milliseconds plus a jitter between 0.5 s and 1 s, or longer
+ * if the service asks for it, up to 5 minutes.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const standard: Policy = make(reference).pipe(maxAttempts(5), honorRetryAfter())
 
 /**
- * No retries: one attempt, whatever happens.
+ * No retries.
  *
  * @since 0.1.0
- * @category policies
+ * @category constructors
  */
 export const none: Policy = maxAttempts(standard, 1)
 
-/**
- * Whether it is a policy.
- *
- * @since 0.1.0
- * @category guards
- */
-export function isPolicy(u: unknown): u is Policy {
-  return typeof u === "object" && u !== null && TypeId in u
-}
-
 // -----------------------------------------------------------------------------
-// Choosing one
+// Layers
 // -----------------------------------------------------------------------------
 
 /**
- * The policy in force. Without any layer it is {@link standard}.
- *
- * @since 0.1.0
- * @category references
- */
-export const RetryPolicy: Context.Reference<Policy> = Context.Reference("@stacksapi/core/RetryPolicy", {
-  defaultValue: () => standard
-})
-
-/**
- * Uses a policy for every operation.
+ * Uses a policy for all operations.
  *
  * @since 0.1.0
  * @category layers
@@ -311,13 +329,13 @@ export const layer = (policy: Policy): Layer.Layer<never> => Layer.succeed(Retry
 export const layerNone: Layer.Layer<never> = /*#__PURE__*/ layer(none)
 
 /**
- * Uses a policy for each operation that is named, and leaves the others to the layer below.
+ * Uses a policy for each named operation. The others use the policy of the layer below.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerFor = (policies: { readonly [O in Operation]?: Policy | undefined }): Layer.Layer<never> =>
-  // Made anew wherever it is used: what is below it differs from place to place.
+  // Fresh, because the layer below differs from place to place.
   Layer.fresh(
     Layer.effect(
       RetryPolicy,
@@ -333,17 +351,16 @@ export const layerFor = (policies: { readonly [O in Operation]?: Policy | undefi
     )
   )
 
+// -----------------------------------------------------------------------------
+// Guards
+// -----------------------------------------------------------------------------
+
 /**
- * Uses a policy for every call that one effect makes.
+ * Whether a value is a policy.
  *
  * @since 0.1.0
- * @category combinators
+ * @category guards
  */
-export const withPolicy: {
-  (policy: Policy): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(effect: Effect.Effect<A, E, R>, policy: Policy): Effect.Effect<A, E, R>
-} = dual(
-  2,
-  <A, E, R>(effect: Effect.Effect<A, E, R>, policy: Policy): Effect.Effect<A, E, R> =>
-    Effect.provideService(effect, RetryPolicy, policy)
-)
+export function isPolicy(u: unknown): u is Policy {
+  return typeof u === "object" && u !== null && TypeId in u
+}

@@ -1,5 +1,5 @@
 /**
- * A queue's scheduled jobs as streams: one pass over all pages, or polling without end.
+ * A queue's scheduled jobs as streams: one pass over all pages, or endless polling.
  *
  * **Example** (Counting the jobs of each pipeline)
  *
@@ -7,7 +7,7 @@
  * import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
  * import * as Stream from "effect/Stream"
  *
- * // However many jobs there are, at most two pages of them are held in memory.
+ * // At most two pages are in memory at a time.
  * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "default" }).pipe(
  *   Stream.runFold(
  *     () => new Map<string | null, number>(),
@@ -24,48 +24,129 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as AgentQueryRules from "./AgentQueryRules.ts"
-import { retryAfter } from "./internal/client/responseHeaders.ts"
 import { CurrentServiceClock, ServiceClock } from "./internal/client/serviceClock.ts"
 import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import * as Check from "./internal/options.ts"
+import { retryAfter } from "./internal/responseHeaders.ts"
 import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
 import { makePull } from "./internal/scheduledJobs/readAhead.ts"
-import { Sightings } from "./internal/scheduledJobs/sightings.ts"
+import { SeenJobs } from "./internal/scheduledJobs/seenJobs.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
 import * as StacksClient from "./StacksClient.ts"
 import * as StacksError from "./StacksError.ts"
 import { MaxBatchSize, type ScheduledJob, type ScheduledJobsPage, type UndecodableJob } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
-// One pass
+// Models
 // -----------------------------------------------------------------------------
 
 /**
- * Which queue to read: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`. Pages are as large as the service allows,
- * 1000 jobs, unless `pageSize` says less.
+ * Which queue to read: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`. The default page size is the service's maximum,
+ * 1000 jobs.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type PagesRequest = StacksClient.ListScheduledJobsRequest
 
 /**
- * The pages of a queue, one after the other.
+ * Options of {@link polls} and {@link watch}: which queue to poll, and how.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
+  /** The time from the start of one poll to the start of the next. Default and minimum 1 second. */
+  readonly interval?: Duration.Input | undefined
+  /** How many pages a poll reads at most. At least 1, default 2. */
+  readonly maxPages?: number | undefined
+  /** The tags of the stack's agents. Only jobs whose agent query rules match them may start. Default: all jobs. */
+  readonly tags?: AgentQueryRules.Tags | undefined
+  /**
+   * Called with each page. The result says whether to read the next one. Replaces `maxPages`: use it to read only as many pages
+   * as you need.
+   */
+  readonly onPage?: ((page: PolledPage) => Effect.Effect<boolean>) | undefined
+}
+
+/**
+ * One page of a poll.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PolledPage {
+  /** 0 for the first page of the poll. */
+  readonly index: number
+  /** When the poll started. */
+  readonly startedAt: DateTime.Utc
+  /** The start in milliseconds of the monotonic clock, to compare with other times of this process. */
+  readonly monotonicStart: number
+  /** The jobs of the page that may start now. */
+  readonly jobs: ReadonlyArray<ScheduledJob>
+  /** The jobs of the page that could not be decoded. */
+  readonly undecodable: ReadonlyArray<UndecodableJob>
+  readonly dispatchPaused: boolean
+  /** Whether this is the last page of the poll, whatever `onPage` returns. */
+  readonly isLast: boolean
+}
+
+/**
+ * The result of polling the first pages of a queue once.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Poll {
+  /** When the poll started. */
+  readonly startedAt: DateTime.Utc
+  /** The start in milliseconds of the monotonic clock, to compare with other times of this process. */
+  readonly monotonicStart: number
+  /**
+   * The listed jobs that may start now: dispatch is not paused, `runnableAt` has passed on the service's clock, and the rules
+   * match the tags. Each poll has the same jobs until they are reserved.
+   */
+  readonly jobs: ReadonlyArray<ScheduledJob>
+  /** All listed jobs, each once. */
+  readonly listed: ReadonlyArray<ScheduledJob>
+  /** The listed jobs that could not be decoded. Each is logged once, as a warning, while it stays listed. */
+  readonly undecodable: ReadonlyArray<UndecodableJob>
+  /** Whether the queue's dispatch is paused; undefined if no page could be read. */
+  readonly dispatchPaused: boolean | undefined
+  /** Whether the poll read the last page of the queue. */
+  readonly isComplete: boolean
+  /** The failure that ended the poll. Its jobs are those of the pages before. */
+  readonly failure: StacksError.RetryableError | undefined
+  /** The time from the end of this poll to the start of the next. */
+  readonly nextPollIn: Duration.Duration
+}
+
+// -----------------------------------------------------------------------------
+// One pass
+// -----------------------------------------------------------------------------
+
+/**
+ * The pages of a queue.
+ *
+ * **When to use**
+ *
+ * Use it if you need the pages themselves, for example their cursors. Use {@link stream} for the jobs.
  *
  * **Details**
  *
- * With each page the next one is asked for, so that it travels while this one is decoded and worked on. No more is read ahead:
- * at most two pages are held. When the stream ends early, or is interrupted, the request under way is aborted.
+ * The next page is requested while the current one is decoded and processed. At most two pages are in memory. If the stream ends
+ * early or is interrupted, the request in flight is aborted.
  *
- * Each request is retried as the `RetryPolicy` in force says; a failure comes after the page before it. Where another page
- * follows but the cursor to it is missing or was used before, the stream fails with `CursorStalled`, after the page with that
- * cursor.
+ * Each request is retried by the `RetryPolicy` in force. If it still fails, the stream fails after the page before. If the cursor
+ * to the next page is missing or was used before, the stream fails with `CursorStalled`, after the page with that cursor.
  *
  * **Gotchas**
  *
- * Not a snapshot: jobs come and go while the pages are read, and one may come up behind the cursor. The last page is no proof
- * that all were seen.
+ * The pages are not a snapshot: jobs come and go while they are read, and a job may be added before the cursor. So the stream may
+ * miss jobs that are listed.
  *
+ * @see {@link stream} for the jobs of all pages
+ * @see {@link watch} for endless polling
  * @since 0.1.0
  * @category streams
  */
@@ -81,16 +162,21 @@ export const pages = (
   )
 
 /**
- * The jobs of a queue, oldest first: one pass over all of its {@link pages}, in constant memory.
+ * The jobs of a queue, oldest first: one pass over all {@link pages}, in constant memory.
+ *
+ * **When to use**
+ *
+ * Use it to look at a whole queue once, for example to count its jobs. Use {@link watch} to take jobs from a queue.
  *
  * **Details**
  *
- * A job that moved from one page to the next while they were read comes only once. Farther back is not remembered, because
- * that would take memory for all of the queue's jobs.
+ * A job that moves from one page to the next while they are read is emitted once. Only the page before is remembered, because
+ * more would take memory for all jobs of the queue.
  *
- * All jobs that are listed come, also those that must not start yet: while the queue is paused, before their `runnableAt`, or
- * meant for other stacks by their rules. {@link watch} leaves those out.
+ * The stream emits all listed jobs, even if they must not start yet: if the queue is paused, before their `runnableAt`, or if their
+ * rules do not match this stack. {@link watch} omits those.
  *
+ * @see {@link watch} for jobs that may start
  * @since 0.1.0
  * @category streams
  */
@@ -114,104 +200,35 @@ export const stream = (
 // Polling
 // -----------------------------------------------------------------------------
 
-/**
- * Which queue to poll, and how.
- *
- * @since 0.1.0
- * @category requests
- */
-export interface WatchRequest extends Omit<PagesRequest, "startCursor"> {
-  /** From the start of one poll to the start of the next. Default and minimum 1 second. */
-  readonly interval?: Duration.Input | undefined
-  /** How many pages a poll reads at most, at least 1. Default 2. */
-  readonly maxPages?: number | undefined
-  /** What the stack's agents are tagged with: only jobs whose rules these meet may start. Default: all jobs. */
-  readonly tags?: AgentQueryRules.Tags | undefined
-  /**
-   * Called with each page as it comes; says whether to read the next one, and may take its time for that. Goes before
-   * `maxPages`: for those who read as much as they have use for.
-   */
-  readonly onPage?: ((page: PolledPage) => Effect.Effect<boolean>) | undefined
-}
-
-/**
- * One page of a poll.
- *
- * @since 0.1.0
- * @category models
- */
-export interface PolledPage {
-  /** 0 for the first page of the poll. */
-  readonly index: number
-  /** When the poll began. */
-  readonly startedAt: DateTime.Utc
-  /** The same in milliseconds of the monotonic clock, to compare with other times of this process. */
-  readonly monotonicStart: number
-  /** Its jobs that may start now. */
-  readonly jobs: ReadonlyArray<ScheduledJob>
-  /** Its jobs that could not be decoded. */
-  readonly undecodable: ReadonlyArray<UndecodableJob>
-  readonly dispatchPaused: boolean
-  /** Whether the poll ends with it, whatever is answered. */
-  readonly isLast: boolean
-}
-
-/**
- * What one look at the first pages of a queue showed.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Poll {
-  /** When it began. */
-  readonly startedAt: DateTime.Utc
-  /** The same in milliseconds of the monotonic clock, to compare with other times of this process. */
-  readonly monotonicStart: number
-  /**
-   * The listed jobs that may start now: dispatch is not paused, `runnableAt` has come by the service's clock, and the tags meet
-   * the rules. The same jobs come with every poll until they are reserved.
-   */
-  readonly jobs: ReadonlyArray<ScheduledJob>
-  /** All jobs that were listed, each once. */
-  readonly listed: ReadonlyArray<ScheduledJob>
-  /** The listed jobs that could not be decoded. Each is told once by a warning in the log while it stays listed. */
-  readonly undecodable: ReadonlyArray<UndecodableJob>
-  /** Whether the queue's dispatch is paused; undefined where no page could be read. */
-  readonly dispatchPaused: boolean | undefined
-  /** Whether the last page was read: no job was left behind the pages. */
-  readonly isComplete: boolean
-  /** What the poll was cut short by; the jobs are those of the pages before. */
-  readonly failure: StacksError.RetryableError | undefined
-  /** How long, from the end of this poll, the next one is held back. */
-  readonly nextPollIn: Duration.Duration
-}
-
-/** Never faster than this, as the reference stack. */
+/** The same minimum as in the reference stack. */
 const minInterval = 1000
 const maxBackoff = 30_000
-/** Without polls the service takes a queue for disconnected after 5 to 6 minutes. */
+/** Without polls, the service shows a queue as disconnected after 5 to 6 minutes. */
 const maxRetryAfter = Duration.minutes(5)
 
 /**
- * Looks at the first pages of a queue again and again: what {@link watch} is made of, for those who need to know of pauses and
- * failures too, and of all jobs that may start.
+ * Polls the first pages of a queue, endlessly.
+ *
+ * **When to use**
+ *
+ * Use it if you need to know about pauses, failures and all jobs that may start. Use {@link watch} for the jobs only.
  *
  * **Details**
  *
- * Polls begin `interval` after one another, and never overlap: one that takes longer is followed by the next at once. They are
- * made as the stream is consumed, so a consumer that is busy is not polled for.
+ * A poll starts `interval` after the start of the last one, or at once if that took longer. Polls never overlap. They are made on
+ * demand: a busy consumer delays the next poll.
  *
- * A poll that fails with a retryable failure is an element too, after a warning in the log; list calls are not retried
- * otherwise, whatever the `RetryPolicy` in force. After the first, second, third … failure in a row the next poll waits at
- * least 1, 2, 4 … 30 seconds. Where the service sends `Retry-After`, with a failure or a success, the poll ends there and the
- * next one waits for at least so long as well, at most 5 minutes. Either wait ends with a multiple of `interval` since the last
- * poll began, so that many pollers don't come back at one moment. Fatal failures end the stream, `CursorStalled` among them, and
- * `InvalidRequest` where an option can't be right.
+ * A retryable failure does not end the stream: it is logged as a warning and emitted in {@link Poll}. List calls are not retried
+ * otherwise, whatever the `RetryPolicy` in force. After failures in a row, the next poll waits for at least 1, 2, 4 … 30 seconds.
+ * `Retry-After`, with a failure or a success, ends the poll and delays the next one as well, by 5 minutes at most. After a delay,
+ * the next poll starts at a multiple of `interval` after the last start, so that many pollers don't retry at the same time. Fatal
+ * failures end the stream, as do `CursorStalled` and, for invalid options, `InvalidRequest`.
  *
- * A job's `runnableAt` is compared with the service's time, which the `Date` headers of its responses tell. Where they don't
- * contradict our clock that is our own time; else it is exact to a second at first, and exact to a request's duration after some
- * polls, and a job never starts too early. Where there are no such headers our own clock counts.
+ * A job's `runnableAt` is compared with the service's time, which is known from the `Date` headers of responses. If they agree with
+ * the machine's clock, that clock is used, as it is without these headers. Otherwise the time is exact to a second at first, and to
+ * the duration of a request after some polls. A job never starts too early.
  *
+ * @see {@link watch} for the jobs only
  * @since 0.1.0
  * @category streams
  */
@@ -222,7 +239,7 @@ export const polls = (
     Effect.map(Check.ofRequest("listScheduledJobs", checked(request)), (interval) => pollEvery(interval, request))
   )
 
-/** Gives the interval, in milliseconds. */
+/** Checks the options, and returns the interval in milliseconds. */
 const checked = Effect.fnUntraced(function* (request: WatchRequest) {
   if (request.maxPages !== undefined) yield* Check.count("maxPages", request.maxPages, 1)
   if (request.pageSize !== undefined) yield* Check.integer("pageSize", request.pageSize, 1, MaxBatchSize)
@@ -237,11 +254,11 @@ const pollEvery = (
   request: WatchRequest
 ): Stream.Stream<Poll, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> => {
   const isForUs = request.tags === undefined ? () => true : AgentQueryRules.matcher(request.tags)
-  const startable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
+  const runnable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
     dispatchPaused ? [] : jobs.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules))
   return Stream.unfold(
-    { startAt: Number.NEGATIVE_INFINITY, failures: 0, told: noIssues, ownServiceClock: undefined } as PollState,
-    Effect.fnUntraced(function* ({ failures, ownServiceClock, startAt, told }) {
+    { startAt: Number.NEGATIVE_INFINITY, failures: 0, logged: noIssues, ownServiceClock: undefined } as PollState,
+    Effect.fnUntraced(function* ({ failures, ownServiceClock, startAt, logged }) {
       const clock = yield* Clock.Clock
       const serviceClock = (yield* CurrentServiceClock) ?? ownServiceClock ?? new ServiceClock()
       const waited = startAt - monotonicMillis(clock)
@@ -250,7 +267,7 @@ const pollEvery = (
       const startedAt = yield* DateTime.now
       const start = monotonicMillis(clock)
       const { maxPages = 2, onPage } = request
-      const reading = yield* readTop(
+      const pages = yield* readPages(
         request,
         serviceClock,
         ({ clusterQueue: { dispatchPaused }, jobs, undecodable = [] }, index, isLast) =>
@@ -260,36 +277,36 @@ const pollEvery = (
                 index,
                 startedAt,
                 monotonicStart: start,
-                jobs: startable(jobs, dispatchPaused, serviceClock.now(clock)),
+                jobs: runnable(jobs, dispatchPaused, serviceClock.now(clock)),
                 undecodable,
                 dispatchPaused,
                 isLast
               })
       )
       const end = monotonicMillis(clock)
-      const failed = reading.failure === undefined ? 0 : failures + 1
+      const failed = pages.failure === undefined ? 0 : failures + 1
       const backoff = failed === 0 ? 0 : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
-      const asked = Duration.toMillis(Duration.min(reading.retryAfter ?? Duration.zero, maxRetryAfter))
+      const asked = Duration.toMillis(Duration.min(pages.retryAfter ?? Duration.zero, maxRetryAfter))
       const holdBack = Math.max(backoff, asked)
-      const nextAt = holdBack === 0 ? Math.max(start + interval, end) : onBeat(start, interval, end + holdBack)
+      const nextAt = holdBack === 0 ? Math.max(start + interval, end) : nextStart(start, interval, end + holdBack)
       const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
-      if (reading.failure !== undefined) {
+      if (pages.failure !== undefined) {
         yield* Effect.logWarning(
-          `The scheduled jobs could not be listed; next try in ${Duration.format(nextPollIn)}`
+          `The scheduled jobs could not be listed; retrying in ${Duration.format(nextPollIn)}`
         ).pipe(
           Effect.annotateLogs({
             stack_key: request.stackKey,
             queue_key: request.clusterQueueKey,
-            error: reading.failure.message
+            error: pages.failure.message
           })
         )
       }
 
-      const issues = new Set(reading.undecodable.map(describe))
+      const issues = new Set(pages.undecodable.map(describe))
       for (const issue of issues) {
-        // Whoever reads the pages reports them too.
-        if (told.has(issue) || onPage !== undefined) continue
-        yield* Effect.logWarning(`A listed job can't be read and is left alone: ${issue}`).pipe(
+        // With `onPage`, the caller logs them.
+        if (logged.has(issue) || onPage !== undefined) continue
+        yield* Effect.logWarning(`Skipped a listed job that could not be decoded: ${issue}`).pipe(
           Effect.annotateLogs({ stack_key: request.stackKey, queue_key: request.clusterQueueKey })
         )
       }
@@ -297,18 +314,18 @@ const pollEvery = (
       const poll: Poll = {
         startedAt,
         monotonicStart: start,
-        jobs: startable(reading.listed, reading.dispatchPaused, serviceClock.now(clock)),
-        listed: reading.listed,
-        undecodable: reading.undecodable,
-        dispatchPaused: reading.dispatchPaused,
-        isComplete: reading.isComplete,
-        failure: reading.failure,
+        jobs: runnable(pages.listed, pages.dispatchPaused, serviceClock.now(clock)),
+        listed: pages.listed,
+        undecodable: pages.undecodable,
+        dispatchPaused: pages.dispatchPaused,
+        isComplete: pages.isComplete,
+        failure: pages.failure,
         nextPollIn
       }
       const next: PollState = {
         startAt: nextAt,
         failures: failed,
-        told: reading.failure === undefined ? issues : told,
+        logged: pages.failure === undefined ? issues : logged,
         ownServiceClock: serviceClock
       }
       return [poll, next]
@@ -316,13 +333,13 @@ const pollEvery = (
   )
 }
 
-/** What one poll leaves to the next. */
+/** The state between polls. */
 interface PollState {
   /** Milliseconds of the monotonic clock. */
   readonly startAt: number
   readonly failures: number
-  /** The jobs that could not be decoded and were told. */
-  readonly told: ReadonlySet<string>
+  /** The jobs that could not be decoded and were logged. */
+  readonly logged: ReadonlySet<string>
   readonly ownServiceClock: ServiceClock | undefined
 }
 
@@ -331,17 +348,17 @@ const noIssues: ReadonlySet<string> = new Set()
 const describe = ({ id, issue }: UndecodableJob): string => (id === undefined ? issue : `${id}: ${issue}`)
 
 /**
- * The first beat of an interval that is not before a time. Pollers whose connections all broke at one moment, or who were all
- * told the same moment, keep their own beats, and so stay apart.
+ * The first multiple of the interval after `start` that is not before `notBefore`. Pollers that all fail or are told to wait at
+ * the same time stay apart, because each keeps its own schedule.
  */
-const onBeat = (start: number, interval: number, notBefore: number): number =>
+const nextStart = (start: number, interval: number, notBefore: number): number =>
   start + interval * Math.max(1, Math.ceil((notBefore - start) / interval))
 
 const isRunnable = ({ runnableAt }: ScheduledJob, now: number): boolean =>
   runnableAt === undefined || runnableAt === null || DateTime.toEpochMillis(runnableAt) <= now
 
-/** What the pages of one poll have to say, as far as they could be read. */
-interface Reading {
+/** The pages of one poll. */
+interface PollPages {
   readonly listed: ReadonlyArray<ScheduledJob>
   readonly undecodable: ReadonlyArray<UndecodableJob>
   readonly dispatchPaused: boolean | undefined
@@ -350,19 +367,19 @@ interface Reading {
   readonly retryAfter: Duration.Duration | undefined
 }
 
-/** Reads pages for as long as `wantsMore` of each. */
-const readTop = Effect.fnUntraced(function* (
+/** Reads pages while `wantsMore`. */
+const readPages = Effect.fnUntraced(function* (
   { clusterQueueKey, pageSize = MaxBatchSize, stackKey }: WatchRequest,
   serviceClock: ServiceClock,
   wantsMore: (page: ScheduledJobsPage, index: number, isLast: boolean) => Effect.Effect<boolean>
-): Effect.fn.Return<Reading, StacksError.FatalError | StacksError.CursorStalled, StacksClient.StacksClient> {
+): Effect.fn.Return<PollPages, StacksError.FatalError | StacksError.CursorStalled, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const trail = new CursorTrail(undefined)
   const listed = new Map<string, ScheduledJob>()
   const undecodable: Array<UndecodableJob> = []
   let dispatchPaused: boolean | undefined
   let startCursor: string | undefined
-  const reading = (rest: Partial<Pick<Reading, "isComplete" | "failure" | "retryAfter">>): Reading => ({
+  const pollPages = (rest: Partial<Pick<PollPages, "isComplete" | "failure" | "retryAfter">>): PollPages => ({
     listed: Array.from(listed.values()),
     undecodable,
     dispatchPaused,
@@ -379,7 +396,7 @@ const readTop = Effect.fnUntraced(function* (
       Effect.catchIf(StacksError.isRetryable, (failure) => Effect.succeed(failure))
     )
     if (StacksError.isRetryable(result)) {
-      return reading({
+      return pollPages({
         failure: result,
         retryAfter: result._tag === "ErrorResponse" ? result.retryAfter : undefined
       })
@@ -392,27 +409,32 @@ const readTop = Effect.fnUntraced(function* (
     const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
     const isLast = !hasNextPage || (asked !== undefined && Duration.toMillis(asked) > 0)
     const goesOn = yield* wantsMore(value, index, isLast)
-    if (!goesOn || isLast) return reading({ isComplete: !hasNextPage, retryAfter: asked })
+    if (!goesOn || isLast) return pollPages({ isComplete: !hasNextPage, retryAfter: asked })
     if (!trail.advancesTo(endCursor)) return yield* new StacksError.CursorStalled({ cursor: endCursor })
     startCursor = endCursor
   }
 })
 
 /**
- * The jobs of a queue as they may start, without end: each one once for as long as it stays listed.
+ * The jobs of a queue that may start, endlessly. Each job is emitted once while it stays listed.
+ *
+ * **When to use**
+ *
+ * Use it to take jobs from a queue in a program of your own. `Stack` does this, and reserves and runs the jobs as well.
  *
  * **Details**
  *
- * Polls the first pages of the queue, as {@link polls} does: never faster than once a second, obeying `Retry-After`, and
- * surviving retryable failures. Fatal failures end the stream.
+ * Polls the first pages of the queue like {@link polls}: at most once a second, with `Retry-After` and retries. Fatal failures end
+ * the stream.
  *
- * A job comes with the first poll in which it may start. While the queue is paused there are none; they come when it resumes.
- * One with a `runnableAt` comes with the first poll after that time. One whose rules the `tags` don't meet does not come.
+ * A job is emitted by the first poll in which it may start: when the queue is not paused, its `runnableAt` has passed, and its rules
+ * match the `tags`.
  *
- * A job that is not listed any more, because it was reserved, started or canceled, comes again if it is listed again, as when
- * its reservation lapses. That a poll does not reach a job behind the pages is no sign that it is gone. Up to ten times as
- * many jobs are remembered as a poll can list; only when more are pushed behind the pages may a job come twice.
+ * A job that leaves the list, because it is reserved, started or canceled, is emitted again if it is listed again, for example when
+ * its reservation lapses. A job on a later page than a poll reads has not left the list. The stream remembers ten times as many jobs
+ * as a poll can list. A job may be emitted twice only if more jobs than that are on later pages.
  *
+ * @see {@link polls} for pauses, failures and all listed jobs
  * @since 0.1.0
  * @category streams
  */
@@ -421,6 +443,6 @@ export const watch = (
 ): Stream.Stream<ScheduledJob, StacksError.StacksError | StacksError.CursorStalled, StacksClient.StacksClient> =>
   Stream.mapAccum(
     polls(request),
-    () => new Sightings(10 * Math.max(1, request.maxPages ?? 2) * (request.pageSize ?? MaxBatchSize)),
-    (sightings, poll) => [sightings, sightings.handOut(poll)]
+    () => new SeenJobs(10 * Math.max(1, request.maxPages ?? 2) * (request.pageSize ?? MaxBatchSize)),
+    (seen, poll) => [seen, seen.add(poll)]
   )

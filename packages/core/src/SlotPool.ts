@@ -86,6 +86,8 @@ export interface Room {
   readonly exceeded: (requests: Readonly<Record<string, number>>) => string | undefined
   /** Whether a job fits into what is neither held nor kept for another job. */
   readonly fits: (jobUuid: string, requests: Readonly<Record<string, number>>) => boolean
+  /** Whether jobs hold more than there is of an amount that this job takes, too. */
+  readonly isOverdrawn: (requests: Readonly<Record<string, number>>) => boolean
   /** Takes a job's amounts out of this room. */
   readonly take: (jobUuid: string, requests: Readonly<Record<string, number>>) => void
   /** Differs where what is free differs. */

@@ -1,6 +1,6 @@
 /**
- * The Stacks API, declared once: the client, the emulator and the OpenAPI document are all made from this declaration. A new
- * endpoint is added to its data, in `internal/schema/declaration.ts`, a new field to `StacksSchema`, and nowhere else.
+ * The declaration of the Stacks API. The client, the emulator and the OpenAPI document are made from it. Its data is in
+ * `internal/api/declaration.ts`, its schemas are in `StacksSchema`.
  *
  * @since 0.1.0
  */
@@ -11,29 +11,29 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
-import * as Declaration from "./internal/schema/declaration.ts"
+import * as Declaration from "./internal/api/declaration.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
 /**
- * The name under which the service counts the requests of an endpoint.
+ * The scope that an endpoint's requests are counted under.
  *
  * @since 0.1.0
- * @category rate limits
+ * @category models
  */
 export type RateLimitScope = Declaration.RateLimitScope
 
 /**
- * How often one stack may call an endpoint: at most `limit` requests in any one second, counted under `scope`.
+ * The rate limit of an endpoint: a stack may send at most `limit` requests of this `scope` in any second.
  *
  * @since 0.1.0
- * @category rate limits
+ * @category annotations
  */
 export class Limit extends Context.Service<Limit, { readonly scope: RateLimitScope; readonly limit: number }>()(
   "@stacksapi/core/StacksApi/Limit"
 ) {}
 
 /**
- * Marks an endpoint whose answers hold secrets: they are kept out of errors and logs.
+ * Whether responses of an endpoint hold secrets. If so, errors and logs do not include them.
  *
  * @since 0.1.0
  * @category annotations
@@ -66,7 +66,7 @@ const {
   issueJobAcquisitionTokens
 } = Declaration.declarations
 
-/** A success with each of its statuses. */
+/** A schema for each status of a success. */
 const success = <const S extends Schema.Top>(schema: S, statuses: ReadonlyArray<number>) =>
   statuses.map((status) => schema.pipe(HttpApiSchema.status(status)))
 
@@ -80,7 +80,7 @@ const annotations = ({ isSensitive, limit }: Declaration.Declaration, descriptio
  * Every endpoint of the Stacks API. Paths are relative to the base URL, which ends in `/v3`.
  *
  * @since 0.1.0
- * @category api
+ * @category models
  */
 export class StacksApi extends HttpApi.make("StacksApi")
   .add(
@@ -90,26 +90,22 @@ export class StacksApi extends HttpApi.make("StacksApi")
           ...getTokenIdentity,
           success: success(getTokenIdentity.success, getTokenIdentity.statuses),
           error: errors
-        }).annotateMerge(annotations(getTokenIdentity, "Gives the organization, cluster and queue of the token.")),
+        }).annotateMerge(annotations(getTokenIdentity, "Gets the organization, cluster and queue of the token.")),
         HttpApiEndpoint.make(registerStack.method)("registerStack", registerStack.path, {
           ...registerStack,
           success: success(registerStack.success, registerStack.statuses),
           error: errors
-        }).annotateMerge(
-          annotations(registerStack, "Registers a stack, or updates it: registering a key again is safe.")
-        ),
+        }).annotateMerge(annotations(registerStack, "Registers or updates a stack. Safe to repeat.")),
         HttpApiEndpoint.make(deregisterStack.method)("deregisterStack", deregisterStack.path, {
           ...deregisterStack,
           success: success(Schema.Void, deregisterStack.statuses),
           error: errors
-        }).annotateMerge(annotations(deregisterStack, "Tells the service that a stack leaves cleanly.")),
+        }).annotateMerge(annotations(deregisterStack, "Deregisters a stack.")),
         HttpApiEndpoint.make(listScheduledJobs.method)("listScheduledJobs", listScheduledJobs.path, {
           ...listScheduledJobs,
           success: success(listScheduledJobs.success, listScheduledJobs.statuses),
           error: errors
-        }).annotateMerge(
-          annotations(listScheduledJobs, "Lists one page of a queue's scheduled jobs, the oldest first.")
-        ),
+        }).annotateMerge(annotations(listScheduledJobs, "Lists a page of a queue's scheduled jobs, oldest first.")),
         HttpApiEndpoint.make(batchReserveJobs.method)("batchReserveJobs", batchReserveJobs.path, {
           ...batchReserveJobs,
           success: success(batchReserveJobs.success, batchReserveJobs.statuses),
@@ -119,19 +115,19 @@ export class StacksApi extends HttpApi.make("StacksApi")
           ...getJob,
           success: success(getJob.success, getJob.statuses),
           error: errors
-        }).annotateMerge(annotations(getJob, "Gives the environment and the command of a job.")),
+        }).annotateMerge(annotations(getJob, "Gets the environment and command of a job.")),
         HttpApiEndpoint.make(getJobStates.method)("getJobStates", getJobStates.path, {
           ...getJobStates,
           success: success(getJobStates.success, getJobStates.statuses),
           error: errors
         }).annotateMerge(
-          annotations(getJobStates, "Gives the states of jobs; unknown ids are missing from the answer.")
+          annotations(getJobStates, "Gets the states of jobs. Unknown ids are missing from the response.")
         ),
         HttpApiEndpoint.make(finishJob.method)("finishJob", finishJob.path, {
           ...finishJob,
           success: success(Schema.Void, finishJob.statuses),
           error: errors
-        }).annotateMerge(annotations(finishJob, "Finishes a job that no agent ran, at most once.")),
+        }).annotateMerge(annotations(finishJob, "Finishes a job that no agent has run, at most once.")),
         HttpApiEndpoint.make(createStackNotifications.method)(
           "createStackNotifications",
           createStackNotifications.path,
@@ -143,7 +139,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
         ).annotateMerge(
           annotations(
             createStackNotifications,
-            "Adds notifications to jobs; the valid ones are stored, the others reported."
+            "Adds notifications to jobs. Valid ones are stored, the others are reported."
           )
         ),
         HttpApiEndpoint.make(issueJobAcquisitionTokens.method)(
@@ -154,7 +150,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
             success: success(issueJobAcquisitionTokens.success, issueJobAcquisitionTokens.statuses),
             error: errors
           }
-        ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues one acquisition token for each reserved job."))
+        ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues an acquisition token for each reserved job."))
       )
       .annotate(OpenApi.Title, "stacks")
   )
@@ -162,7 +158,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
   .annotate(OpenApi.Version, "3")
   .annotate(
     OpenApi.Description,
-    "Takes scheduled jobs from Buildkite and turns them into running agents. Made from stacksapi's declaration; Buildkite publishes no such document."
+    "The API for programs that take scheduled jobs from Buildkite and start agents for them. Generated from stacksapi's declaration; Buildkite publishes no such document."
   ) {}
 
 /**
@@ -174,7 +170,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
 export type Endpoint = Declaration.Endpoint
 
 /**
- * What an endpoint takes: its path parameters, query and body as one flat object.
+ * The request of an endpoint: its path parameters, query and body as one flat object.
  *
  * @since 0.1.0
  * @category models
@@ -182,7 +178,7 @@ export type Endpoint = Declaration.Endpoint
 export type Request<E extends Endpoint> = Declaration.Request<E>
 
 /**
- * What an endpoint answers.
+ * The success of an endpoint.
  *
  * @since 0.1.0
  * @category models
@@ -190,8 +186,8 @@ export type Request<E extends Endpoint> = Declaration.Request<E>
 export type Success<E extends Endpoint> = Declaration.Success<E>
 
 /**
- * The name of a method of the client: an endpoint, or one of the two methods that are built on another one's endpoint
- * (`failJob` on `finishJob`, `createStackNotification` on `createStackNotifications`).
+ * The name of a method of the client: an endpoint, or `failJob` (which calls `finishJob`) or `createStackNotification` (which calls
+ * `createStackNotifications`).
  *
  * @since 0.1.0
  * @category models
@@ -202,6 +198,6 @@ export type Operation = Declaration.Operation
  * The endpoint that an operation calls.
  *
  * @since 0.1.0
- * @category models
+ * @category getters
  */
 export const endpointOf: (operation: Operation) => Endpoint = Declaration.endpointOf

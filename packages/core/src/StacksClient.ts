@@ -1,5 +1,5 @@
 /**
- * The client: one Effect for every endpoint of the Stacks API.
+ * The client: an effect for every endpoint of the Stacks API.
  *
  * @since 0.1.0
  */
@@ -16,9 +16,9 @@ import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
 import { settings } from "./internal/client/environment.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
-import { type RateLimitStatus, rateLimitStatus } from "./internal/client/responseHeaders.ts"
 import * as Transport from "./internal/client/transport.ts"
 import { version } from "./internal/client/version.ts"
+import { type RateLimitStatus, rateLimitStatus } from "./internal/responseHeaders.ts"
 import { cropBytes, oneLine } from "./internal/schema/text.ts"
 import * as RateLimit from "./RateLimit.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
@@ -26,8 +26,12 @@ import type { Endpoint, Operation, Request, Success } from "./StacksApi.ts"
 import * as StacksError from "./StacksError.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
+// -----------------------------------------------------------------------------
+// Constants
+// -----------------------------------------------------------------------------
+
 /**
- * Buildkite's own service: `https://agent.buildkite.com/v3/`.
+ * The base URL of Buildkite's service: `https://agent.buildkite.com/v3/`.
  *
  * @since 0.1.0
  * @category constants
@@ -35,184 +39,205 @@ import * as StacksSchema from "./StacksSchema.ts"
 export const DefaultBaseUrl = "https://agent.buildkite.com/v3/"
 
 // -----------------------------------------------------------------------------
-// Requests
+// Models
 // -----------------------------------------------------------------------------
 
 /**
- * What `registerStack` takes: `{ key, type, queueKey, metadata? }`.
+ * The request of `registerStack`: `{ key, type, queueKey, metadata? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type RegisterStackRequest = Request<"registerStack">
 
 /**
- * What `deregisterStack` takes: `{ stackKey }`.
+ * The request of `deregisterStack`: `{ stackKey }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type DeregisterStackRequest = Request<"deregisterStack">
 
 /**
- * What `listScheduledJobs` takes: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`.
+ * The request of `listScheduledJobs`: `{ stackKey, clusterQueueKey, pageSize?, startCursor? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type ListScheduledJobsRequest = Request<"listScheduledJobs">
 
 /**
- * What `batchReserveJobs` takes: `{ stackKey, jobUuids, reservationExpiry? }`.
+ * The request of `batchReserveJobs`: `{ stackKey, jobUuids, reservationExpiry? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type BatchReserveJobsRequest = Request<"batchReserveJobs">
 
 /**
- * What `getJob` takes: `{ stackKey, jobUuid }`.
+ * The request of `getJob`: `{ stackKey, jobUuid }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type GetJobRequest = Request<"getJob">
 
 /**
- * What `getJobStates` takes: `{ stackKey, jobUuids }`.
+ * The request of `getJobStates`: `{ stackKey, jobUuids }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type GetJobStatesRequest = Request<"getJobStates">
 
 /**
- * What `finishJob` takes: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
+ * The request of `finishJob`: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type FinishJobRequest = Request<"finishJob">
 
 /**
- * What `failJob` takes: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
+ * The request of `failJob`: `{ stackKey, jobUuid, exitStatus?, detail, signalReason? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type FailJobRequest = Request<"finishJob">
 
 /**
- * What `createStackNotifications` takes: `{ stackKey, notifications: [{ jobUuid, detail, timestamp? }] }`.
+ * The request of `createStackNotifications`: `{ stackKey, notifications: [{ jobUuid, detail, timestamp? }] }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type CreateStackNotificationsRequest = Request<"createStackNotifications">
 
 /**
- * What `createStackNotification` takes: `{ stackKey, jobUuid, detail, timestamp? }`.
+ * The request of `createStackNotification`: `{ stackKey, jobUuid, detail, timestamp? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type CreateStackNotificationRequest = Types.Simplify<
   { readonly stackKey: string } & StacksSchema.StackNotification
 >
 
 /**
- * What `issueJobAcquisitionTokens` takes: `{ stackKey, jobUuids, tokenLifetime? }`.
+ * The request of `issueJobAcquisitionTokens`: `{ stackKey, jobUuids, tokenLifetime? }`.
  *
  * @since 0.1.0
- * @category requests
+ * @category models
  */
 export type IssueJobAcquisitionTokensRequest = Request<"issueJobAcquisitionTokens">
+
+/**
+ * A value with the response that it came from.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface WithResponse<out A> {
+  readonly value: A
+  /** The headers of the last response. */
+  readonly headers: Headers.Headers
+  /** The status of that response; 0 if there was none. */
+  readonly status: number
+  /** The rate limit that the response reports. */
+  readonly rateLimit: RateLimitStatus
+  /** The number of attempts of the last call. */
+  readonly attempts: number
+}
 
 // -----------------------------------------------------------------------------
 // Service
 // -----------------------------------------------------------------------------
 
 /**
- * The Stacks API. Every method fails with a {@link StacksError.StacksError}, and is tried again as the
- * {@link RetryPolicy.RetryPolicy} in force says. What the service would refuse fails with `InvalidRequest` and sends nothing.
+ * The Stacks API.
+ *
+ * **Details**
+ *
+ * Methods fail with {@link StacksError.StacksError}, and are retried by the {@link RetryPolicy.RetryPolicy} in force. A request that
+ * breaks a rule of the API fails with `InvalidRequest` and is not sent.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
   /**
-   * The organization, the cluster and the queue of the client's token. Needs no registered stack. An empty `clusterUuid` means
-   * that the token belongs to no cluster: stacks do not work with it.
+   * Gets the organization, cluster and queue of the client's token. Needs no registered stack. If `clusterUuid` is empty, the token
+   * belongs to no cluster and can't be used for stacks.
    */
   readonly getTokenIdentity: () => Effect.Effect<StacksSchema.TokenIdentity, StacksError.StacksError>
 
   /**
-   * Registers a stack for a queue. Safe to repeat; with another queue it *moves* the stack. 403 where the organization has
-   * too many active stacks.
+   * Registers a stack for a queue. Safe to repeat. With another queue, it *moves* the stack. Fails with a 403 if the organization
+   * has too many active stacks.
    */
   readonly registerStack: (
     request: RegisterStackRequest
   ) => Effect.Effect<StacksSchema.RegisteredStack, StacksError.StacksError>
 
   /**
-   * Tells the service that the stack leaves cleanly. Where a response was lost and the next attempt finds no stack, it
-   * succeeds.
+   * Deregisters a stack. If a response is lost and the retry gets a 404, it succeeds.
    */
   readonly deregisterStack: (request: DeregisterStackRequest) => Effect.Effect<void, StacksError.StacksError>
 
   /**
-   * One page of a queue's scheduled jobs, the oldest first; at most 1000. Not a snapshot: the last page is no proof that all
-   * was seen. See `ScheduledJobs` for all pages as a stream. Polling keeps the queue connected.
+   * Lists a page of up to 1000 of a queue's scheduled jobs, oldest first. The pages are not a snapshot, so together they may miss
+   * jobs. Polling keeps the queue connected. `ScheduledJobs` reads all pages as a stream.
    */
   readonly listScheduledJobs: (
     request: ListScheduledJobsRequest
   ) => Effect.Effect<StacksSchema.ScheduledJobsPage, StacksError.StacksError>
 
   /**
-   * Reserves 1 to 1000 jobs, or extends reservations of this stack. Succeeds also where no job could be reserved. A
-   * reservation lapses after `reservationExpiry` (at most 1 hour; the service's default is 15 minutes): there is no un-reserve.
+   * Reserves 1 to 1000 jobs, or extends reservations of this stack. Succeeds even if no job could be reserved. A reservation lapses
+   * after `reservationExpiry` (at most 1 hour; the service's default is 15 minutes). It can't be canceled.
    */
   readonly batchReserveJobs: (
     request: BatchReserveJobsRequest
   ) => Effect.Effect<StacksSchema.BatchReserveJobsResult, StacksError.StacksError>
 
-  /** A job's environment and command. Can exceed 100 KB. */
+  /** Gets a job's environment and command. They can exceed 100 KB. */
   readonly getJob: (request: GetJobRequest) => Effect.Effect<StacksSchema.JobDetails, StacksError.StacksError>
 
-  /** The states of up to 1000 jobs by id; ids that the service does not know are missing. */
+  /** Gets the states of up to 1000 jobs by id. Unknown ids are missing. */
   readonly getJobStates: (
     request: GetJobStatesRequest
   ) => Effect.Effect<StacksSchema.JobStatesResult, StacksError.StacksError>
 
   /**
-   * Finishes a job that the stack can't or won't run, or that it completed without an agent. At most once per job.
+   * Finishes a job that the stack can't or won't run, or that it has completed without an agent. At most once per job.
    *
-   * The exit status 0 is sent as it is; where it is left out, the service takes -1. A `detail` of more than 4096 bytes is
-   * cropped, with a mark and a warning in the log. After a failure that leaves open whether the service acted (a lost
-   * response, a 5xx), the job's state is asked for first, and the request is only sent again where the job is not finished.
+   * The default exit status is the service's, -1. A `detail` of more than 4096 bytes is cropped, with a mark and a warning in the
+   * log. After a lost response or a 5xx, the service may have finished the job. So the client gets the job's state first, and
+   * sends the request again only if the job is not finished.
    */
   readonly finishJob: (request: FinishJobRequest) => Effect.Effect<void, StacksError.StacksError>
 
-  /** `finishJob` with a failing status: -1 unless given. */
+  /** Like `finishJob`, but always sends an exit status: -1 by default. */
   readonly failJob: (request: FailJobRequest) => Effect.Effect<void, StacksError.StacksError>
 
   /**
-   * Adds 1 to 1000 notifications to jobs, at most 100 for each. The valid ones are stored, the others are reported in
-   * `errors` with their positions. A `detail` of more than 256 characters is cropped. Where a response was lost, the next
-   * attempt adds them a second time: the API has no key against it.
+   * Adds 1 to 1000 notifications to jobs, at most 100 to each. Valid ones are stored, the others are in `errors` with their
+   * indexes. A `detail` of more than 256 characters is cropped. If a response is lost, the retry adds them a second time, because
+   * the API has no idempotency key.
    */
   readonly createStackNotifications: (
     request: CreateStackNotificationsRequest
   ) => Effect.Effect<StacksSchema.CreateStackNotificationsResult, StacksError.StacksError>
 
-  /** One notification; where the service does not store it, fails with `NotificationRejected`. */
+  /** Adds one notification. Fails with `NotificationRejected` if the service does not store it. */
   readonly createStackNotification: (
     request: CreateStackNotificationRequest
   ) => Effect.Effect<void, StacksError.StacksError | StacksError.NotificationRejected>
 
   /**
-   * One acquisition token for each of 1 to 1000 jobs that this stack has reserved. Ask right before the start. Never log or
-   * store a token, never start a job in `notIssued`.
+   * Issues an acquisition token for each of 1 to 1000 jobs that this stack has reserved. Call it right before the jobs start. Do not
+   * log or store tokens, and do not start jobs in `notIssued`.
    */
   readonly issueJobAcquisitionTokens: (
     request: IssueJobAcquisitionTokensRequest
@@ -220,9 +245,9 @@ export interface Service {
 }
 
 /**
- * The Stacks API as a service.
+ * The client of the Stacks API.
  *
- * **Example** (A first call)
+ * **Example** (Registering a stack)
  *
  * ```ts
  * import * as StacksClient from "@stacksapi/core/StacksClient"
@@ -247,30 +272,38 @@ export interface Service {
 export class StacksClient extends Context.Service<StacksClient, Service>()("@stacksapi/core/StacksClient") {}
 
 /**
- * How a client is set up.
+ * Options of {@link make} and {@link layer}.
  *
  * @since 0.1.0
- * @category models
+ * @category options
  */
 export interface Options {
   /** A cluster token (`bkct_…`). REST and GraphQL tokens do not work. */
   readonly token: Redacted.Redacted
-  /** Where the API is; a path in it is kept. Default {@link DefaultBaseUrl}. */
+  /** The base URL of the API, which may have a path. Default {@link DefaultBaseUrl}. */
   readonly baseUrl?: string | URL | undefined
-  /** Goes before this library's name in the `User-Agent`, for example `my-stack/1.2`. */
+  /** A prefix of the `User-Agent`, for example `my-stack/1.2`. */
   readonly userAgentPrefix?: string | undefined
-  /** How long one attempt may take, reading the response included. Default 60 seconds. */
+  /** The timeout of each attempt, which includes reading the response. Default 60 seconds. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * Whether debug log lines carry request and response bodies. Default false. Tokens are left out, but a job's environment
-   * may hold secrets of its users.
+   * Whether debug log lines have request and response bodies. Default false. Tokens are redacted, but a job's environment may hold
+   * secrets.
    */
   readonly logPayloads?: boolean | undefined
 }
 
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
+
 /**
- * Makes a client over the `HttpClient` in the context. A {@link RetryPolicy.RetryPolicy} or {@link RateLimit.RateLimit} that
- * is in the context too is used by every call that does not see one of its own.
+ * Makes a client over the `HttpClient` in the context.
+ *
+ * **Details**
+ *
+ * A {@link RetryPolicy.RetryPolicy} or {@link RateLimit.RateLimit} in the context of `make` applies to all calls that have none in
+ * their own context.
  *
  * @since 0.1.0
  * @category constructors
@@ -290,9 +323,13 @@ export const make = Effect.fnUntraced(function* (
     rateLimit: Context.getOrUndefined(context, RateLimit.RateLimit)
   })
 
-  const isFinished = ({ jobUuid, stackKey }: GetJobRequest, onAside: () => void) =>
+  const isFinished = ({ jobUuid, stackKey }: GetJobRequest, onNestedRequest: () => void) =>
     transport
-      .call(endpoints.getJobStates, { stackKey, jobUuids: [jobUuid] }, { operation: "getJobStates", stackKey, onAside })
+      .call(
+        endpoints.getJobStates,
+        { stackKey, jobUuids: [jobUuid] },
+        { operation: "getJobStates", stackKey, onNestedRequest }
+      )
       .pipe(
         Effect.map(({ states }) => states[jobUuid] === "finished"),
         RetryPolicy.withPolicy(RetryPolicy.none)
@@ -302,7 +339,7 @@ export const make = Effect.fnUntraced(function* (
     const finished = transport.call(endpoints.finishJob, request, {
       operation,
       stackKey: request.stackKey,
-      tookEffect: (onAside) => isFinished(request, onAside)
+      tookEffect: (onNestedRequest) => isFinished(request, onNestedRequest)
     })
     return isCropped(request.detail)
       ? Effect.andThen(
@@ -317,8 +354,8 @@ export const make = Effect.fnUntraced(function* (
   const notify = (operation: Operation, request: CreateStackNotificationsRequest) =>
     transport.call(endpoints.createStackNotifications, request, { operation, stackKey: request.stackKey })
 
-  /** A method that is its endpoint and no more. */
-  const plain =
+  /** A method that only calls its endpoint. */
+  const methodOf =
     <E extends Exclude<Endpoint, "getTokenIdentity" | "registerStack">>(operation: E) =>
     (request: Request<E> & { readonly stackKey: string }) =>
       transport.call<Request<E>, Success<E>>(endpoints[operation], request, { operation, stackKey: request.stackKey })
@@ -337,13 +374,13 @@ export const make = Effect.fnUntraced(function* (
         isDoneWhenGone: true
       }),
 
-    listScheduledJobs: plain("listScheduledJobs"),
+    listScheduledJobs: methodOf("listScheduledJobs"),
 
-    batchReserveJobs: plain("batchReserveJobs"),
+    batchReserveJobs: methodOf("batchReserveJobs"),
 
-    getJob: plain("getJob"),
+    getJob: methodOf("getJob"),
 
-    getJobStates: plain("getJobStates"),
+    getJobStates: methodOf("getJobStates"),
 
     finishJob: (request) => finish("finishJob", request),
 
@@ -365,7 +402,7 @@ export const make = Effect.fnUntraced(function* (
               )
       ),
 
-    issueJobAcquisitionTokens: plain("issueJobAcquisitionTokens")
+    issueJobAcquisitionTokens: methodOf("issueJobAcquisitionTokens")
   }
   return client
 })
@@ -380,6 +417,7 @@ const isCropped = (detail: string) =>
 /**
  * A client over the `HttpClient` in the context.
  *
+ * @see {@link layerConfig} for a client from the configuration
  * @since 0.1.0
  * @category layers
  */
@@ -387,7 +425,7 @@ export const layer = (options: Options): Layer.Layer<StacksClient, never, HttpCl
   Layer.effect(StacksClient, make(options))
 
 /**
- * Like {@link layerConfig}, with more options.
+ * Like {@link layerConfig}, with options.
  *
  * @since 0.1.0
  * @category layers
@@ -401,8 +439,8 @@ export const layerConfigWith = (
   )
 
 /**
- * A client set up from the configuration, by default the environment: the token from `BUILDKITE_CLUSTER_TOKEN`, else from
- * `BUILDKITE_AGENT_TOKEN`; the base URL from `BUILDKITE_AGENT_ENDPOINT`, else {@link DefaultBaseUrl}.
+ * A client from the configuration, which is the environment by default. The token is `BUILDKITE_CLUSTER_TOKEN` or
+ * `BUILDKITE_AGENT_TOKEN`. The base URL is `BUILDKITE_AGENT_ENDPOINT`, by default {@link DefaultBaseUrl}.
  *
  * @since 0.1.0
  * @category layers
@@ -410,29 +448,11 @@ export const layerConfigWith = (
 export const layerConfig: Layer.Layer<StacksClient, Config.ConfigError, HttpClient.HttpClient> = layerConfigWith({})
 
 // -----------------------------------------------------------------------------
-// Responses
+// Combinators
 // -----------------------------------------------------------------------------
 
 /**
- * A value together with what came with it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface WithResponse<out A> {
-  readonly value: A
-  /** The headers of the last response that a call got. */
-  readonly headers: Headers.Headers
-  /** The status of that response; 0 where there was none. */
-  readonly status: number
-  /** What that response says of the rate limit. */
-  readonly rateLimit: RateLimitStatus
-  /** How many attempts the last call took. */
-  readonly attempts: number
-}
-
-/**
- * Gives, beside an effect's value, the headers, status and rate limit of the last response that a call in it got.
+ * Returns the value of an effect with the headers, status and rate limit of the last response in it.
  *
  * **Example** (Reading the rate limit)
  *

@@ -1,16 +1,16 @@
 /**
- * Buildkite's side of the Stacks API, in memory: for tests, demonstrations, and trying things out without an account.
+ * Buildkite's side of the Stacks API, in memory: for tests, for demonstrations, and to try things out without an account.
  *
- * It follows the documented rules of the service: who may call, what is listed and in which order, how reservations lapse,
- * which states a job goes through, what is refused and with which status. All of its time is Effect's `Clock`, so that under
- * `TestClock` nothing waits. It can also misbehave, with {@link Fault}s.
+ * It follows the documented rules of the service: authentication, which jobs are listed and in which order, when reservations
+ * lapse, the states of a job, and the status of each error. Its time is Effect's `Clock`, so nothing waits under `TestClock`.
+ * {@link Fault}s make it misbehave.
  *
- * Agents find their own API there as well, as far as an agent that acquires one job needs it: a real `buildkite-agent` of
- * version 3.20 or later can run a job against the emulator. Artifacts, secrets and `pipeline upload` are not there. An agent
- * without a sign of life (connect, heartbeat or ping) for 3 minutes is lost; its job, and that of an agent which disconnects
- * too early, is finished with status -1 and the signal reason `agent_stop`.
+ * It also serves the part of the agents' API that an agent for one job needs: `buildkite-agent` 3.20 or later can run a job
+ * against the emulator. Artifacts, secrets and `pipeline upload` are missing. An agent that sends no connect, heartbeat or ping
+ * for 3 minutes is lost. The job of an agent that is lost or disconnects too early is finished with status -1 and the signal
+ * reason `agent_stop`.
  *
- * **Example** (A stack's first minutes)
+ * **Example** (Registering a stack and listing its jobs)
  *
  * ```ts
  * import * as StacksClient from "@stacksapi/core/StacksClient"
@@ -43,17 +43,17 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { advance } from "./internal/emulator/advance.ts"
 import type { BrokenConnection } from "./internal/emulator/brokenConnection.ts"
-import * as Dice from "./internal/emulator/dice.ts"
+import * as CreateJobs from "./internal/emulator/createJobs.ts"
 import * as Faults from "./internal/emulator/faults.ts"
 import * as InProcess from "./internal/emulator/inProcess.ts"
-import * as Intake from "./internal/emulator/intake.ts"
 import * as Jobs from "./internal/emulator/jobs.ts"
 import * as RateLimits from "./internal/emulator/rateLimits.ts"
 import { type LoggedRequest, RequestLog } from "./internal/emulator/requestLog.ts"
 import { basePath } from "./internal/emulator/routes.ts"
+import * as SeededRandom from "./internal/emulator/seededRandom.ts"
 import * as HttpService from "./internal/emulator/service.ts"
-import { settle } from "./internal/emulator/settle.ts"
 import * as Stacks from "./internal/emulator/stacks.ts"
 import * as State from "./internal/emulator/state.ts"
 import * as Views from "./internal/emulator/views.ts"
@@ -63,30 +63,67 @@ import type { InvalidOptions } from "./StacksError.ts"
 import type { RegisteredStack, TokenIdentity } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
-// Models
+// Errors
 // -----------------------------------------------------------------------------
+
+/**
+ * The agent can't acquire the job: another agent has it, it is over, or the token has expired or is unknown.
+ *
+ * **Details**
+ *
+ * A real agent exits with 27. It exits with 1 if its token has expired or is unknown; before version 4.0.3, if it could not
+ * register with the token for any reason.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AcquireRejected extends Data.TaggedError("AcquireRejected")<{ readonly message: string }> {}
 
 export {
   /**
-   * Something that goes wrong on purpose.
+   * The connection of this request must break. Only {@link Service.httpEffect} fails with it.
+   *
+   * @since 0.1.0
+   * @category errors
+   */
+  BrokenConnection
+} from "./internal/emulator/brokenConnection.ts"
+
+// -----------------------------------------------------------------------------
+// Models
+// -----------------------------------------------------------------------------
+
+export type {
+  /**
+   * A job to add. Only `queueKey` is required. By default, the job is scheduled now, with priority 0, an empty command and
+   * environment, no rules, and a build that all such jobs share.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  NewJob
+} from "./internal/emulator/createJobs.ts"
+export {
+  /**
+   * A fault that the emulator injects.
    *
    * **Details**
    *
    * Kinds:
-   * - `Status`: this status, with a `body` (a text, or a value that becomes JSON; a message by default), `headers` and
-   *   `retryAfter`. The service does not see the request.
-   * - `Html`: a proxy's page instead of the service's answer; status 502 by default. The service does not see the request.
-   * - `Malformed`: the service's answer, whose body is broken JSON or the `body`. A success gets the `status`, if one is given;
-   *   a refusal stays one. The service has acted on the request.
-   * - `Reset`: the connection breaks before an answer. The service does not see the request.
-   * - `Stall`: no answer for the `duration`, and for ever without one. Then the service acts on the request.
-   * - `Truncate`: the head and half of the body, then the connection breaks. The service has acted on the request.
-   * - `LostResponse`: the service has acted on the request, then the connection breaks without an answer.
-   * - `SlowDown`: the service's answer, with `Retry-After`.
+   * - `Status`: responds with this status, and optionally a `body` (a text, or a value that becomes JSON; a message by default),
+   *   `headers` and `retryAfter`. The service does not see the request.
+   * - `Html`: responds with a proxy's page and the status 502 or `status`. The service does not see the request.
+   * - `Malformed`: replaces the body of the service's response by broken JSON or the `body`, and the status of a success by
+   *   `status`. An error keeps its status. The service acts on the request.
+   * - `Reset`: the connection breaks before a response. The service does not see the request.
+   * - `Stall`: delays the request by `duration`, or for ever. Then the service acts on the request.
+   * - `Truncate`: sends the head and half of the body, then the connection breaks. The service acts on the request.
+   * - `LostResponse`: the service acts on the request, then the connection breaks without a response.
+   * - `SlowDown`: adds `Retry-After` to the service's response.
    *
-   * Which requests it happens to: those of `operations`, after the first `skip` of them, at most `times`, and each with the
-   * probability `rate`. All of these may be left out: then it happens to every request. Operations are those of the Stacks
-   * API: requests of agents only meet faults that name none.
+   * A fault applies to requests of `operations`, after the first `skip` of them, at most `times`, and each with the probability
+   * `rate`. By default it applies to every request. Operations are those of the Stacks API: only faults without `operations`
+   * apply to requests of agents.
    *
    * **Example** (An outage, and an unreliable network)
    *
@@ -103,31 +140,21 @@ export {
    * ```
    *
    * @since 0.1.0
-   * @category faults
+   * @category models
    */
   Fault
 } from "./internal/emulator/faults.ts"
 export type {
   /**
-   * A job to add. Everything but `queueKey` has a default: the job is scheduled now, at priority 0, with an empty command
-   * and environment, no rules, and as part of one build that all such jobs share.
-   *
-   * @since 0.1.0
-   * @category models
-   */
-  NewJob
-} from "./internal/emulator/intake.ts"
-export type {
-  /**
-   * What an agent asked for over the agents' own API.
+   * An operation of the agents' API.
    *
    * @since 0.1.0
    * @category models
    */
   AgentOperation,
   /**
-   * A request that arrived, of a stack or an agent: operation, method, path, headers without `authorization`, body, time,
-   * and the status that was answered or the fault that it met.
+   * A request of a stack or an agent: operation, method, path, headers without `authorization`, body, time, and the status of
+   * the response or the fault that applied.
    *
    * @since 0.1.0
    * @category models
@@ -136,28 +163,28 @@ export type {
 } from "./internal/emulator/requestLog.ts"
 export type {
   /**
-   * An agent that registered: name, tags, state and the job that it has.
+   * A registered agent: name, tags, state and the job that it runs.
    *
    * @since 0.1.0
    * @category models
    */
   AgentView as Agent,
   /**
-   * A job of the emulator, with what became of it: `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
+   * A job of the emulator, with `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
    *
    * @since 0.1.0
    * @category models
    */
   JobView as Job,
   /**
-   * A notification that a stack made and the emulator stored.
+   * A notification that the emulator has stored.
    *
    * @since 0.1.0
    * @category models
    */
   NotificationView as Notification,
   /**
-   * A queue of the emulator, with whether it is paused.
+   * A queue of the emulator.
    *
    * @since 0.1.0
    * @category models
@@ -165,82 +192,61 @@ export type {
   QueueView as Queue
 } from "./internal/emulator/views.ts"
 
-/**
- * The agent is not given the job: it is taken or over, its token has expired or is unknown. A real agent exits with 27, but
- * with 1 where its token has expired or is unknown, and before version 4.0.3 wherever it could not register with the token.
- *
- * @since 0.1.0
- * @category errors
- */
-export class AcquireRejected extends Data.TaggedError("AcquireRejected")<{ readonly message: string }> {}
-
-export {
-  /**
-   * The answer to a request whose connection has to break. Only those who serve the emulator themselves, by
-   * {@link Service.httpEffect}, meet it.
-   *
-   * @since 0.1.0
-   * @category errors
-   */
-  BrokenConnection
-} from "./internal/emulator/brokenConnection.ts"
-
 // -----------------------------------------------------------------------------
 // Service
 // -----------------------------------------------------------------------------
 
 /**
- * The emulated service, from behind: what people, pipelines and agents do to it, and what it remembers.
+ * Controls the emulated service: does what users, pipelines and agents do, and shows the state.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
-  /** Where it serves the API; ends in `/v3/`. In process, a host that does not exist. */
+  /** The base URL of the API; ends in `/v3/`. In process, its host does not exist. */
   readonly baseUrl: string
   /** The token that it accepts. */
   readonly token: Redacted.Redacted
 
-  /** Adds jobs, and returns them in the same order. An id that exists already is a defect, and then none is added. */
-  readonly addJobs: (jobs: ReadonlyArray<Intake.NewJob>) => Effect.Effect<ReadonlyArray<Views.JobView>>
-  /** Cancels a job: a scheduled or reserved one is `canceled`, one that an agent owns is `canceling` until it completes. */
+  /** Adds jobs, and returns them in the same order. An id that exists is a defect; then no job is added. */
+  readonly addJobs: (jobs: ReadonlyArray<CreateJobs.NewJob>) => Effect.Effect<ReadonlyArray<Views.JobView>>
+  /** Cancels a job. It becomes `canceled`, or `canceling` until it completes if an agent owns it. */
   readonly cancelJob: (jobUuid: string) => Effect.Effect<void>
-  /** Pauses a queue's dispatch, or resumes it. Its jobs stay listed. */
+  /** Pauses or resumes the dispatch of a queue. Its jobs stay listed. */
   readonly pauseQueue: (queueKey: string, paused: boolean) => Effect.Effect<void>
-  /** Replaces the faults. For each request the first one that strikes counts, and those behind it do not see the request. */
+  /** Replaces the faults. The first one that applies to a request wins; later ones do not count the request. */
   readonly setFaults: (faults: ReadonlyArray<Faults.Fault>) => Effect.Effect<void>
-  /** Forgets a stack, as when it has lapsed: its key answers 404 until it registers again. */
+  /** Removes a stack, as if it had lapsed. Its requests get a 404 until it registers again. */
   readonly forgetStack: (stackKey: string) => Effect.Effect<void>
 
-  /** Somebody plays an agent, and acquires a job by its acquisition token or by its id: the job is `running`. */
+  /** Acquires a job as an agent, by its acquisition token or its id. The job becomes `running`. */
   readonly acquireJob: (tokenOrJobUuid: string | Redacted.Redacted) => Effect.Effect<Views.JobView, AcquireRejected>
-  /** The agent that runs a job reports its end: `finished`, or `canceled` if it was `canceling`. */
+  /** Completes a job as its agent. It becomes `finished`, or `canceled` if it was `canceling`. */
   readonly completeJob: (jobUuid: string, exitStatus?: number) => Effect.Effect<Views.JobView>
 
   /** All jobs, in the order in which they were added. */
   readonly jobs: Effect.Effect<ReadonlyArray<Views.JobView>>
-  /** The queues that exist, in the order in which they came to. */
+  /** The queues that exist, in the order of their creation. */
   readonly queues: Effect.Effect<ReadonlyArray<Views.QueueView>>
-  /** The faults in force: those that were set, without those that have struck as often as they were to. */
+  /** The faults in force, without those that have reached `times`. */
   readonly faults: Effect.Effect<ReadonlyArray<Faults.Fault>>
-  /** The agents that registered over the agents' own API, in that order. */
+  /** The agents, in the order of their registration. */
   readonly agents: Effect.Effect<ReadonlyArray<Views.AgentView>>
   /**
-   * What an agent has uploaded of a job's output, with the codes for terminals in it: the last 4 MiB of each job, of all
-   * jobs together 128 MiB, beyond which the oldest logs are forgotten. Empty where there is none.
+   * The output that an agent has uploaded for a job, including terminal codes; empty if there is none. It keeps the last 4 MiB of
+   * each job, and 128 MiB of all jobs, of which it removes the oldest logs first.
    */
   readonly jobLog: (jobUuid: string) => Effect.Effect<string>
-  /** The notifications that were stored, in the order in which they arrived. */
+  /** The stored notifications, in the order of their arrival. */
   readonly notifications: Effect.Effect<ReadonlyArray<Views.NotificationView>>
   /** The registered stacks. */
   readonly stacks: Effect.Effect<ReadonlyArray<RegisteredStack>>
   /**
-   * The requests that arrived, oldest first: the last 10,000 of them, fewer where their bodies hold more than 64 million
-   * characters.
+   * The last 10,000 requests, oldest first; fewer if their bodies have more than 64 million characters.
    */
   readonly requests: Effect.Effect<ReadonlyArray<LoggedRequest>>
 
-  /** Answers the current request: for serving the emulator by other means than this library's. */
+  /** Responds to the current request. Use it to serve the emulator without this library's server. */
   readonly httpEffect: Effect.Effect<HttpServerResponse, BrokenConnection | HttpServerError, HttpServerRequest>
 }
 
@@ -253,7 +259,7 @@ export interface Service {
 export class StacksEmulator extends Context.Service<StacksEmulator, Service>()("@stacksapi/core/StacksEmulator") {}
 
 /**
- * How the emulated service is set up.
+ * Options of {@link make}.
  *
  * @since 0.1.0
  * @category options
@@ -261,20 +267,24 @@ export class StacksEmulator extends Context.Service<StacksEmulator, Service>()("
 export interface Options {
   /** The token that it accepts. Default `bkct_emulator`. */
   readonly token?: Redacted.Redacted | string | undefined
-  /** Whether it enforces the documented rate limits: one-second sliding windows for each stack and scope. Default false. */
+  /** Whether it enforces the documented rate limits, in a sliding second for each stack and scope. Default false. */
   readonly rateLimits?: boolean | undefined
-  /** The queues that exist; others are not found. Default: every queue exists. */
+  /** The queues that exist. Default: every queue. */
   readonly queues?: ReadonlyArray<string> | undefined
-  /** How many stacks may be registered at once; more are refused with 403. Default: any number. */
+  /** How many stacks may be registered; more get a 403. Default: any number. */
   readonly maxStacks?: number | undefined
-  /** A whole number that decides all ids, tokens and the dice of faults. Default: always the same. */
+  /** A whole number that decides ids, tokens and the faults with a `rate`. Default 1. */
   readonly seed?: number | undefined
   /**
-   * What `getTokenIdentity` answers. An empty `clusterUuid` makes it a token of no cluster. Default: a token of one cluster, for
-   * all of its queues.
+   * What `getTokenIdentity` returns. An empty `clusterUuid` means that the token belongs to no cluster. Default: a token for all
+   * queues of a cluster.
    */
   readonly tokenIdentity?: Partial<TokenIdentity> | undefined
 }
+
+// -----------------------------------------------------------------------------
+// Constructors
+// -----------------------------------------------------------------------------
 
 /**
  * Makes an emulated service.
@@ -296,17 +306,17 @@ const emulate = Effect.fnUntraced(function* ({
   yield* Check.integer("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
   const token = Redacted.isRedacted(accepted) ? accepted : Redacted.make(accepted)
   if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
-  const state = State.make({ queues, maxStacks, seed, tokenIdentity })
-  const faults = Faults.makePlan(Dice.make(seed))
+  const state = yield* State.make({ queues, maxStacks, seed, tokenIdentity })
+  const faults = Faults.makePlan(yield* SeededRandom.make(`${seed} faults`))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
   const view = (job: State.Job) => Views.job(state, job)
   const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log })
 
-  /** Does something to the state as it is now; a `Result.fail` is a mistake of the caller's, hence a defect. */
+  /** Acts on the current state. A failure is a mistake of the caller, so it becomes a defect. */
   const now = <A>(act: (now: number) => Result.Result<A, string>): Effect.Effect<A> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      settle(state, now)
+      advance(state, now)
       return Result.match(act(now), {
         onFailure: (message) => Effect.die(new Misuse({ message: `StacksEmulator: ${message}` })),
         onSuccess: Effect.succeed
@@ -321,7 +331,7 @@ const emulate = Effect.fnUntraced(function* ({
   return StacksEmulator.of({
     baseUrl: `http://stacks-emulator.invalid${basePath}/`,
     token,
-    addJobs: (jobs) => now((now) => Result.map(Intake.add(state, jobs, now), (added) => added.map(view))),
+    addJobs: (jobs) => now((now) => Result.map(CreateJobs.createJobs(state, jobs, now), (added) => added.map(view))),
     cancelJob: (id) => onJob(id, (job, now) => Result.succeed(Jobs.cancel(state, job, now))),
     pauseQueue: (queueKey, paused) =>
       now(() => {
@@ -363,7 +373,7 @@ const emulate = Effect.fnUntraced(function* ({
   })
 })
 
-/** A test that asks for what can't be: nothing to recover from. */
+/** A defect: a mistake in a test. */
 class Misuse extends Data.TaggedError("StacksEmulatorMisuse")<{ readonly message: string }> {}
 
 // -----------------------------------------------------------------------------
@@ -373,6 +383,7 @@ class Misuse extends Data.TaggedError("StacksEmulatorMisuse")<{ readonly message
 /**
  * The emulated service in memory. {@link layerClient} and {@link layerHttpClient} connect to it.
  *
+ * @see {@link layerTest} for the emulator and a client in one layer
  * @since 0.1.0
  * @category layers
  */
@@ -380,8 +391,8 @@ export const layer = (options?: Options): Layer.Layer<StacksEmulator, InvalidOpt
   Layer.effect(StacksEmulator, make(options))
 
 /**
- * An `HttpClient` all of whose requests the emulator answers, in process: whatever their host, without sockets, on the
- * caller's `Clock`. Interrupting a request works as with any other.
+ * An `HttpClient` that sends all requests to the emulator, in process, whatever their host. Its time is the caller's `Clock`.
+ * Requests can be interrupted like any others.
  *
  * @since 0.1.0
  * @category layers
@@ -392,7 +403,7 @@ export const layerHttpClient: Layer.Layer<HttpClient.HttpClient, never, StacksEm
 )
 
 /**
- * A `StacksClient` of the emulator, in process, with its token.
+ * A `StacksClient` that calls the emulator in process, with its token.
  *
  * @since 0.1.0
  * @category layers
@@ -402,7 +413,7 @@ export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEm
 ).pipe(Layer.provide(layerHttpClient))
 
 /**
- * The emulated service and a `StacksClient` of it, in process: what a test needs.
+ * The emulated service, and a `StacksClient` that calls it in process. This is what most tests need.
  *
  * **Example** (A test's layer)
  *

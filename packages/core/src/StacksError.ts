@@ -1,10 +1,9 @@
 /**
  * Typed failures of the Stacks API.
  *
- * Every call fails with a {@link StacksError}: an {@link ErrorResponse} (the service said no, and its `reason` says how), a
- * {@link TransportError} (no complete response), a {@link DecodeError} (a success that can't be read) or an
- * {@link InvalidRequest} (refused here, nothing was sent). Each knows its `operation`, the request's `method` and `url`, and
- * whether it `isRetryable`. None of them ever holds the token.
+ * A call fails with a {@link StacksError}: an {@link ErrorResponse} (a status outside 2xx, with a `reason`), a {@link TransportError}
+ * (no complete response), a {@link DecodeError} (a success that can't be decoded) or an {@link InvalidRequest} (not sent). Each has
+ * the `operation`, the request's `method` and `url`, and `isRetryable`. None holds the token.
  *
  * @since 0.1.0
  */
@@ -13,7 +12,7 @@ import type * as Duration from "effect/Duration"
 import type * as Headers from "effect/http/Headers"
 import type { Operation } from "./StacksApi.ts"
 
-/** What every failure knows of its request. */
+/** The request of a failure. */
 interface RequestInfo {
   /** The method of the client that failed, for example `getJob`. */
   readonly operation: Operation
@@ -28,7 +27,7 @@ interface RequestInfo {
 // -----------------------------------------------------------------------------
 
 interface ReasonProps {
-  /** What the service said, or the status' standard phrase where it said nothing. */
+  /** The service's message, or the standard phrase of the status. */
   readonly message: string
 }
 
@@ -36,7 +35,7 @@ interface ReasonProps {
  * 400: a bad parameter. Fatal.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class BadRequest extends Data.TaggedError("BadRequest")<ReasonProps> {
   readonly isRetryable = false
@@ -46,7 +45,7 @@ export class BadRequest extends Data.TaggedError("BadRequest")<ReasonProps> {
  * 401: the token is missing, invalid or expired. Fatal: use a cluster token (`bkct_…`); REST and GraphQL tokens do not work.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class Unauthorized extends Data.TaggedError("Unauthorized")<ReasonProps> {
   readonly isRetryable = false
@@ -56,17 +55,17 @@ export class Unauthorized extends Data.TaggedError("Unauthorized")<ReasonProps> 
  * 403: not allowed; for `registerStack`, the organization's limit of active stacks is exceeded. Fatal.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class Forbidden extends Data.TaggedError("Forbidden")<ReasonProps> {
   readonly isRetryable = false
 }
 
 /**
- * 404: no such stack, job or queue. Fatal. A stack that lapsed answers this too: register it again.
+ * 404: no such stack, job or queue. Fatal. A stack that has lapsed gets a 404 too: register it again.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class NotFound extends Data.TaggedError("NotFound")<ReasonProps> {
   readonly isRetryable = false
@@ -76,21 +75,21 @@ export class NotFound extends Data.TaggedError("NotFound")<ReasonProps> {
  * 422: the service's validation failed. Fatal.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class Unprocessable extends Data.TaggedError("Unprocessable")<ReasonProps> {
   readonly isRetryable = false
 }
 
 /**
- * 429: too many requests. Retryable, not before `retryAfter`. The other fields are there where the service sent them.
+ * 429: too many requests. Retryable after `retryAfter`.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class RateLimited extends Data.TaggedError("RateLimited")<
   ReasonProps & {
-    /** How long to wait: `Retry-After`, else the body's `reset`, else the header `RateLimit-Reset`. */
+    /** How long to wait: `Retry-After`, or the body's `reset`, or the header `RateLimit-Reset`. */
     readonly retryAfter?: Duration.Duration | undefined
     /** The limit that was hit, for example `batch-reserve`. */
     readonly scope?: string | undefined
@@ -104,14 +103,14 @@ export class RateLimited extends Data.TaggedError("RateLimited")<
 }
 
 /**
- * 5xx: trouble on the service's side. Retryable.
+ * 5xx: an error of the service. Retryable.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class ServerError extends Data.TaggedError("ServerError")<
   ReasonProps & {
-    /** How long to wait, where the service sent `Retry-After`. */
+    /** How long to wait, if the service sends `Retry-After`. */
     readonly retryAfter?: Duration.Duration | undefined
   }
 > {
@@ -119,36 +118,36 @@ export class ServerError extends Data.TaggedError("ServerError")<
 }
 
 /**
- * Any other status, a redirect for example. Fatal.
+ * Any other status, for example a redirect. Fatal.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export class UnexpectedStatus extends Data.TaggedError("UnexpectedStatus")<ReasonProps> {
   readonly isRetryable = false
 }
 
 /**
- * The reasons that may pass by themselves.
+ * The reasons for which a retry may succeed.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export type RetryableReason = RateLimited | ServerError
 
 /**
- * The reasons for which trying again does not help.
+ * The reasons for which a retry does not help.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export type FatalReason = BadRequest | Unauthorized | Forbidden | NotFound | Unprocessable | UnexpectedStatus
 
 /**
- * Why the service said no.
+ * The reason of an {@link ErrorResponse}.
  *
  * @since 0.1.0
- * @category reasons
+ * @category errors
  */
 export type ErrorReason = RetryableReason | FatalReason
 
@@ -156,13 +155,12 @@ export type ErrorReason = RetryableReason | FatalReason
 // Failures
 // -----------------------------------------------------------------------------
 
-/** Keeps a response's body at hand without it showing up wherever the error is printed or serialized. */
+/** Adds a response's body that is not printed or serialized with the error. */
 const setRawBody = (self: object, rawBody: string) =>
   Object.defineProperty(self, "rawBody", { value: rawBody, enumerable: false })
 
 /**
- * The class behind {@link ErrorResponse}, which its reason tells apart into what is retryable and what is fatal. Exported so that
- * declarations of programs can name it; use {@link ErrorResponse}.
+ * The class of {@link ErrorResponse}. It is exported only because declarations of programs refer to it: use {@link ErrorResponse}.
  *
  * @since 0.2.0
  * @category errors
@@ -191,7 +189,7 @@ export class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError
     setRawBody(this, rawBody)
   }
 
-  /** Whether trying again may help: 429 and 5xx. */
+  /** Whether a retry may succeed: 429 and 5xx. */
   get isRetryable(): R["isRetryable"] {
     return this.reason.isRetryable
   }
@@ -203,12 +201,11 @@ export class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError
 }
 
 /**
- * The service answered with a status outside 2xx. The `reason` says what that means; `message` reads
- * `METHOD URL: STATUS text`.
+ * A response with a status outside 2xx. Its `reason` is an error for that status. Its `message` is `METHOD URL: STATUS text`.
  *
  * **Details**
  *
- * `rawBody` is the body as text, whatever its kind, at most its first 64 KiB. It is not part of any rendering of the error.
+ * `rawBody` is the body as text, at most its first 64 KiB. It is not printed or serialized with the error.
  *
  * **Example** (Handling one reason)
  *
@@ -231,7 +228,7 @@ export class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError
 export const ErrorResponse = ErrorResponseOf
 
 /**
- * The service answered with a status outside 2xx, for one of the reasons `R`.
+ * A response with a status outside 2xx, for one of the reasons `R`.
  *
  * @since 0.1.0
  * @category errors
@@ -247,22 +244,21 @@ export type ErrorResponse<R extends ErrorReason = ErrorReason> = [R] extends [Re
  * @category errors
  */
 export type TransportFailure =
-  /** No connection: refused, unreachable, unknown host, a certificate that doesn't fit. */
+  /** No connection: refused, unreachable, unknown host, or an invalid certificate. */
   | "NotConnected"
   /** The connection broke before the response's headers. */
   | "Reset"
   /** No complete response within the attempt's timeout. */
   | "Timeout"
-  /** The connection broke within the response. */
+  /** The connection broke during the response. */
   | "CutShort"
 
 /**
- * There was no complete response: refused, reset, timed out or cut short. Retryable.
+ * There was no complete response. Retryable.
  *
  * **Gotchas**
  *
- * `mayHaveBeenProcessed` says whether the service may have acted on the request: only where no connection was made is it
- * certain that it has not.
+ * The service may have acted on the request if `mayHaveBeenProcessed` is true, which it is unless no connection was made.
  *
  * @since 0.1.0
  * @category errors
@@ -280,19 +276,18 @@ interface TransportProps extends RequestInfo {
   /** Whether the service may have acted on the request. */
   readonly mayHaveBeenProcessed: boolean
   readonly description: string
-  /** The proxy that did not let the request through, without its name and password. Set by `@stacksapi/node`'s client. */
+  /** The proxy that refused the request, without credentials. Set by the client of `@stacksapi/node`. */
   readonly proxy?: string | undefined
   readonly cause?: unknown
 }
 
 /**
- * A 2xx whose body is not what was declared. Fatal: the service may have acted on the request, and asking again would not
- * change its answer.
+ * A success whose body does not decode. Fatal: a retry would get the same body. The service has acted on the request.
  *
  * **Details**
  *
- * `rawBody` is the body as text, at most its first 64 KiB, and empty where it may hold secrets. It is not part of any
- * rendering of the error.
+ * `rawBody` is the body as text, at most its first 64 KiB, and empty if it may hold secrets. It is not printed or serialized with the
+ * error.
  *
  * @since 0.1.0
  * @category errors
@@ -325,7 +320,7 @@ export class DecodeError extends Data.TaggedError("DecodeError")<
 }
 
 /**
- * The request breaks a rule of the API and was not sent. Fatal: `issue` says what to change.
+ * The request breaks a rule of the API and was not sent. Fatal. Its `issue` says what to change.
  *
  * @since 0.1.0
  * @category errors
@@ -344,7 +339,7 @@ interface InvalidProps extends RequestInfo {
 }
 
 /**
- * The service did not store the one notification of `createStackNotification`, for the reason in `error`. Fatal.
+ * The service has not stored the notification of `createStackNotification`, for the reason in `error`. Fatal.
  *
  * @since 0.1.0
  * @category errors
@@ -362,13 +357,13 @@ export class NotificationRejected extends Data.TaggedError("NotificationRejected
 
 interface RejectedProps {
   readonly jobUuid: string
-  /** The service's text, for example `job stack notification count exceeded`. */
+  /** The service's message, for example `job stack notification count exceeded`. */
   readonly error: string
 }
 
 /**
- * The service says that another page of scheduled jobs follows, but its cursor leads nowhere: there is none, or it was used
- * before. Fatal: going on would read the same pages for ever. What was read until then is valid.
+ * Another page of scheduled jobs follows, but its cursor is missing or was used before. Fatal: the stream would read the same pages
+ * for ever. The pages before are valid.
  *
  * @since 0.1.0
  * @category errors
@@ -382,14 +377,19 @@ export class CursorStalled extends /*#__PURE__*/ Data.TaggedError("CursorStalled
   constructor({ cursor }: StalledProps) {
     const message =
       cursor === null || cursor === ""
-        ? "listScheduledJobs: another page follows, but there is no cursor to ask for it"
-        : `listScheduledJobs: the cursor "${cursor}" was used before, it does not advance`
+        ? "listScheduledJobs: another page follows, but its cursor is missing"
+        : `listScheduledJobs: the cursor "${cursor}" was used before`
     super({ cursor, message })
   }
 }
 
+interface StalledProps {
+  /** The cursor that came with the last page. */
+  readonly cursor: string | null
+}
+
 /**
- * An option has a value that can't be right. Nothing was started or sent.
+ * An option is invalid. Nothing was started or sent.
  *
  * @since 0.2.0
  * @category errors
@@ -407,21 +407,16 @@ export class InvalidOptions extends /*#__PURE__*/ Data.TaggedError("InvalidOptio
 interface OptionsProps {
   /** The option's name, for example `maxInFlight`. */
   readonly option: string
-  /** What the option may be, and what it was. */
+  /** The valid range, and the value. */
   readonly issue: string
 }
 
-interface StalledProps {
-  /** The cursor that came with the last page. */
-  readonly cursor: string | null
-}
-
 // -----------------------------------------------------------------------------
-// The union and its halves
+// Models
 // -----------------------------------------------------------------------------
 
 /**
- * The failures that may pass by themselves.
+ * The failures for which a retry may succeed.
  *
  * @since 0.1.0
  * @category models
@@ -429,7 +424,7 @@ interface StalledProps {
 export type RetryableError = ErrorResponse<RetryableReason> | TransportError
 
 /**
- * The failures for which trying again does not help.
+ * The failures for which a retry does not help.
  *
  * @since 0.1.0
  * @category models
@@ -437,15 +432,19 @@ export type RetryableError = ErrorResponse<RetryableReason> | TransportError
 export type FatalError = ErrorResponse<FatalReason> | DecodeError | InvalidRequest
 
 /**
- * Every way in which a call can fail.
+ * All failures of a call.
  *
  * @since 0.1.0
  * @category models
  */
 export type StacksError = RetryableError | FatalError
 
+// -----------------------------------------------------------------------------
+// Guards
+// -----------------------------------------------------------------------------
+
 /**
- * Whether it is a {@link StacksError}.
+ * Whether a value is a {@link StacksError}.
  *
  * @since 0.1.0
  * @category guards
@@ -454,8 +453,13 @@ export const isStacksError = (u: unknown): u is StacksError =>
   u instanceof ErrorResponse || u instanceof TransportError || u instanceof DecodeError || u instanceof InvalidRequest
 
 /**
- * Whether it is a failure that may pass by itself: 429, 5xx, or no complete response. After
- * `Effect.catchIf(StacksError.isRetryable, …)` only fatal failures are left in the type.
+ * Whether a value is a failure for which a retry may succeed: 429, 5xx, or no complete response.
+ *
+ * **When to use**
+ *
+ * Use it with `Effect.catchIf(StacksError.isRetryable, …)`. The remaining failures are typed as {@link FatalError}.
+ *
+ * @see {@link isFatal}
  *
  * @since 0.1.0
  * @category guards
@@ -463,7 +467,7 @@ export const isStacksError = (u: unknown): u is StacksError =>
 export const isRetryable = (u: unknown): u is RetryableError => isStacksError(u) && u.isRetryable
 
 /**
- * Whether it is a failure for which trying again does not help.
+ * Whether a value is a failure for which a retry does not help.
  *
  * @since 0.1.0
  * @category guards

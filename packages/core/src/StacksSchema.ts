@@ -1,34 +1,49 @@
 /**
- * The values that travel over the Stacks API: schemas, types, limits and constants.
+ * The data of the Stacks API: schemas, types, limits and constants.
  *
- * Every schema's decoded side is what users of this library see (camelCase, `DateTime.Utc`, `Redacted`); its encoded side is
- * the JSON on the wire (snake_case, ISO 8601 strings). Fields that the service adds are ignored.
+ * The type of each schema has camelCase keys, `DateTime.Utc` and `Redacted`. The encoded side is the JSON on the wire, with snake_case
+ * keys and ISO 8601 strings. Unknown fields are ignored.
  *
  * @since 0.1.0
  */
-import * as DateTime from "effect/DateTime"
+import type * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
-import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { Direct, giveUp, WireKeys } from "./internal/schema/decoder.ts"
-import { OneByOne, Otherwise } from "./internal/schema/lenience.ts"
+import {
+  AnyText,
+  arrayOrAbsent,
+  hasCodePoints,
+  hasItems,
+  holds,
+  isBetween,
+  LifetimeSeconds,
+  NonEmptyString,
+  NullableString,
+  omittable,
+  oneByOne,
+  PathSegment,
+  Secret,
+  StringOrNull,
+  TextOrAbsent,
+  Time,
+  wireKeys,
+  withFallback
+} from "./internal/schema/fields.ts"
 import { cropBytes, cropCharacters } from "./internal/schema/text.ts"
-import { decodeTime } from "./internal/schema/time.ts"
 
 // -----------------------------------------------------------------------------
 // Constants
 // -----------------------------------------------------------------------------
 
 /**
- * The key of a cluster's default queue: `_default`, as the reference client spells it. Buildkite's documentation writes
- * `__default__` for the same queue; this library sends the key exactly as the caller gives it.
+ * The key of a cluster's default queue: `_default`, the same as in the reference client. Buildkite's documentation calls this queue
+ * `__default__`. The client sends either key unchanged.
  *
  * @since 0.1.0
  * @category constants
@@ -36,7 +51,7 @@ import { decodeTime } from "./internal/schema/time.ts"
 export const DefaultQueue = "_default"
 
 /**
- * The most jobs or notifications that one request may carry: 1000.
+ * The maximum number of jobs or notifications in a request: 1000.
  *
  * @since 0.1.0
  * @category constants
@@ -44,7 +59,7 @@ export const DefaultQueue = "_default"
 export const MaxBatchSize = 1000
 
 /**
- * The longest reservation and the longest token lifetime that the service grants: one hour.
+ * The maximum duration of reservations and of acquisition tokens: one hour.
  *
  * @since 0.1.0
  * @category constants
@@ -52,7 +67,7 @@ export const MaxBatchSize = 1000
 export const MaxLifetime: Duration.Duration = Duration.seconds(3600)
 
 /**
- * The longest `detail` of `finishJob` and `failJob`, in bytes of UTF-8: 4096. Longer texts are cropped.
+ * The maximum length of `detail` in `finishJob` and `failJob`, in bytes of UTF-8: 4096. Longer texts are cropped.
  *
  * @since 0.1.0
  * @category constants
@@ -60,7 +75,7 @@ export const MaxLifetime: Duration.Duration = Duration.seconds(3600)
 export const MaxFinishDetailBytes = 4096
 
 /**
- * The longest `detail` of a stack notification, in characters (Unicode code points): 256. Longer texts are cropped.
+ * The maximum length of `detail` in a stack notification, in characters (Unicode code points): 256. Longer texts are cropped.
  *
  * @since 0.1.0
  * @category constants
@@ -68,37 +83,12 @@ export const MaxFinishDetailBytes = 4096
 export const MaxNotificationDetailLength = 256
 
 /**
- * The most notifications that the service keeps for one job: 100.
+ * The maximum number of notifications of a job: 100.
  *
  * @since 0.1.0
  * @category constants
  */
 export const MaxNotificationsPerJob = 100
-
-// -----------------------------------------------------------------------------
-// Building blocks
-// -----------------------------------------------------------------------------
-
-/** A check, and what JSON Schema says of it. `Schema`'s own checks do more than is needed here, and weigh a kilobyte. */
-const holds = <T>(
-  test: (value: T) => boolean,
-  expected: string,
-  json: { readonly [keyword: string]: Schema.Json },
-  arbitraryConstraint?: Schema.Annotations.ToArbitrary.FilterConstraint
-) => Schema.makeFilter<T>(test, { expected, toJsonSchema: () => json, arbitraryConstraint })
-
-const isBetween = (minimum: number, maximum: number) =>
-  holds<number>((value) => value >= minimum && value <= maximum, `a value between ${minimum} and ${maximum}`, {
-    minimum,
-    maximum
-  })
-
-const hasItems = holds<ReadonlyArray<unknown>>(
-  ({ length }) => length > 0,
-  "a value with a length of at least 1",
-  { minItems: 1 },
-  { minLength: 1 }
-)
 
 const fitsBatch = holds<ReadonlyArray<unknown>>(
   ({ length }) => length <= MaxBatchSize,
@@ -106,142 +96,20 @@ const fitsBatch = holds<ReadonlyArray<unknown>>(
   { maxItems: MaxBatchSize }
 )
 
-const hasCodePoints = (text: string, max: number): boolean => text.length <= max || Array.from(text).length <= max
-
-const NonEmptyString = Schema.String.check(
-  holds((text) => text !== "", "a value with a length of at least 1", { minLength: 1 }, { minLength: 1 })
-)
-
-const isPathSegment = Schema.makeFilter<string>(
-  (text) => text !== "" && text !== "." && text !== ".." && text.isWellFormed(),
-  { expected: `a non-empty text of valid Unicode, other than "." and ".."` }
-)
-
-/** Gives keys their names on the wire. */
-const wireKeys =
-  <
-    S extends Schema.Constraint & { readonly fields: Schema.Struct.Fields },
-    const M extends { readonly [K in keyof S["fields"]]?: string }
-  >(
-    keys: M
-  ) =>
-  (self: S) =>
-    Schema.encodeKeys<S, M>(keys)(self).pipe(Schema.annotate({ [WireKeys]: keys }))
-
-const timeFromText = SchemaTransformation.transformEffect({
-  decode: (text: string, options) =>
-    Option.match(DateTime.make(text), {
-      onNone: () =>
-        Effect.fail(new SchemaIssue.InvalidValue({ expected: "a valid UTC DateTime string" }, text, options)),
-      onSome: (time) => Effect.succeed(DateTime.toUtc(time))
-    }),
-  encode: (time: DateTime.Utc) => Effect.succeed(DateTime.formatIso(time))
-})
-
-/** An instant, as ISO 8601 on the wire. `Schema.DateTimeUtcFromString` does more than is needed, and weighs it. */
-const Time = Schema.String.annotate({ format: "date-time" }).pipe(
-  Schema.decodeTo(
-    Schema.declare((u): u is DateTime.Utc => DateTime.isDateTime(u) && DateTime.isUtc(u), {
-      expected: "DateTime.Utc",
-      toCodecJson: () => Schema.link<DateTime.Utc>()(Schema.String, timeFromText),
-      toCodecArbitrary: () =>
-        Schema.link<DateTime.Utc>()(
-          Schema.Int.check(isBetween(0, 1e13)),
-          SchemaTransformation.transform({ decode: DateTime.makeUnsafe, encode: DateTime.toEpochMillis })
-        )
-    }),
-    timeFromText
-  ),
-  Schema.annotate({ [Direct]: decodeTime })
-)
-
-/** A text that can stand as one segment of a URL's path. */
-const PathSegment = Schema.String.check(isPathSegment)
-
 const jobUuids = Schema.Array(PathSegment).check(fitsBatch)
-
-const isDurationInput = (input: unknown): input is Duration.Input =>
-  Option.isSome(Duration.fromInput(input as Duration.Input))
-
-/** A duration that travels as whole seconds, 1 to 3600; fractions of a second are rounded up. */
-const LifetimeSeconds = Schema.Int.check(isBetween(1, 3600)).pipe(
-  Schema.decodeTo(
-    Schema.declare<Duration.Input>(isDurationInput, { expected: "a duration between 1 second and 1 hour" }),
-    SchemaTransformation.transform({
-      decode: (seconds: number): Duration.Input => Duration.seconds(seconds),
-      encode: (input: Duration.Input) => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(input)) / 1000)
-    })
-  )
-)
-
-const redacting = SchemaTransformation.transform({
-  decode: (text: string) => Redacted.make(text),
-  encode: (secret: Redacted.Redacted) => Redacted.value(secret)
-})
-
-/** A text that is only shown to who asks for it. `Schema.RedactedFromValue` does more than is needed, and weighs it. */
-const Secret = Schema.String.pipe(
-  Schema.decodeTo(
-    Schema.declare((u): u is Redacted.Redacted => Redacted.isRedacted(u), {
-      expected: "a redacted text",
-      toCodecJson: () => Schema.link<Redacted.Redacted>()(Schema.String, redacting)
-    }),
-    redacting
-  )
-)
-
-/** A text in which the wire's `null`, or its absence, reads as the empty text. */
-const StringOrNull = Schema.NullOr(Schema.String).pipe(
-  Schema.decodeTo(
-    Schema.String,
-    SchemaTransformation.transform<string, string | null>({ decode: (text) => text ?? "", encode: (text) => text })
-  ),
-  Schema.annotate({
-    [Direct]: (input: unknown) => (input === null ? "" : Predicate.isString(input) ? input : giveUp)
-  })
-)
-
-/** The same, also where the wire leaves the field out. */
-const TextOrAbsent = StringOrNull.pipe(Schema.withDecodingDefaultKey(Effect.succeed("")))
-
-/** A field that may be left out or undefined, and is then left out of the JSON (it would be null otherwise). */
-const omittable = <S extends Schema.Top>(schema: S) =>
-  Schema.optionalKey(schema).pipe(
-    Schema.decodeTo(Schema.optional(Schema.toType(schema)), {
-      decode: SchemaGetter.passthrough({ strict: false }),
-      encode: SchemaGetter.transformOptional((field) => Option.filter(field, Predicate.isNotUndefined))
-    })
-  )
-
-const NullableString = Schema.NullOr(Schema.String)
-
-/** What is read as this value where it does not decode, or is not there. */
-const otherwise =
-  (value: unknown) =>
-  <S extends Schema.Top>(self: S) =>
-    self.annotate({ [Otherwise]: value })
-
-/** An array or a record whose items are decoded one by one: those that don't decode are left out. */
-const oneByOne = <S extends Schema.Top>(self: S, tellAs = "") => self.annotate({ [OneByOne]: tellAs })
-
-const AnyText = Schema.String.pipe(otherwise(""))
-
-/** An array that may be left out on the wire, and is then empty. */
-const arrayOrAbsent = <S extends Schema.Top>(item: S) =>
-  Schema.Array(item).pipe(Schema.withDecodingDefaultKey(Effect.succeed([])))
 
 // -----------------------------------------------------------------------------
 // Tokens
 // -----------------------------------------------------------------------------
 
 /**
- * What the service knows of the token that a client uses: its organization, its cluster and, where it is limited to one, its
- * queue. What the service leaves out or sends as null is the empty text.
+ * The identity of a client's token: its organization, its cluster, and its queue if it is limited to one. Fields that are missing or
+ * null are empty texts.
  *
- * An empty `clusterUuid` means that the token belongs to no cluster: stacks do not work with such a token.
+ * If `clusterUuid` is empty, the token belongs to no cluster and can't be used for stacks.
  *
  * @since 0.2.0
- * @category tokens
+ * @category schemas
  */
 export const TokenIdentity = Schema.Struct({
   uuid: Schema.String,
@@ -266,10 +134,10 @@ export const TokenIdentity = Schema.Struct({
 )
 
 /**
- * What the service knows of the token that a client uses.
+ * The identity of a client's token.
  *
  * @since 0.2.0
- * @category tokens
+ * @category models
  */
 export type TokenIdentity = typeof TokenIdentity.Type
 
@@ -278,45 +146,44 @@ export type TokenIdentity = typeof TokenIdentity.Type
 // -----------------------------------------------------------------------------
 
 /**
- * What kind of stack it is. `kubernetes` and `elastic` are reserved for Buildkite's own stacks; `custom` is everybody else's.
+ * The type of a stack. `kubernetes` and `elastic` are reserved for Buildkite's own stacks; use `custom` for others.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const StackType = Schema.Literals(["kubernetes", "elastic", "custom"])
 
 /**
- * What kind of stack it is.
+ * The type of a stack.
  *
  * @since 0.1.0
- * @category stacks
+ * @category models
  */
 export type StackType = typeof StackType.Type
 
 /**
- * Whether the service hears from the stack: `connected`, `disconnected`, `lost`, or a state that did not exist when this
- * version was written.
+ * The state of a stack: `connected`, `disconnected`, `lost`, or a state that this version does not know.
  *
  * @since 0.1.0
- * @category stacks
+ * @category models
  */
 export type StackState = "connected" | "disconnected" | "lost" | (string & {})
 
 /**
- * The schema of {@link StackState}. Unknown states decode as they are.
+ * The schema of {@link StackState}. Unknown states decode unchanged.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const StackState: Schema.Codec<StackState, string> = Schema.String
 
 const stackKey = /^[A-Za-z0-9_-]{1,80}$/
 
 /**
- * The key by which a stack registers: 1 to 80 letters, digits, `_` and `-`.
+ * The key of a stack: 1 to 80 letters, digits, `_` and `-`.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const StackKey = Schema.String.check(
   holds(
@@ -328,10 +195,10 @@ export const StackKey = Schema.String.check(
 )
 
 /**
- * What a stack says about itself: at most 100 flat strings, keys of at most 64 characters, values of at most 256.
+ * The metadata of a stack: at most 100 strings, with keys of at most 64 characters and values of at most 256.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const StackMetadata = Schema.Record(
   Schema.String,
@@ -339,7 +206,7 @@ export const StackMetadata = Schema.Record(
     holds((value) => hasCodePoints(value, 256), "a value of at most 256 characters", { maxLength: 256 })
   )
 ).check(
-  // The names are not checked as the record's own keys: that would drop what doesn't fit instead of refusing it.
+  // The names are not checked by the record's key schema, which would drop invalid names.
   holds(
     (metadata) => {
       const names = Object.keys(metadata)
@@ -350,24 +217,24 @@ export const StackMetadata = Schema.Record(
   )
 )
 
-/** A type that the service answers: it may know more of them than we do. */
+/** A type in a response, which may be one that this version does not know. */
 const AnyStackType: Schema.Codec<StackType | (string & {}), string> = Schema.String
 
 /**
  * A registered stack.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const RegisteredStack = Schema.Struct({
   id: Schema.String,
   organizationUuid: AnyText,
   clusterQueueKey: AnyText,
   key: Schema.String,
-  type: AnyStackType.pipe(otherwise("")),
-  metadata: Schema.Record(Schema.String, StringOrNull).pipe(otherwise({})),
-  lastConnectedOn: Schema.NullOr(Time).pipe(otherwise(null)),
-  state: StackState.pipe(otherwise(""))
+  type: AnyStackType.pipe(withFallback("")),
+  metadata: Schema.Record(Schema.String, StringOrNull).pipe(withFallback({})),
+  lastConnectedOn: Schema.NullOr(Time).pipe(withFallback(null)),
+  state: StackState.pipe(withFallback(""))
 }).pipe(
   wireKeys({
     organizationUuid: "organization_uuid",
@@ -380,15 +247,15 @@ export const RegisteredStack = Schema.Struct({
  * A registered stack.
  *
  * @since 0.1.0
- * @category stacks
+ * @category models
  */
 export type RegisteredStack = typeof RegisteredStack.Type
 
 /**
- * The body of `registerStack`. `metadata` is optional here and always sent.
+ * The body of `registerStack`. `metadata` is optional, and always sent.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const RegisterStackPayload = Schema.Struct({
   key: StackKey,
@@ -406,7 +273,7 @@ export const RegisterStackPayload = Schema.Struct({
  * The path parameter that names a stack.
  *
  * @since 0.1.0
- * @category stacks
+ * @category schemas
  */
 export const StackParams = Schema.Struct({ stackKey: PathSegment })
 
@@ -415,10 +282,10 @@ export const StackParams = Schema.Struct({ stackKey: PathSegment })
 // -----------------------------------------------------------------------------
 
 /**
- * The state of a job. Unknown states are passed through: the service may know more than this list.
+ * The state of a job. The service may have states that are not in this list.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type JobState =
   | "accepted"
@@ -448,30 +315,30 @@ export type JobState =
   | (string & {})
 
 /**
- * The schema of {@link JobState}. Unknown states decode as they are.
+ * The schema of {@link JobState}. Unknown states decode unchanged.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const JobState: Schema.Codec<JobState, string> = Schema.String
 
 /**
- * Whether an agent owns a job in this state: `accepted`, `assigned`, `running`, `canceling`, `timing_out`. A stack leaves
- * such a job alone.
+ * Whether an agent owns a job in this state: `accepted`, `assigned`, `running`, `canceling`, `timing_out`. A stack must not act on such
+ * a job.
  *
  * @since 0.1.0
- * @category jobs
+ * @category predicates
  */
 export const isAgentOwned = (state: JobState): boolean => agentOwnedStates.has(state)
 
 const agentOwnedStates: ReadonlySet<JobState> = new Set(["accepted", "assigned", "running", "canceling", "timing_out"])
 
 /**
- * Whether no job leaves this state any more: `finished`, `canceled`, `expired`, `skipped`, `timed_out`, `broken`,
- * `blocked_failed`, `unblocked_failed`, `waiting_failed`.
+ * Whether a state is final: `finished`, `canceled`, `expired`, `skipped`, `timed_out`, `broken`, `blocked_failed`,
+ * `unblocked_failed`, `waiting_failed`.
  *
  * @since 0.1.0
- * @category jobs
+ * @category predicates
  */
 export const isFinal = (state: JobState): boolean => finalStates.has(state)
 
@@ -488,13 +355,12 @@ const finalStates: ReadonlySet<JobState> = new Set([
 ])
 
 /**
- * A job that waits to be taken by a stack.
+ * A scheduled job, which a stack may reserve.
  *
- * The nested objects are always present, and any value in them may be null. `runnableAt` in the future: not to be started
- * before then.
+ * The nested objects are always present. Any value in them may be null. The job must not be started before `runnableAt`.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const ScheduledJob = Schema.Struct({
   id: Schema.String,
@@ -514,10 +380,10 @@ export const ScheduledJob = Schema.Struct({
 )
 
 /**
- * A job that waits to be taken by a stack.
+ * A scheduled job, which a stack may reserve.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export interface ScheduledJob {
   readonly id: string
@@ -531,12 +397,12 @@ export interface ScheduledJob {
 }
 
 /**
- * The queue that a page was listed from. `dispatchPaused`: its jobs are listed, and must not be started.
+ * The queue of a page. If `dispatchPaused` is true, its jobs are listed but must not be started.
  *
- * The service sends `dispatch_paused`; `paused` is read where only that is sent, and neither means not paused.
+ * On the wire it is `dispatch_paused`, or `paused` if that is missing. Without both, the queue is not paused.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const ClusterQueue = Schema.Struct({
   id: NullableString,
@@ -553,29 +419,29 @@ export const ClusterQueue = Schema.Struct({
 )
 
 /**
- * The queue that a page was listed from.
+ * The queue of a page.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type ClusterQueue = typeof ClusterQueue.Type
 
 /**
- * Where a page stands in the list: whether another one follows, and the cursor to ask for it.
+ * The position of a page: whether another one follows, and its cursor.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const PageInfo = Schema.Struct({
-  hasNextPage: Schema.Boolean.pipe(otherwise(false)),
-  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)), otherwise(null))
+  hasNextPage: Schema.Boolean.pipe(withFallback(false)),
+  endCursor: NullableString.pipe(Schema.withDecodingDefaultKey(Effect.succeed(null)), withFallback(null))
 }).pipe(wireKeys({ hasNextPage: "has_next_page", endCursor: "end_cursor" }))
 
 /**
- * Where a page stands in the list.
+ * The position of a page.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type PageInfo = typeof PageInfo.Type
 
@@ -583,22 +449,20 @@ export type PageInfo = typeof PageInfo.Type
  * A listed job that could not be decoded.
  *
  * @since 0.2.0
- * @category jobs
+ * @category models
  */
 export interface UndecodableJob {
-  /** Its id, if that is a text. */
+  /** The id, if it is a text. */
   readonly id?: string
-  /** What is wrong with it, in one line. */
+  /** What is wrong, in one line. */
   readonly issue: string
 }
 
 /**
- * One page of scheduled jobs, the oldest first.
- *
- * The client decodes each job by itself: see `undecodable` of the type.
+ * A page of scheduled jobs, oldest first. The client decodes each job alone: see `undecodable`.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const ScheduledJobsPage = Schema.Struct({
   jobs: oneByOne(Schema.Array(ScheduledJob), "undecodable"),
@@ -607,17 +471,17 @@ export const ScheduledJobsPage = Schema.Struct({
 }).pipe(wireKeys({ clusterQueue: "cluster_queue", pageInfo: "page_info" }))
 
 /**
- * One page of scheduled jobs.
+ * A page of scheduled jobs.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export interface ScheduledJobsPage {
   readonly jobs: ReadonlyArray<ScheduledJob>
   /**
-   * The listed jobs that could not be decoded, which are not among `jobs`; left out where there are none. A null, or what is
-   * missing in a job, is no reason: a `priority` is then 0, `agentQueryRules` empty, and the values of `pipeline`, `build` and
-   * `step` null.
+   * The listed jobs that could not be decoded and are not in `jobs`. Omitted if there are none. A null or missing value does not make
+   * a job undecodable: `priority` becomes 0, `agentQueryRules` becomes empty, and values of `pipeline`, `build` and `step` become
+   * null.
    */
   readonly undecodable?: ReadonlyArray<UndecodableJob> | undefined
   readonly clusterQueue: ClusterQueue
@@ -625,11 +489,11 @@ export interface ScheduledJobsPage {
 }
 
 /**
- * The query of `listScheduledJobs`: the queue, the page's size (1 to 1000; the service decides where it is left out) and
- * the cursor to start after.
+ * The query of `listScheduledJobs`: the queue, the page size (1 to 1000; by default the service decides) and the cursor to start
+ * after.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const ListScheduledJobsQuery = Schema.Struct({
   clusterQueueKey: NonEmptyString,
@@ -638,33 +502,39 @@ export const ListScheduledJobsQuery = Schema.Struct({
 }).pipe(wireKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
 
 /**
- * The body of `batchReserveJobs`. The expiry is rounded up to whole seconds, at most one hour; the service's default is
- * 15 minutes.
+ * The body of `batchReserveJobs`. The expiry is at most one hour, and rounded up to whole seconds. The service's default is 15
+ * minutes.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const BatchReserveJobsPayload = Schema.Struct({
   jobUuids: jobUuids.check(hasItems),
   reservationExpiry: omittable(LifetimeSeconds)
 }).pipe(wireKeys({ jobUuids: "job_uuids", reservationExpiry: "reservation_expiry_seconds" }))
 
+/** Job ids, decoded one by one. A list that is missing is empty. */
+const jobUuidsOrNone = oneByOne(Schema.Array(Schema.String)).pipe(
+  Schema.withDecodingDefaultKey(Effect.succeed([])),
+  withFallback([])
+)
+
 /**
- * Which jobs were reserved and which could not be. Neither is a failure.
+ * The jobs that were reserved, and those that could not be, which is not a failure.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const BatchReserveJobsResult = Schema.Struct({
-  reserved: oneByOne(Schema.Array(Schema.String)),
-  notReserved: oneByOne(Schema.Array(Schema.String))
+  reserved: jobUuidsOrNone,
+  notReserved: jobUuidsOrNone
 }).pipe(wireKeys({ notReserved: "not_reserved" }))
 
 /**
- * Which jobs were reserved and which could not be.
+ * The jobs that were reserved, and those that could not be.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type BatchReserveJobsResult = typeof BatchReserveJobsResult.Type
 
@@ -672,15 +542,15 @@ export type BatchReserveJobsResult = typeof BatchReserveJobsResult.Type
  * The path parameters that name a job.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const JobParams = Schema.Struct({ stackKey: PathSegment, jobUuid: PathSegment })
 
 /**
- * What a job runs: its environment and its command (empty where a step has none). Can exceed 100 KB.
+ * The environment and command of a job. The command is empty if the step has none. They can exceed 100 KB.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const JobDetails = Schema.Struct({
   id: Schema.String,
@@ -689,10 +559,10 @@ export const JobDetails = Schema.Struct({
 })
 
 /**
- * What a job runs: its environment and its command.
+ * The environment and command of a job.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type JobDetails = typeof JobDetails.Type
 
@@ -700,15 +570,15 @@ export type JobDetails = typeof JobDetails.Type
  * The body of `getJobStates`.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const GetJobStatesPayload = Schema.Struct({ jobUuids }).pipe(wireKeys({ jobUuids: "job_uuids" }))
 
 /**
- * The states of jobs by id. Ids that the service does not know are missing.
+ * The states of jobs by id. Unknown ids are missing.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const JobStatesResult = Schema.Struct({ states: oneByOne(Schema.Record(Schema.String, JobState)) })
 
@@ -716,15 +586,15 @@ export const JobStatesResult = Schema.Struct({ states: oneByOne(Schema.Record(Sc
  * The states of jobs by id.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type JobStatesResult = typeof JobStatesResult.Type
 
 /**
- * Why a job ended without its command deciding it. Pipelines' retry rules match on it; other texts are passed through.
+ * Why a job ended, other than by its command. Retry rules of pipelines can match it. Other texts are possible.
  *
  * @since 0.1.0
- * @category jobs
+ * @category models
  */
 export type SignalReason =
   | "stack_error"
@@ -740,15 +610,15 @@ export type SignalReason =
  * The schema of {@link SignalReason}.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const SignalReason: Schema.Codec<SignalReason, string> = NonEmptyString
 
-/** The text of `finishJob`: cropped when it is sent, held to its limit when it is received. */
+/** The text of `finishJob`. Encoding crops it; decoding refuses a longer text. */
 const FinishDetail = Schema.String.check(
   Schema.makeFilter<string>((detail) => utf8.encode(detail).byteLength <= MaxFinishDetailBytes, {
     expected: "a detail of at most 4096 bytes",
-    // As near as JSON Schema gets: it counts characters.
+    // JSON Schema can only count characters.
     toJsonSchema: () => [{ minLength: 1, maxLength: MaxFinishDetailBytes }, true]
   })
 ).pipe(
@@ -764,10 +634,10 @@ const FinishDetail = Schema.String.check(
 const utf8 = new TextEncoder()
 
 /**
- * The body of `finishJob`. The service takes -1 for a missing exit status; 0 is sent. `detail` is required.
+ * The body of `finishJob`. `detail` is required. The service's default for the exit status is -1.
  *
  * @since 0.1.0
- * @category jobs
+ * @category schemas
  */
 export const FinishJobPayload = Schema.Struct({
   exitStatus: omittable(Schema.Int),
@@ -780,8 +650,8 @@ export const FinishJobPayload = Schema.Struct({
 // -----------------------------------------------------------------------------
 
 /**
- * The text of a notification: cropped when it is sent. When it is received any text passes, because the service judges each
- * notification of a batch on its own: a bad one must not spoil the reading of the others.
+ * The text of a notification. Encoding crops it. Decoding accepts any text, because the service validates each notification of a batch
+ * alone.
  */
 const NotificationDetail = Schema.String.check(
   Schema.makeFilter<string>(constTrue, {
@@ -803,10 +673,10 @@ const NotificationDetail = Schema.String.check(
 )
 
 /**
- * One notification about a job: a text of 1 to 256 characters and, unless it is now, when it happened.
+ * A notification about a job: a text of 1 to 256 characters, and its time, which is now by default.
  *
  * @since 0.1.0
- * @category notifications
+ * @category schemas
  */
 export const StackNotification = Schema.Struct({
   jobUuid: PathSegment,
@@ -815,10 +685,10 @@ export const StackNotification = Schema.Struct({
 }).pipe(wireKeys({ jobUuid: "job_uuid" }))
 
 /**
- * One notification about a job.
+ * A notification about a job.
  *
  * @since 0.1.0
- * @category notifications
+ * @category models
  */
 export type StackNotification = typeof StackNotification.Type
 
@@ -826,28 +696,27 @@ export type StackNotification = typeof StackNotification.Type
  * The body of `createStackNotifications`: 1 to 1000 notifications.
  *
  * @since 0.1.0
- * @category notifications
+ * @category schemas
  */
 export const CreateStackNotificationsPayload = Schema.Struct({
   notifications: Schema.Array(StackNotification).check(hasItems, fitsBatch)
 })
 
 /**
- * What the service did not store, and why: each error with the positions, from 0, of the notifications that it is about. The
- * others are stored.
+ * The notifications that were not stored: each error with the indexes of its notifications. The others are stored.
  *
  * @since 0.1.0
- * @category notifications
+ * @category schemas
  */
 export const CreateStackNotificationsResult = Schema.Struct({
   errors: arrayOrAbsent(Schema.Struct({ error: AnyText, indexes: Schema.Array(Schema.Int) }))
 })
 
 /**
- * What the service did not store, and why.
+ * The notifications that were not stored.
  *
  * @since 0.1.0
- * @category notifications
+ * @category models
  */
 export type CreateStackNotificationsResult = typeof CreateStackNotificationsResult.Type
 
@@ -856,11 +725,11 @@ export type CreateStackNotificationsResult = typeof CreateStackNotificationsResu
 // -----------------------------------------------------------------------------
 
 /**
- * The body of `issueJobAcquisitionTokens`. The lifetime is rounded up to whole seconds, at most one hour; the service's
- * default is 15 minutes.
+ * The body of `issueJobAcquisitionTokens`. The lifetime is at most one hour, and rounded up to whole seconds. The service's default is
+ * 15 minutes.
  *
  * @since 0.1.0
- * @category tokens
+ * @category schemas
  */
 export const IssueJobAcquisitionTokensPayload = Schema.Struct({
   jobUuids: jobUuids.check(hasItems),
@@ -868,10 +737,10 @@ export const IssueJobAcquisitionTokensPayload = Schema.Struct({
 }).pipe(wireKeys({ jobUuids: "job_uuids", tokenLifetime: "token_lifetime_seconds" }))
 
 /**
- * A token that lets one agent register and acquire one reserved job. It ends with the reservation. Never log or store it.
+ * A token with which one agent can register and acquire one reserved job. It ends with the reservation. Do not log or store it.
  *
  * @since 0.1.0
- * @category tokens
+ * @category schemas
  */
 export const JobAcquisitionToken = Schema.Struct({
   jobUuid: Schema.String,
@@ -880,10 +749,10 @@ export const JobAcquisitionToken = Schema.Struct({
 }).pipe(wireKeys({ jobUuid: "job_uuid", token: "job_acquisition_token", expiresAt: "expires_at" }))
 
 /**
- * A token that lets one agent register and acquire one reserved job.
+ * A token with which one agent can register and acquire one reserved job.
  *
  * @since 0.1.0
- * @category tokens
+ * @category models
  */
 export interface JobAcquisitionToken {
   readonly jobUuid: string
@@ -892,10 +761,10 @@ export interface JobAcquisitionToken {
 }
 
 /**
- * The tokens that were issued, and the jobs that got none. Never start a job in `notIssued`.
+ * The issued tokens, and the jobs without one. Do not start jobs in `notIssued`.
  *
  * @since 0.1.0
- * @category tokens
+ * @category schemas
  */
 export const IssueJobAcquisitionTokensResult = Schema.Struct({
   tokens: oneByOne(Schema.Array(JobAcquisitionToken)),
@@ -903,10 +772,10 @@ export const IssueJobAcquisitionTokensResult = Schema.Struct({
 }).pipe(wireKeys({ tokens: "job_acquisition_tokens", notIssued: "not_issued" }))
 
 /**
- * The tokens that were issued, and the jobs that got none.
+ * The issued tokens, and the jobs without one.
  *
  * @since 0.1.0
- * @category tokens
+ * @category models
  */
 export interface IssueJobAcquisitionTokensResult {
   readonly tokens: ReadonlyArray<JobAcquisitionToken>
@@ -921,15 +790,15 @@ export interface IssueJobAcquisitionTokensResult {
  * The body of an error response: a message.
  *
  * @since 0.1.0
- * @category errors
+ * @category schemas
  */
 export const ErrorBody = /*#__PURE__*/ Schema.Struct({ message: Schema.String })
 
 /**
- * The body of a 429: which limit was hit, how high it is, how many requests were counted, and in how many seconds it resets.
+ * The body of a 429: the scope, its limit, the number of counted requests, and the seconds until the reset.
  *
  * @since 0.1.0
- * @category errors
+ * @category schemas
  */
 export const RateLimitedBody = /*#__PURE__*/ Schema.Struct({
   message: Schema.String,

@@ -1,50 +1,52 @@
 /**
- * Runs each job by a `buildkite-agent` of its own, which acquires the job, runs it, and ends.
+ * Runs each job with its own `buildkite-agent`, which acquires the job, runs it, and exits.
+ *
+ * **When to use**
+ *
+ * Use it for jobs that need what the agent provides: checkouts, plugins, hooks, artifacts. To run commands in a shell without an agent, use
+ * `CommandRunner`.
  *
  * **Details**
  *
- * An agent is started with the job's id and its acquisition token in the environment, never with the token of the stack, and never
- * with a secret on the command line. Of this process's environment it gets what programs need, and nothing else: `PATH`, `HOME`,
- * `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`, `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and those of
- * proxies. What else an agent or its jobs need (`SSH_AUTH_SOCK`, `DOCKER_HOST`) goes into `env`. Agents of version 3 and of
- * version 4 work alike.
+ * An agent gets the job's id and acquisition token in its environment. It never gets the token of the stack, nor a secret on the command
+ * line. Of this process's environment it gets only what programs need: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`,
+ * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and the variables of proxies. Put other variables that an agent or its
+ * jobs need (`SSH_AUTH_SOCK`, `DOCKER_HOST`) into `env`. Agents of version 3 and of version 4 work.
  *
- * What becomes of a job depends on its state when the agent has ended, not only on the agent's exit status:
+ * The outcome depends on the job's state when the agent has exited, and not only on the agent's exit status:
  *
- * | the agent ended | and the job is | then |
+ * | exit status | state of the job | outcome |
  * |---|---|---|
- * | with 27: the service refused to let it register or acquire | reserved | the job is finished with -1 and `stack_error`, with the agent's last lines |
- * | with 0: acquiring failed, mostly because the job is locked or the service is in trouble | reserved, or waiting for others | the runner fails with an error that is retryable |
- * | with 28: the job is locked | reserved, or waiting for others | the same |
- * | with 1: it could not register, or its settings are wrong | reserved | the same |
- * | otherwise: it crashed, or is no agent at the moment | reserved | the same |
- * | in any way | in any other state | the job is left alone: an agent has acquired it |
+ * | 27: the service refused to let it register or acquire | reserved | the job is finished with -1 and `stack_error`, with the agent's last lines |
+ * | 0: acquiring failed, mostly because the job is locked or the service has a problem | reserved, or waiting for others | the runner fails with a retryable error |
+ * | 28: the job is locked | reserved, or waiting for others | the same |
+ * | 1: it could not register, or its settings are wrong | reserved | the same |
+ * | any other: it crashed, or is not an agent | reserved | the same |
+ * | any | any other state | the job is left alone: an agent has acquired it |
  *
- * An agent that has acquired a job is never started again. With `reflectExitStatus` the statuses 1, 27 and 28 may also be those of a
- * job that ran: the state tells. Where this host can't start an agent at the moment, the runner fails with an error that is
- * retryable, too: no file descriptors, processes, memory or disk space, a program or folder that is missing or is being replaced.
+ * An agent that has acquired a job is never started again. With `reflectExitStatus`, the statuses 1, 27 and 28 may also be those of a job
+ * that ran: the state tells them apart. If this host can't start an agent, for lack of file descriptors, processes, memory or disk space,
+ * or because a program or folder is missing or being replaced, the runner fails with a retryable error too.
  *
- * An agent ends a canceled job by itself. An agent that is interrupted, because it did not, or because the stack shuts down:
+ * An agent ends a canceled job by itself. An agent is interrupted if it does not, or if the stack shuts down:
  *
  * | after | the agent gets | and does |
  * |---|---|---|
- * | 0 s | SIGTERM | finishes its job, and leaves |
+ * | 0 s | SIGTERM | finishes its job, and exits |
  * | 1 s | SIGTERM | cancels its job, which has `cancelGracePeriod` to end |
  * | `cancelGracePeriod` + 10 s | SIGKILL, with all of its descendants | |
  *
- * The last one comes after the agent's own forced exit: version 3 exits 1 second after the job's time, version 4 takes 5 more seconds for
- * logs and artifacts. A stack that ends does not wait for that, but its process does: the layer's end takes as long.
+ * SIGKILL comes after the agent's own forced exit: version 3 exits 1 second after the job's time, and version 4 takes 5 more seconds for
+ * logs and artifacts. A stack that ends does not wait for this, but closing the layer does.
  *
- * If this process itself is killed, a small reaper process does the same: nothing of a job is left `cancelGracePeriod` and 15
- * seconds later. Often it is less: nobody reads what an agent prints any more, so that it ends at its next line, before it has
- * told the service, which ends the job when it misses the agent. Processes that an agent left running as it ended are stopped too:
- * SIGTERM, 2 seconds later SIGKILL.
+ * If this process is killed, a small reaper process does the same: after `cancelGracePeriod` and 15 seconds, the processes of all jobs are
+ * gone. It is often faster: an agent exits at its next line of output, which nobody reads any more, without telling the service. The
+ * service ends its job when the agent's heartbeats stop. Processes that an agent left running get SIGTERM, and SIGKILL 2 seconds later.
  *
  * **Gotchas**
  *
- * For Linux and macOS. Everywhere but on Linux, what a killed agent leaves in other process groups, as all of its jobs are, is not
- * found and goes on; on Linux, only what also drops its environment. In a container, start this process under an init
- * (`docker run --init`), which takes note of orphans' ends.
+ * For Linux and macOS. The jobs of a killed agent are in other process groups. They are found and stopped on Linux only, unless they drop
+ * their environment too. In a container, start this process under an init (`docker run --init`), which reaps orphans.
  *
  * **Example** (A stack with an agent for each job)
  *
@@ -81,84 +83,83 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Check from "./internal/options.ts"
-import { describe, withLastLines } from "./internal/process/endings.ts"
+import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
-import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
-import { Lines } from "./internal/process/lines.ts"
+import { hostFailure, requestFailure, scoped } from "./internal/process/jobScope.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
-import * as Processes from "./internal/process/run.ts"
 import * as Slots from "./internal/process/slots.ts"
+import { describe, withLastLines } from "./internal/process/termination.ts"
 import { atOnce, gracePeriod } from "./internal/process/terminationPolicy.ts"
+import { Lines } from "./internal/terminal/lines.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
- * How agents are started.
+ * Agents can't run on this host: the program is missing or not executable, or a folder can't be written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AgentUnusable extends Data.TaggedError("AgentUnusable")<{
+  /** What is wrong, and how to fix it. */
+  readonly message: string
+  /** The option that is wrong. */
+  readonly option: "agentPath" | "buildPath" | "logDirectory"
+  readonly cause?: unknown
+}> {}
+
+/**
+ * What an agent's name can be made of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentNameInput {
+  readonly stackKey: string
+  /** The slot of the agent, from 1 on. Running agents have different slots. The lowest free slot is used first. */
+  readonly slot: number
+  readonly job: ScheduledJob
+}
+
+/**
+ * The options of the runner.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options extends JobOutput.Options {
   /**
-   * The folder in which agents check out and build, made where it is missing. Each slot has a folder of its own in it, `slot-1` and
-   * so on, which stays for the next job. Two stacks must not share it.
+   * The folder in which agents check out and build. It is created if it is missing. Each slot has its own folder in it, `slot-1` and so on,
+   * which stays for the next job. Two stacks must not share it.
    */
   readonly buildPath: string
-  /** The agent: a path, or a name to look up on `PATH`. Default `buildkite-agent`. */
+  /** The agent's program: a path, or a name to look up on `PATH`. Default `buildkite-agent`. */
   readonly agentPath?: string | undefined
-  /** Where agents find the service. Default: the setting `BUILDKITE_AGENT_ENDPOINT`, else `StacksClient.DefaultBaseUrl`. */
+  /** The URL of the service for agents. Default: the setting `BUILDKITE_AGENT_ENDPOINT`, else `StacksClient.DefaultBaseUrl`. */
   readonly endpoint?: URL | string | undefined
-  /** The name of an agent; as a text, a prefix of `-<slot>`. Default: the stack's key. */
-  readonly name?: string | ((agent: AgentSeat) => string) | undefined
+  /** The name of an agent. A text is a prefix, followed by `-<slot>`. Default: the stack's key. */
+  readonly name?: string | ((agent: AgentNameInput) => string) | undefined
   /** The tags of agents, `key=value`. */
   readonly tags?: ReadonlyArray<string> | undefined
-  /** Whether an agent ends with the exit status of its job. Default false. */
+  /** Whether an agent exits with the status of its job. Default false. */
   readonly reflectExitStatus?: boolean | undefined
   /** How long a canceled job has to end. Default 10 seconds, at most 7 days; version 3 counts whole seconds. */
   readonly cancelGracePeriod?: Duration.Input | undefined
   /** The signal that an agent sends to a canceled job. Default `SIGTERM`. */
   readonly cancelSignal?: string | undefined
-  /** A configuration file of the agent. Default: the one that the agent finds. */
+  /** The agent's configuration file. Default: the one that the agent finds. */
   readonly configFile?: string | undefined
-  /** More environment variables for agents, which hand them on to their jobs. */
+  /** More environment variables for agents, which pass them on to their jobs. */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
 }
 
 /**
- * Where an agent runs, and for what job.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AgentSeat {
-  readonly stackKey: string
-  /** From 1 on. No two agents that run have the same one; a free one is used again, the lowest first. */
-  readonly slot: number
-  readonly job: ScheduledJob
-}
-
-/**
- * No agent can run here: its program is missing or no program, or a folder that it needs can't be written.
- *
- * @since 0.1.0
- * @category errors
- */
-export class AgentUnusable extends Data.TaggedError("AgentUnusable")<{
-  /** What is wrong, and what to do about it. */
-  readonly message: string
-  /** The option to look at. */
-  readonly option: "agentPath" | "buildPath" | "logDirectory"
-  readonly cause?: unknown
-}> {}
-
-/**
- * Runs each job by an agent of its own.
+ * Runs each job with its own agent.
  *
  * **Details**
  *
- * The layer looks for the agent, asks it for its version and makes the folders. Where that fails, so does the layer, before any
- * job is reserved.
+ * The layer finds the agent, runs it with `--version`, and creates the folders. If that fails, the layer fails, before any job is reserved.
  *
  * @since 0.1.0
  * @category layers
@@ -168,14 +169,14 @@ export const layer = (
 ): Layer.Layer<JobRunner.JobRunner | JobOutput.JobOutput, AgentUnusable | InvalidOptions | Config.ConfigError> =>
   Layer.effectContext(make(options)).pipe(Layer.provide([NodeFileSystem.layer, NodePath.layer]))
 
-/** How long after the first SIGTERM an agent gets its second one. */
+/** The time from the first SIGTERM to the second one. */
 const secondSignal = Duration.seconds(1)
 
 /** How long an agent of version 4 may take for logs and artifacts after its job. */
 const cleanupTimeout = Duration.seconds(5)
 
 /**
- * How long after a job's time an agent is killed. Before that it exits by itself: 1 second after `secondSignal`, the job's time (which version 3
+ * The time from the end of a job's grace period to SIGKILL. The agent exits by itself before: 1 second after `secondSignal`, the job's time (which version 3
  * counts in whole seconds) and, version 4, `cleanupTimeout`.
  */
 const forcedExit = Duration.sum(cleanupTimeout, Duration.seconds(5))
@@ -187,7 +188,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
   const cancelGracePeriod = gracePeriod(options.cancelGracePeriod)
   const endpoint = options.endpoint ?? (yield* configuredEndpoint)
   const base = Environment.minimal(options.env)
-  const processes = yield* Processes.make({
+  const processes = yield* ChildProcesses.make({
     policy: { again: secondSignal, killAfter: Duration.sum(cancelGracePeriod, forcedExit) },
     folders: path.resolve(tmpdir())
   })
@@ -219,19 +220,19 @@ const make = Effect.fnUntraced(function* (options: Options) {
       : `${options.name ?? stackKey}-${slot}`
     const buildPath = path.join(paths.buildPath, `slot-${slot}`)
     yield* Effect.mapError(fileSystem.makeDirectory(buildPath, { recursive: true }), (error) =>
-      hostTrouble(`Can't make the folder ${buildPath} for the agent: ${errorDescription(error)}`, error)
+      hostFailure(`Can't make the folder ${buildPath} for the agent: ${errorDescription(error)}`, error)
     )
-    // The job's environment is of use for one thing only: to know its secrets.
+    // The job's environment is needed only for its secrets.
     const [details, token] = yield* Effect.all(
       [
         options.redactedVars?.length === 0 ? Effect.succeedNone : Effect.option(context.details),
-        Effect.mapError(context.acquisitionToken, notGiven)
+        Effect.mapError(context.acquisitionToken, requestFailure)
       ],
       { concurrency: 2 }
     )
     const jobEnvironment = Option.match(details, { onNone: () => ({}), onSome: ({ env }) => env })
     const sink = yield* outputs.open(job.id, { ...base, ...jobEnvironment }, [Redacted.value(token)])
-    const { ended } = yield* processes
+    const { termination } = yield* processes
       .run(
         {
           program: paths.program,
@@ -249,18 +250,18 @@ const make = Effect.fnUntraced(function* (options: Options) {
         sink.write
       )
       .pipe(
-        // Nothing of the job is in what an agent is started with.
+        // An agent is started with nothing of the job, so its start can only fail because of the host.
         Effect.mapError((error) =>
-          hostTrouble(`The agent ${paths.program} did not start: ${describeCode(error.code)}`, error)
+          hostFailure(`The agent ${paths.program} did not start: ${describeCode(error.code)}`, error)
         ),
         Effect.ensuring(sink.end)
       )
-    return yield* judge(context, ended, yield* outputs.tail(job.id))
+    return yield* outcomeOf(context, termination, yield* outputs.tail(job.id))
   })
 
   const run = (context: JobRunner.JobContext) => processes.tracked(scoped(runAgent(context)))
 
-  // A stack that stops does not wait for long. Without this process nobody would read what its agents say at their end.
+  // The stack does not wait until canceled jobs have stopped, but the layer does, and reads the agents' last output.
   yield* Effect.addFinalizer(() => processes.settled)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
@@ -273,10 +274,10 @@ const configuredEndpoint = Config.URL("BUILDKITE_AGENT_ENDPOINT").pipe(
 )
 
 // -----------------------------------------------------------------------------
-// Ends
+// Outcomes
 // -----------------------------------------------------------------------------
 
-/** What an agent says by its exit status, when it has not run its job. */
+/** What an agent's exit status means if it has not run its job. */
 const reasons: Readonly<Record<number, string>> = {
   0: "it could not acquire the job",
   1: "it could not register, or its settings are wrong",
@@ -284,24 +285,24 @@ const reasons: Readonly<Record<number, string>> = {
   28: "the job is locked"
 }
 
-/** It could not acquire the job for another reason than that it is rejected. Mostly that is how a locked job ends, too. */
+/** Acquiring failed, but the service did not reject it. Mostly the status for a locked job, too. */
 const notAcquired = 0
 const rejected = 27
 const locked = 28
 
 /**
- * Tells what became of the job: by its state, since no exit status of an agent proves that the job was run. An agent has not acquired
- * a job that is still reserved: it is safe to start another one. Nothing of the job is known to an agent before that, so that only the
- * service's refusal is about this job; all else is about this host, or about the service as a whole.
+ * Decides the outcome by the job's state, because no exit status of an agent proves that the job ran. If the job is still reserved, no
+ * agent has acquired it, and another one can be started. Before it acquires the job, an agent knows only its id, so only a rejection by
+ * the service is about this job; any other failure is about this host, or the service as a whole.
  */
-const judge = Effect.fnUntraced(function* (
+const outcomeOf = Effect.fnUntraced(function* (
   { job, notify, state }: JobRunner.JobContext,
-  ended: Processes.Ended,
+  termination: ChildProcesses.Termination,
   tail: ReadonlyArray<string>
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError> {
   const now = yield* state
-  const end = describe(ended)
-  const status = ended._tag === "Exited" ? ended.status : undefined
+  const end = describe(termination)
+  const status = termination._tag === "Exited" ? termination.status : undefined
   const mustWait = (status === locked || status === notAcquired) && now !== undefined && waitsForOthers.has(now)
   if (now === "reserved" || mustWait) {
     const reason = status === undefined ? undefined : reasons[status]
@@ -321,7 +322,7 @@ const judge = Effect.fnUntraced(function* (
   return JobRunner.AgentOwned
 })
 
-/** The states of a job that is locked. */
+/** The states of a locked job. */
 const waitsForOthers: ReadonlySet<JobState> = new Set([
   "waiting",
   "limiting",
@@ -349,16 +350,16 @@ const checkOptions = Effect.fnUntraced(function* (options: Options) {
   yield* Check.jobOutput(options)
 })
 
-/** How long an agent may take to tell its version. */
+/** How long `--version` may take. */
 const versionTimeout = Duration.seconds(10)
 
-/** How much it may print of it. */
+/** How much `--version` may print. */
 const maxVersionBytes = 64 * 1024
 
 const preflight = Effect.fnUntraced(function* (
   { agentPath = "buildkite-agent", buildPath, logDirectory }: Options,
   base: Environment.Environment,
-  processes: Processes.Processes
+  processes: ChildProcesses.ChildProcesses
 ) {
   const folder = (option: "buildPath" | "logDirectory", value: string) =>
     Effect.mapError(
@@ -380,7 +381,7 @@ const preflight = Effect.fnUntraced(function* (
   const version = new Lines()
   let lastLine = ""
   let bytesSeen = 0
-  const isTooLoud = Deferred.makeUnsafe<void>()
+  const hasPrintedTooMuch = Deferred.makeUnsafe<void>()
   const run = processes.run(
     { program, args: ["--version"], directory: whole, environment: base, timeout: versionTimeout, policy: atOnce },
     (_, bytes) =>
@@ -388,21 +389,23 @@ const preflight = Effect.fnUntraced(function* (
         if (bytesSeen > maxVersionBytes) return
         bytesSeen += bytes.length
         for (const { text } of version.push(bytes)) lastLine = text
-        if (bytesSeen > maxVersionBytes) Deferred.doneUnsafe(isTooLoud, Effect.void)
+        if (bytesSeen > maxVersionBytes) Deferred.doneUnsafe(hasPrintedTooMuch, Effect.void)
       })
   )
   const outcome = yield* Effect.raceFirst(
     Effect.mapError(run, ({ code }) => unusable(`the system does not start it: ${describeCode(code)}`)),
-    Effect.as(Deferred.await(isTooLoud), undefined)
+    Effect.as(Deferred.await(hasPrintedTooMuch), undefined)
   )
-  // The status of a shell, or of a loader, that has not found what to run.
+  // 126 and 127 are the statuses of a shell or a loader that has not found the program.
   const problem =
     outcome === undefined
       ? `prints more than ${maxVersionBytes / 1024} KiB`
       : outcome.isTimedOut
         ? `takes more than ${Duration.format(versionTimeout)}`
-        : outcome.ended._tag === "Killed" || outcome.ended.status === 126 || outcome.ended.status === 127
-          ? `ended with ${describe(outcome.ended)}`
+        : outcome.termination._tag === "Killed" ||
+            outcome.termination.status === 126 ||
+            outcome.termination.status === 127
+          ? `ended with ${describe(outcome.termination)}`
           : undefined
   if (problem !== undefined) {
     return yield* unusable([`\`--version\` ${problem}`, ...(lastLine === "" ? [] : [lastLine])].join(": "))

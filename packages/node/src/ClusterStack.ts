@@ -1,31 +1,31 @@
 /**
- * One stack on many machines: any number of identical processes, each with slots of its own, that share the work of some queues
- * and take over from each other.
+ * One stack on many machines: any number of identical processes, each with its own slots, that share the work of some queues and take
+ * over from each other.
  *
  * **When to use**
  *
- * When one machine is too small, or must not be a single point of failure. A single process needs none of this: `Stack.run`.
+ * Use it when one machine is too small, or must not be a single point of failure. For a single process use `Stack.run`.
  *
  * **Details**
  *
- * The processes find each other in a PostgreSQL database (14 or later), by Effect's cluster. For each queue exactly one of them
- * polls, reserves, renews and finishes; each job runs on exactly one of them, in one of its slots. What becomes of the jobs of a
- * process that died:
+ * The processes find each other in a PostgreSQL database (14 or later), by Effect's cluster. Each queue has one leader, which polls,
+ * reserves, renews and finishes. Each job runs on one process, in one of its slots. If a process dies:
  *
- * - those that it had not started are started by another one;
- * - those that an agent has acquired are left to their agents: one that lives elsewhere, on a machine or in a container of its
- *   own, goes on; those of `AgentRunner` on the same machine are stopped by its reaper, as it says there;
- * - the others are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
+ * - jobs that it had not started are started by another process;
+ * - jobs that an agent has acquired are left to the agent. An agent on another machine or in its own container goes on. The agents of
+ *   `AgentRunner` on the same machine are stopped by its reaper;
+ * - other jobs are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
  *
- * Another process polls within `lockExpiration` and some seconds: 10 by default. A process that loses the database, or was
- * suspended, stops what it does, but leaves the agents alone that have acquired their jobs. To stop takes its time: what runs
- * gets the grace of its runner, and may overlap for so long with what another process has begun.
+ * Another process takes over the polling within `lockExpiration` and a few seconds: 10 seconds by default. A process that loses the
+ * database, or was suspended, stops its jobs, except those that agents have acquired. Stopping takes up to the grace period of the
+ * runner, and may overlap with the work of the process that took over.
  *
  * **Gotchas**
  *
- * The processes talk to each other over TCP, without encryption or authentication: use a network where nobody else can reach
+ * The processes talk to each other over TCP, without encryption or authentication: use a network in which nobody else can reach
  * their ports. This module needs the package `@effect/sql-pg`, which `@stacksapi/node` does not install.
  *
+ * @see `Stacks` in `@stacksapi/core` for several queues in one process
  * @since 0.1.0
  */
 import { randomUUID } from "node:crypto"
@@ -67,35 +67,35 @@ import * as Scope from "effect/Scope"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import * as Book from "./internal/cluster/book.ts"
 import * as Database from "./internal/cluster/database.ts"
-import { allGroups, queueGroup, seatGroup } from "./internal/cluster/jobEntity.ts"
-import * as Journal from "./internal/cluster/journal.ts"
+import * as Events from "./internal/cluster/events.ts"
+import { collectGarbage } from "./internal/cluster/garbageCollection.ts"
+import { allGroups, memberGroup, queueGroup } from "./internal/cluster/jobEntity.ts"
 import * as Leader from "./internal/cluster/leader.ts"
+import { warnOfLeaderless } from "./internal/cluster/leaderless.ts"
 import * as Lease from "./internal/cluster/lease.ts"
 import * as Logs from "./internal/cluster/logs.ts"
+import * as Members from "./internal/cluster/members.ts"
+import * as MemberTable from "./internal/cluster/memberTable.ts"
 import * as Metrics from "./internal/cluster/metrics.ts"
-import { namesOf, shardsPerGroup } from "./internal/cluster/places.ts"
-import * as Processes from "./internal/cluster/processes.ts"
+import * as Ownership from "./internal/cluster/ownership.ts"
+import { shardsPerGroup, singletonNames } from "./internal/cluster/placement.ts"
 import * as Queues from "./internal/cluster/queues.ts"
-import * as Roster from "./internal/cluster/roster.ts"
 import * as Storage from "./internal/cluster/storage.ts"
-import { tidy } from "./internal/cluster/tidy.ts"
-import { warnOfUnled } from "./internal/cluster/unled.ts"
 import * as Worker from "./internal/cluster/worker.ts"
 import { ListenError } from "./internal/http/listenError.ts"
 import * as Check from "./internal/options.ts"
 
 export {
   /**
-   * An option can't be right, or contradicts those of the other processes; the message says how.
+   * An option is invalid, or contradicts the options of the other processes; the message says how.
    *
    * @since 0.1.0
    * @category errors
    */
   InvalidOptions,
   /**
-   * The process can't listen where it was told to: the port is in use, or the address is not this machine's.
+   * The process can't listen on its address: the port is in use, or the address does not belong to this machine.
    *
    * @since 0.1.0
    * @category errors
@@ -104,7 +104,7 @@ export {
 }
 
 /**
- * A queue that the cluster serves, and what is different for it.
+ * A queue that the cluster serves, with its own settings.
  *
  * @since 0.1.0
  * @category options
@@ -113,7 +113,7 @@ export interface Queue {
   readonly queueKey: string
   /** The key of this queue's stack. Default `Stacks.keyOf` of the cluster's key and the queue's. */
   readonly key?: string | undefined
-  /** What the stack's agents are tagged with. Default: the tags of the cluster. */
+  /** The tags of the stack's agents. Default: the tags of the cluster. */
   readonly tags?: Stack.Options["tags"]
 }
 
@@ -122,9 +122,9 @@ export interface Queue {
  *
  * **Details**
  *
- * - The process that leads a queue tells its events: each of them is told once in the whole cluster, wherever the job runs.
- * - The process that runs a job tells that it `Began`, and how its runner `Ended`, before the service knows of it. `Interrupted`:
- *   the job was canceled, or the process stopped or lost its place in the cluster.
+ * - The leader of a queue publishes the queue's events: each event occurs once in the whole cluster, wherever the job runs.
+ * - The process that runs a job publishes `RunStarted` and `RunEnded`, before the service knows of the start or the end. The outcome
+ *   `Interrupted` means that the job was canceled, or the process stopped or lost its membership of the cluster.
  *
  * @since 0.1.0
  * @category models
@@ -132,19 +132,19 @@ export interface Queue {
 export type ClusterEvent =
   | StackEvent
   | Data.TaggedEnum<{
-      Began: { readonly job: ScheduledJob; readonly sinceScheduled: Duration.Duration }
-      Ended: {
+      RunStarted: { readonly job: ScheduledJob; readonly sinceScheduled: Duration.Duration }
+      RunEnded: {
         readonly job: ScheduledJob
         readonly outcome: "Finished" | "AgentOwned" | "Released" | "Failed" | "Interrupted"
-        /** That of a job that was `Finished`. */
+        /** Only for `Finished`. */
         readonly exitStatus: number | undefined
-        /** Of a job that was `Finished`, or `Failed`. */
+        /** Only for `Finished` and `Failed`. */
         readonly detail: string | undefined
       }
     }>
 
 /**
- * How a process of the cluster is set up. All but `slots` and the addresses should be the same on all processes.
+ * The options of a process of the cluster. All but `slots` and the addresses should be the same on all processes.
  *
  * @since 0.1.0
  * @category options
@@ -154,58 +154,59 @@ export interface Options
     Stack.Options,
     "type" | "metadata" | "tags" | "pollInterval" | "stateInterval" | "reservationExpiry" | "shutdownGrace"
   > {
-  /** From it the key of each queue's stack is made. */
+  /** The key of each queue's stack is derived from this key. */
   readonly key: string
   /**
-   * The queues, at least one; their keys, where nothing is different for them. Where in the cluster each is led depends on all of
-   * them: to add or remove some, restart all processes with the new list, one by one or at once. As long as processes differ, a
-   * queue may have no leader, whether it is new or not; it never has two.
+   * The queues, at least one: their keys, or a `Queue` for one with its own settings. The placement of every leader depends on the whole
+   * list. To add or remove queues, restart all processes with the new list, one by one or at once. While processes have different
+   * lists, any queue may have no leader, but never two.
    */
   readonly queues: ReadonlyArray<string | Queue>
   /** How many jobs this process may run at once. Default 25. */
   readonly slots?: number | undefined
-  /** The host under which the other processes reach this one. No two have the same host and port. Default `127.0.0.1`. */
+  /** The host at which the other processes reach this one. Each process needs its own host and port. Default `127.0.0.1`. */
   readonly host?: string | undefined
-  /** The port on which it listens. Default 34431. */
+  /** The port to listen on. Default 34431. */
   readonly port?: number | undefined
-  /** The address on which it listens. Default `host`. */
+  /** The address to listen on. Default `host`. */
   readonly listenHost?: string | undefined
   /**
-   * What becomes of a job whose process died while it ran it, if no agent has it. `fail`, the default: it is finished with -1
-   * and `stack_error`, and the pipeline's retry rules may run it again. `runAgain`: another process runs it; what the first
-   * one did may then be done twice.
+   * What to do with a job whose process died while it ran the job, if no agent has acquired it. `fail`, the default: finish it with -1
+   * and `stack_error`; the pipeline's retry rules may run it again. `retry`: run it on another process, which may repeat work of
+   * the first one.
    */
-  readonly onProcessDeath?: "fail" | "runAgain" | undefined
+  readonly onProcessDeath?: "fail" | "retry" | undefined
   /**
-   * How long a process may be silent before others take over what it has, 3 seconds to 1 hour. Default 5 seconds. Whether it was
-   * killed, hangs or is cut off, nobody can tell. Longer where processes may be starved for seconds, or the database is away
-   * for some: what a process had begun when it was given up has failed.
+   * How long a process may miss its heartbeats before others take over its work, 3 seconds to 1 hour. Default 5 seconds. Other processes
+   * can't tell whether it was killed, hangs or is partitioned. Use a longer time if processes get no CPU time, or the database is
+   * unavailable, for seconds: if a live process is declared dead, its running jobs are interrupted and failed.
    */
   readonly lockExpiration?: Duration.Input | undefined
-  /** What the names of all tables begin with; another one for each cluster in a database. Default `stacksapi`. */
+  /** The prefix of all table names, different for each cluster in a database. Default `stacksapi`. */
   readonly tablePrefix?: string | undefined
   /**
-   * Told of what happens on this process, with the queue's key, one after the other. The process does not wait for it, but at its
-   * end, for at most 5 seconds.
+   * Called for each event of this process, with the queue's key, one event after the other. The process waits for it only when it ends, for
+   * at most 5 seconds.
    */
   readonly onEvent?: ((event: ClusterEvent, queueKey: string) => Effect.Effect<void>) | undefined
 }
 
 /**
- * What a process knows of the cluster.
+ * The state of a process of the cluster.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Status {
   /**
-   * Whether the process takes part. `joining`: it has no place in the cluster yet. `running`: the database has confirmed its place.
-   * `cutOff`: it has not, for longer than `lockExpiration`, and nothing new starts here. `leaving`: it was told to stop.
+   * Whether the process is a member of the cluster. `joining`: not yet. `running`: the database has confirmed it. `partitioned`: the
+   * database has not confirmed it for longer than `lockExpiration`, and this process starts nothing new. `leaving`: the process is
+   * stopping.
    */
-  readonly phase: "joining" | "running" | "cutOff" | "leaving"
+  readonly phase: "joining" | "running" | "partitioned" | "leaving"
   /** How many jobs this process may run at once. */
   readonly slots: number
-  /** The processes that are there, as this one saw them last. */
+  /** The processes that are alive, as this one saw them last. */
   readonly processes: ReadonlyArray<{ readonly address: string; readonly slots: number }>
   /** The jobs that hold a slot of this process. */
   readonly running: ReadonlyArray<ScheduledJob>
@@ -221,7 +222,7 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** Fails when a queue that this process leads can't go on, as with a token that is revoked. */
+  /** Fails when a queue that this process leads fails, for example because the token was revoked. */
   readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
@@ -233,36 +234,39 @@ export interface Service {
  */
 export class ClusterStack extends Context.Service<ClusterStack, Service>()("@stacksapi/node/ClusterStack") {}
 
-/** How often a process says that it is alive, and looks who else is. */
-const heartbeat = "1 second"
-const replaced = new Error("Another process took the place of this one, which was silent for too long")
-/** How long a connection to the database is waited for at the start. */
+/** How often a process sends a heartbeat, and reads the state of the cluster. */
+const heartbeatInterval = "1 second"
+const replaced = new Error("Another process has replaced this one, which missed its heartbeats for too long")
+/** How long to wait for a connection to the database at the start. */
 const connectionTimeout = "30 seconds"
-/** How often it is looked for what nobody has use for any more. */
-const tidyInterval = "10 minutes"
+/** How often garbage is collected. */
+const collectInterval = "10 minutes"
 
-/** What each process can see by itself. */
-const check = Effect.fnUntraced(function* (
+/** Checks the options that need no database. */
+const checkOptions = Effect.fnUntraced(function* (
   options: Omit<Options, "key" | "queues" | "listenHost" | "onEvent" | "tags" | "type" | "metadata">
 ): Effect.fn.Return<void, InvalidOptions> {
   const { host, lockExpiration, onProcessDeath, pollInterval, port, reservationExpiry, shutdownGrace, slots } = options
   yield* Check.integer("slots", slots, 1)
   yield* Check.text("host", host, "a name or an address")
   yield* Check.port("port", port ?? 1, 1)
-  yield* Check.oneOf("onProcessDeath", onProcessDeath, ["fail", "runAgain"])
+  yield* Check.oneOf("onProcessDeath", onProcessDeath, ["fail", "retry"])
   yield* Check.duration("lockExpiration", lockExpiration, { min: "3 seconds", max: "1 hour" })
   yield* Check.duration("pollInterval", pollInterval, { min: "1 second" })
   yield* Check.duration("stateInterval", options.stateInterval, { min: "1 second" })
   yield* Check.duration("reservationExpiry", reservationExpiry, { min: "1 second", max: "1 hour" })
   yield* Check.duration("shutdownGrace", shutdownGrace)
   if (!/^[a-z_][a-z0-9_]{0,29}$/.test(options.tablePrefix ?? "")) {
-    return yield* Check.invalid("tablePrefix", "must be at most 30 small letters, digits and _, and no digit first")
+    return yield* Check.invalid(
+      "tablePrefix",
+      "must be at most 30 lower-case letters, digits and _, and must not start with a digit"
+    )
   }
 })
 
 /**
- * Starts a process of the cluster in the background. When the scope closes it hands its queues over, lets its jobs end within
- * `shutdownGrace`, and leaves what is not over by then to the others.
+ * Starts a process of the cluster in the background. When the scope closes, it hands over its queues, gives its jobs `shutdownGrace`
+ * to end, and leaves the remaining work to the other processes.
  *
  * @since 0.1.0
  * @category constructors
@@ -291,32 +295,32 @@ export const make = Effect.fnUntraced(function* ({
     return { tags, ...own, key: own.key ?? keyOf(key, own.queueKey) }
   })
   if (stacks.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
-  const twice = stacks.find((stack, index) => stacks.findIndex(({ key }) => key === stack.key) < index)
-  if (twice !== undefined) {
-    return yield* Check.invalid("queues", `must have different stack keys; two have ${twice.key}`)
+  const duplicate = stacks.find((stack, index) => stacks.findIndex(({ key }) => key === stack.key) < index)
+  if (duplicate !== undefined) {
+    return yield* Check.invalid("queues", `must have different stack keys; two have ${duplicate.key}`)
   }
-  yield* check({ ...shared, host, lockExpiration, onProcessDeath, port, shutdownGrace, slots, tablePrefix })
+  yield* checkOptions({ ...shared, host, lockExpiration, onProcessDeath, port, shutdownGrace, slots, tablePrefix })
   const processId = randomUUID()
   const expiration = Duration.fromInputUnsafe(lockExpiration)
   const clusterPrefix = `${tablePrefix}_cluster`
-  // For requests that no other limiter is set for.
+  // For requests without another limiter.
   const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
 
-  // What is made first ends last: the process is alive until its jobs have ended, and they run until nobody can ask for them.
-  const tell = yield* Journal.make(onEvent)
-  const outspoken = yield* Logs.outspoken
+  // The finalizers run in reverse order: the heartbeats end after the jobs, and the jobs after the cluster.
+  const publish = yield* Events.make(onEvent)
+  const restoreLogs = yield* Logs.restoreLogs
   const database = yield* Database.make(tablePrefix, clusterPrefix, expiration)
-  const roster = yield* Roster.join(database, { processId, clusterKey: key, host, port, slots })
+  const members = yield* Members.join(database, { processId, clusterKey: key, host, port, slots })
   const lease = yield* Lease.make(expiration)
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
-  const book = Book.make(database)
+  const ownership = Ownership.make(database)
   const queueTable = Queues.make(database)
-  const processes = Processes.make()
+  const memberTable = MemberTable.make()
   const leading = new Map<string, Stack.Service>()
   const scope = yield* Effect.scope
-  const beating = yield* Scope.fork(scope)
+  const heartbeatScope = yield* Scope.fork(scope)
   const worker = yield* Worker.make({
-    book,
+    ownership,
     lease,
     limiter,
     processId,
@@ -324,30 +328,31 @@ export const make = Effect.fnUntraced(function* ({
     onProcessDeath,
     tokenLifetime: shared.reservationExpiry,
     stacks,
-    tell,
-    outspoken,
+    publish,
+    restoreLogs,
     scope: yield* Scope.fork(scope)
   })
   let isOpen = () => false
-  const beat = Effect.gen(function* () {
-    if ((yield* lease.renew(roster.beat(worker.count(), isOpen()))) === false) yield* Deferred.die(failure, replaced)
+  const sendHeartbeat = Effect.gen(function* () {
+    if ((yield* lease.renew(members.heartbeat(worker.count(), isOpen()))) === false)
+      yield* Deferred.die(failure, replaced)
   })
-  const look = Effect.gen(function* () {
-    processes.update(yield* roster.living, yield* queueTable.demands, yield* queueTable.turn)
+  const readState = Effect.gen(function* () {
+    memberTable.update(yield* members.alive, yield* queueTable.demands, yield* queueTable.turn)
     yield* worker.audit
   }).pipe(
     Effect.timeout("10 seconds"),
-    Effect.catch((error) => Effect.logDebug(`The cluster was not looked at: ${error.message}`))
+    Effect.catch((error) => Effect.logDebug(`Could not read the state of the cluster: ${error.message}`))
   )
-  for (const task of [beat, look])
-    yield* task.pipe(Effect.andThen(Effect.sleep(heartbeat)), Effect.forever, Effect.forkIn(beating))
+  for (const task of [sendHeartbeat, readState])
+    yield* task.pipe(Effect.andThen(Effect.sleep(heartbeatInterval)), Effect.forever, Effect.forkIn(heartbeatScope))
 
   const sharding = {
     ...ShardingConfig.defaults,
     runnerAddress: Option.some(RunnerAddress.make(host, port)),
     runnerListenAddress: Option.some(RunnerAddress.make(listenHost, port)),
     availableShardGroups: allGroups,
-    assignedShardGroups: [queueGroup, seatGroup(roster.seat)],
+    assignedShardGroups: [queueGroup, memberGroup(members.memberId)],
     shardsPerGroup,
     shardLockExpiration: expiration,
     shardLockRefreshInterval: Duration.divideUnsafe(expiration, 3),
@@ -356,7 +361,7 @@ export const make = Effect.fnUntraced(function* ({
     entityReplyPollInterval: Duration.millis(200),
     entityTerminationTimeout: shutdownGrace
   }
-  // What the cluster has not waited for, because it lost its locks meanwhile, has the rest of its time.
+  // Effect's cluster does not wait for jobs if it has lost its locks: they get the rest of the grace period here.
   let leftAt: number | undefined
   yield* Effect.addFinalizer(() =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
@@ -372,25 +377,25 @@ export const make = Effect.fnUntraced(function* ({
     Effect.provideService(ShardingConfig.ShardingConfig, sharding),
     Scope.provide(yield* Scope.fork(scope))
   )
-  // They have a connection to themselves.
+  // The locks have a connection of their own.
   if (Option.isNone(yield* Effect.timeoutOption(database.sql`SELECT 1`, connectionTimeout))) {
     return yield* Check.invalid(
       "maxConnections",
-      "must be at least 2 for the client of the database, or the database does not answer"
+      "must be at least 2 for the client of the database, or the database does not respond"
     )
   }
-  const cluster = yield* Logs.subdued(
+  const cluster = yield* Logs.demoteLogs(
     Layer.build(
       SocketRunner.layer.pipe(
         Layer.provide([
           NodeClusterSocket.layerSocketServer,
           NodeClusterSocket.layerClientProtocol,
-          // Who is alive is known from the database, which decides what that means.
+          // `Members` decides from the database which processes are alive.
           RunnerHealth.layerNoop
         ]),
         Layer.provide(RpcSerialization.layerSchemaBinary()),
         Layer.provide([
-          Layer.succeed(RunnerStorage, Storage.make(storage, roster)),
+          Layer.succeed(RunnerStorage, Storage.make(storage, members)),
           SqlMessageStorage.layerWith({ prefix: clusterPrefix }).pipe(Layer.provide(NodeCrypto.layerDigest))
         ]),
         Layer.provide(ShardingConfig.layer(sharding))
@@ -402,18 +407,18 @@ export const make = Effect.fnUntraced(function* ({
     )
   )
   const { hasShardId } = Context.get(cluster, Sharding)
-  const seatShards = Array.from({ length: shardsPerGroup }, (_, index) =>
-    ShardId.make(seatGroup(roster.seat), index + 1)
+  const memberShards = Array.from({ length: shardsPerGroup }, (_, index) =>
+    ShardId.make(memberGroup(members.memberId), index + 1)
   )
-  const names = yield* Effect.provideContext(namesOf(stacks.map(({ key }) => key)), cluster)
+  const names = yield* Effect.provideContext(singletonNames(stacks.map(({ key }) => key)), cluster)
   yield* Layer.build(
     Layer.mergeAll(
       worker.layer,
       Singleton.make(
-        "StacksapiTidy",
-        tidy(database).pipe(
-          Effect.catch((error) => Effect.logDebug(`The tables were not tidied: ${error.message}`)),
-          Effect.andThen(Effect.sleep(tidyInterval)),
+        "StacksapiGarbageCollection",
+        collectGarbage(database).pipe(
+          Effect.catch((error) => Effect.logDebug(`Could not collect garbage in the tables: ${error.message}`)),
+          Effect.andThen(Effect.sleep(collectInterval)),
           Effect.forever
         )
       ),
@@ -422,15 +427,15 @@ export const make = Effect.fnUntraced(function* ({
           {
             ...{
               database,
-              book,
+              ownership,
               queues: queueTable,
               expiration,
               limiter,
-              processes,
+              members: memberTable,
               leading,
               failure,
-              tell,
-              outspoken
+              publish,
+              restoreLogs
             },
             stack: { ...shared, ...stack },
             isOnly: stacks.length === 1
@@ -440,37 +445,37 @@ export const make = Effect.fnUntraced(function* ({
       )
     )
   ).pipe(Effect.provideContext(cluster))
-  yield* Effect.forkIn(warnOfUnled(queueTable, stacks), beating)
-  isOpen = () => seatShards.every(hasShardId)
-  yield* Effect.addFinalizer(() => roster.leave)
+  yield* Effect.forkIn(warnOfLeaderless(queueTable, stacks), heartbeatScope)
+  isOpen = () => memberShards.every(hasShardId)
+  yield* Effect.addFinalizer(() => members.leave)
 
   let hasJoined = false
   const phase = Effect.sync((): Status["phase"] => {
-    const takesPart = lease.isHeld() && isOpen()
-    hasJoined ||= takesPart
+    const isMember = lease.isHeld() && isOpen()
+    hasJoined ||= isMember
     if (leftAt !== undefined) return "leaving"
-    return takesPart ? "running" : hasJoined ? "cutOff" : "joining"
+    return isMember ? "running" : hasJoined ? "partitioned" : "joining"
   })
   let lastPhase: Status["phase"] = "joining"
-  const measure = Effect.gen(function* () {
+  const updateGauges = Effect.gen(function* () {
     const now = yield* phase
-    yield* Metrics.measure({
+    yield* Metrics.update({
       isMember: now === "running",
       slots,
       running: worker.running().length,
       leading: leading.size
     })
-    if (now === "cutOff" && lastPhase === "running") {
+    if (now === "partitioned" && lastPhase === "running") {
       yield* Effect.logWarning(
-        "The database does not confirm this process's place in the cluster: nothing new starts here"
+        "This process is partitioned: the database does not confirm its membership of the cluster, so it starts nothing new"
       )
     }
-    if (now === "running" && lastPhase === "cutOff")
-      yield* Effect.logInfo("This process has a place in the cluster again")
+    if (now === "running" && lastPhase === "partitioned")
+      yield* Effect.logInfo("This process is a member of the cluster again")
     lastPhase = now
   })
-  yield* Effect.forkScoped(Effect.repeat(measure, Schedule.spaced("1 second")))
-  // It ends first: from then on the process leaves.
+  yield* Effect.forkScoped(Effect.repeat(updateGauges, Schedule.spaced("1 second")))
+  // This finalizer runs first: the process is leaving from then on.
   yield* Effect.addFinalizer(() =>
     Effect.map(Clock.currentTimeMillis, (now) => {
       leftAt = now
@@ -482,7 +487,7 @@ export const make = Effect.fnUntraced(function* ({
       return {
         phase: yield* phase,
         slots,
-        processes: processes.all().map(({ host, port, slots }) => ({ address: `${host}:${port}`, slots })),
+        processes: memberTable.all().map(({ host, port, slots }) => ({ address: `${host}:${port}`, slots })),
         running: worker.running(),
         leading: yield* Effect.forEach(leading, ([stackKey, stack]) =>
           Effect.map(stack.status, (status) => ({ stackKey, status }))
@@ -494,14 +499,14 @@ export const make = Effect.fnUntraced(function* ({
 })
 
 /**
- * The database, from `DATABASE_URL` (`postgres://user:password@host/name`).
+ * The database named by `DATABASE_URL` (`postgres://user:password@host/name`).
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError> = PgClient.layerConfig({
   url: Config.map(
-    // Who connects would show a URL that is none, with the password in it.
+    // The client's error for an invalid URL would show the password in it.
     Config.schema(
       Schema.String.check(
         Schema.makeFilter((text) => URL.canParse(text) && /^postgres(ql)?:/.test(text), {
@@ -515,7 +520,7 @@ export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError
 })
 
 /**
- * A process of the cluster that runs as long as the layer is in use.
+ * Runs a process of the cluster for as long as the layer is in use.
  *
  * @since 0.1.0
  * @category layers
@@ -523,7 +528,7 @@ export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError
 export const layer = (options: Options) => Layer.effect(ClusterStack, make(options))
 
 /**
- * Runs a process of the cluster until it is interrupted, and then lets it end in order; fails when it can't go on.
+ * Runs a process of the cluster until it is interrupted, then shuts it down in order. Fails when a queue fails.
  *
  * @since 0.1.0
  * @category running

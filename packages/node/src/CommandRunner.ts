@@ -1,39 +1,42 @@
 /**
- * Runs the command of each job itself, in a shell: for local runs, and for stacks whose jobs need no agent.
+ * Runs the command of each job in a shell.
+ *
+ * **When to use**
+ *
+ * Use it for local runs, and for stacks whose jobs need no agent. To run jobs with checkouts, plugins, hooks and artifacts, use
+ * `AgentRunner`.
  *
  * **Details**
  *
- * A command gets the job's environment, the variables that Buildkite's own jobs can rely on (`BUILDKITE_JOB_ID`, `CI` and so on), and
- * of this process's environment only what programs need: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`,
- * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and those of proxies. Its standard input is empty. Nothing is checked
- * out, and plugins, hooks and artifacts are the agent's.
+ * A command gets the job's environment, the variables that Buildkite's jobs rely on (`BUILDKITE_JOB_ID`, `CI` and so on), and only what
+ * programs need of this process's environment: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`, `LC_CTYPE`, `TZ`,
+ * `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and the variables of proxies. Its standard input is empty.
  *
- * A command is passed to the shell as a file that only this user can read, in the folder for temporary files. It can have any
- * length, and nothing of it is in the process list.
+ * The shell reads the command from a file that only this user can read, in the folder for temporary files. So a command can have any
+ * length, and is not visible in the process list.
  *
- * The job ends with the exit status of the shell, and the last lines of its output as the detail. If a signal ended the shell, also
- * a real-time signal, the status is 128 and the signal's number. Processes that the command left running are stopped: SIGTERM, 2
- * seconds later SIGKILL. Then the job's folder is removed. A folder that can't be removed is logged, and does not change the job's
- * outcome.
+ * The job ends with the exit status of the shell, and the last lines of its output as the detail. If a signal ended the shell, including a
+ * real-time signal, the status is 128 and the signal's number. Processes that the command left running get SIGTERM, and SIGKILL 2 seconds
+ * later. Then the job's folder is removed. If that fails, a warning is logged, and the job's outcome stays the same.
  *
- * A job that is canceled or times out gets SIGTERM, and `cancelGracePeriod` later SIGKILL, with all of its descendants. A stack that
- * ends does not wait for that, but its process does: the layer's end takes as long. If this process itself is killed, a small
- * reaper process does the same: nothing of a job is left `cancelGracePeriod` and 5 seconds later, neither a process nor its folder.
+ * A job that is canceled or times out gets SIGTERM, and SIGKILL after `cancelGracePeriod`, with all of its descendants. A stack that ends
+ * does not wait for this, but closing the layer does. If this process is killed, a small reaper process does the same: after
+ * `cancelGracePeriod` and 5 seconds, the processes and folders of all jobs are gone.
  *
- * Where this host can't start a command at the moment, the runner fails with an error that is retryable: no file descriptors, processes,
- * memory or disk space, a shell or a folder that is missing. The command has not been started then. An environment that is too
- * long for the system, or has a NUL character in it, fails the job.
+ * If this host can't start a command, for lack of file descriptors, processes, memory or disk space, or because a shell or a folder is
+ * missing, the runner fails with a retryable error. The command has not started then. An environment that is too long for the system, or
+ * contains a NUL character, fails the job.
  *
  * **Gotchas**
  *
  * A `shell` that runs commands elsewhere, such as in a container or as another user, has to be able to read the command's file.
  *
- * For Linux and macOS. It isolates nothing. A command runs as this process's user: it can read that user's files, reach the
- * network, signal other processes, and read what this process can, its token included. Run only commands that you trust.
- * Everywhere but on Linux, a process that leaves the command's process group (`setsid`, a daemon) is not found and goes on; on
- * Linux, only one that drops its environment too. In a container, start this process under an init (`docker run --init`), which
- * takes note of orphans' ends.
+ * For Linux and macOS. There is no isolation: a command runs as this process's user, and can read that user's files, use the network,
+ * signal other processes, and read what this process can, including its token. Run only commands that you trust. A process that leaves the
+ * command's process group (`setsid`, a daemon) is stopped on Linux only, unless it drops its environment too. In a container, start this
+ * process under an init (`docker run --init`), which reaps orphans.
  *
+ * @see `AgentRunner` to run each job by a `buildkite-agent`
  * @since 0.1.0
  */
 import { tmpdir } from "node:os"
@@ -53,58 +56,58 @@ import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import type * as Redacted from "effect/Redacted"
 import * as Check from "./internal/options.ts"
-import { describeReported, statusOf, withLastLines } from "./internal/process/endings.ts"
+import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { codeOf, describeCode, errorDescription } from "./internal/process/errorDescription.ts"
 import { invocationOf } from "./internal/process/invocation.ts"
 import * as JobFolder from "./internal/process/jobFolder.ts"
 import * as JobOutputs from "./internal/process/jobOutputs.ts"
-import { hostTrouble, notGiven, scoped } from "./internal/process/jobScope.ts"
+import { hostFailure, requestFailure, scoped } from "./internal/process/jobScope.ts"
 import { ensureWritable, findProgram } from "./internal/process/preflight.ts"
-import * as Processes from "./internal/process/run.ts"
 import * as StatusReporter from "./internal/process/statusReporter.ts"
+import { describeReported, statusOf, withLastLines } from "./internal/process/termination.ts"
 import { gracePeriod } from "./internal/process/terminationPolicy.ts"
 import * as JobOutput from "./JobOutput.ts"
 
 /**
- * How commands are run.
+ * Commands can't run on this host: the shell or a folder is missing, or a folder can't be written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class CommandRunnerUnusable extends Data.TaggedError("CommandRunnerUnusable")<{
+  /** What is wrong, and how to fix it. */
+  readonly message: string
+  /** The option that is wrong. */
+  readonly option: "logDirectory" | "shell" | "workingDirectory"
+  readonly cause?: unknown
+}> {}
+
+/**
+ * The options of the runner.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options extends JobOutput.Options {
   /**
-   * The program and arguments that run a command. Default `/bin/bash -e -c`, as the agent's; where there is no such file,
-   * `/bin/sh -e -c`. A shell with `-c` as its last argument reads the command's file as `. FILE` does. Any other program gets the
-   * file as its last argument, in place of an option for code (`python3 -c`, `node -e`).
+   * The program and arguments that run a command. Default `/bin/bash -e -c`, like the agent; `/bin/sh -e -c` if there is no bash. A shell
+   * with `-c` as its last argument reads the command's file with `. FILE`. Any other program gets the file as its last argument, in place
+   * of an option for code (`python3 -c`, `node -e`).
    */
   readonly shell?: readonly [program: string, ...args: ReadonlyArray<string>] | undefined
-  /** The folder to run all commands in, such as a checkout. Default: for each job a new empty one, removed after it. */
+  /** The folder in which all commands run, such as a checkout. Default: a new empty folder for each job, removed afterwards. */
   readonly workingDirectory?: string | undefined
   /**
-   * How long a job may run; then it is stopped as a canceled one is, and fails with the signal reason `cancel`. At least 1
-   * millisecond; default: as long as it takes.
+   * The time limit of a job. After it the job is stopped like a canceled one, and fails with the signal reason `cancel`. At least 1
+   * millisecond. Default: no limit.
    */
   readonly timeout?: Duration.Input | undefined
-  /** How long a job that is canceled or timed out has from SIGTERM to SIGKILL. Default 10 seconds, at most 7 days. */
+  /** The time from SIGTERM to SIGKILL for a job that is canceled or timed out. Default 10 seconds, at most 7 days. */
   readonly cancelGracePeriod?: Duration.Input | undefined
-  /** More environment variables; a job's own win over them. Buildkite's tokens are left out. */
+  /** More environment variables. The job's own take precedence. Buildkite's tokens are left out. */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
 }
-
-/**
- * No command can run here: a folder that it needs is missing or can't be written.
- *
- * @since 0.1.0
- * @category errors
- */
-export class CommandRunnerUnusable extends Data.TaggedError("CommandRunnerUnusable")<{
-  /** What is wrong, and what to do about it. */
-  readonly message: string
-  /** The option to look at. */
-  readonly option: "logDirectory" | "shell" | "workingDirectory"
-  readonly cause?: unknown
-}> {}
 
 /**
  * Runs the command of each job in a shell.
@@ -119,106 +122,33 @@ export const layer = (
 
 const make = Effect.fnUntraced(function* (options: Options) {
   yield* checkOptions(options)
-  const fileSystem = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const base = Environment.minimal(options.env)
-  const settings = yield* check(options, base["PATH"] ?? "")
+  const settings = yield* preflight(options, base["PATH"] ?? "")
   const outputs = yield* JobOutputs.make({ ...options, logDirectory: settings.logDirectory }, options.env ?? {})
   const folders = path.resolve(tmpdir())
-  const processes = yield* Processes.make({
+  const processes = yield* ChildProcesses.make({
     policy: { killAfter: gracePeriod(options.cancelGracePeriod) },
     folders
   })
-  const timeout = options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
-  const [program] = settings.shell
-  const reporterOf = StatusReporter.make(yield* hasBash)
+  const dependencies: Dependencies = {
+    base,
+    settings,
+    outputs,
+    folders,
+    processes,
+    reporterOf: StatusReporter.make(yield* hasBash),
+    timeout: options.timeout === undefined ? undefined : Duration.fromInputUnsafe(options.timeout)
+  }
+  // Not the layer's scope: each run has its own.
+  const services = Context.pick(
+    FileSystem.FileSystem,
+    Path.Path
+  )(yield* Effect.context<FileSystem.FileSystem | Path.Path>())
+  const run = (context: JobRunner.JobContext) =>
+    processes.tracked(scoped(Effect.provideContext(runCommand(dependencies, context), services)))
 
-  /** The job's file and folder. They are removed after its processes are gone. */
-  const prepare = Effect.fnUntraced(
-    function* (command: string) {
-      const folder = yield* JobFolder.open(folders, processes.reaper)
-      const file = path.join(folder, "command")
-      yield* fileSystem.writeFileString(file, command, { flag: "wx", mode: 0o600 })
-      const directory = settings.workingDirectory ?? path.join(folder, "work")
-      if (settings.workingDirectory === undefined) yield* fileSystem.makeDirectory(directory)
-      return { file, directory: path.resolve(directory) }
-    },
-    Effect.mapError((error) =>
-      hostTrouble(
-        `Can't make a folder for the job in ${folders}: ${describeCode(error._tag === "FolderError" ? error.code : codeOf(error))}`,
-        error
-      )
-    )
-  )
-
-  /** Why a program could not be started. The job's command and environment are the only reasons that are not of this host. */
-  const notStarted = Effect.fnUntraced(function* (code: string, directory: string, cause: unknown) {
-    if (code === "E2BIG" || code === "EINVAL") {
-      return new JobRunner.JobRunnerError({ message: `Can't start ${program}: ${describeCode(code)}` })
-    }
-    const hasDirectory = yield* Effect.orElseSucceed(fileSystem.exists(directory), () => true)
-    return hasDirectory
-      ? hostTrouble(`Can't start ${program}: ${describeCode(code)}`, cause)
-      : hostTrouble(`Can't run commands in ${directory}: there is no such folder`, cause)
-  })
-
-  /** Fails where the shell is missing or can't be run at the moment. */
-  const ensureShell = findProgram(program, "").pipe(
-    Effect.provideContext(yield* Effect.context<FileSystem.FileSystem | Path.Path>()),
-    Effect.mapError((error) => hostTrouble(`Can't start ${program}: ${error.reason}`, error))
-  )
-
-  const runCommand = Effect.fnUntraced(function* (context: JobRunner.JobContext) {
-    const { command, env } = yield* Effect.mapError(context.details, notGiven)
-    if (command.trim() === "") {
-      return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
-    }
-    if (command.includes("\0")) {
-      return yield* new JobRunner.JobRunnerError({ message: "The job's command has a NUL character in it" })
-    }
-    const environment = { ...base, ...describeJob(context), ...env }
-    const { directory, file } = yield* prepare(command)
-    const sink = yield* outputs.open(context.job.id, environment, [])
-    yield* ensureShell
-    const reporter = reporterOf(environment)
-    const { ended, isTimedOut } = yield* processes
-      .run(
-        {
-          program: reporter[0],
-          args: [...reporter.slice(1), ...invocationOf(settings.shell, file)],
-          directory,
-          environment,
-          timeout
-        },
-        sink.write
-      )
-      .pipe(
-        Effect.catchTag("CannotStart", (error) =>
-          Effect.flatMap(notStarted(error.code, directory, error), Effect.fail)
-        ),
-        Effect.ensuring(sink.end)
-      )
-    if (StatusReporter.couldNotStart(ended)) {
-      yield* ensureShell
-      return yield* yield* notStarted("EAGAIN", directory, ended)
-    }
-    const status = statusOf(ended)
-    const end = describeReported(ended)
-    const text =
-      isTimedOut && timeout !== undefined
-        ? `Timed out after ${Duration.format(timeout)} (${end})`
-        : `The command ${ended._tag === "Exited" ? "ended with" : "was"} ${end}`
-    return JobRunner.Finished({
-      // A command that takes a SIGTERM for a reason to succeed did not do what it was there for.
-      exitStatus: isTimedOut && status === 0 ? 1 : status,
-      detail: withLastLines(text, yield* outputs.tail(context.job.id)),
-      signalReason: isTimedOut ? "cancel" : undefined
-    })
-  })
-
-  const run = (context: JobRunner.JobContext) => processes.tracked(scoped(runCommand(context)))
-
-  // A stack that stops does not wait for long.
+  // The stack does not wait until canceled jobs have stopped, but the layer does.
   yield* Effect.addFinalizer(() => processes.settled)
 
   return Context.make(JobRunner.JobRunner, JobRunner.make(run)).pipe(
@@ -226,7 +156,119 @@ const make = Effect.fnUntraced(function* (options: Options) {
   )
 })
 
-/** What jobs can rely on wherever they run. */
+// -----------------------------------------------------------------------------
+// One job
+// -----------------------------------------------------------------------------
+
+/** What the runs of all jobs share. */
+interface Dependencies {
+  readonly base: Environment.Environment
+  readonly settings: Effect.Success<ReturnType<typeof preflight>>
+  readonly outputs: JobOutputs.JobOutputs
+  /** Where the folders of jobs are. */
+  readonly folders: string
+  readonly processes: ChildProcesses.ChildProcesses
+  readonly reporterOf: ReturnType<typeof StatusReporter.make>
+  readonly timeout: Duration.Duration | undefined
+}
+
+const runCommand = Effect.fnUntraced(function* (dependencies: Dependencies, context: JobRunner.JobContext) {
+  const { base, outputs, processes, reporterOf, settings, timeout } = dependencies
+  const { command, env } = yield* Effect.mapError(context.details, requestFailure)
+  if (command.trim() === "") {
+    return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
+  }
+  if (command.includes("\0")) {
+    return yield* new JobRunner.JobRunnerError({ message: "The job's command has a NUL character in it" })
+  }
+  const [program] = settings.shell
+  const environment = { ...base, ...describeJob(context), ...env }
+  const { directory, file } = yield* prepare(dependencies, command)
+  const sink = yield* outputs.open(context.job.id, environment, [])
+  yield* ensureShell(program)
+  const reporter = reporterOf(environment)
+  const { isTimedOut, termination } = yield* processes
+    .run(
+      {
+        program: reporter[0],
+        args: [...reporter.slice(1), ...invocationOf(settings.shell, file)],
+        directory,
+        environment,
+        timeout
+      },
+      sink.write
+    )
+    .pipe(
+      Effect.catchTag("CannotStart", (error) =>
+        Effect.flatMap(notStarted(program, error.code, directory, error), Effect.fail)
+      ),
+      Effect.ensuring(sink.end)
+    )
+  if (StatusReporter.couldNotStart(termination)) {
+    yield* ensureShell(program)
+    return yield* yield* notStarted(program, "EAGAIN", directory, termination)
+  }
+  return outcomeOf(termination, isTimedOut ? timeout : undefined, yield* outputs.tail(context.job.id))
+})
+
+/** Makes the job's file and folder. They are removed after its processes are gone. */
+const prepare = Effect.fnUntraced(
+  function* ({ folders, processes, settings }: Dependencies, command: string) {
+    const fileSystem = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const folder = yield* JobFolder.open(folders, processes.reaper)
+    const file = path.join(folder, "command")
+    yield* fileSystem.writeFileString(file, command, { flag: "wx", mode: 0o600 })
+    const directory = settings.workingDirectory ?? path.join(folder, "work")
+    if (settings.workingDirectory === undefined) yield* fileSystem.makeDirectory(directory)
+    return { file, directory: path.resolve(directory) }
+  },
+  (prepared, { folders }) =>
+    Effect.mapError(prepared, (error) =>
+      hostFailure(
+        `Can't make a folder for the job in ${folders}: ${describeCode(error._tag === "FolderError" ? error.code : codeOf(error))}`,
+        error
+      )
+    )
+)
+
+/** Why a program could not be started. Only the job's command and environment are reasons that are not of this host. */
+const notStarted = Effect.fnUntraced(function* (program: string, code: string, directory: string, cause: unknown) {
+  if (code === "E2BIG" || code === "EINVAL") {
+    return new JobRunner.JobRunnerError({ message: `Can't start ${program}: ${describeCode(code)}` })
+  }
+  const fileSystem = yield* FileSystem.FileSystem
+  const hasDirectory = yield* Effect.orElseSucceed(fileSystem.exists(directory), () => true)
+  return hasDirectory
+    ? hostFailure(`Can't start ${program}: ${describeCode(code)}`, cause)
+    : hostFailure(`Can't run commands in ${directory}: there is no such folder`, cause)
+})
+
+/** Fails if the shell is missing or can't run at the moment. */
+const ensureShell = (program: string) =>
+  Effect.mapError(findProgram(program, ""), (error) => hostFailure(`Can't start ${program}: ${error.reason}`, error))
+
+/** The outcome of a command. `timeout` is set if it timed out. */
+const outcomeOf = (
+  termination: ChildProcesses.Termination,
+  timeout: Duration.Duration | undefined,
+  tail: ReadonlyArray<string>
+) => {
+  const isTimedOut = timeout !== undefined
+  const status = statusOf(termination)
+  const end = describeReported(termination)
+  const text = isTimedOut
+    ? `Timed out after ${Duration.format(timeout)} (${end})`
+    : `The command ${termination._tag === "Exited" ? "ended with" : "was"} ${end}`
+  return JobRunner.Finished({
+    // A command that exits with 0 on SIGTERM has not done its work.
+    exitStatus: isTimedOut && status === 0 ? 1 : status,
+    detail: withLastLines(text, tail),
+    signalReason: isTimedOut ? "cancel" : undefined
+  })
+}
+
+/** The variables that jobs can rely on in every runner. */
 const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
   Record.filter(
     {
@@ -252,7 +294,7 @@ const checkOptions = Effect.fnUntraced(function* (options: Options) {
   yield* Check.jobOutput(options)
 })
 
-const check = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
+const preflight = Effect.fnUntraced(function* ({ logDirectory, shell, workingDirectory }: Options, searchPath: string) {
   const fileSystem = yield* FileSystem.FileSystem
   const unusable = (option: CommandRunnerUnusable["option"], what: string) => (cause: PlatformError.PlatformError) =>
     new CommandRunnerUnusable({ option, message: `${what}: ${errorDescription(cause)}`, cause })

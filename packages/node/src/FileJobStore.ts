@@ -1,23 +1,25 @@
 /**
  * Saves the jobs of stacks in a file, so that the next process goes on with them after a restart or a crash.
  *
+ * **When to use**
+ *
+ * Use it for a stack on one machine. The processes of a `ClusterStack` keep their jobs in its database.
+ *
  * **Details**
  *
- * - `save` and `remove` succeed when the disk has what they wrote: neither a kill of the process nor a crash of the machine loses it.
- *   Calls that come while the disk is busy share the next write.
- * - The file is a log of such writes, each with a checksum. What a crash leaves half written at its end is cut off when it is opened
- *   again. When the log has grown to four times what is saved, and more than 1 MiB, it is written anew beside the file, and then moved
- *   there.
- * - A write that fails, on a full disk for example, fails its call with a `JobStoreError`. What was saved before stays, and the next call
- *   may succeed.
- * - One process uses the file at a time. The lock is a socket beside it, which ends with its process, whatever ends that.
- * - Stacks with different keys share one file.
- * - It holds no secret: neither tokens nor environments of jobs. Only the user of the process can read it.
+ * - `save` and `remove` succeed when the data is on the disk: neither a killed process nor a crashed machine loses it. Calls that are made
+ *   while the disk is busy share the next write.
+ * - The file is a log of writes, each with a checksum. An incomplete write at its end, after a crash, is cut off when the file is opened.
+ *   When the log is four times as large as its saved jobs, and larger than 1 MiB, it is compacted into a new file that replaces it.
+ * - A write that fails, for example on a full disk, fails its call with a `JobStoreError`. Earlier data stays, and the next call may succeed.
+ * - One process uses the file at a time. The lock is a socket beside the file, which ends with its process.
+ * - Stacks with different keys can share a file.
+ * - The file contains no secrets: neither tokens nor environments of jobs. Only the user of the process can read it.
  *
  * **Gotchas**
  *
- * Use a folder of a local disk, which stays when a container is replaced, and where nothing is cleaned up as in `/tmp`. Processes on
- * several machines that share a network file system do not see each other's locks.
+ * Use a folder on a local disk that stays when a container is replaced, and that nothing cleans up, unlike `/tmp`. Processes on several
+ * machines that share a network file system do not see each other's locks.
  *
  * **Example** (A stack that goes on with its jobs)
  *
@@ -62,15 +64,15 @@ import { errorDescription } from "./internal/process/errorDescription.ts"
 import { ensureWritable } from "./internal/process/preflight.ts"
 
 /**
- * The file can't be used: `message` says why, and what to do.
+ * The file can't be used. `message` says why, and how to fix it.
  *
  * **Details**
  *
  * Reasons:
  * - `Locked`: another process uses the file, or another layer of this process; `pid` is that process.
- * - `Damaged`: bytes in its middle were changed. A crash does not do that.
+ * - `Damaged`: bytes in the middle of the file were changed, which no crash does.
  * - `NewerVersion`: a newer version of this package wrote it.
- * - `NotAJobStore`: it is something else, such as the file of another program.
+ * - `NotAJobStore`: it is not a job store, for example the file of another program.
  * - `Unusable`: the file system does not let this process read or write it.
  *
  * @since 0.2.0
@@ -87,18 +89,18 @@ export class FileJobStoreError extends Data.TaggedError("FileJobStoreError")<{
 }> {}
 
 /**
- * Where jobs are saved.
+ * The options of the job store.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options {
-  /** The file. It is created where it is missing, and its folder too. */
+  /** The file. The file and its folder are created if they are missing. */
   readonly path: string
 }
 
 /**
- * Opens a file and takes its lock, until the scope closes. Then it writes what it was told before, and frees the lock.
+ * Opens a file and takes its lock, until the scope closes. Then it completes the pending writes, and releases the lock.
  *
  * @since 0.2.0
  * @category constructors
@@ -111,7 +113,7 @@ export const make: (
   FileSystem.FileSystem | Path.Path | Scope.Scope
 > = Effect.fnUntraced(function* ({ path: given }) {
   yield* Check.text("path", given, "the path of a file")
-  const path = yield* Effect.mapError(place(given), (error) => unusable(given, error))
+  const path = yield* Effect.mapError(resolvePath(given), (error) => unusable(given, error))
   yield* lock(path)
   const content = yield* read(path)
   const jobs = content === undefined ? new Format.SavedJobs() : content.jobs
@@ -160,8 +162,8 @@ export const layer = (options: Options): Layer.Layer<never, InvalidOptions | Fil
 // Opening
 // -----------------------------------------------------------------------------
 
-/** The file itself, whatever links lead to it: there is one lock for all of them. Makes its folder. */
-const place = Effect.fnUntraced(function* (given: string) {
+/** The path of the file without symbolic links, so that all links share one lock. Creates its folder. */
+const resolvePath = Effect.fnUntraced(function* (given: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   let file = path.resolve(given)
@@ -194,19 +196,19 @@ const lock = Effect.fnUntraced(function* (path: string) {
     reason: "Locked",
     path,
     pid,
-    message: `The job store ${path} is in use by ${owner}. End that first, or give each its own file`
+    message: `The job store ${path} is in use by ${owner}. Stop that first, or give each its own file`
   })
 })
 
-/** What the file holds; undefined where there is nothing yet. */
+/** Reads the file; undefined if there is nothing yet. */
 const read = Effect.fnUntraced(function* (path: string) {
   const fs = yield* FileSystem.FileSystem
   const refuse = (reason: FileJobStoreError["reason"], issue: string) =>
     new FileJobStoreError({ reason, path, message: `Can't use the job store ${path}: ${issue}` })
   const bytes = yield* Effect.gen(function* () {
-    // A pipe or device would be read for ever.
+    // Reading a pipe or a device might never end.
     const { type } = yield* fs.stat(path)
-    return type === "File" ? yield* fs.readFile(path) : yield* refuse("NotAJobStore", "it is no file")
+    return type === "File" ? yield* fs.readFile(path) : yield* refuse("NotAJobStore", "it is not a file")
   }).pipe(
     Effect.catchReason("PlatformError", "NotFound", () => Effect.undefined),
     Effect.catchTag("PlatformError", (error) => Effect.fail(unusable(path, error)))
@@ -219,21 +221,21 @@ const read = Effect.fnUntraced(function* (path: string) {
     case "Sound": {
       const torn = bytes.length - content.size
       if (torn > 0)
-        yield* Effect.logWarning(`The last ${torn} bytes of ${path} were not written whole, and are cut off`)
+        yield* Effect.logWarning(`The last ${torn} bytes of ${path} are an incomplete write, and are cut off`)
       return content
     }
     case "NotAJobStore":
-      return yield* refuse("NotAJobStore", "it is the file of another program. Give another path")
+      return yield* refuse("NotAJobStore", "it is the file of another program. Use another path")
     case "NewerVersion":
       return yield* refuse(
         "NewerVersion",
-        `a newer version of @stacksapi/node wrote it (format ${content.version}). Use that version, or give another path`
+        `a newer version of @stacksapi/node wrote it (format ${content.version}). Use that version, or another path`
       )
     case "Damaged":
       return yield* refuse(
         "Damaged",
-        `it is damaged at byte ${content.offset}, before valid lines. Restore it from a copy. Or move it away: then the stack forgets ` +
-          "the jobs in it, which are listed again when their reservations lapse, and outcomes that were not sent are lost"
+        `it is damaged at byte ${content.offset}, before valid lines. Restore it from a copy, or move it away. Without it the stack ` +
+          "forgets its jobs, which are listed again when their reservations lapse, and loses outcomes that were not sent"
       )
   }
 })
@@ -257,8 +259,8 @@ const encode = (saved: JobStore.SavedJob): Effect.Effect<string, JobStore.JobSto
       new JobStore.JobStoreError({ message: `Job ${saved.job.id} can't be saved: ${cause.message}`, cause })
   )
 
-/** A job that does not decode, because another version wrote it, stays in the file for that version, and harms no other job. */
+/** Skips a job that does not decode, because another version wrote it. It stays in the file for that version. */
 const decode = (path: string) => (text: string) =>
   Effect.catch(SavedJob.decode(text), (error) =>
-    Effect.as(Effect.logWarning(`A job in ${path} can't be read, and is left out: ${error.message}`), undefined)
+    Effect.as(Effect.logWarning(`A job in ${path} can't be decoded, and is skipped: ${error.message}`), undefined)
   )

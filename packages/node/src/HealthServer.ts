@@ -1,16 +1,19 @@
 /**
- * An HTTP server that tells monitoring how the stacks of this process are doing.
+ * An HTTP server with metrics and health checks for the stacks of this process.
+ *
+ * **When to use**
+ *
+ * Use it for Prometheus, and for the liveness and readiness probes of Kubernetes or a load balancer.
  *
  * **Details**
  *
  * - `GET /metrics`: all metrics of the process in Prometheus' text format. Counters get the suffix `_total` there.
- * - `GET /healthz`: whether the process should go on. 503 when a stack has failed and can't go on, or of the stacks of several
- *   queues none can; else 200.
- * - `GET /readyz`: whether it takes jobs. 200 when every stack is registered, runs, and has looked at its queue of late, and a
- *   process of a cluster has its place there; else 503 with the reason.
+ * - `GET /healthz`: liveness. 503 if a stack has failed, or all stacks of several queues have; else 200.
+ * - `GET /readyz`: readiness. 200 if every stack is registered, runs and has polled its queue recently, and a process of a cluster is a
+ *   member of it; else 503 with the reason.
  *
- * The last two answer with a {@link Report} in JSON. There is no secret in any of them, and no access control: the server
- * listens on `127.0.0.1` unless told otherwise.
+ * `/healthz` and `/readyz` respond with a {@link Report} in JSON. No response contains a secret. There is no access control: by default
+ * the server listens on `127.0.0.1`.
  *
  * **Example** (A stack with its monitoring)
  *
@@ -49,31 +52,31 @@ import type { ListenError } from "./internal/http/listenError.ts"
 import * as Check from "./internal/options.ts"
 
 /**
- * Where the server listens, and what it takes for healthy.
+ * The options of a health server.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options {
-  /** The address to listen on. Default `127.0.0.1`: only this machine reaches it. In a container: `0.0.0.0`. */
+  /** The address to listen on. Default `127.0.0.1`, which only this machine reaches. In a container use `0.0.0.0`. */
   readonly host?: string | undefined
-  /** The port to listen on. 0: a free one, which `url` then tells. */
+  /** The port to listen on. 0 takes a free port: see `url`. */
   readonly port: number
   /**
-   * How long ago a stack may have looked at its queue and still count as ready. Give it more than the stack's `pollInterval`.
-   * Default 1 minute, at least 1 second.
+   * The maximum age of a stack's last poll for it to be ready. Set it longer than the stack's `pollInterval`. Default 1 minute, at least 1
+   * second.
    */
   readonly maxPollAge?: Duration.Input | undefined
   /**
-   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
-   * where none is idle the new one is refused. Default 128.
+   * The maximum number of connections. Beyond it, each new connection closes the one that has been idle for longest; if none is idle, the
+   * new one is refused. Default 128.
    */
   readonly maxConnections?: number | undefined
 }
 
 export {
   /**
-   * The server can't listen where it was told to: the port is in use, or the address is not this machine's.
+   * The server can't listen on its address: the port is in use, or the address does not belong to this machine.
    *
    * @since 0.1.0
    * @category errors
@@ -82,7 +85,7 @@ export {
 } from "./internal/http/listenError.ts"
 
 /**
- * What one stack looks like from outside.
+ * The state of a stack in a report.
  *
  * @since 0.1.0
  * @category models
@@ -91,27 +94,27 @@ export interface StackReport {
   readonly key: string
   readonly queueKey: string
   readonly phase: Stack.Status["phase"]
-  /** Whether the queue's dispatch is paused; the stack is ready all the same. */
+  /** Whether the queue's dispatch is paused. A stack of a paused queue is ready. */
   readonly isPaused: boolean
   readonly maxInFlight: number
   /** How many jobs hold a slot. */
   readonly inFlight: number
-  /** How many jobs may start and wait for a slot. */
+  /** How many jobs may start, and wait for a slot. */
   readonly pending: number
-  /** How many jobs are reserved and wait for another try. */
+  /** How many jobs are in backoff. */
   readonly backingOff: number
-  /** Jobs that have ended and wait until the service accepts their finish. */
+  /** How many jobs have ended, and wait until the service accepts their finish. */
   readonly finishing: number
-  /** Whether starts of different jobs kept failing, so that nothing is reserved for now. */
+  /** Whether the stack reserves nothing because starts of different jobs kept failing. */
   readonly startsSuspended: boolean
-  /** How long ago the queue was last looked at; null before the first time. */
+  /** The age of the last poll; null before the first poll. */
   readonly secondsSincePoll: number | null
-  /** Why it can't go on; null while it can. */
+  /** Why it has failed; null if it has not. */
   readonly failure: string | null
 }
 
 /**
- * What a process of a cluster looks like from outside.
+ * The state of a process of a cluster in a report.
  *
  * @since 0.1.0
  * @category models
@@ -121,12 +124,12 @@ export interface ClusterReport {
   readonly slots: number
   /** How many jobs hold a slot of this process. */
   readonly running: number
-  /** The processes of the cluster, as this one knows them. */
+  /** The processes of the cluster that are alive, as this process last saw them. */
   readonly processes: ClusterStack.Status["processes"]
 }
 
 /**
- * What `/healthz` and `/readyz` answer, as JSON.
+ * The response of `/healthz` and `/readyz`.
  *
  * @since 0.1.0
  * @category models
@@ -135,14 +138,14 @@ export interface Report {
   readonly status: "ok" | "unavailable"
   /** Why it is unavailable; null when it is ok. */
   readonly reason: string | null
-  /** The stacks of the process; in a cluster those of the queues that it leads. */
+  /** The stacks of the process; in a cluster, the stacks that it leads. */
   readonly stacks: ReadonlyArray<StackReport>
-  /** Null where no process of a cluster is watched. */
+  /** Null if no process of a cluster is watched. */
   readonly cluster: ClusterReport | null
 }
 
 /**
- * What a server can tell of: a stack, the stacks of several queues, or a process of a cluster.
+ * What a server can watch: a stack, the stacks of several queues, or a process of a cluster.
  *
  * @since 0.1.0
  * @category models
@@ -150,23 +153,23 @@ export interface Report {
 export type Watched = Stack.Service | Stacks.Service | ClusterStack.Service
 
 /**
- * A server that tells how stacks are doing.
+ * A running health server.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
-  /** Where clients on this machine reach it, for example `http://127.0.0.1:9090`. */
+  /** The URL at which clients on this machine reach it, for example `http://127.0.0.1:9090`. */
   readonly url: string
   /**
-   * Tells of this stack too, from now on; one with the key of an earlier one takes its place. `/readyz` leaves a stack out that
-   * has stopped, as long as another one runs.
+   * Adds a stack to the reports. It replaces an earlier stack with the same key. `/readyz` ignores stopped stacks while another stack
+   * runs.
    */
   readonly watch: (stack: Watched) => Effect.Effect<void>
 }
 
 /**
- * A server that tells how stacks are doing.
+ * A running health server.
  *
  * @since 0.1.0
  * @category services
@@ -177,11 +180,11 @@ const limits = {
   maxHeldBytes: 16 * 1024 * 1024,
   headersMillis: 10_000,
   requestMillis: 10_000,
-  answerMillis: 10_000
+  responseMillis: 10_000
 }
 
 /**
- * Listens until the scope closes.
+ * Serves until the scope closes.
  *
  * @since 0.1.0
  * @category constructors
@@ -192,14 +195,14 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions |
     yield* Check.port("port", port, 0)
     yield* Check.integer("maxConnections", maxConnections, 1)
     yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
-    const { look, watch } = yield* Watch.make
+    const { snapshot, watch } = yield* Watch.make
     const exposition = yield* sharedExposition
-    // Requests end after the server, which cuts them off.
+    // The requests' scope closes after the server, which has closed their connections.
     const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer({ look, exposition, maxPollAge }), {
+    const handler = yield* NodeHttpServer.makeHandler(answer({ snapshot, exposition, maxPollAge }), {
       scope: requests
     }).pipe(
-      // Probes come every few seconds: their traces would hide the others.
+      // Traces of probes, every few seconds, would hide the others.
       Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
     )
     const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
@@ -207,12 +210,12 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions |
   })
 
 /**
- * A server that listens as long as the layer is in use.
+ * Serves for as long as the layer is in use.
  *
  * **Details**
  *
- * It needs no stack: it listens before one is registered, when `/readyz` answers 503, and goes on while one drains. So put it
- * around the stack, and hand the stack to `watch`.
+ * The server needs no stack. Provide the layer around the stack, and pass the stack to `watch`: then the server responds before the stack
+ * is registered, with 503 for `/readyz`, and while it drains.
  *
  * @since 0.1.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * What the jobs of a runner print: as it comes, and the last of it. `AgentRunner` and `CommandRunner` provide it.
+ * The output of jobs: all lines as they arrive, and the last lines of each job. `AgentRunner` and `CommandRunner` provide it.
  *
  * @since 0.1.0
  */
@@ -10,13 +10,13 @@ import type * as Redacted from "effect/Redacted"
 import type * as Stream from "effect/Stream"
 
 /**
- * A line that a job printed, or the agent that runs it.
+ * A line that a job, or the agent that runs it, printed.
  *
  * **Details**
  *
- * The text has no line end, no ANSI sequences and no control characters; secrets in it are replaced by `[REDACTED]`. Of a line
- * that overwrites itself, as a progress bar does, it is the last version. It has at most {@link maxLineLength} characters: a
- * longer line is cut, and ends in `…`. A secret of several lines becomes a single `[REDACTED]`, and its lines one line.
+ * The text has no line end, no ANSI sequences and no control characters. Secrets are replaced by `[REDACTED]`. Of a line that overwrites
+ * itself, such as a progress bar, it is the last version. It has at most {@link maxLineLength} characters: a longer line is cropped, and
+ * ends in `…`. A secret of several lines becomes a single `[REDACTED]` on one line.
  *
  * @since 0.1.0
  * @category models
@@ -30,26 +30,26 @@ export interface Line {
 }
 
 /**
- * What the jobs of a runner print.
+ * The output of a runner's jobs.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Service {
   /**
-   * The lines of all jobs, from now on. Never fails, ends with the runner's layer. A reader that is slow misses lines, the oldest
-   * of those that wait first ({@link maxWaitingLines}): jobs never wait for readers.
+   * The lines of all jobs, from now on. It never fails, and ends when the runner's layer closes. Jobs never wait for readers: a reader that
+   * is more than {@link maxWaitingLines} behind misses the oldest lines.
    */
   readonly lines: Stream.Stream<Line>
   /**
-   * The last lines of a job, oldest first: at most {@link maxTailLines}. Kept while the job runs, and of the last
-   * {@link maxEndedJobs} jobs that ended; empty for any other.
+   * The last lines of a job, oldest first: at most {@link maxTailLines}. They are kept for running jobs, and for the last
+   * {@link maxEndedJobs} jobs that ended. Empty for any other job.
    */
   readonly tail: (jobUuid: string) => Effect.Effect<ReadonlyArray<string>>
 }
 
 /**
- * What the jobs of a runner print.
+ * The output of a runner's jobs.
  *
  * @since 0.1.0
  * @category services
@@ -57,42 +57,42 @@ export interface Service {
 export class JobOutput extends Context.Service<JobOutput, Service>()("@stacksapi/node/JobOutput") {}
 
 /**
- * What to hide in the output of jobs, and where to keep it.
+ * Options for the output of jobs: what to redact, and where to keep it.
  *
  * **Details**
  *
- * Hidden are the values of variables that are named like secrets, the passwords of URLs in any variable, the texts in `secrets`,
- * and tokens of Buildkite by their looks. A secret is found as it is and as programs print it: in JSON, quoted by a shell (`%q`,
- * `set -x`), encoded for a URL, and in Base64. One of several lines is found as a whole, whatever white space stands between its
- * lines, and its lines by themselves from 6 bytes on. Overlapping secrets are hidden together.
+ * Redacted are the values of variables that are named like secrets, the passwords of URLs in any variable, the texts in `secrets`, and
+ * Buildkite's tokens by their format. A secret is found as it is, and as programs print it: in JSON, quoted by a shell (`%q`, `set -x`),
+ * encoded for a URL, and in Base64. A secret of several lines is found as a whole, with any white space between its lines; so are its
+ * single lines of 6 bytes or more. Overlapping secrets are redacted together.
  *
  * **Gotchas**
  *
- * Each channel is looked at by itself: a secret of which a half is printed to either is not found. A line after which a secret
- * of several lines may go on is shown with the next line of its channel, or at the end. A secret that a job transforms in another way
- * (reversed, compressed, as hexadecimal digits), or prints in parts, is not found either.
+ * The standard output and the standard error are searched separately: a secret that is split between them is not found. A line that may
+ * be the beginning of a secret of several lines is shown with the next line of its channel, or at the end. A secret that a job transforms in
+ * another way (reversed, compressed, as hexadecimal digits), or prints in parts, is not found.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options {
   /**
-   * A folder in which each job's output is kept, as `<job id>.log`, readable by this user only; made where it is missing.
-   * Whoever sets it also cleans it up. Default: no files.
+   * A folder for the output of each job, as `<job id>.log`, readable by this user only. The folder is created if it is missing. You have to
+   * remove old files yourself. Default: no files.
    */
   readonly logDirectory?: string | undefined
   /**
-   * Environment variables whose values are secrets, by name, in upper or lower case. `*` stands for any text, `?` for a character,
-   * `[a-z]` for one of several, as in the agent's `redacted-vars`. Default {@link defaultRedactedVars}. Values shorter than 6 bytes
-   * are not hidden: they would make the output unreadable.
+   * The environment variables whose values are secrets, in upper or lower case. `*` matches any text, `?` one character, and `[a-z]` one of
+   * several, as in the agent's `redacted-vars`. Default {@link defaultRedactedVars}. Values shorter than 6 bytes are not redacted, because
+   * that would make the output unreadable.
    */
   readonly redactedVars?: ReadonlyArray<string> | undefined
-  /** More secrets to hide, from 1 character on; other than as they are, from 6 bytes on. */
+  /** More secrets to redact, of at least 1 character. Encoded forms are redacted from 6 bytes on. */
   readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
 }
 
 /**
- * The variables whose values are hidden unless told otherwise: those that the agent hides too.
+ * The variables whose values are redacted by default: the same as the agent's.
  *
  * @since 0.1.0
  * @category constants
@@ -110,7 +110,7 @@ export const defaultRedactedVars: ReadonlyArray<string> = [
 ]
 
 /**
- * How long a line can be, in characters (UTF-16 code units).
+ * The maximum length of a line, in characters (UTF-16 code units).
  *
  * @since 0.1.0
  * @category constants
@@ -118,7 +118,7 @@ export const defaultRedactedVars: ReadonlyArray<string> = [
 export const maxLineLength = 4096
 
 /**
- * How many lines are kept of one job.
+ * How many last lines are kept of each job.
  *
  * @since 0.1.0
  * @category constants
@@ -126,7 +126,7 @@ export const maxLineLength = 4096
 export const maxTailLines = 100
 
 /**
- * How many ended jobs still have their last lines.
+ * Of how many ended jobs the last lines are kept.
  *
  * @since 0.1.0
  * @category constants
@@ -134,7 +134,7 @@ export const maxTailLines = 100
 export const maxEndedJobs = 100
 
 /**
- * How many lines wait for a slow reader.
+ * How many lines a slow reader can be behind.
  *
  * @since 0.1.0
  * @category constants

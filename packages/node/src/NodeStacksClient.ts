@@ -1,5 +1,5 @@
 /**
- * The client on Node: core's `StacksClient` over undici.
+ * The client on Node: `StacksClient` over undici.
  *
  * @since 0.1.0
  */
@@ -11,30 +11,29 @@ import type * as Redacted from "effect/Redacted"
 import * as UndiciHttpClient from "./internal/client/undici.ts"
 
 /**
- * The options of `StacksClient`, and how to get out to the network.
+ * The options of `StacksClient`, and the proxy.
  *
  * @since 0.2.0
  * @category options
  */
 export interface Options extends StacksClient.Options {
   /**
-   * The proxy through which the service is called, such as `new URL("http://proxy.test:3128")`; `Redacted` if a password is in
-   * it. `false`: none. Default: the one that the settings `HTTPS_PROXY`, or `HTTP_PROXY` for a base URL with `http:`, name, but
-   * for the hosts in `NO_PROXY`. This machine is never called through a proxy.
+   * The proxy for calls to the service, such as `new URL("http://proxy.test:3128")`; `Redacted` if it contains a password. `false` for
+   * none. Default: the proxy of the setting `HTTPS_PROXY`, or `HTTP_PROXY` for a base URL with `http:`, except for the hosts in
+   * `NO_PROXY`. This machine is never called through a proxy.
    *
    * **Details**
    *
-   * The settings are those of Go's `net/http`, hence of `buildkite-agent`: each by its upper-case name, else by the lower-case one.
-   * A proxy is `http://`, `https://` or `socks5://`, `http://` where that is missing. `NO_PROXY` is a list with commas: a domain
-   * and all within it (`corp.test`), only what is within it (`.corp.test`), an address, a range (`10.0.0.0/8`), any of them but
-   * ranges with a port (`corp.test:8443`), and `*` for all. `ALL_PROXY` is not read.
+   * The settings have the rules of Go's `net/http`, and hence of `buildkite-agent`. The upper-case name takes precedence over the
+   * lower-case one. A proxy is `http://`, `https://` or `socks5://`; the default is `http://`. `NO_PROXY` is a list with commas of domains
+   * with their subdomains (`corp.test`), subdomains only (`.corp.test`), addresses, ranges (`10.0.0.0/8`), and `*` for all hosts. All but
+   * ranges can have a port (`corp.test:8443`). `ALL_PROXY` is not read.
    */
   readonly proxy?: URL | Redacted.Redacted | false | undefined
 }
 
 /**
- * A client over undici, with connections of its own that close with the layer. On Bun, which has no undici, it is a client over
- * Bun's `fetch`.
+ * A client over undici with its own connections, which close with the layer. On Bun, which has no undici, it uses Bun's `fetch`.
  *
  * **Example** (A first call)
  *
@@ -72,7 +71,7 @@ export const layerConfigWith = (
   Layer.provide(StacksClient.layerConfigWith(options), UndiciHttpClient.layerProxied(options.proxy))
 
 /**
- * A client set up from the environment: `BUILDKITE_CLUSTER_TOKEN` (else `BUILDKITE_AGENT_TOKEN`) and
+ * A client with settings from the environment: `BUILDKITE_CLUSTER_TOKEN` (else `BUILDKITE_AGENT_TOKEN`) and
  * `BUILDKITE_AGENT_ENDPOINT`.
  *
  * @since 0.1.0

@@ -23,28 +23,28 @@ import * as Page from "./internal/page/page.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
 /**
- * How the emulator is set up and where it listens.
+ * The options of the emulator and its server.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options extends StacksEmulator.Options {
-  /** The address to listen on. Default `127.0.0.1`: only this machine reaches it. */
+  /** The address to listen on. Default `127.0.0.1`, which only this machine reaches. */
   readonly host?: string | undefined
-  /** The port to listen on. Default 0: a free one, which `baseUrl` then tells. */
+  /** The port to listen on. Default 0, which takes a free port: see `baseUrl`. */
   readonly port?: number | undefined
-  /** Whether it enforces the documented rate limits. Default true. */
+  /** Whether to enforce the documented rate limits. Default true. */
   readonly rateLimits?: boolean | undefined
-  /** Whether it serves a web page at `/` that shows what happens and has buttons to intervene. Default true. */
+  /** Whether to serve a web page at `/` that shows jobs and requests, and has buttons to change them. Default true. */
   readonly page?: boolean | undefined
   /**
-   * Further names under which clients reach it, for example `host.docker.internal` from containers. It answers only under
-   * these, `localhost`, the addresses of the loopback and its `host`, to API and page alike; other names get 421. Default none.
+   * More names at which clients reach the emulator, for example `host.docker.internal` from containers. API and page respond only at these
+   * names, `localhost`, loopback addresses and `host`; other names get 421. Default none.
    */
   readonly allowedHosts?: ReadonlyArray<string> | undefined
   /**
-   * How many connections it has at once. Beyond that the one that has been idle for longest is closed for each new one, and
-   * where none is idle the new one is refused. Default 1024.
+   * The maximum number of connections. Beyond it, each new connection closes the one that has been idle for longest; if none is idle, the
+   * new one is refused. Default 1024.
    */
   readonly maxConnections?: number | undefined
 }
@@ -53,12 +53,12 @@ const limits = {
   maxHeldBytes: 128 * 1024 * 1024,
   headersMillis: 20_000,
   requestMillis: 60_000,
-  answerMillis: 30_000
+  responseMillis: 30_000
 }
 
 export {
   /**
-   * The emulator can't listen where it was told to: the port is in use, or the address is not this machine's.
+   * The emulator can't listen on its address: the port is in use, or the address does not belong to this machine.
    *
    * @since 0.1.0
    * @category errors
@@ -67,7 +67,7 @@ export {
 } from "./internal/http/listenError.ts"
 
 /**
- * Makes an emulated service and serves it over HTTP until the scope closes.
+ * Makes an emulator, and serves it over HTTP until the scope closes.
  *
  * @since 0.1.0
  * @category constructors
@@ -87,7 +87,7 @@ export const make: (
   yield* Check.port("port", port, 0)
   yield* Check.integer("maxConnections", maxConnections, 1)
   const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
-  // Requests end after the server: its end cuts their connections off, so that nobody gets an answer to half a request.
+  // The requests' scope closes after the server, which closes their connections: no client gets a response to an interrupted request.
   const requests = yield* Scope.fork(yield* Effect.scope)
   const originCheck = OriginCheck.make({ boundTo: host, allowedHosts })
   const api = OriginCheck.before(answer(emulator), originCheck)
@@ -98,20 +98,19 @@ export const make: (
 })
 
 /**
- * The emulator over HTTP under the base path `/v3`, and the `StacksEmulator` behind it, whose `baseUrl` tells where it
- * listens.
+ * Serves the emulator over HTTP under the base path `/v3`, and provides the `StacksEmulator` behind it, whose `baseUrl` is its URL.
  *
  * **Details**
  *
- * Unless told otherwise it listens on a free port of `127.0.0.1`, enforces the rate limits and accepts the token
- * `bkct_emulator`. Faults break real connections. Closing the scope cuts open connections and requests off.
+ * By default it listens on a free port of `127.0.0.1`, enforces the rate limits, and accepts the token `bkct_emulator`. Faults break real
+ * connections. Closing the scope closes open connections and interrupts requests.
  *
- * Its root, `/`, is a web page for people: it shows queues, jobs, stacks, notifications and requests as they change, and has
- * buttons that add and cancel jobs, pause queues and inject faults.
+ * `/` is a web page for people. It shows queues, jobs, stacks, notifications and requests as they change, and has buttons that add and
+ * cancel jobs, pause queues and inject faults.
  *
- * Nobody has to log in to the page, and everybody knows the API's default token. Therefore both answer only to requests whose
- * `Host` is `localhost`, a loopback address, the `host` that was given or one of `allowedHosts`, and to no other web page: not
- * with a foreign `Origin` or a foreign `Sec-Fetch-Site`.
+ * The page needs no login, and the API's default token is public. Therefore both respond only to requests whose `Host` is `localhost`, a
+ * loopback address, the option `host` or one of `allowedHosts`. They reject requests of other web pages, by `Origin` and
+ * `Sec-Fetch-Site`.
  *
  * **Example** (An emulator for another program)
  *
@@ -136,7 +135,7 @@ export const layer = (options?: Options): Layer.Layer<StacksEmulator.StacksEmula
   Layer.effect(StacksEmulator.StacksEmulator, make(options))
 
 /**
- * A `StacksClient` of the emulator, over real HTTP.
+ * A `StacksClient` for the emulator, over real HTTP.
  *
  * @since 0.1.0
  * @category layers
@@ -149,7 +148,7 @@ export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEm
 // Requests
 // -----------------------------------------------------------------------------
 
-/** Counts the requests as they arrive and as they end: whoever wants to know whether there is news need not read the log. */
+/** Counts requests when they arrive and when they end, so that the page need not read the log to see whether it changed. */
 const counting = (emulator: StacksEmulator.Service) => {
   let version = 0
   const count = Effect.sync(() => {
@@ -159,7 +158,7 @@ const counting = (emulator: StacksEmulator.Service) => {
   return { emulator: { ...emulator, httpEffect }, requestsVersion: Effect.sync(() => version) }
 }
 
-/** Answers, or breaks the connection; either may be interrupted, as when the client goes away or the scope closes. */
+/** Responds, or breaks the connection. Interruptible, for clients that disconnect, and for the end of the scope. */
 const answer = (emulator: StacksEmulator.Service) =>
   emulator.httpEffect.pipe(
     Effect.catchTag("BrokenConnection", ({ sent }) =>
@@ -168,7 +167,7 @@ const answer = (emulator: StacksEmulator.Service) =>
     Effect.interruptible
   )
 
-/** Breaks the connection. Its end interrupts the request: there is no response to give. */
+/** Breaks the connection, which interrupts the request. */
 const breakConnection = (
   request: HttpServerRequest.HttpServerRequest,
   sent: StacksEmulator.BrokenConnection["sent"]

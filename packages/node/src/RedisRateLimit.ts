@@ -1,15 +1,18 @@
 /**
- * One rate limit for many processes: core's `RateLimit.layerStore` over a Redis.
+ * One rate limit for many processes: `RateLimit.layerStore` over Redis.
  *
- * Needs the package `redis`, an optional peer: only who imports this module by its name loads it.
+ * **When to use**
+ *
+ * Use it if several processes call the service with the same stack keys or organization. It needs the optional peer dependency `redis`, and
+ * is not in the package's root export: import `@stacksapi/node/RedisRateLimit`.
  *
  * **Details**
  *
- * - Without Redis, because it can't be reached at the start, ends, hangs or refuses, calls go on: the process keeps to its part
- *   of each limit (see {@link Options}), logs that once, and comes back to Redis by itself. `RateLimit.layerStore` says how.
- * - All processes go by the clock of the Redis server.
- * - What is stored is two small keys for each stack and scope, which expire within seconds after the last call. A Redis that
- *   lost them, by a restart for example, does no harm.
+ * - If Redis can't be reached, hangs or refuses commands, calls go on: the process uses its part of each limit (see {@link Options}), logs
+ *   that once, and returns to Redis by itself. See `RateLimit.layerStore`.
+ * - All processes use the clock of the Redis server.
+ * - Redis stores two small keys for each stack and scope, which expire within seconds after the last call. Losing them, by a restart for
+ *   example, does no harm.
  *
  * **Example** (A client that shares its limits with others)
  *
@@ -36,20 +39,7 @@ import * as Check from "./internal/options.ts"
 import * as Store from "./internal/redis/store.ts"
 
 /**
- * Which Redis, and how its limits are shared.
- *
- * @since 0.1.0
- * @category options
- */
-export interface Options extends RateLimit.StoreOptions {
-  /** `redis://user:password@host:port/database`; with TLS `rediss://…`. */
-  readonly url: Redacted.Redacted<string>
-  /** Goes before the keys, which begin with `stacksapi:`. Each service that is called needs its own. Default none. */
-  readonly prefix?: string | undefined
-}
-
-/**
- * The URL is none of a Redis. It may hold a password, so it is not told.
+ * The URL is not one of Redis. The message does not show it, because it may hold a password.
  *
  * @since 0.1.0
  * @category errors
@@ -61,8 +51,21 @@ export class InvalidRedisUrl extends Data.TaggedError("InvalidRedisUrl") {
 }
 
 /**
- * Keeps all processes that use one Redis within the limits together. It is ready when Redis has answered, or the first attempt
- * to connect to it has failed, which takes 4 seconds at most.
+ * The options: the Redis, and how the limits are shared.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options extends RateLimit.StoreOptions {
+  /** `redis://user:password@host:port/database`; with TLS `rediss://…`. */
+  readonly url: Redacted.Redacted<string>
+  /** A prefix of the keys, which start with `stacksapi:`. Use another one for each service that is called. Default none. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * Shares the limits among all processes that use the same Redis. The layer is built when Redis has responded, or the first attempt to
+ * connect has failed, which takes at most 4 seconds.
  *
  * @since 0.1.0
  * @category layers
@@ -73,7 +76,7 @@ export const layer = (options: Options): Layer.Layer<never, InvalidRedisUrl | In
       Layer.effect(
         RateLimiterStore,
         Effect.gen(function* () {
-          // Before Redis is waited for.
+          // Checked before waiting for Redis.
           yield* Check.integer("processes", options.processes, 1)
           if (!isRedisUrl(Redacted.value(options.url))) return yield* new InvalidRedisUrl()
           return yield* Store.make({ url: options.url, prefix: options.prefix ?? "" })
@@ -86,8 +89,8 @@ const isRedisUrl = (url: string): boolean =>
   URL.canParse(url) && ["redis:", "rediss:", "unix:"].includes(new URL(url).protocol)
 
 /**
- * Set up from the environment: `REDIS_URL`, `STACKSAPI_REDIS_PREFIX` (default none), and `STACKSAPI_PROCESSES`, how many processes
- * share the limits (default 4).
+ * Like {@link layer}, with settings from the environment: `REDIS_URL`, `STACKSAPI_REDIS_PREFIX` (default none), and
+ * `STACKSAPI_PROCESSES`, how many processes share the limits (default 4).
  *
  * @since 0.1.0
  * @category layers

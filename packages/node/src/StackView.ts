@@ -1,33 +1,32 @@
 /**
- * Shows people, or programs, what a stack does while it does it.
+ * Shows what a stack does, on a terminal, as lines, or as JSON.
  *
  * **Details**
  *
- * - `live`, for a terminal: one screen that is redrawn in place, with the queue, the slots, the running jobs with their age and
- *   last line of output, outcomes, requests and what is left of the rate limits, troubles and log lines. It fits any size, and
- *   follows when that changes. When it ends, by whatever way but SIGKILL, the terminal is as it was before, and a summary stands
- *   there, under the last 100 log lines.
- * - `lines`, for pipes: one line per event, for people. Polls that found what the one before had found are left out.
- * - `json`: one JSON object per event, and one at the end.
+ * - `live`, for a terminal: a screen that is redrawn in place, with the queue, the slots, the running jobs with their age and last line
+ *   of output, outcomes, requests and what is left of the rate limits, problems and log lines. It adapts to the size of the terminal.
+ *   When it ends, in any way but SIGKILL, the terminal is restored, and shows the last 100 log lines and a summary.
+ * - `lines`, for pipes: one line per event, for people. A poll with the same result as the previous one is left out.
+ * - `json`: one JSON object per event, and a summary at the end.
  *
- * Each object has `event`, the event's name, and `time`, in ISO 8601. The other fields are those of the event: `stackKey`,
- * `queueKey`, `listed`, `startable`, `inFlight`, `exitStatus`, `state` (or null), `detail`, `message`; durations as
- * `sinceScheduledMillis` and `delayMillis`; `job` with `id`, `priority`, `agentQueryRules`, `scheduledAt`, `runnableAt` (or
- * null), `pipeline`, `build` and `step`; `error` with `_tag`, `message`, `operation`, `method`, `url`, `isRetryable`, and where
- * it has them `status`, `reason`, `retryAfterMillis`, `kind`, `mayHaveBeenProcessed`. The last one is the event `Summary`:
- * `durationMillis`, `jobs`, `jobsPerSecond`, `outcomes` (counts by name), `queueToStartMillis` (`p50` and `p99`, within 2 %, or
- * null), `requests` (`sent`, `retried`, `waited` for a rate limit) and `troubles` (counts by kind).
+ * Each object has `event`, the event's name, and `time`, in ISO 8601. The other fields are those of the event: `stackKey`, `queueKey`,
+ * `listed`, `startable`, `inFlight`, `exitStatus`, `state` (or null), `detail`, `message`, `reason`; durations as `sinceScheduledMillis`
+ * and `delayMillis`; `job` with `id`, `priority`, `agentQueryRules`, `scheduledAt`, `runnableAt` (or null), `pipeline`, `build` and
+ * `step`; `error` with `_tag`, `message`, `operation`, `method`, `url`, `isRetryable`, and if it has them `status`, `reason`,
+ * `retryAfterMillis`, `kind`, `mayHaveBeenProcessed`. The last object is the event `Summary`: `durationMillis`, `jobs`,
+ * `jobsPerSecond`, `outcomes` (counts by name), `scheduleToStartMillis` (`p50` and `p99`, within 2 %, or null), `requests` (`sent`,
+ * `retried`, `waited` for a rate limit) and `problems` (counts by kind).
  *
- * Of the stacks of several queues, and of a process of a cluster, each event has its `queueKey`. The process of a cluster adds
- * `Began` (like `Started`) and `Ended` (`outcome`, and where there are `exitStatus` and `detail`) of the jobs that it runs itself.
+ * For the stacks of several queues, and for a process of a cluster, each event has its `queueKey`. A process of a cluster adds `RunStarted`
+ * (like `Started`) and `RunEnded` (`outcome`, and if it has them `exitStatus` and `detail`) for the jobs that it runs itself.
  *
- * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`; no meaning is in color alone.
- * Control characters and ANSI sequences of jobs' names and output never reach the terminal; in JSON they are escaped.
+ * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`. Color is never the only sign of a
+ * meaning. Control characters and ANSI sequences in jobs' names and output never reach the terminal; in JSON they are escaped.
  *
  * **Gotchas**
  *
- * Requests are read from the metrics of the process, which count those of all its stacks together. What is left of a rate limit
- * is what the service last said, where that is less than the stack's own requests of the last second leave.
+ * Requests are read from the metrics of the process, which count the requests of all its stacks together. What is left of a rate limit is
+ * the smaller of what the service last reported, and the limit less the requests of this process in the last second.
  *
  * **Example** (A stack that is watched)
  *
@@ -62,8 +61,8 @@ import * as internal from "./internal/view/view.ts"
 import type * as JobOutput from "./JobOutput.ts"
 
 /**
- * What a view can look like. `auto` is `live` where the standard output is a terminal that can do it (`TERM` is not `dumb`) and
- * `CI` is not set, else `lines`.
+ * The format of a view. `auto` is `live` if the standard output is a terminal that supports it (`TERM` is not `dumb`) and `CI` is not
+ * set, else `lines`.
  *
  * @since 0.1.0
  * @category models
@@ -71,7 +70,7 @@ import type * as JobOutput from "./JobOutput.ts"
 export type Format = "auto" | "live" | "lines" | "json"
 
 /**
- * How a view is set up.
+ * The options of a view.
  *
  * @since 0.1.0
  * @category options
@@ -79,9 +78,9 @@ export type Format = "auto" | "live" | "lines" | "json"
 export interface Options {
   /** Default `auto`. */
   readonly format?: Format | undefined
-  /** Where the last lines of running jobs come from. Default: none are shown. */
+  /** The output of jobs, for the last lines of running jobs. Default: none are shown. */
   readonly output?: JobOutput.Service | undefined
-  /** Whether a summary is left at the end. Default true. */
+  /** Whether to print a summary at the end. Default true. */
   readonly summary?: boolean | undefined
 }
 
@@ -94,31 +93,31 @@ export interface Options {
 export type Watched = Stack.Service | Stacks.Service | ClusterStack.Service
 
 /**
- * A view of a stack.
+ * A running view.
  *
  * @since 0.1.0
  * @category models
  */
 export interface View {
-  /** What was chosen. */
+  /** The format in use. */
   readonly format: Exclude<Format, "auto">
-  /** For the `onEvent` of a stack, or of the stacks of several queues: tells the view what happens. */
+  /** Shows an event. Pass it as `onEvent` of a stack, or of the stacks of several queues. */
   readonly onEvent: (event: StackEvent, queueKey?: string) => Effect.Effect<void>
-  /** For the `onEvent` of a process of a cluster. The jobs that it counts are those that this process runs. */
+  /** Shows an event. Pass it as `onEvent` of a process of a cluster. It counts the jobs that this process runs. */
   readonly onClusterEvent: (event: ClusterStack.ClusterEvent, queueKey: string) => Effect.Effect<void>
-  /** Shows slots, and what waits for them, until the view's end. Of several stacks the sums are shown. */
+  /** Shows the slots of a stack, and the jobs that wait for them, until the view ends. For several stacks it shows the sums. */
   readonly watch: (stack: Watched) => Effect.Effect<void>
-  /** Says something to people: within the view where it is live, else on the standard error. */
+  /** Prints a text for people: in the live view, else on the standard error. */
   readonly print: (text: string) => Effect.Effect<void>
   /**
-   * Says what is logged as {@link View.print} does. Where the standard error is no terminal (`2> file`), log lines go there, also
-   * while the view is live. What the stack logs of its events is left out: the view shows them.
+   * Prints log lines like {@link View.print}. If the standard error is not a terminal (`2> file`), log lines always go there. The stack's
+   * log lines about events are left out, because the view shows the events.
    */
   readonly logger: Logger.Logger<unknown, void>
 }
 
 /**
- * Shows a stack until the scope closes. Make the stack in a scope within that one, so that its end is seen too.
+ * Starts a view, until the scope closes. Make the stack in an inner scope, so that the view shows its end too.
  *
  * @since 0.1.0
  * @category constructors

@@ -7,20 +7,19 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
+import * as ExitStatus from "./internal/cli/exitStatus.ts"
 import { Host } from "./internal/cli/host.ts"
 import { main } from "./internal/cli/main.ts"
 import * as Stdout from "./internal/cli/stdout.ts"
 import { describeCode, errorCode } from "./internal/process/errorDescription.ts"
 
-const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGQUIT: 131 } as const
+const { signals } = ExitStatus
 
-type Signal = keyof typeof signals
-
-/** Why the command is ended: a signal, that nobody reads its output any more, or that its output can't be written. */
-type Ending = Signal | "NoReader" | { readonly code: string }
+/** Why the command ends early: a signal, a closed pipe, or an output that can't be written. */
+type Ending = ExitStatus.Signal | "NoReader" | { readonly code: string }
 
 let ending: Ending | undefined
-let isAsked = false
+let isSignaled = false
 let isStopExpected = false
 let interrupt = () => {}
 
@@ -33,27 +32,27 @@ const end = (reason: Ending): void => {
 const onOutputError = (cause: unknown): void => {
   const code = errorCode(cause)
   if (code === "EPIPE") end("NoReader")
-  // A terminal that is gone answers like this before, or instead of, its signal.
+  // A closed terminal fails like this before, or instead of, its signal.
   else if (code === "EIO" && process.stdout.isTTY) end("SIGHUP")
   else end({ code })
 }
 
-const onSignal = (signal: Signal): void => {
-  // Whoever asks twice does not want to wait. A terminal that closes may send SIGHUP twice, and together with other signals.
-  if (isAsked && signal !== "SIGHUP") process.exit(signals[signal])
-  isAsked = true
+const onSignal = (signal: ExitStatus.Signal): void => {
+  // The second signal ends the process at once. A closing terminal may send SIGHUP twice, and together with other signals.
+  if (isSignaled && signal !== "SIGHUP") process.exit(signals[signal])
+  isSignaled = true
   end(signal)
 }
 
-const exitStatus = (exit: Exit.Exit<unknown, unknown>): number => {
+const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Predicate.isObject(ending)) {
     process.stderr.write(`stacksapi: Can't write to the standard output: ${describeCode(ending.code)}\n`)
-    return 1
+    return ExitStatus.failure
   }
   if (Exit.isSuccess(exit) && Predicate.isNumber(exit.value)) return exit.value
-  if (ending === undefined) return 1
-  if (ending === "NoReader") return 0
-  return isStopExpected && ending !== "SIGINT" ? 0 : signals[ending]
+  if (ending === undefined) return ExitStatus.failure
+  if (ending === "NoReader") return ExitStatus.success
+  return isStopExpected && ending !== "SIGINT" ? ExitStatus.success : signals[ending]
 }
 
 const host = Host.of({
@@ -72,14 +71,16 @@ const program = Effect.suspend(() => main(process.argv.slice(2))).pipe(
 const run = Runtime.makeRunMain(({ fiber }) => {
   interrupt = () => fiber.interruptUnsafe(fiber.id)
   if (ending !== undefined) interrupt()
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const) process.on(signal, () => onSignal(signal))
-  // Without a reader there is nobody to tell anything. Any other trouble of the log is no reason to stop the work.
+  for (const signal of Object.keys(signals) as ReadonlyArray<ExitStatus.Signal>) {
+    process.on(signal, () => onSignal(signal))
+  }
+  // A closed pipe ends the command. Any other failure to write logs does not stop the work.
   process.stderr.on("error", (cause) => {
     if (errorCode(cause) === "EPIPE") end("NoReader")
   })
   fiber.addObserver((exit) => {
-    // What can't be written of the last output is known when this is.
-    process.stdout.write("", () => process.exit(exitStatus(exit)))
+    // After this write, a failure to write the last output is known.
+    process.stdout.write("", () => process.exit(exitStatusOf(exit)))
   })
 })
 

@@ -2,8 +2,8 @@
 import { JobStates, Notifications, RateLimit, Reservations, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Stream } from "effect"
-import { countOf, Emulator } from "../remote.ts"
-import { type Cases, clientWith, jobs, reservedJobs, same, stackKey } from "../scene.ts"
+import { countOf, Emulator } from "../support/remote.ts"
+import { type Cases, clientWith, jobs, reservedJobs, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 
@@ -11,7 +11,7 @@ export const batches: Cases = {
   "any number of jobs is reserved, and a request that fails loses nothing": Effect.gen(function* () {
     const { setFaults } = yield* Emulator
     const jobUuids = yield* jobs(2500)
-    yield* setFaults([Fault.Status({ status: 403, operations: ["batchReserveJobs"], skip: 1, times: 1 })])
+    yield* setFaults([Fault.Status({ status: 401, operations: ["batchReserveJobs"], skip: 1, times: 1 })])
     const { failed, notReserved, reserved } = yield* Reservations.reserve({ stackKey, jobUuids, concurrency: 1 })
     same([reserved.length, notReserved.length], [1500, 0])
     same(

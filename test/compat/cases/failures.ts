@@ -2,9 +2,9 @@
 import { RetryPolicy, StacksClient, StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Duration, Effect, Redacted } from "effect"
-import { CurrentPlatform } from "../platform.ts"
-import { countOf, Emulator, nowhere, rawServer } from "../remote.ts"
-import { type Case, type Cases, clientWith, jobs, must, same, stackKey } from "../scene.ts"
+import { CurrentPlatform } from "../support/platform.ts"
+import { countOf, Emulator, nowhere, rawServer } from "../support/remote.ts"
+import { type Case, type Cases, clientWith, jobs, must, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

@@ -1,9 +1,9 @@
 /** All methods of the client, against a service that works. */
 import { StacksClient, StacksSchema } from "@stacksapi/core"
 import { DateTime, Effect, Redacted } from "effect"
-import { CurrentPlatform } from "../platform.ts"
-import { Emulator, jobOf, rawServer } from "../remote.ts"
-import { type Cases, clientWith, jobs, must, queueKey, reservedJobs, same, stackKey } from "../scene.ts"
+import { CurrentPlatform } from "../support/platform.ts"
+import { Emulator, jobOf, rawServer } from "../support/remote.ts"
+import { type Cases, clientWith, jobs, must, queueKey, reservedJobs, same, stackKey } from "../support/scene.ts"
 
 export const methods: Cases = {
   "getTokenIdentity tells the token's cluster, without a stack": Effect.gen(function* () {

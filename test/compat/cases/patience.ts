@@ -2,8 +2,8 @@
 import { RetryPolicy, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Exit, Fiber } from "effect"
-import { Emulator, rawServer } from "../remote.ts"
-import { type Cases, clientWith, jobs, must, same, stackKey } from "../scene.ts"
+import { Emulator, rawServer } from "../support/remote.ts"
+import { type Cases, clientWith, jobs, must, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

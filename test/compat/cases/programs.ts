@@ -3,9 +3,9 @@ import { JobRunner, RetryPolicy, Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Layer, Metric, Result, Tracer } from "effect"
 import * as TestClock from "effect/testing/TestClock"
-import { CurrentPlatform } from "../platform.ts"
-import { Emulator, rawServer } from "../remote.ts"
-import { type Cases, clientWith, must, queueKey, same, stackKey } from "../scene.ts"
+import { CurrentPlatform } from "../support/platform.ts"
+import { Emulator, rawServer } from "../support/remote.ts"
+import { type Cases, clientWith, must, queueKey, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

@@ -2,9 +2,9 @@
 import { RetryPolicy, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, Effect, Schedule } from "effect"
-import { CurrentPlatform } from "../platform.ts"
-import { countOf, Emulator, jobOf } from "../remote.ts"
-import { type Cases, clientWith, jobs, must, queueKey, reservedJobs, same, stackKey } from "../scene.ts"
+import { CurrentPlatform } from "../support/platform.ts"
+import { countOf, Emulator, jobOf } from "../support/remote.ts"
+import { type Cases, clientWith, jobs, must, queueKey, reservedJobs, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

@@ -2,8 +2,8 @@
 import { ScheduledJobs } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Stream } from "effect"
-import { countOf, Emulator } from "../remote.ts"
-import { type Cases, jobs, must, queueKey, same, stackKey } from "../scene.ts"
+import { countOf, Emulator } from "../support/remote.ts"
+import { type Cases, jobs, must, queueKey, same, stackKey } from "../support/scene.ts"
 
 const { Fault } = StacksEmulator
 

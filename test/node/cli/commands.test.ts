@@ -125,7 +125,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         yield* emulator.pauseQueue("more", true)
         assert.include((yield* call(["jobs", "list"])).stderr, "is paused")
         const none = yield* call(["jobs", "list", "--queue", "nothing"])
-        assert.deepStrictEqual(none, { status: 0, stdout: "", stderr: "No jobs wait in the queue nothing\n" })
+        assert.deepStrictEqual(none, { status: 0, stdout: "", stderr: "The queue nothing has no scheduled jobs\n" })
         assert.strictEqual((yield* call(["jobs", "list", "--limit", "0"])).status, 2)
       })
     )
@@ -295,7 +295,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         { id: "notify-1", isNotified: true },
         { id: "notify-2", isNotified: true }
       ])
-      assert.match(stderr, /^nothing: .+\nstacksapi: 1 of 3 notifications were not taken\n$/)
+      assert.match(stderr, /^nothing: .+\nstacksapi: 1 of 3 notifications were rejected\n$/)
       const stored = (yield* emulator.notifications).filter(({ stackKey }) => stackKey === "notify")
       assert.deepStrictEqual(
         stored.map(({ detail }) => detail),

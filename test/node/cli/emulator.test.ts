@@ -24,7 +24,7 @@ const folderOf = (files: Readonly<Record<string, string>>) =>
 const emulator = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
   const process_ = yield* start(process.execPath, [bin, "emulator", ...args])
   // Two channels: either may come first.
-  yield* process_.seen("Stop with Ctrl-C")
+  yield* process_.seen("Stop it with Ctrl-C")
   const { stderr, stdout } = yield* process_.seen("export BUILDKITE_CLUSTER_TOKEN=bkct_emulator\n")
   const env = Object.fromEntries(
     Array.from(stdout.matchAll(/^export (\w+)=(.+)$/gm), ([, name, value]) => [name, value])
@@ -128,12 +128,9 @@ describe("stacksapi emulator", () => {
         yield* problemOf("--pipeline", "bad.yml"),
         /^stacksapi: bad\.yml:2:5: This step is of no known kind\./
       )
-      assert.match(yield* problemOf("--jobs", "bad.jsonl"), /^stacksapi: bad\.jsonl:2: This is not a job: .*\["id"\]/)
-      assert.match(
-        yield* problemOf("--jobs", "twice.jsonl"),
-        /^stacksapi: twice\.jsonl:2: The id a is that of line 1\./
-      )
-      assert.match(yield* problemOf("--jobs", "empty.jsonl"), /^stacksapi: empty\.jsonl holds no jobs\./)
+      assert.match(yield* problemOf("--jobs", "bad.jsonl"), /^stacksapi: bad\.jsonl:2: Not a job: .*\["id"\]/)
+      assert.match(yield* problemOf("--jobs", "twice.jsonl"), /^stacksapi: twice\.jsonl:2: Line 1 has the same id, a\./)
+      assert.match(yield* problemOf("--jobs", "empty.jsonl"), /^stacksapi: empty\.jsonl contains no jobs\./)
       assert.match(yield* problemOf("--pipeline", "nothing.yml"), /^stacksapi: Can't read nothing\.yml: /)
       assert.strictEqual((yield* stacksapi(["emulator", "--port", "70000"])).status, 2)
       const taken = yield* emulator()

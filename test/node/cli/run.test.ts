@@ -64,10 +64,10 @@ describe("stacksapi run", () => {
         [[], { STACKSAPI_FORMAT: "xml" }, '["STACKSAPI_FORMAT"]'],
         [["--cluster", "--port", "0"], {}, "Expected a whole number from 1 to 65535"],
         [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number from 3 to 3600"],
-        [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 small letters"],
-        [["--cluster", "--on-process-death", "forget"], {}, "run-again"],
+        [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 lower-case letters"],
+        [["--cluster", "--on-process-death", "forget"], {}, "retry"],
         [["--cluster", "--store", "jobs"], {}, "--store is for one process"],
-        [["--cluster", "--on-exit", "drain"], {}, "--on-exit is not for a --cluster"],
+        [["--cluster", "--on-exit", "drain"], {}, "--on-exit can't be used with --cluster"],
         [["--on-exit", "leave"], {}, "detach"],
         [[], { STACKSAPI_STORE: " " }, "--store must be the path of a file"]
       ] as const) {
@@ -141,9 +141,9 @@ describe("stacksapi run --cluster", () => {
       const folder = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
       writeFileSync(join(folder, "url"), "postgres://u:hunter2@127.0.0.1:9/d\n")
       const url = { DATABASE_URL_FILE: join(folder, "url") }
-      assert.strictEqual(yield* failing({}, "There is no database. Set DATABASE_URL"), 1)
-      assert.strictEqual(yield* failing({ DATABASE_URL: "hunter2" }, "has to be like postgres://"), 1)
-      assert.strictEqual(yield* failing({ DATABASE_URL: "mysql://u:hunter2@h/d" }, "has to be like postgres://"), 1)
+      assert.strictEqual(yield* failing({}, "No database is set. Set DATABASE_URL"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "hunter2" }, "has to look like postgres://"), 1)
+      assert.strictEqual(yield* failing({ DATABASE_URL: "mysql://u:hunter2@h/d" }, "has to look like postgres://"), 1)
       assert.strictEqual(yield* failing({ DATABASE_URL_FILE: join(folder, "none") }, "Can't read DATABASE_URL_FILE"), 1)
       const swapped = { DATABASE_URL_FILE: "postgres://u:hunter2@h/d" }
       assert.strictEqual(yield* failing(swapped, "DATABASE_URL_FILE takes the name of a file"), 2)

@@ -1,4 +1,4 @@
-/** Until when a process may act on what it has. */
+/** Until when a process may act on what it owns. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -25,11 +25,11 @@ const twoClocks = Effect.map(Clock.Clock, (clock) => {
 })
 
 describe("A lease", () => {
-  it.effect("ends before the others may think so, counted from when it was asked for", () =>
+  it.effect("ends before the database ends it, counted from the request", () =>
     Effect.gen(function* () {
       const lease = yield* Lease.make(Duration.seconds(10))
       assert.isFalse(lease.isHeld())
-      // The answer takes two seconds.
+      // The response takes two seconds.
       const asking = yield* Effect.forkChild(lease.renew(Effect.as(Effect.sleep("2 seconds"), true)))
       yield* TestClock.adjust("2 seconds")
       assert.isTrue(yield* Fiber.join(asking))
@@ -43,7 +43,7 @@ describe("A lease", () => {
     })
   )
 
-  it.effect("goes on where there is no answer, and ends at once where the answer is no", () =>
+  it.effect("goes on without a response, and ends at once when it is refused", () =>
     Effect.gen(function* () {
       const lease = yield* Lease.make(Duration.seconds(10))
       yield* lease.renew(Effect.succeed(true))
@@ -54,12 +54,12 @@ describe("A lease", () => {
     })
   )
 
-  it.effect("ends whichever clock says so: of a machine that slept, or whose time was set", () =>
+  it.effect("ends by whichever clock advanced further, after the machine slept or its time was set", () =>
     Effect.gen(function* () {
       const { clock, moveWall } = yield* twoClocks
       const lease = yield* Effect.provideService(Lease.make(Duration.seconds(10)), Clock.Clock, clock)
       yield* lease.renew(Effect.succeed(true))
-      // Only this one goes on while a machine sleeps.
+      // Only the wall clock advances while a machine sleeps.
       moveWall(60_000)
       assert.isFalse(lease.isHeld())
       yield* lease.renew(Effect.succeed(true))

@@ -1,12 +1,12 @@
-/** What a process does with the jobs that it is sent, where time and the service are the test's. */
+/** What a process does with the jobs that are dispatched to it, with a test clock and a scripted service. */
 import { assert, it } from "@effect/vitest"
 import { JobRunner, RateLimit, StacksClient, type StacksSchema } from "@stacksapi/core"
 import { DateTime, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { Entity, ShardingConfig } from "effect/cluster"
 import { TestClock } from "effect/testing"
-import type { Book } from "../../../packages/node/src/internal/cluster/book.ts"
 import { JobEntity } from "../../../packages/node/src/internal/cluster/jobEntity.ts"
 import * as Lease from "../../../packages/node/src/internal/cluster/lease.ts"
+import type { Ownership } from "../../../packages/node/src/internal/cluster/ownership.ts"
 import * as Worker from "../../../packages/node/src/internal/cluster/worker.ts"
 import * as Scripted from "../../support/scripted.ts"
 
@@ -21,38 +21,40 @@ const job: StacksSchema.ScheduledJob = {
   step: { key: null }
 }
 
-/** A process with one slot, its book and service as the test says. */
+/** A process with two slots, with scripted ownership and service. */
 const make = Effect.fnUntraced(
-  function* (book: Pick<Book, "look" | "claim">, run: JobRunner.Service["run"], answer: Scripted.Answer) {
+  function* (ownership: Pick<Ownership, "stateOf" | "claim">, run: JobRunner.Service["run"], answer: Scripted.Answer) {
     const service = Scripted.make(answer)
     const lease = yield* Lease.make(Duration.seconds(10))
     yield* lease.renew(Effect.succeed(true))
-    const unused = Effect.die(new Error("Not asked here"))
-    /** What is left when the process ends. */
-    const left: Array<string> = []
+    const unused = Effect.die(new Error("Not called here"))
+    /** What is written when the process ends. */
+    const written: Array<string> = []
     const scope = yield* Scope.fork(yield* Effect.scope)
     const worker = yield* Worker.make({
-      book: {
-        ...book,
-        place: () => unused,
-        release: ({ jobUuid }, ticket, owner) =>
-          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} is not ${owner}'s`)),
-        keep: ({ jobUuid }, ticket, owner, answer) =>
-          Effect.sync(() => void left.push(`${jobUuid} of ticket ${ticket} ended ${owner}: ${answer._tag}`)),
+      ownership: {
+        ...ownership,
+        assign: () => unused,
+        release: ({ jobUuid }, dispatchId, owner) =>
+          Effect.sync(() => void written.push(`${jobUuid} of dispatch ${dispatchId} is released by ${owner}`)),
+        saveAnswer: ({ jobUuid }, dispatchId, owner, answer) =>
+          Effect.sync(
+            () => void written.push(`${jobUuid} of dispatch ${dispatchId} ended at ${owner}: ${answer._tag}`)
+          ),
+        retry: () => unused,
         requeue: () => unused,
-        withdraw: () => unused,
-        inherit: () => unused,
+        reassign: () => unused,
         owned: () => Effect.succeed([])
       },
       lease,
       limiter: RateLimit.none,
       processId: "here",
       slots: 2,
-      onProcessDeath: "runAgain",
+      onProcessDeath: "retry",
       tokenLifetime: undefined,
       stacks: [{ key: "s", queueKey: "q" }],
-      tell: () => {},
-      outspoken: (effect) => effect,
+      publish: () => {},
+      restoreLogs: (effect) => effect,
       scope
     }).pipe(
       Effect.provideService(JobRunner.JobRunner, JobRunner.make(run)),
@@ -60,8 +62,8 @@ const make = Effect.fnUntraced(
     )
     const clientOf = yield* Entity.makeTestClient(JobEntity, worker.layer)
     const client = yield* clientOf("0/s/j")
-    const send = (ticket: number) => Effect.forkChild(client.Run({ stackKey: "s", job, ticket }))
-    const stop = Effect.as(Scope.close(scope, Exit.void), left)
+    const send = (dispatchId: number) => Effect.forkChild(client.Run({ stackKey: "s", job, dispatchId }))
+    const stop = Effect.as(Scope.close(scope, Exit.void), written)
     return { lease, send, stop, worker, requests: service.requests }
   },
   Effect.provide(ShardingConfig.layer({ shardsPerGroup: 1 }))
@@ -69,14 +71,14 @@ const make = Effect.fnUntraced(
 
 const finished = JobRunner.Finished({ exitStatus: 0, detail: "" })
 
-const asItWas = { isOrphan: false, answer: undefined }
-const begunElsewhere = { isOrphan: true, answer: undefined }
+const notOrphan = { isOrphan: false, answer: undefined }
+const orphan = { isOrphan: true, answer: undefined }
 
-it.effect("A job whose process died is left alone where the service will never say how it is", () =>
+it.effect("A job whose process died is left alone if the service does not know its state", () =>
   Effect.gen(function* () {
     let runs = 0
     const { requests, send } = yield* make(
-      { look: () => Effect.succeed("orphaned"), claim: () => Effect.succeed(begunElsewhere) },
+      { stateOf: () => Effect.succeed("orphaned"), claim: () => Effect.succeed(orphan) },
       () => Effect.sync(() => ++runs).pipe(Effect.as(finished)),
       Scripted.json(404, { message: "No stack found" })
     )
@@ -88,13 +90,13 @@ it.effect("A job whose process died is left alone where the service will never s
   })
 )
 
-it.effect("A job is not started whose claim was answered when the process might not be alive any more", () =>
+it.effect("A job whose claim took longer than the lease is claimed again before it starts", () =>
   Effect.gen(function* () {
-    const claims: Array<typeof asItWas | "dead"> = [asItWas, "dead", asItWas]
+    const claims: Array<typeof notOrphan | "dead"> = [notOrphan, "dead", notOrphan]
     let runs = 0
     const { lease, send } = yield* make(
       {
-        look: () => Effect.succeed("waiting"),
+        stateOf: () => Effect.succeed("waiting"),
         claim: () =>
           Effect.delay(
             Effect.sync(() => claims.shift()),
@@ -110,24 +112,26 @@ it.effect("A job is not started whose claim was answered when the process might 
     assert.lengthOf(claims, 2)
     yield* lease.renew(Effect.succeed(true))
     yield* TestClock.adjust("1 second")
-    // It was this process's already, and had not begun.
+    // This process owned it already, and had not started it.
     assert.strictEqual((yield* Fiber.join(answer))._tag, "Finished")
     assert.strictEqual(runs, 1)
     assert.isEmpty(claims)
   })
 )
 
-it.effect("A job that comes back to a process waits until what it had begun has ended", () =>
+it.effect("A job that is dispatched to the same process again waits for its first execution to end", () =>
   Effect.gen(function* () {
-    /** The ticket by which it was sent last. */
-    let placed = 1
+    /** The last dispatch. */
+    let current = 1
     let running = 0
     let most = 0
     let runs = 0
     const { lease, send, worker } = yield* make(
       {
-        look: (_, ticket) => Effect.succeed(ticket !== placed ? undefined : placed === 1 ? "waiting" : "orphaned"),
-        claim: (_, ticket) => Effect.succeed(ticket !== placed ? undefined : placed === 1 ? asItWas : begunElsewhere)
+        stateOf: (_, dispatchId) =>
+          Effect.succeed(dispatchId !== current ? undefined : current === 1 ? "waiting" : "orphaned"),
+        claim: (_, dispatchId) =>
+          Effect.succeed(dispatchId !== current ? undefined : current === 1 ? notOrphan : orphan)
       },
       () =>
         Effect.acquireUseRelease(
@@ -148,8 +152,8 @@ it.effect("A job that comes back to a process waits until what it had begun has 
     yield* send(1)
     yield* TestClock.adjust("1 second")
     assert.strictEqual(running, 1)
-    // The book says that it is not this process's any more, and then it is sent here again.
-    placed = 2
+    // The process loses the job, and then the job is dispatched to it again.
+    current = 2
     yield* worker.audit
     const answer = yield* send(2)
     yield* TestClock.adjust("3 seconds")
@@ -162,48 +166,50 @@ it.effect("A job that comes back to a process waits until what it had begun has 
   })
 )
 
-it.effect("A process that ends gives back what it has claimed and not begun, and keeps what nobody has been told", () =>
+it.effect("A process that stops releases jobs that it has not started, and saves answers that were not sent", () =>
   Effect.gen(function* () {
     const { send, stop } = yield* make(
       {
-        look: () => Effect.succeed("waiting"),
-        claim: (_, ticket) => Effect.delay(Effect.succeed(asItWas), ticket === 1 ? 0 : "1 minute")
+        stateOf: () => Effect.succeed("waiting"),
+        claim: (_, dispatchId) => Effect.delay(Effect.succeed(notOrphan), dispatchId === 1 ? 0 : "1 minute")
       },
       () => Effect.succeed(finished),
       Scripted.silence
     )
-    for (const ticket of [1, 2]) yield* send(ticket)
+    for (const dispatchId of [1, 2]) yield* send(dispatchId)
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual(yield* stop, [
-      `${job.id} of ticket 1 ended here: Finished`,
-      `${job.id} of ticket 2 is not here's`
+      `${job.id} of dispatch 1 ended at here: Finished`,
+      `${job.id} of dispatch 2 is released by here`
     ])
   })
 )
 
-it.effect("A process that ends leaves what it had begun as begun, and what another one had", () =>
-  Effect.gen(function* () {
-    const { send, stop } = yield* make(
-      {
-        look: (_, ticket) => Effect.succeed(ticket === 1 ? "waiting" : "orphaned"),
-        claim: (_, ticket) => Effect.succeed(ticket === 1 ? asItWas : begunElsewhere)
-      },
-      () => Effect.never,
-      Scripted.silence
-    )
-    // The first one runs; what has become of the second one is not known yet.
-    for (const ticket of [1, 2]) yield* send(ticket)
-    yield* TestClock.adjust("1 second")
-    assert.deepStrictEqual(yield* stop, [`${job.id} of ticket 2 is not here's`])
-  })
+it.effect(
+  "A process that stops keeps the jobs that it has started, and releases jobs that another process had started",
+  () =>
+    Effect.gen(function* () {
+      const { send, stop } = yield* make(
+        {
+          stateOf: (_, dispatchId) => Effect.succeed(dispatchId === 1 ? "waiting" : "orphaned"),
+          claim: (_, dispatchId) => Effect.succeed(dispatchId === 1 ? notOrphan : orphan)
+        },
+        () => Effect.never,
+        Scripted.silence
+      )
+      // The first one runs; the state of the second one is not known yet.
+      for (const dispatchId of [1, 2]) yield* send(dispatchId)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* stop, [`${job.id} of dispatch 2 is released by here`])
+    })
 )
 
-it.effect("A job that has ended elsewhere is answered with what was kept of its end", () =>
+it.effect("A job that has ended on another process is answered with the saved answer", () =>
   Effect.gen(function* () {
     let runs = 0
     const answer = { _tag: "Finished", exitStatus: 3, detail: "three" } as const
     const { requests, send } = yield* make(
-      { look: () => Effect.succeed("owned"), claim: () => Effect.succeed({ isOrphan: true, answer }) },
+      { stateOf: () => Effect.succeed("owned"), claim: () => Effect.succeed({ isOrphan: true, answer }) },
       () => Effect.sync(() => ++runs).pipe(Effect.as(finished)),
       Scripted.silence
     )

@@ -179,7 +179,7 @@ describe("answers that nobody reads", () => {
     maxHeldBytes: 1.5 * large.length,
     headersMillis: 60_000,
     requestMillis: 60_000,
-    answerMillis: 60_000
+    responseMillis: 60_000
   }
 
   /** A server of large answers, and how each of them ended: whether the client has read it. */
@@ -219,7 +219,7 @@ describe("answers that nobody reads", () => {
 
   it.live("are cut off after a while", () =>
     Effect.gen(function* () {
-      const { begun, url } = yield* serving({ answerMillis: 50 })
+      const { begun, url } = yield* serving({ responseMillis: 50 })
       yield* unread(url)
       yield* until(() => begun.length === 1)
       const [first] = begun
@@ -242,7 +242,7 @@ describe("what is received", () => {
           maxHeldBytes: 4 * 1024 * 1024,
           headersMillis: 60_000,
           requestMillis: 60_000,
-          answerMillis: 60_000
+          responseMillis: 60_000
         }
       })
       const url = `http://${authority(server)}`

@@ -11,7 +11,13 @@ export type Amounts = Readonly<Record<string, number>>
 export const none: Amounts = {}
 
 /** A room in which everything fits. */
-export const unlimited: Room = { exceeded: () => undefined, fits: () => true, take: () => {}, signature: "" }
+export const unlimited: Room = {
+  exceeded: () => undefined,
+  fits: () => true,
+  isOverdrawn: () => false,
+  take: () => {},
+  signature: ""
+}
 
 /** The sum of what jobs hold. */
 export const sum = (all: Iterable<Amounts>): Amounts => {
@@ -40,6 +46,7 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
     if (job !== undefined && (aged === undefined || job.since < aged.since)) aged = job
   }
   const signature = JSON.stringify([...free.values()])
+  const overdrawn = new Set(names.filter((name) => (free.get(name) ?? 0) < -1e-9))
   if (aged !== undefined) subtract(aged.requests)
   const isKept = (jobUuid: string) => aged?.jobUuid === jobUuid
   return {
@@ -56,6 +63,8 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
         // Fractions may not add up to the last digit.
         return amount <= left + kept + 1e-9
       }),
+    isOverdrawn: (requests) =>
+      overdrawn.size > 0 && Object.entries(requests).some(([name, amount]) => amount > 0 && overdrawn.has(name)),
     take: (jobUuid, requests) => {
       if (isKept(jobUuid) && aged !== undefined) {
         subtract(aged.requests, -1)

@@ -1,4 +1,4 @@
-/** Asks the service about single jobs, up to 1000 of them in one request. */
+/** Batches questions about single jobs into requests of up to 1000 jobs. */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -7,7 +7,7 @@ import * as Tracer from "effect/Tracer"
 import { MaxBatchSize } from "../StacksSchema.ts"
 
 export interface Batcher<A, E> {
-  /** The answer about a job. Callers who ask while all requests are under way travel with the next one. */
+  /** Asks about a job. If all requests are in flight, the question is part of the next one. */
   readonly ask: (jobUuid: string) => Effect.Effect<A, E>
 }
 
@@ -16,20 +16,20 @@ interface Question<A, E> {
   /** The span of the first caller. */
   readonly parent: Tracer.AnySpan | undefined
   callers: number
-  /** The request that the question travels with, once it does. */
+  /** The request that has the question, once it is sent. */
   batch: Batch | undefined
 }
 
 interface Batch {
-  /** How many of its questions have a caller left. */
+  /** How many of its questions still have callers. */
   wanted: number
-  /** Done when no caller is left. */
+  /** Done when there are no callers left. */
   readonly abandoned: Deferred.Deferred<never>
 }
 
 /**
- * Makes at most `requests` requests at a time, in the given context: a caller's policies don't matter. `request` gives the answer
- * about each of its jobs; its failure is the failure of all of them. A request whose callers have all been interrupted is too.
+ * Sends at most `requests` requests at a time, in the given context, so that the policies of callers don't matter. `request` returns
+ * the answer for each job; its failure fails all of them. If all callers are interrupted, so is the request.
  */
 export const make = <A, E>(
   requests: number,
@@ -38,7 +38,7 @@ export const make = <A, E>(
 ): Batcher<A, E> => {
   const waiting = new Map<string, Question<A, E>>()
   let underWay = 0
-  /** Whether a request is about to be sent, and still takes questions. */
+  /** Whether a request is about to be sent and still accepts questions. */
   let isGathering = false
 
   const takeBatch = (): ReadonlyArray<readonly [string, Question<A, E>]> => {
@@ -54,7 +54,7 @@ export const make = <A, E>(
   const send = Effect.fnUntraced(function* (questions: ReadonlyArray<readonly [string, Question<A, E>]>) {
     const batch: Batch = { wanted: questions.length, abandoned: Deferred.makeUnsafe() }
     for (const [, question] of questions) question.batch = batch
-    // A single question belongs to its caller's trace; a request for many belongs to none.
+    // A single question has its caller's span as parent; a batch has none.
     const parent = questions.length === 1 ? questions[0]?.[1].parent : undefined
     const exit = yield* request(questions.map(([jobUuid]) => jobUuid)).pipe(
       (effect) => (parent === undefined ? effect : Effect.withParentSpan(effect, parent)),
@@ -66,9 +66,9 @@ export const make = <A, E>(
     }
   })
 
-  /** Gathers questions and sends one request. */
+  /** Collects questions and sends one request. */
   const serve: Effect.Effect<void> = Effect.gen(function* () {
-    // Callers who are about to ask can come along.
+    // Let concurrent callers add their questions.
     yield* Effect.yieldNow
     isGathering = false
     const questions = takeBatch()

@@ -1,7 +1,7 @@
 /**
- * Finds the item for which a request for many fails, so that the others proceed: a job, or a notification.
+ * Finds the item that makes a batch request fail, a job or a notification, so that the others proceed.
  *
- * The request is divided in two, again and again. One offender among 1000 items takes 20 requests.
+ * It divides the request in two, recursively. One offender among 1000 items takes 20 requests.
  */
 import * as Effect from "effect/Effect"
 import type { StacksError } from "../StacksError.ts"
@@ -18,39 +18,46 @@ export interface FailedPart<T> {
 }
 
 export interface Isolated<T> {
-  /** Items whose request failed though it named no other one. */
+  /** Items whose request failed though it had no other item. */
   readonly offenders: ReadonlyArray<Offender<T>>
-  /** Items of which it is not known whether they make requests fail. */
+  /** Items of failed requests. It is unknown which of them are offenders. */
   readonly failed: ReadonlyArray<FailedPart<T>>
 }
 
 export interface IsolateOptions<T, A, R> {
-  /** What the request that has failed was about. */
+  /** The items of the request that has failed. */
   readonly items: ReadonlyArray<T>
-  /** How it failed. */
+  /** The failure of that request. */
   readonly error: StacksError
   /** Sends the request for a part of the items. */
   readonly request: (items: ReadonlyArray<T>) => Effect.Effect<A, StacksError, R>
-  /** Called with each answer as it comes. */
+  /** Called with each response. */
   readonly onAnswer: (items: ReadonlyArray<T>, answer: A) => Effect.Effect<void, never, R>
-  /** Whether a failure may be the fault of one item. Default {@link mayBeOneJob}. */
+  /** Whether one item may be the cause of a failure. Default {@link mayBeOneJob}. */
   readonly isDivisible?: (error: StacksError) => boolean
 }
 
-/** How many requests it takes at most. */
+/** The maximum number of requests. */
 const maxRequests = 25
-/** After so many requests of which none succeeds it is not one job that is to blame. */
+/** After this many requests without a success, one job is not the cause. */
 const maxFailures = 8
 
-/** Statuses in the 400s that say nothing about the jobs in a request. */
-const aboutTheCaller = new Set([401, 403, 404, 407, 408, 425, 429])
+/** Statuses in the 400s that do not depend on the jobs in a request. */
+const unrelatedStatuses = new Set([401, 403, 404, 407, 408, 425, 429])
 
-/** Whether a failure may be the fault of one job: the service refuses what the request says. */
+/** Whether one job may be the cause of a failure: the request was refused because of its content. */
 export const mayBeOneJob = (error: StacksError): boolean =>
   error._tag === "InvalidRequest" ||
-  (error._tag === "ErrorResponse" && error.status >= 400 && error.status < 500 && !aboutTheCaller.has(error.status))
+  (error._tag === "ErrorResponse" && error.status >= 400 && error.status < 500 && !unrelatedStatuses.has(error.status))
 
-/** Divides a request that has failed until each offender is alone. */
+/**
+ * Whether one job may be the cause of a failure that has come several times, or while other requests succeed: any failure but those
+ * that are about the caller. For example, a 404 can be about a job as well as about the stack.
+ */
+export const mayBeOneJobAfterAll = (error: StacksError): boolean =>
+  !(error._tag === "ErrorResponse" && (error.status === 401 || error.status === 429))
+
+/** Divides a failed request until each offender is alone. */
 export const isolate = Effect.fnUntraced(function* <T, A, R>({
   error,
   isDivisible = mayBeOneJob,
@@ -91,7 +98,7 @@ export const isolate = Effect.fnUntraced(function* <T, A, R>({
     })
 
   yield* divide(items, error)
-  // Where nothing succeeds, a failure of the service says nothing about the items.
+  // If nothing succeeds, the items are not the cause of a failure of the service.
   if (successes === 0 && items.length > 1 && offenders.some(({ error }) => !mayBeOneJob(error))) {
     return { offenders: [], failed: [{ items, error }] }
   }

@@ -1,8 +1,15 @@
-/** The text of whatever was thrown or failed with. */
+/** The message of any error. */
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 
-/** An error's message; a text as it is; anything else as JSON, or as a string where it has no JSON. */
-export const messageOf = (error: unknown): string => {
+/** An error's message, or a text unchanged, or JSON, or a string if the value has no JSON. */
+export const messageOf = (error: unknown): string =>
+  Result.getOrElse(
+    Result.try(() => messageIn(error)),
+    () => "an error whose message can't be read"
+  )
+
+const messageIn = (error: unknown): string => {
   if (Predicate.isError(error)) return error.message
   if (Predicate.isString(error)) return error
   if (Predicate.hasProperty(error, "message") && Predicate.isString(error.message) && error.message !== "") {

@@ -1,4 +1,4 @@
-/** Checks options when a layer or a stack is built. Each check gives the value, or fails with the option's name and valid range. */
+/** Checks options when a layer or a stack is built. Each check returns the value, or fails with the option's name and valid range. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import type * as AgentQueryRules from "../AgentQueryRules.ts"
 import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
 import { issueOf } from "./amounts.ts"
-import { declarations, type Endpoint } from "./schema/declaration.ts"
+import { declarations, type Endpoint } from "./api/declaration.ts"
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
   Effect.fail(new InvalidOptions({ option, issue }))
@@ -38,18 +38,18 @@ export const duration = (
   const value = Duration.fromInput(input)
   const millis = Option.isSome(value) ? Duration.toMillis(value.value) : Number.NaN
   const isInRange = millis >= (range.min?.[0] ?? 0) && millis <= (range.max?.[0] ?? Number.POSITIVE_INFINITY)
-  return Option.isSome(value) && isInRange && isNumberSound(input)
+  return Option.isSome(value) && isInRange && hasNoNaN(input)
     ? Effect.succeed(value.value)
     : invalid(option, `must be a duration ${rangeOf(range)}, not ${shown(input)}`)
 }
 
-/** `Duration` takes NaN for 0. */
-const isNumberSound = (input: Duration.Input): boolean =>
+/** `Duration` turns NaN into 0. */
+const hasNoNaN = (input: Duration.Input): boolean =>
   Predicate.isNumber(input)
     ? !Number.isNaN(input)
     : !Predicate.isObjectOrArray(input) || !Object.values(input).some((part) => Number.isNaN(part))
 
-/** A whole number from `min` on; infinity too. */
+/** A whole number of at least `min`, or infinity. */
 export const count = (option: string, value: number, min: number): Effect.Effect<number, InvalidOptions> =>
   (Number.isInteger(value) || value === Number.POSITIVE_INFINITY) && value >= min
     ? Effect.succeed(value)
@@ -77,7 +77,7 @@ export const number = (
     ? Effect.succeed(value)
     : invalid(option, `must be a number between ${min} and ${max}, not ${shown(value)}`)
 
-/** What a schema describes: the option's type side. */
+/** A value of a schema's type. */
 export const described = <A>(
   option: string,
   schema: Schema.Schema<A>,
@@ -94,7 +94,7 @@ const shown = (value: unknown): string =>
       ? JSON.stringify(value)
       : String(value)
 
-/** For options of one request, which fails as the client refuses it. */
+/** For options of one request, which fails with `InvalidRequest`. */
 export const ofRequest = <A, R>(
   operation: Endpoint,
   checked: Effect.Effect<A, InvalidOptions, R>
@@ -113,7 +113,7 @@ export const amounts = (
   return issue === undefined ? Effect.succeed(value) : invalid(option, issue)
 }
 
-/** Tags, each `key=value`, or a bare `key` for `key=true`. */
+/** Tags: `key=value`, or `key` for `key=true`. */
 export const tags = (option: string, value: AgentQueryRules.Tags | undefined): Effect.Effect<void, InvalidOptions> => {
   if (value === undefined) return Effect.void
   const keys: ReadonlyArray<unknown> = Array.isArray(value)

@@ -1,8 +1,8 @@
 /**
- * Spans on the tracer that somebody installed.
+ * Spans of an installed tracer.
  *
- * They are what `Effect.useSpan` makes. That brings along the tracer that stands in for a missing one, which the client never
- * needs: without a tracer it makes no spans.
+ * They are the same as those of `Effect.useSpan`, which would add Effect's default tracer to every bundle. The client makes no spans
+ * without a tracer.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -14,18 +14,18 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 
-/** The tracer that somebody installed, where spans are wanted. */
+/** The installed tracer, if tracing is enabled. */
 export const installedTracer = (fiber: Fiber.Fiber<unknown, unknown>): Tracer.Tracer | undefined =>
   fiber.cache.tracerEnabled ? fiber.cache.tracer : undefined
 
-/** The span that a new one belongs to: those that must not be known further on are passed over. */
+/** The parent of a new span, without spans that disable propagation. */
 const parentOf = (span: Tracer.AnySpan | undefined): Option.Option<Tracer.AnySpan> => {
   if (span === undefined) return Option.none()
   if (!Context.get(span.annotations, Tracer.DisablePropagation)) return Option.some(span)
   return span._tag === "Span" ? parentOf(Option.getOrUndefined(span.parent)) : Option.none()
 }
 
-/** Runs an effect under a span that ends with it. */
+/** Runs an effect in a span. */
 export const useSpan = <A, E>(
   fiber: Fiber.Fiber<unknown, unknown>,
   tracer: Tracer.Tracer,
@@ -58,7 +58,7 @@ export const useSpan = <A, E>(
   return Effect.onExit(f(span), (exit) => Effect.sync(() => span.end(now(), exit)))
 }
 
-/** Makes a span the parent of those that an effect makes, and names it in the traces of its failures. */
+/** Makes a span the parent of an effect's spans, and adds it to the stack traces of its failures. */
 export const withParent = <A, E>(
   fiber: Fiber.Fiber<unknown, unknown>,
   effect: Effect.Effect<A, E>,

@@ -1,4 +1,4 @@
-/** What can be seen of a call: spans where a tracer is installed, and debug log lines, under one request id per attempt. */
+/** The spans and debug log lines of a call. Each attempt has a request id. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,10 +8,10 @@ import type { Operation } from "../StacksApi.ts"
 import type { RequestInfo } from "./client/failures.ts"
 import * as Span from "./span.ts"
 
-/** Whether somebody installed a tracer: without one, spans would be made for nobody. */
+/** Whether a tracer is installed. */
 export const isTraced = (fiber: Fiber.Fiber<unknown, unknown>): boolean => Span.installedTracer(fiber) !== undefined
 
-/** The span of a whole call, all its attempts included, where a tracer is installed. */
+/** Runs a call with all its attempts in a span, if a tracer is installed. */
 export const withOperationSpan = <A, E>(
   fiber: Fiber.Fiber<unknown, unknown>,
   call: { readonly operation: Operation; readonly stackKey: string },
@@ -25,7 +25,7 @@ export const withOperationSpan = <A, E>(
   )
 }
 
-/** Gives an attempt its id, and its span where a tracer is installed. */
+/** Gives an attempt an id, and a span if a tracer is installed. */
 export const withAttemptSpan = <A, E>(
   fiber: Fiber.Fiber<unknown, unknown>,
   info: RequestInfo,

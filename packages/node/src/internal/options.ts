@@ -1,6 +1,6 @@
 /**
- * Checks options when a layer is built, as `@stacksapi/core` does with its own: each check fails with the option's name and its
- * valid range. Core's are internal to it.
+ * Checks options when a layer is built. Each check fails with the option's name and its valid range, in the same words as
+ * `@stacksapi/core`, whose checks are internal to it.
  */
 import { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Duration from "effect/Duration"
@@ -12,8 +12,8 @@ import type * as JobOutput from "../JobOutput.ts"
 
 type Check = Effect.Effect<void, InvalidOptions>
 
-const check = (isRight: boolean, option: string, rule: string, value: unknown): Check =>
-  isRight ? Effect.void : invalid(option, `must be ${rule}, not ${shown(value)}`)
+const check = (isValid: boolean, option: string, rule: string, value: unknown): Check =>
+  isValid ? Effect.void : invalid(option, `must be ${rule}, not ${shown(value)}`)
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
   Effect.fail(new InvalidOptions({ option, issue }))
@@ -30,24 +30,24 @@ interface Range {
   readonly max?: Duration.Input
 }
 
-/** A duration within a range, by default 0 or longer. An option that is not set is right. */
+/** A duration within a range, by default 0 or longer. An option that is not set is valid. */
 export const duration = (option: string, input: Duration.Input | undefined, { max, min = 0 }: Range = {}): Check => {
   if (input === undefined) return Effect.void
   const least = Duration.fromInputUnsafe(min)
   const most = max === undefined ? Duration.infinity : Duration.fromInputUnsafe(max)
   const value = Duration.fromInput(input)
-  const isRight =
+  const isValid =
     Option.isSome(value) && !isNaN(input) && Duration.between(value.value, { minimum: least, maximum: most })
   const from = Duration.isZero(least) ? "0" : Duration.format(least)
   return check(
-    isRight,
+    isValid,
     option,
     max === undefined ? `a duration of ${from} or longer` : `a duration between ${from} and ${Duration.format(most)}`,
     input
   )
 }
 
-/** `Duration` takes NaN for 0. */
+/** `Duration` converts NaN to 0. */
 const isNaN = (input: Duration.Input): boolean =>
   (Predicate.isObjectOrArray(input) ? Object.values(input) : [input]).some(Number.isNaN)
 
@@ -71,13 +71,13 @@ export const oneOf = (option: string, value: string | undefined, choices: Readon
     value
   )
 
-/** A text with something in it, and without the byte that no path, argument or variable can hold. */
+/** A text that is not blank, and has no NUL, which no path, argument or variable can contain. */
 export const text = (option: string, value: string | undefined, what: string): Check =>
   check(value === undefined || isText(value), option, what, value)
 
 const isText = (value: unknown): boolean => Predicate.isString(value) && value.trim() !== "" && !value.includes("\0")
 
-/** An address of HTTP. It may hold a password, so it is not told. */
+/** An HTTP URL. The message does not show it, because it may contain a password. */
 export const httpUrl = (option: string, value: URL | string | undefined): Check =>
   value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))
     ? Effect.void
@@ -93,7 +93,7 @@ export const tags = (option: string, value: ReadonlyArray<string> | undefined): 
     : invalid(option, `must be texts like "key=value" or "key"; number ${wrong + 1} is neither`)
 }
 
-/** Variables of an environment; their values may be secrets, so they are not told. */
+/** Environment variables. The message does not show values, which may be secrets. */
 export const environment = (
   option: string,
   variables: Readonly<Record<string, string | Redacted.Redacted>> | undefined
@@ -107,11 +107,11 @@ export const environment = (
     : invalid(option, `must have names without = and values without NUL; ${JSON.stringify(wrong[0])} has not`)
 }
 
-/** How long a canceled job has to end; longer than people wait, and numbers of programs end. */
+/** The grace period of a canceled job. Timers of programs overflow beyond 7 days. */
 export const gracePeriod = (option: string, input: Duration.Input | undefined): Check =>
   duration(option, input, { max: Duration.days(7) })
 
-/** What runners have in common. A secret that is empty would be everywhere. */
+/** The options of all runners for output. An empty secret would match everywhere. */
 export const jobOutput = Effect.fnUntraced(function* (options: JobOutput.Options) {
   yield* text("logDirectory", options.logDirectory, "the path of a folder")
   if (options.redactedVars?.some((name) => !isText(name)) === true) {

@@ -33,7 +33,7 @@ import { CapacityWaits } from "./capacity.ts"
 import { deleteAgent } from "./deleteAgent.ts"
 import * as Metrics from "./metrics.ts"
 import * as ProviderHealth from "./providerHealth.ts"
-import { sweepLoop } from "./sweep.ts"
+import * as Sweep from "./sweep.ts"
 
 /** How often an agent is created that does not acquire its job. */
 const maxStarts = 2
@@ -87,6 +87,8 @@ interface Fleet {
   /** Names of agents that runs watch. */
   readonly watched: Set<string>
   users: number
+  /** Of the attached stack. */
+  sweep: Sweep.Sweep | undefined
 }
 
 interface Run {
@@ -148,7 +150,7 @@ export const make = Effect.fnUntraced(function* (
             Scope.provide(scope),
             Effect.provideContext(layerContext)
           )
-          const fleet: Fleet = { list, scope, watched: new Set(), users: 1 }
+          const fleet: Fleet = { list, scope, watched: new Set(), users: 1, sweep: undefined }
           fleets.set(stackKey, fleet)
           return fleet
         })
@@ -294,6 +296,8 @@ export const make = Effect.fnUntraced(function* (
     // It was created and is not listed: the provider may be slow.
     if (progress.creates > 0) yield* Effect.sleep(delayAfter(progress.creates))
     if (now() >= progress.deadline) return undefined
+    // What is about to be deleted takes up room.
+    while (fleets.get(run.agent.stackKey)?.sweep?.isPending() === true) yield* run.list.next
     const created = yield* createOnce(run)
     progress.listedSince = now()
     if (created._tag === "Created") {
@@ -427,23 +431,15 @@ export const make = Effect.fnUntraced(function* (
   return {
     outlivesStack: true,
     run,
-    mayReserve: (job, requests, stackKey) => !health.isInTrouble() && !capacity.isWaiting(job, requests, stackKey),
-    cleanUp: (stackKey, jobUuid) =>
-      Effect.gen(function* () {
-        const { list } = yield* fleetOf(stackKey)
-        const agent = { stackKey, jobUuid, name: agentName(stackKey, jobUuid) }
-        const from = now()
-        const found = yield* list.await(agent.name, (_, listedAt) => listedAt >= from)
-        if (found !== undefined) yield* deleteAgent(provider, health, list, agent, "its job is over")
-      }).pipe(Effect.scoped),
+    mayReserve: (job, requests, stackKey) =>
+      !health.isInTrouble() &&
+      fleets.get(stackKey)?.sweep?.isPending() !== true &&
+      !capacity.isWaiting(job, requests, stackKey),
+    hasAgent: (jobUuid, stackKey) => fleets.get(stackKey)?.list.agents()?.has(agentName(stackKey, jobUuid)),
     attach: Effect.fnUntraced(function* (stack) {
-      const { list, watched } = yield* fleetOf(stack.stackKey)
-      yield* Effect.forkScoped(
-        Effect.provideContext(
-          sweepLoop(provider, health, list, stack, (name) => watched.has(name)),
-          layerContext
-        )
-      )
+      const fleet = yield* fleetOf(stack.stackKey)
+      fleet.sweep = Sweep.make(clock, provider, health, fleet.list, stack, (name) => fleet.watched.has(name))
+      yield* Effect.forkScoped(Effect.provideContext(fleet.sweep.loop, layerContext))
     })
   }
 })

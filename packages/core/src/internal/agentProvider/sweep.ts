@@ -1,47 +1,105 @@
-/** Deletes agents that no job needs any more: those of jobs that ended while no process of the stack was there. */
+/**
+ * Deletes stray agents: those that no run watches, of jobs that the stack does not have. Such a job ended while no process of the stack
+ * was there, or while it waited without a run.
+ */
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as AgentProvider from "../../AgentProvider.ts"
 import type { AttachedStack } from "../../JobRunner.ts"
 import { isFinal } from "../../StacksSchema.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
 import type { AgentList } from "./agentList.ts"
 import { deleteOnce } from "./deleteAgent.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 
-const interval = Duration.minutes(1)
+/** How often the state of a stray agent's job is read, while it is not final. */
+const askInterval = Duration.toMillis("1 minute")
+/** How long the provider may take to delete an agent before it is told again. */
+const patience = Duration.toMillis("10 seconds")
+/** Many jobs are looked at in one moment. */
+const memoMillis = 50
 
-/** Sweeps after the first listing, and then every minute. */
-export const sweepLoop = (
+export interface Sweep {
+  /** Whether agents that are about to be deleted may still take up room, or nobody has looked yet. */
+  readonly isPending: () => boolean
+  /** Looks after every listing. */
+  readonly loop: Effect.Effect<never>
+}
+
+export const make = (
+  clock: Clock.Clock,
   provider: AgentProvider.Service,
   health: ProviderHealth,
   list: AgentList,
   stack: AttachedStack,
   /** Whether a run watches the agent. */
   isWatched: (name: string) => boolean
-): Effect.Effect<never> => {
-  const isFree = ({ jobUuid, name }: AgentProvider.Agent) => !isWatched(name) && !stack.hasJob(jobUuid)
+): Sweep => {
+  let hasLooked = false
+  let memo = { moment: Number.NaN, hasNewStray: false }
+  /** By name, when the state of its job was read, and was not final. */
+  const asked = new Map<string, number>()
+  /** By name, when it was told to be deleted. */
+  const doomed = new Map<string, number>()
+
+  const isStray = ({ jobUuid, name }: AgentProvider.Agent) => !isWatched(name) && !stack.hasJob(jobUuid)
+
+  const ask = Effect.fnUntraced(function* (strays: ReadonlyArray<AgentProvider.Agent>, now: number) {
+    yield* Metric.update(Metrics.sweeps, 1)
+    const states = yield* stack.states(strays.map(({ jobUuid }) => jobUuid))
+    for (const { jobUuid, name } of strays) {
+      if (!states.has(jobUuid)) continue
+      const state = states.get(jobUuid)
+      // A state that is not known is not final.
+      if (state !== undefined && isFinal(state)) doomed.set(name, Number.NEGATIVE_INFINITY)
+      else asked.set(name, now)
+    }
+  })
 
   const sweep = Effect.gen(function* () {
     yield* list.next
-    yield* Metric.update(Metrics.sweeps, 1)
-    const free = Array.from(list.agents()?.values() ?? []).filter(isFree)
-    if (free.length === 0) return
-    const states = yield* stack.states(free.map(({ jobUuid }) => jobUuid))
+    const agents = list.agents() ?? new Map<string, AgentProvider.Agent>()
+    const now = monotonicMillis(clock)
+    for (const name of asked.keys()) if (!agents.has(name)) asked.delete(name)
+    for (const name of doomed.keys()) if (!agents.has(name)) doomed.delete(name)
+    const strays = Array.from(agents.values()).filter(isStray)
+    const due = strays.filter(
+      ({ name }) => !doomed.has(name) && (asked.get(name) ?? Number.NEGATIVE_INFINITY) + askInterval <= now
+    )
+    if (due.length > 0) yield* ask(due, now)
+    hasLooked ||= strays.every(({ name }) => doomed.has(name) || asked.has(name))
+    const deletable = strays.filter(({ name }) => (doomed.get(name) ?? Number.POSITIVE_INFINITY) + patience <= now)
     yield* Effect.forEach(
-      free,
+      deletable,
       (agent) => {
-        const state = states.get(agent.jobUuid)
         // A job that the stack got meanwhile needs its agent.
-        if (state === undefined || !isFinal(state) || !isFree(agent)) return Effect.void
+        if (!isStray(agent)) return Effect.sync(() => void doomed.delete(agent.name))
+        const isFirst = doomed.get(agent.name) === Number.NEGATIVE_INFINITY
+        doomed.set(agent.name, now)
         const { jobUuid, name } = agent
-        return deleteOnce(provider, health, { stackKey: stack.stackKey, jobUuid, name }, `its job is ${state}`).pipe(
-          Effect.andThen(Metric.update(Metrics.orphans, 1))
+        return Effect.andThen(
+          isFirst ? Metric.update(Metrics.orphans, 1) : Effect.void,
+          deleteOnce(provider, health, { stackKey: stack.stackKey, jobUuid, name }, "its job is over")
         )
       },
       { concurrency: 4, discard: true }
     )
   })
-  return Effect.forever(Effect.andThen(Effect.ignoreCause(sweep), Effect.sleep(interval)))
+
+  /** Whether an agent has lost its job since the last look. */
+  const hasNewStray = () =>
+    Array.from(list.agents()?.values() ?? []).some((agent) => !asked.has(agent.name) && isStray(agent))
+
+  return {
+    isPending: () => {
+      if (!hasLooked || doomed.size > 0) return true
+      const moment = Math.floor(monotonicMillis(clock) / memoMillis)
+      if (memo.moment !== moment) memo = { moment, hasNewStray: hasNewStray() }
+      return memo.hasNewStray
+    },
+    loop: Effect.forever(Effect.ignoreCause(sweep))
+  }
 }

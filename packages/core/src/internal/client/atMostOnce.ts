@@ -1,43 +1,41 @@
 /**
- * What to do after a failure that leaves it open whether the service acted: a lost response, a timeout, a 5xx.
+ * Retries after ambiguous failures: after a lost response, a timeout or a 5xx, the service may have acted on the request.
  */
 import * as Effect from "effect/Effect"
 import type * as StacksError from "../../StacksError.ts"
 
-/** Whether the service may have acted on a request that failed like this. */
-const isOpen = (error: StacksError.StacksError): boolean =>
+/** Whether the service may have acted on the request. */
+const isAmbiguous = (error: StacksError.StacksError): boolean =>
   error._tag === "TransportError" ? error.mayHaveBeenProcessed : error._tag === "ErrorResponse" && error.status >= 500
 
 /**
- * For a request that must not run twice: sends again only after it is known that the earlier one did not take effect. Where
- * that can't be found out, the open failure stands, and the policy decides whether to ask again.
+ * For a request that must not take effect twice. After an ambiguous failure, it is sent again only if `tookEffect` is false. If
+ * `tookEffect` fails, so does the attempt, with the ambiguous failure, and the policy decides about a retry.
  */
 export const atMostOnce = <A>(
   attempt: Effect.Effect<A, StacksError.StacksError>,
   done: A,
   tookEffect: Effect.Effect<boolean, StacksError.StacksError>
 ): Effect.Effect<A, StacksError.StacksError> => {
-  let open: StacksError.StacksError | undefined
+  let ambiguous: StacksError.StacksError | undefined
   const unlessDone = (
-    openFailure: StacksError.StacksError,
+    ambiguousFailure: StacksError.StacksError,
     otherwise: Effect.Effect<A, StacksError.StacksError>
   ): Effect.Effect<A, StacksError.StacksError> =>
     Effect.matchEffect(tookEffect, {
-      onFailure: () => Effect.fail(openFailure),
-      onSuccess: (didIt) => (didIt ? Effect.succeed(done) : otherwise)
+      onFailure: () => Effect.fail(ambiguousFailure),
+      onSuccess: (isDone) => (isDone ? Effect.succeed(done) : otherwise)
     })
   const send = Effect.catch(attempt, (failure) => {
-    // An earlier request may have landed after all, between the question and this answer.
-    if (open !== undefined && !failure.isRetryable) return unlessDone(open, Effect.fail(failure))
-    if (isOpen(failure)) open = failure
+    // An earlier request may have taken effect after `tookEffect` was asked.
+    if (ambiguous !== undefined && !failure.isRetryable) return unlessDone(ambiguous, Effect.fail(failure))
+    if (isAmbiguous(failure)) ambiguous = failure
     return Effect.fail(failure)
   })
-  return Effect.suspend(() => (open === undefined ? send : unlessDone(open, send)))
+  return Effect.suspend(() => (ambiguous === undefined ? send : unlessDone(ambiguous, send)))
 }
 
-/**
- * For a request that is safe to repeat but finds nothing the second time: not found, after an open failure, is success.
- */
+/** For a request that removes something. After an ambiguous failure, a 404 is a success. */
 export const doneWhenGone = <A>(
   attempt: Effect.Effect<A, StacksError.StacksError>,
   done: A
@@ -45,7 +43,7 @@ export const doneWhenGone = <A>(
   let mayBeDone = false
   return Effect.catch(attempt, (failure) => {
     if (mayBeDone && failure._tag === "ErrorResponse" && failure.reason._tag === "NotFound") return Effect.succeed(done)
-    mayBeDone ||= isOpen(failure)
+    mayBeDone ||= isAmbiguous(failure)
     return Effect.fail(failure)
   })
 }

@@ -1,4 +1,4 @@
-/** One attempt: send a request, read the response within bounds of memory and time, and decode it. */
+/** One attempt: sends a request, reads the response within limits of memory and time, and decodes it. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -21,7 +21,7 @@ import * as ResponseBody from "./responseBody.ts"
 export interface AttemptOptions {
   readonly httpClient: HttpClient.HttpClient
   readonly timeout: Duration.Duration
-  /** Takes tokens out of what came from outside. */
+  /** Removes tokens from responses. */
   readonly redact: Redact
 }
 
@@ -29,18 +29,18 @@ export interface Attempt<A> {
   readonly endpoint: CompiledEndpoint<never, A>
   readonly info: Failures.RequestInfo
   readonly request: HttpClientRequest
-  /** Where it is shorter than the client's own. */
+  /** Used if it is shorter than the client's timeout. */
   readonly timeout: Duration.Duration
-  /** Called as soon as the response's headers are there. */
+  /** Called with the response's headers, before its body. */
   readonly onResponse: (response: HttpClientResponse) => Effect.Effect<void> | undefined
   readonly log: AttemptLog | undefined
 }
 
 /**
- * Spans are ours to make, and a third party gets no tracing headers. A redirect is not followed: by fetch it would be, into
- * whatever answers there.
+ * Turns off the HTTP client's spans, so that no tracing headers reach a third party. Turns off redirects, which fetch would
+ * follow.
  */
-const withOurManners = (context: Context.Context<never>): Context.Context<never> =>
+const withRequestDefaults = (context: Context.Context<never>): Context.Context<never> =>
   context.pipe(
     Context.add(HttpClient.TracerDisabledWhen, constTrue),
     Context.add(FetchHttpClient.RequestInit, {
@@ -53,11 +53,11 @@ type Received<A> = Effect.Effect<A, StacksError.StacksError>
 
 /** Makes the function that runs attempts. */
 export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
-  /** What nobody decodes is not waited for as long as an answer is. */
-  const patience = Duration.millis(Math.min(Duration.toMillis(timeout) / 2, 5000))
+  /** The timeout for bodies that are not decoded. */
+  const bodyTimeout = Duration.millis(Math.min(Duration.toMillis(timeout) / 2, 5000))
 
   const receiveError = <A>({ info, log }: Attempt<A>, response: HttpClientResponse): Received<A> =>
-    Effect.flatMap(ResponseBody.readSome(response, patience), (body) =>
+    Effect.flatMap(ResponseBody.readSome(response, bodyTimeout), (body) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
         log?.received(response, redact.body(body))
         const { headers, status } = response
@@ -66,7 +66,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
     )
 
   const receiveConstant = <A>({ log }: Attempt<A>, response: HttpClientResponse, value: A): Received<A> =>
-    Effect.map(ResponseBody.readSome(response, patience), (body) => {
+    Effect.map(ResponseBody.readSome(response, bodyTimeout), (body) => {
       log?.received(response, redact.body(body))
       return value
     })
@@ -118,20 +118,20 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
   }
 
   return <A>(attempt: Attempt<A>): Received<A> => {
-    const got = (response: HttpClientResponse): Received<A> => {
-      const seen = attempt.onResponse(response)
-      return seen === undefined ? receive(attempt, response) : Effect.andThen(seen, receive(attempt, response))
+    const onResponse = (response: HttpClientResponse): Received<A> => {
+      const observed = attempt.onResponse(response)
+      return observed === undefined ? receive(attempt, response) : Effect.andThen(observed, receive(attempt, response))
     }
     const duration = Duration.min(timeout, attempt.timeout)
     return Effect.matchEffect(httpClient.execute(attempt.request), {
-      onSuccess: got,
+      onSuccess: onResponse,
       onFailure: (error) =>
-        // A client may come with a status filter of its own: its failure still holds the response.
+        // A client may have a status filter. Its failure has the response.
         error.reason._tag === "StatusCodeError"
-          ? got(error.reason.response)
+          ? onResponse(error.reason.response)
           : Effect.fail(Failures.notSent(attempt.info, error, redact))
     }).pipe(
-      Effect.updateContext(withOurManners),
+      Effect.updateContext(withRequestDefaults),
       Effect.timeoutOrElse({
         duration,
         orElse: () => Effect.fail(Failures.timedOut(attempt.info, duration))

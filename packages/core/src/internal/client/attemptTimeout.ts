@@ -1,8 +1,8 @@
-/** How long an attempt may take where the client's own timeout is longer. */
+/** A timeout for attempts, besides the client's own. */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 
-/** Bounds each attempt of the calls within, not the time that they wait for a limiter or between attempts. */
+/** Limits each attempt of the calls in an effect. Delays by a rate limit or between attempts do not count. The shorter timeout wins. */
 export const AttemptTimeout: Context.Reference<Duration.Duration> = Context.Reference(
   "@stacksapi/core/internal/Timeout",
   { defaultValue: () => Duration.infinity }

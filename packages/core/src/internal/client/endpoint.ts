@@ -1,16 +1,15 @@
 /**
- * An endpoint of the declaration, made ready to be called: how a request becomes a URL and a body, and how a body becomes a
- * value. Everything that can be computed once is computed here.
+ * Compiles the endpoints of the declaration: to an encoder, from a request to a URL and a body, and a decoder, from a body to a
+ * value. What depends only on the declaration is computed once.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../schema/declaration.ts"
+import { type Declaration, declarations, type Endpoint, type Request, type Success } from "../api/declaration.ts"
 import { withoutServices } from "../schema/decoder.ts"
 import { makeLenientDecoder } from "../schema/lenience.ts"
 
-/** What to send. */
 export interface EncodedRequest {
-  /** Path and query, relative to the base URL, starting with a slash. */
+  /** Path and query, relative to the base URL, with a leading slash. */
   readonly path: string
   readonly body: string | undefined
 }
@@ -18,15 +17,15 @@ export interface EncodedRequest {
 export interface CompiledEndpoint<Request = never, Success = unknown> {
   readonly name: Endpoint
   readonly method: string
-  /** The path as declared, with its parameters' names. */
+  /** The path as declared, for example `/stacks/:stackKey/jobs`. */
   readonly pathTemplate: string
   readonly encode: (request: Request) => Result.Result<EncodedRequest, Schema.SchemaError>
-  /** What the body of a success becomes: a constant where the body is not looked at. */
+  /** How a success is decoded. A constant ignores the body. */
   readonly success:
     | { readonly _tag: "Constant"; readonly value: Success }
     | {
         readonly _tag: "Json"
-        /** `redact` takes secrets out of what is told of the items that don't decode. */
+        /** `redact` removes secrets from the issues of items that could not be decoded. */
         readonly decode: (json: unknown, redact: (text: string) => string) => Result.Result<Success, Schema.SchemaError>
       }
   /** Whether responses hold secrets. */
@@ -38,10 +37,10 @@ type Encode = (request: unknown) => Result.Result<unknown, Schema.SchemaError>
 const encoder = (schema: Schema.Top | undefined): Encode | undefined =>
   schema === undefined ? undefined : Schema.encodeUnknownResult(withoutServices(schema))
 
-/** One path segment. The service's router does not take a raw dot. */
+/** One path segment. The service's router refuses a raw dot. */
 const encodeSegment = (text: string) => (/^[\w-]*$/.test(text) ? text : encodeURIComponent(text).replaceAll(".", "%2E"))
 
-/** What puts the parameters into `/stacks/:stackKey/jobs`. */
+/** Makes a function that inserts the parameters into `/stacks/:stackKey/jobs`. */
 const pathOf = (template: string) => {
   const parts = template.split(/:(\w+)/)
   return (params: Readonly<Record<string, string>>): string =>
@@ -94,5 +93,5 @@ type Endpoints = { readonly [E in Endpoint]: CompiledEndpoint<Request<E>, Succes
 /** Every endpoint of the declaration. */
 export const endpoints = Object.fromEntries(
   Object.entries(declarations).map(([name, declaration]) => [name, compile(name as Endpoint, declaration)])
-  // The names were only lost on the way.
+  // `fromEntries` loses the names in the types.
 ) as Endpoints

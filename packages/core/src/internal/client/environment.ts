@@ -1,8 +1,7 @@
 /**
- * The settings of a client that come from the configuration.
+ * The client's settings from the configuration.
  *
- * They are read from the `ConfigProvider` itself: `Config`'s combinators, with the codecs behind them, would make up a
- * twentieth of everybody's client for the sake of three texts.
+ * They are read from the `ConfigProvider` itself, because `Config`'s combinators would make every client a twentieth larger.
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -17,7 +16,7 @@ const Settings = Schema.Struct({
   )
 })
 
-/** The token and, where there is one, the base URL. */
+/** The token, and the base URL if it is set. */
 export const settings: Effect.Effect<
   { readonly token: Redacted.Redacted; readonly baseUrl: string | undefined },
   Config.ConfigError
@@ -26,7 +25,7 @@ export const settings: Effect.Effect<
   Effect.fnUntraced(function* (provider) {
     const textOf = (name: string) => Effect.map(provider.load([name]), (node) => node?.value)
     const { BUILDKITE_AGENT_ENDPOINT, BUILDKITE_CLUSTER_TOKEN } = yield* Schema.decodeUnknownEffect(Settings)({
-      // With neither, the error names the variable that should be set.
+      // Without both, the error names `BUILDKITE_CLUSTER_TOKEN`.
       BUILDKITE_CLUSTER_TOKEN: (yield* textOf("BUILDKITE_CLUSTER_TOKEN")) ?? (yield* textOf("BUILDKITE_AGENT_TOKEN")),
       BUILDKITE_AGENT_ENDPOINT: yield* textOf("BUILDKITE_AGENT_ENDPOINT")
     })

@@ -1,4 +1,4 @@
-/** From what a response or a broken connection is, to the typed failure for it. */
+/** Turns error responses and broken connections into typed failures. */
 import * as Duration from "effect/Duration"
 import type * as Headers from "effect/http/Headers"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -6,10 +6,10 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
+import * as ResponseHeaders from "../responseHeaders.ts"
 import { oneLine } from "../schema/text.ts"
 import type { Redact } from "./redact.ts"
 import type * as ResponseBody from "./responseBody.ts"
-import * as ResponseHeaders from "./responseHeaders.ts"
 
 export { oneLine }
 
@@ -58,7 +58,7 @@ const numberIn = (body: unknown, key: string): number | undefined =>
 const textIn = (body: unknown, key: string): string | undefined =>
   Predicate.hasProperty(body, key) && Predicate.isString(body[key]) && body[key].trim() !== "" ? body[key] : undefined
 
-/** The failure for a response outside 2xx: its status decides, its body only adds words. */
+/** The failure for a response outside 2xx. The status decides its type, the body its message. */
 export const errorResponse = (
   request: RequestInfo,
   response: { readonly status: number; readonly headers: Headers.Headers; readonly body: ResponseBody.Body },
@@ -67,9 +67,9 @@ export const errorResponse = (
 ): StacksError.StacksError => {
   const { headers, status } = response
   const body = Result.getOrUndefined(parseJson(response.body.text))
-  const said = textIn(body, "message")
-  const message = said === undefined ? (phrases[status] ?? "Unknown status") : oneLine(redact.text(said))
-  // What the service means is read before anything is taken out of it.
+  const bodyMessage = textIn(body, "message")
+  const message = bodyMessage === undefined ? (phrases[status] ?? "Unknown status") : oneLine(redact.text(bodyMessage))
+  // The headers and the body are read before they are redacted.
   const props = { ...request, status, headers: redact.headers(headers), rawBody: redact.body(response.body) }
   const retryAfter = ResponseHeaders.retryAfter(headers, nowMillis)
   const fatal = (reason: StacksError.FatalReason) => new StacksError.ErrorResponse({ ...props, reason })
@@ -87,7 +87,7 @@ export const errorResponse = (
     case 429: {
       const reason = new StacksError.RateLimited({
         message,
-        // A date that our clock is past, or a 0, says less than the reset.
+        // If `Retry-After` is 0 or in the past, use the reset.
         retryAfter:
           retryAfter !== undefined && Duration.toMillis(retryAfter) > 0
             ? retryAfter
@@ -112,13 +112,13 @@ export const errorResponse = (
 // -----------------------------------------------------------------------------
 
 /**
- * Codes of failures before there was a connection that could have carried the request: those of certificates too, and the one of
- * an HttpClient that knows, ours on Node.
+ * Codes of failures before a connection was made, including those of certificates, and the code with which the client of
+ * `@stacksapi/node` says so.
  */
 const notConnected =
   /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EAI_FAIL|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|UND_ERR_CONNECT_TIMEOUT|ERR_NOT_SENT)$|CERT|SIGNATURE/
 
-/** The error codes in a chain of causes; clients wrap the socket's error in their own. */
+/** The error codes in a chain of causes: clients wrap the socket's error in their own. */
 const codesOf = (error: unknown, depth = 0): ReadonlyArray<string> => {
   if (depth > 4 || !Predicate.isObject(error)) return []
   const { cause, code, errors } = error
@@ -126,7 +126,7 @@ const codesOf = (error: unknown, depth = 0): ReadonlyArray<string> => {
   return Predicate.isString(code) ? [code, ...inner] : inner
 }
 
-const broken = (
+const transportError = (
   request: RequestInfo,
   kind: StacksError.TransportFailure,
   text: string,
@@ -138,7 +138,7 @@ const broken = (
     ...request,
     kind,
     mayHaveBeenProcessed: kind !== "NotConnected",
-    // Our HttpClient on Node knows more.
+    // The client of `@stacksapi/node` describes the failure itself.
     description: redact.text(textIn(cause, "whyNotSent") ?? (code === undefined ? text : `${text} (${code})`)),
     proxy: textIn(cause, "notSentBy"),
     cause: redact.cause(cause)
@@ -158,17 +158,17 @@ export const notSent = (
     })
   }
   return codesOf(reason.cause).some((code) => notConnected.test(code))
-    ? broken(request, "NotConnected", "no connection could be made", reason.cause, redact)
-    : broken(request, "Reset", "the connection broke before a response came", reason.cause, redact)
+    ? transportError(request, "NotConnected", "no connection could be made", reason.cause, redact)
+    : transportError(request, "Reset", "the connection broke before a response came", reason.cause, redact)
 }
 
-/** The failure for a success whose body broke off. */
+/** The failure for a success whose body is incomplete. */
 export const cutShort = (
   request: RequestInfo,
   { reason }: HttpClientError.HttpClientError,
   redact: Redact
 ): StacksError.TransportError =>
-  broken(request, "CutShort", "the connection broke within the response", reason.cause, redact)
+  transportError(request, "CutShort", "the connection broke within the response", reason.cause, redact)
 
 /** The failure for an attempt that took too long. */
 export const timedOut = (request: RequestInfo, timeout: Duration.Duration): StacksError.TransportError =>

@@ -1,4 +1,4 @@
-/** How a response's headers reach whoever asked for them: a note that the call writes into, when somebody holds one. */
+/** Records the response of a call for `withResponse`. */
 import * as Context from "effect/Context"
 import * as Headers from "effect/http/Headers"
 

@@ -1,27 +1,27 @@
-/** Keeps tokens out of all that is shown: failures, log lines, spans. */
+/** Removes tokens from failures, log lines and spans. */
 import * as Headers from "effect/http/Headers"
 import * as Predicate from "effect/Predicate"
 import type { Body } from "./responseBody.ts"
 
 export interface Redact {
-  /** A text without tokens: neither the client's own nor any that is made for a job. */
+  /** Removes the client's token and all job tokens from a text. */
   readonly text: (text: string) => string
-  /** The same for a body; one that was cut off also loses the beginning of the client's token at its end. */
+  /** The same for a body. If it is cropped, an incomplete token at its end is removed too. */
   readonly body: (body: Body) => string
   readonly headers: (headers: Headers.Headers) => Headers.Headers
   /**
-   * What an HttpClient failed with, as plain errors: name, message, stack and code, and the causes behind it. The objects
-   * themselves may hold the request and its headers.
+   * Copies an `HttpClient`'s error and its causes to plain errors with name, message, stack and code. The original may hold the
+   * request and its headers.
    */
   readonly cause: (cause: unknown) => unknown
 }
 
 const mark = "<redacted>"
 
-/** Less of a token gives nothing away, and may well be something else: the token of a test, `t`, stands in most words. */
+/** Shorter texts are not redacted: they reveal nothing, and a test's token `t` is part of most words. */
 const minLength = 8
 
-/** Tokens of Buildkite by their looks, whosever they are: `bkct_`, `bkjat_`, `bkaj_` …; some are JWTs. */
+/** Any token of Buildkite: `bkct_`, `bkjat_`, `bkaj_` …; some are JWTs. */
 const tokens = /bk\w{2,3}_[\w.~+/=-]{6,}/g
 
 export const make = (token: string): Redact => {

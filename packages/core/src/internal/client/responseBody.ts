@@ -1,49 +1,49 @@
-/** Reading a response's body as text, never more of it than a bound. */
+/** Reads a response's body as text, up to a limit. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Stream from "effect/Stream"
 
-/** The most that is read of a success: far above the largest page (1000 jobs are about 0.4 MB). */
+/** The limit for a success, far above the largest page: 1000 jobs are about 0.4 MB. */
 export const MaxBodyBytes = 64 * 1024 * 1024
 
-/** The most that is kept of a body that nobody decodes. */
+/** The limit for a body that is not decoded. */
 export const MaxRawBodyBytes = 64 * 1024
 
 export interface Body {
   readonly text: string
-  /** Whether the body went on behind the bound. */
+  /** Whether the body is longer than the limit, or incomplete. */
   readonly isCropped: boolean
 }
 
-/** The body's length if the server told it and it can be believed, else NaN: a compressed body's length says nothing. */
+/** The `content-length`; NaN without one, or if the body is compressed. */
 const knownLength = ({ headers }: HttpClientResponse): number =>
   headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN
 
-/** Reads all of a body, unless it is longer than the bound: then only its beginning is kept. */
+/** Reads a whole body, or its beginning if it is longer than the limit. */
 export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, HttpClientError.HttpClientError> => {
   const length = knownLength(response)
   return length <= MaxBodyBytes
     ? Effect.map(response.text, (text) => ({ text, isCropped: false }))
     : Effect.suspend(() => {
-        // One that says it is too long need not prove it.
+        // If the header already says that the body is too long, read only its beginning.
         const received = new Received(length > MaxBodyBytes ? MaxRawBodyBytes : MaxBodyBytes)
         return Effect.as(receive(response, received), received)
       })
 }
 
 /**
- * Reads what there is of a body that nobody decodes: as far as it goes before it breaks off or takes too long, and no
- * further than the bound. It never fails: the response's status has said what matters.
+ * Reads the beginning of a body that is not decoded, until it ends, breaks, times out or reaches the limit. It never fails,
+ * because the status of the response is known.
  */
-export const readSome = (response: HttpClientResponse, patience: Duration.Duration): Effect.Effect<Body> =>
+export const readSome = (response: HttpClientResponse, timeout: Duration.Duration): Effect.Effect<Body> =>
   Effect.suspend(() => {
     const received = new Received(MaxRawBodyBytes)
     const soFar = Effect.sync((): Body => ({ text: received.text, isCropped: true }))
     return receive(response, received).pipe(
       Effect.as<Body>(received),
-      Effect.timeoutOrElse({ duration: patience, orElse: () => soFar }),
+      Effect.timeoutOrElse({ duration: timeout, orElse: () => soFar }),
       Effect.catch(() => soFar)
     )
   })
@@ -57,7 +57,7 @@ class Received implements Body {
     this.#maxBytes = maxBytes
   }
 
-  /** Whether more is wanted. */
+  /** Whether to read more. */
   add(chunk: Uint8Array): boolean {
     this.#chunks.push(chunk)
     this.#size += chunk.byteLength

@@ -1,8 +1,8 @@
 /**
- * How a call of an endpoint travels: encode, wait for the rate limit, send, read, decode, and try again as the policy says.
+ * Calls an endpoint: encodes the request, waits for the rate limit, sends, reads and decodes, and retries by the policy.
  *
- * The common case, a success at the first attempt, must stay cheap: spans are only made when a tracer is installed, log
- * lines only when debug logs are wanted, and the retry schedule is only set up after a failure.
+ * A success at the first attempt must stay cheap. So spans are made only if a tracer is installed, log lines only if debug logs are
+ * on, and the retry schedule only after a failure.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -24,6 +24,8 @@ import type { Operation } from "../../StacksApi.ts"
 import * as StacksError from "../../StacksError.ts"
 import { CurrentMeter } from "../meter.ts"
 import { FallbackRateLimit, MapRateLimit } from "../rateLimit/references.ts"
+import * as ResponseHeaders from "../responseHeaders.ts"
+import * as RetryPlan from "../retry/plan.ts"
 import { AttemptLog, withAttemptSpan, withOperationSpan } from "../telemetry.ts"
 import { atMostOnce, doneWhenGone } from "./atMostOnce.ts"
 import * as Attempt from "./attempt.ts"
@@ -32,8 +34,6 @@ import type { CompiledEndpoint, EncodedRequest } from "./endpoint.ts"
 import type * as Failures from "./failures.ts"
 import { CurrentRecorder } from "./recorder.ts"
 import * as Redact from "./redact.ts"
-import * as ResponseHeaders from "./responseHeaders.ts"
-import * as RetryPlan from "./retryPlan.ts"
 import { CurrentServiceClock } from "./serviceClock.ts"
 
 export interface TransportOptions {
@@ -43,23 +43,21 @@ export interface TransportOptions {
   readonly userAgent: string
   readonly timeout: Duration.Duration
   readonly logPayloads: boolean
-  /** The policy and the limiter that the client was built with; what surrounds a call goes before them. */
+  /** The policy and the limiter that the client was built with. Those around a call take precedence. */
   readonly retryPolicy: RetryPolicy.Policy | undefined
   readonly rateLimit: RateLimit.Limiter | undefined
 }
 
 interface CallOptions {
   readonly operation: Operation
-  /** The stack that the request is counted for. */
+  /** The stack that the request counts for. */
   readonly stackKey: string
-  /**
-   * For a request that must not run twice: finds out, after a failure that leaves it open, whether it took effect.
-   */
+  /** For a request that must not take effect twice: finds out, after an ambiguous failure, whether it did. */
   readonly tookEffect?: ((onAttempt: () => void) => Effect.Effect<boolean, StacksError.StacksError>) | undefined
-  /** For a request that removes something: not finding it any more, after such a failure, is success. */
+  /** For a request that removes something: after an ambiguous failure, a 404 is a success. */
   readonly isDoneWhenGone?: boolean | undefined
-  /** For a call on behalf of another one, whose attempts are what counts: called for each request that is sent. */
-  readonly onAside?: (() => void) | undefined
+  /** For a call on behalf of another call: called for each request that is sent. Its attempts are not recorded. */
+  readonly onNestedRequest?: (() => void) | undefined
 }
 
 export interface Transport {
@@ -73,9 +71,9 @@ export interface Transport {
 export const make = (options: TransportOptions): Transport => {
   const token = Redacted.value(options.token).trim()
   const baseUrl = options.baseUrl.replace(/\/+$/, "")
-  const brokenSetup = findBrokenSetup(token, baseUrl, options)
-  // One that is refused may have credentials in the oddest places.
-  const shownBaseUrl = brokenSetup === undefined ? baseUrl : baseUrl.replace(/^(\w+:\/\/)?.*@/s, "$1")
+  const invalidSetup = findInvalidSetup(token, baseUrl, options)
+  // An invalid URL may have credentials anywhere.
+  const shownBaseUrl = invalidSetup === undefined ? baseUrl : baseUrl.replace(/^(\w+:\/\/)?.*@/s, "$1")
   const headers = Headers.fromInput({
     accept: "application/json",
     authorization: `Token ${token}`,
@@ -89,7 +87,7 @@ export const make = (options: TransportOptions): Transport => {
     fiber: Fiber.Fiber<unknown, unknown>,
     endpoint: CompiledEndpoint<never, A>,
     encoded: EncodedRequest,
-    { onAside, isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
+    { onNestedRequest, isDoneWhenGone, operation, stackKey, tookEffect }: CallOptions
   ): Effect.Effect<A, StacksError.StacksError> => {
     const { cache, context } = fiber
     const info: Failures.RequestInfo = { operation, method: endpoint.method, url: shownBaseUrl + encoded.path }
@@ -112,7 +110,7 @@ export const make = (options: TransportOptions): Transport => {
     const limiter = Context.get(context, MapRateLimit)?.(chosen) ?? chosen
     const isLogged = LogLevel.isLessThanOrEqualTo(cache.minimumLogLevel, "Debug")
     let attempts = 0
-    /** The requests that were sent, those on behalf of this call included. */
+    /** The requests that were sent, including nested calls. */
     let sent = 0
     const countSent = () => void sent++
 
@@ -121,9 +119,9 @@ export const make = (options: TransportOptions): Transport => {
     ): Effect.Effect<A, StacksError.StacksError> => {
       const attempt = ++attempts
       countSent()
-      onAside?.()
+      onNestedRequest?.()
       meter?.(operation, attempt)
-      if (recorder !== undefined && onAside === undefined) recorder.attempts = attempt
+      if (recorder !== undefined && onNestedRequest === undefined) recorder.attempts = attempt
       return withAttemptSpan(fiber, info, attempt, isLogged, (requestId, onStatus) => {
         const log = isLogged
           ? new AttemptLog(
@@ -193,7 +191,7 @@ export const make = (options: TransportOptions): Transport => {
               issue
             })
           )
-        if (brokenSetup !== undefined) return refuse(brokenSetup)
+        if (invalidSetup !== undefined) return refuse(invalidSetup)
         const encoded = endpoint.encode(request)
         if (Result.isFailure(encoded)) return refuse(encoded.failure.message)
         return withOperationSpan(fiber, callOptions, (fiber) => run(fiber, endpoint, encoded.success, callOptions))
@@ -201,18 +199,18 @@ export const make = (options: TransportOptions): Transport => {
   }
 }
 
-/** What is wrong with the client's own settings, so that no call can be sent. The token is not shown. */
-const findBrokenSetup = (
+/** Why the client's settings are invalid, if they are. The text does not contain the token. */
+const findInvalidSetup = (
   token: string,
   baseUrl: string,
   { timeout, userAgent }: Pick<TransportOptions, "timeout" | "userAgent">
 ): string | undefined => {
   if (token === "") return "The token is empty: use a cluster token (bkct_…)"
-  if (!/^[\x21-\x7e]+$/.test(token)) return "The token has characters that no token has: use a cluster token (bkct_…)"
-  if (!/^[\x20-\x7e]*$/.test(userAgent)) return "The user agent's prefix has characters that no HTTP header can carry"
-  if (!(Duration.toMillis(timeout) > 0)) return "The timeout is not longer than nothing: leave it out for 60 seconds"
+  if (!/^[\x21-\x7e]+$/.test(token)) return "The token has invalid characters: use a cluster token (bkct_…)"
+  if (!/^[\x20-\x7e]*$/.test(userAgent)) return "The user agent prefix has invalid characters"
+  if (!(Duration.toMillis(timeout) > 0)) return "The timeout must be longer than 0: the default is 60 seconds"
   const url = /^https?:\/\//i.test(baseUrl) && URL.canParse(baseUrl) ? new URL(baseUrl) : undefined
   if (url === undefined) return "The base URL is not an HTTP URL: use something like https://agent.buildkite.com/v3/"
-  if (url.username !== "" || url.password !== "") return "The base URL has credentials: the token is all that is needed"
-  return /[?#]/.test(baseUrl) ? "The base URL has a query or a fragment: it may only have a path" : undefined
+  if (url.username !== "" || url.password !== "") return "The base URL has credentials"
+  return /[?#]/.test(baseUrl) ? "The base URL has a query or a fragment" : undefined
 }

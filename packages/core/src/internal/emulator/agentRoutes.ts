@@ -1,6 +1,6 @@
 /**
- * The API of the agents, as far as one that runs one job needs it. Written from what `buildkite-agent` sends and expects,
- * from 3.20 to 4.0: it is not documented.
+ * The part of the agents' API that an agent for one job needs. The API is not documented; this follows what `buildkite-agent`
+ * 3.20 to 4.0 sends and expects.
  */
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -10,16 +10,16 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as AgentLiveness from "./agentLiveness.ts"
 import * as Agents from "./agents.ts"
+import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import * as JobEnvironment from "./jobEnvironment.ts"
-import * as Partings from "./partings.ts"
-import { type Refusal, refuse } from "./refusal.ts"
 import { type AgentOperation, parseJson } from "./requestLog.ts"
 import { basePath } from "./routes.ts"
 import type { Agent, Job, State } from "./state.ts"
 
-/** A request of an agent, as its handler sees it. */
-interface Incoming {
+/** An agent's request. */
+interface AgentRequest {
   readonly state: State
   readonly clusterToken: Redacted.Redacted
   readonly token: string | undefined
@@ -30,18 +30,18 @@ interface Incoming {
   readonly now: number
 }
 
-/** What becomes the JSON of the answer. */
-type Answer = Result.Result<unknown, Refusal>
+/** The JSON of the response. */
+type Answer = Result.Result<unknown, ErrorResponse>
 
 export interface Route {
   readonly operation: AgentOperation
-  readonly params: Incoming["params"]
-  readonly handle: (incoming: Incoming) => Answer
+  readonly params: AgentRequest["params"]
+  readonly handle: (request: AgentRequest) => Answer
 }
 
-/** The agents' endpoint of a request, if it is one. */
+/** The route of an agent's request; undefined for other requests. */
 export const find = (method: string, url: string): Route | undefined => {
-  const found = directory.find(method, url)
+  const found = router.find(method, url)
   return found && { ...found.handler, params: found.params }
 }
 
@@ -49,7 +49,7 @@ export const find = (method: string, url: string): Route | undefined => {
 // Intervals and sizes that the service tells its agents
 // -----------------------------------------------------------------------------
 
-/** Shorter than the service's: whoever tries something out waits for them. */
+/** Shorter than the service's intervals, so that trying something out is quick. */
 const pingSeconds = 1
 const jobStatusSeconds = 1
 const heartbeatSeconds = 60
@@ -58,30 +58,30 @@ const maxChunkBytes = 100 * 1024
 const maxLogBytes = 1024 * 1024 * 1024
 
 // -----------------------------------------------------------------------------
-// Who asks, and about which job
+// Authentication
 // -----------------------------------------------------------------------------
 
 const asAgent =
-  (handle: (agent: Agent, incoming: Incoming) => Answer) =>
-  (incoming: Incoming): Answer =>
-    Result.flatMap(Agents.authenticate(incoming.state, incoming.token), (agent) => handle(agent, incoming))
+  (handle: (agent: Agent, request: AgentRequest) => Answer) =>
+  (request: AgentRequest): Answer =>
+    Result.flatMap(Agents.authenticate(request.state, request.token), (agent) => handle(agent, request))
 
-const aboutJob = (handle: (job: Job, incoming: Incoming, agent: Agent) => Answer) =>
-  asAgent((agent, incoming) =>
-    Result.flatMap(Agents.jobOf(incoming.state, agent, incoming.params["jobUuid"] ?? ""), (job) =>
-      handle(job, incoming, agent)
+const aboutJob = (handle: (job: Job, request: AgentRequest, agent: Agent) => Answer) =>
+  asAgent((agent, request) =>
+    Result.flatMap(Agents.jobOf(request.state, agent, request.params["jobUuid"] ?? ""), (job) =>
+      handle(job, request, agent)
     )
   )
 
-/** Decodes the body; one that is missing counts as an empty object. */
+/** Decodes the body. No body counts as an empty object. */
 const withBody = <A>(schema: Schema.Decoder<A>) => {
   const decode = Schema.decodeUnknownResult(schema)
-  return ({ body }: Incoming, handle: (value: A) => Answer): Answer => {
+  return ({ body }: AgentRequest, handle: (value: A) => Answer): Answer => {
     const text = new TextDecoder().decode(body)
     const json = text === "" ? Option.some({}) : parseJson(text)
-    if (Option.isNone(json)) return refuse(400, "The body is not valid JSON")
+    if (Option.isNone(json)) return errorResponse(400, "The body is not valid JSON")
     return Result.match(decode(json.value), {
-      onFailure: ({ message }) => refuse(422, message.replaceAll(/\s+/g, " ")),
+      onFailure: ({ message }) => errorResponse(422, message.replaceAll(/\s+/g, " ")),
       onSuccess: handle
     })
   }
@@ -90,7 +90,7 @@ const withBody = <A>(schema: Schema.Decoder<A>) => {
 const lenientText = Schema.NullishOr(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(undefined)))
 
 // -----------------------------------------------------------------------------
-// The agent's own life
+// Agents
 // -----------------------------------------------------------------------------
 
 const readRegistration = withBody(
@@ -104,15 +104,15 @@ const readRegistration = withBody(
   })
 )
 
-const register = (incoming: Incoming): Answer =>
-  readRegistration(incoming, ({ hostname, meta_data, name, version }) =>
+const register = (request: AgentRequest): Answer =>
+  readRegistration(request, ({ hostname, meta_data, name, version }) =>
     Result.map(
       Agents.register(
-        incoming.state,
-        incoming.token,
-        incoming.clusterToken,
+        request.state,
+        request.token,
+        request.clusterToken,
         { name: name ?? "", hostname: hostname ?? "", version: version ?? "", tags: meta_data ?? [] },
-        incoming.now
+        request.now
       ),
       (agent) => ({
         id: agent.id,
@@ -130,7 +130,7 @@ const describeAgent = (agent: Agent) => ({ id: agent.id, name: agent.name, conne
 
 const connect = asAgent((agent, { now, state }) => {
   agent.state = "connected"
-  Partings.see(state, agent, now)
+  AgentLiveness.touch(state, agent, now)
   return Result.succeed(describeAgent(agent))
 })
 
@@ -139,18 +139,18 @@ const disconnect = asAgent((agent, { now, state }) => {
   return Result.succeed(describeAgent(agent))
 })
 
-/** An agent that was asked to stop leaves; one that runs one job does so anyway, once that is over. */
+/** Tells an agent to disconnect if it was asked to stop. */
 const ping = asAgent((agent, { now, state }) => {
-  Partings.see(state, agent, now)
+  AgentLiveness.touch(state, agent, now)
   return Result.succeed(agent.isStopping ? { action: "disconnect", message: "The agent was asked to stop" } : {})
 })
 
 const readHeartbeat = withBody(Schema.Struct({ sent_at: lenientText }))
 
-const heartbeat = asAgent((agent, incoming) =>
-  readHeartbeat(incoming, ({ sent_at }) => {
-    Partings.see(incoming.state, agent, incoming.now)
-    return Result.succeed({ sent_at, received_at: DateTime.formatIso(DateTime.makeUnsafe(incoming.now)) })
+const heartbeat = asAgent((agent, request) =>
+  readHeartbeat(request, ({ sent_at }) => {
+    AgentLiveness.touch(request.state, agent, request.now)
+    return Result.succeed({ sent_at, received_at: DateTime.formatIso(DateTime.makeUnsafe(request.now)) })
   })
 )
 
@@ -158,21 +158,21 @@ const readStop = withBody(
   Schema.Struct({ force: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))) })
 )
 
-const stop = asAgent((agent, incoming) =>
-  readStop(incoming, ({ force }) => {
-    Agents.stop(incoming.state, agent, force, incoming.now)
+const stop = asAgent((agent, request) =>
+  readStop(request, ({ force }) => {
+    Agents.stop(request.state, agent, force, request.now)
     return Result.succeed(describeAgent(agent))
   })
 )
 
 // -----------------------------------------------------------------------------
-// Its job
+// Jobs
 // -----------------------------------------------------------------------------
 
 const describeJob = (job: Job) => ({ id: job.listed.id, state: job.state })
 
-/** What an agent needs to run a job. */
-const handOver = (state: State, job: Job, agent: Agent) => ({
+/** Everything that an agent needs to run a job. */
+const describeAcquiredJob = (state: State, job: Job, agent: Agent) => ({
   ...describeJob(job),
   env: JobEnvironment.make(state, job, agent),
   priority: job.listed.priority,
@@ -185,17 +185,17 @@ const handOver = (state: State, job: Job, agent: Agent) => ({
 const acquire = asAgent((agent, { headers, params, state }) =>
   Result.map(
     Agents.acquire(state, agent, params["jobUuid"] ?? "", {
-      knowsLocks: headers["x-buildkite-lock-acquire-job"] === "1",
+      supportsLocks: headers["x-buildkite-lock-acquire-job"] === "1",
       attempt: toCount(headers["x-buildkite-backoff-sequence"] ?? null) ?? 0
     }),
-    (job) => handOver(state, job, agent)
+    (job) => describeAcquiredJob(state, job, agent)
   )
 )
 
 const accept = aboutJob((job, { state }, agent) =>
   job.state === "accepted"
-    ? Result.succeed(handOver(state, job, agent))
-    : refuse(422, `The job is already ${job.state}`)
+    ? Result.succeed(describeAcquiredJob(state, job, agent))
+    : errorResponse(422, `The job is already ${job.state}`)
 )
 
 const start = aboutJob((job, { now }) => Result.map(Agents.start(job, now), () => describeJob(job)))
@@ -205,17 +205,18 @@ const show = aboutJob((job) => Result.succeed(describeJob(job)))
 const uploadChunk = aboutJob((job, { body, query, state }) => {
   const offset = toCount(query.get("offset"))
   const size = toCount(query.get("size"))
-  if (offset === undefined || size !== body.length) return refuse(422, "The chunk does not have the size that it tells")
+  if (offset === undefined || size !== body.length)
+    return errorResponse(422, "The chunk's size does not match its body")
   state.logs.add(job.listed.id, { offset, bytes: body })
   return Result.succeed({})
 })
 
 const toCount = (text: string | null): number | undefined => (/^\d{1,15}$/.test(text ?? "") ? Number(text) : undefined)
 
-/** Takes what the emulator has no use for. */
+/** Accepts a request and does nothing. */
 const ignore = aboutJob(() => Result.succeed({}))
 
-const readEnding = withBody(
+const readResult = withBody(
   Schema.Struct({
     exit_status: Schema.NullishOr(
       Schema.Union([Schema.Int, Schema.String.check(Schema.isPattern(/^-?\d{1,10}$/))])
@@ -225,8 +226,8 @@ const readEnding = withBody(
   })
 )
 
-const finish = aboutJob((job, incoming) =>
-  readEnding(incoming, ({ exit_status, signal, signal_reason }) =>
+const finish = aboutJob((job, request) =>
+  readResult(request, ({ exit_status, signal, signal_reason }) =>
     Result.map(
       Agents.finish(
         job,
@@ -235,7 +236,7 @@ const finish = aboutJob((job, incoming) =>
           signal: signal || undefined,
           signalReason: signal_reason || undefined
         },
-        incoming.now
+        request.now
       ),
       () => describeJob(job)
     )
@@ -243,7 +244,7 @@ const finish = aboutJob((job, incoming) =>
 )
 
 // -----------------------------------------------------------------------------
-// What the jobs of a build tell each other: the agent itself writes the commit there
+// Meta-data of builds: the agent writes the commit there
 // -----------------------------------------------------------------------------
 
 const readMetaData = withBody(
@@ -254,9 +255,9 @@ const readMetaData = withBody(
 )
 
 const aboutMetaData = (handle: (all: Map<string, string>, key: string, value: string) => Answer) =>
-  aboutJob((job, incoming) =>
-    readMetaData(incoming, ({ key, value }) => {
-      const { metaData } = incoming.state
+  aboutJob((job, request) =>
+    readMetaData(request, ({ key, value }) => {
+      const { metaData } = request.state
       const build = job.listed.build.uuid ?? ""
       const all = metaData.get(build) ?? new Map<string, string>()
       metaData.set(build, all)
@@ -271,7 +272,7 @@ const setMetaData = aboutMetaData((all, key, value) => {
 
 const getMetaData = aboutMetaData((all, key) => {
   const value = all.get(key)
-  return value === undefined ? refuse(404, `No key ${key} found`) : Result.succeed({ key, value })
+  return value === undefined ? errorResponse(404, `No key ${key} found`) : Result.succeed({ key, value })
 })
 
 const hasMetaData = aboutMetaData((all, key) => Result.succeed({ exists: all.has(key) }))
@@ -279,13 +280,13 @@ const hasMetaData = aboutMetaData((all, key) => Result.succeed({ exists: all.has
 const listMetaData = aboutMetaData((all) => Result.succeed(Array.from(all.keys())))
 
 // -----------------------------------------------------------------------------
-// The directory
+// The router
 // -----------------------------------------------------------------------------
 
-const directory = FindMyWay.make<Omit<Route, "params">>()
+const router = FindMyWay.make<Omit<Route, "params">>()
 
 const on = (method: "GET" | "POST" | "PUT", path: string, operation: AgentOperation, handle: Route["handle"]) =>
-  directory.on(method, `${basePath}/${path}`, { operation, handle })
+  router.on(method, `${basePath}/${path}`, { operation, handle })
 
 on("POST", "register", "registerAgent", register)
 on("POST", "connect", "connectAgent", connect)

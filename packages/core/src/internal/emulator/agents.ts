@@ -1,12 +1,12 @@
-/** The agents: they register, take a job and report on it. */
+/** Agents: they register, acquire a job and report its progress. */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import * as AgentLiveness from "./agentLiveness.ts"
+import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import * as Jobs from "./jobs.ts"
-import * as Partings from "./partings.ts"
-import { type Refusal, refuse } from "./refusal.ts"
 import type { Agent, Job, State } from "./state.ts"
 
-export interface Registration {
+export interface NewAgent {
   readonly name: string
   readonly hostname: string
   readonly version: string
@@ -14,16 +14,16 @@ export interface Registration {
 }
 
 /**
- * Registers an agent: with the cluster's token one for any job, with an acquisition token one for that token's job. An
- * acquisition token registers one agent, while it has not expired (401) and its reservation lasts (422).
+ * Registers an agent. With the cluster's token it may acquire any job, with an acquisition token only the token's job. An
+ * acquisition token registers one agent. It is refused after it has expired (401) or its reservation is over (422).
  */
 export const register = (
   state: State,
   token: string | undefined,
   clusterToken: Redacted.Redacted,
-  { hostname, name, tags, version }: Registration,
+  { hostname, name, tags, version }: NewAgent,
   now: number
-): Result.Result<Agent, Refusal> => {
+): Result.Result<Agent, ErrorResponse> => {
   let acquisitionToken: string | undefined
   if (token !== Redacted.value(clusterToken)) {
     const issued = state.tokens.get(token ?? "")
@@ -33,14 +33,14 @@ export const register = (
     acquisitionToken = token
   }
   const agent: Agent = {
-    id: state.agentDice.uuid(),
+    id: state.agentRandom.uuid(),
     name: (name || "%hostname-%n")
       .replaceAll("%hostname", hostname || "agent")
       .replaceAll("%n", String(state.agents.size + 1)),
     hostname,
     version,
     tags,
-    accessToken: `bkaat_${state.agentDice.text(40)}`,
+    accessToken: `bkaat_${state.agentRandom.text(40)}`,
     acquisitionToken,
     state: "registered",
     job: undefined,
@@ -50,22 +50,22 @@ export const register = (
   }
   state.agents.set(agent.id, agent)
   state.accessTokens.set(agent.accessToken, agent)
-  state.presentAgents.add(agent)
+  state.liveAgents.add(agent)
   return Result.succeed(agent)
 }
 
-/** The agent of an access token, while it is there. */
-export const authenticate = (state: State, token: string | undefined): Result.Result<Agent, Refusal> => {
+/** The agent of an access token, unless it is disconnected or lost. */
+export const authenticate = (state: State, token: string | undefined): Result.Result<Agent, ErrorResponse> => {
   const agent = state.accessTokens.get(token ?? "")
   return agent === undefined ? unauthorized : Result.succeed(agent)
 }
 
-const unauthorized = refuse(401, "Authentication required. The token is not valid, or no longer")
+const unauthorized = errorResponse(401, "Authentication required. The token is not valid, or no longer")
 
-/** Agents from 4.0.3 on know it by its status and this message, and exit with 27. */
-const ineligible = refuse(422, "Job is not eligible for job acquisition registration")
+/** Agents since 4.0.3 recognize the status and this message, and exit with 27. */
+const ineligible = errorResponse(422, "Job is not eligible for job acquisition registration")
 
-/** Asks an agent to leave; at once where it is forced to, which cancels its job. */
+/** Asks an agent to stop. With `force`, cancels its job. */
 export const stop = (state: State, agent: Agent, force: boolean, now: number): void => {
   agent.isStopping = true
   if (force && agent.job !== undefined) Jobs.cancel(state, agent.job, now)
@@ -75,28 +75,33 @@ export const stop = (state: State, agent: Agent, force: boolean, now: number): v
 // Jobs
 // -----------------------------------------------------------------------------
 
-/** How an agent asks for its job. */
-export interface Asking {
-  /** Whether it knows the status 423, and waits; others are told 422. */
-  readonly knowsLocks: boolean
-  /** How often it has asked before. */
+/** How an agent acquires its job. */
+export interface AcquireOptions {
+  /** Whether the agent waits after a 423. Other agents get a 422. */
+  readonly supportsLocks: boolean
+  /** How many times it has tried before. */
   readonly attempt: number
 }
 
-/** Gives an agent the job that it names; the same again where its first answer was lost. */
-export const acquire = (state: State, agent: Agent, jobUuid: string, asking: Asking): Result.Result<Job, Refusal> => {
+/** Gives an agent the job that it names. Safe to repeat if a response was lost. */
+export const acquire = (
+  state: State,
+  agent: Agent,
+  jobUuid: string,
+  options: AcquireOptions
+): Result.Result<Job, ErrorResponse> => {
   const job = state.jobs.get(jobUuid)
-  if (job === undefined) return refuse(404, `No job found with UUID ${jobUuid}`)
+  if (job === undefined) return errorResponse(404, `No job found with UUID ${jobUuid}`)
   if (agent.job === job && job.state === "accepted") return Result.succeed(job)
-  if (agent.job !== undefined) return refuse(422, "The agent is running another job")
+  if (agent.job !== undefined) return errorResponse(422, "The agent is running another job")
   if (agent.acquisitionToken !== undefined && !job.tokens.has(agent.acquisitionToken)) {
-    return refuse(422, `The agent's token does not allow it to acquire job ${jobUuid}, or no longer`)
+    return errorResponse(422, `The agent's token does not allow it to acquire job ${jobUuid}, or no longer`)
   }
-  if (job.state === "waiting" && asking.knowsLocks) {
-    return refuse(423, `Job ${jobUuid} is waiting for others`, 2 ** Math.min(asking.attempt + 1, 6))
+  if (job.state === "waiting" && options.supportsLocks) {
+    return errorResponse(423, `Job ${jobUuid} is waiting for others`, 2 ** Math.min(options.attempt + 1, 6))
   }
   return Result.mapBoth(Jobs.accept(state, job), {
-    onFailure: (message): Refusal => ({ status: 422, message }),
+    onFailure: (message): ErrorResponse => ({ status: 422, message }),
     onSuccess: () => {
       job.agent = agent
       agent.job = job
@@ -105,36 +110,35 @@ export const acquire = (state: State, agent: Agent, jobUuid: string, asking: Ask
   })
 }
 
-/** The job that an agent has, or had. */
-export const jobOf = (state: State, agent: Agent, jobUuid: string): Result.Result<Job, Refusal> => {
+/** The job of an agent, even after it has ended. */
+export const jobOf = (state: State, agent: Agent, jobUuid: string): Result.Result<Job, ErrorResponse> => {
   const job = state.jobs.get(jobUuid)
-  return job?.agent === agent ? Result.succeed(job) : refuse(404, `No job found with UUID ${jobUuid}`)
+  return job?.agent === agent ? Result.succeed(job) : errorResponse(404, `No job found with UUID ${jobUuid}`)
 }
 
-/** Says yes a second time too, when the first answer was lost. */
-export const start = (job: Job, now: number): Result.Result<void, Refusal> => {
-  if (job.state !== "accepted" && job.state !== "running") return refuse(422, `The job is ${job.state}`)
+/** Safe to repeat if a response was lost. */
+export const start = (job: Job, now: number): Result.Result<void, ErrorResponse> => {
+  if (job.state !== "accepted" && job.state !== "running") return errorResponse(422, `The job is ${job.state}`)
   job.state = "running"
   job.startedAt ??= now
   return Result.void
 }
 
-export interface Ending {
+export interface JobResult {
   readonly exitStatus: number
   readonly signal: string | undefined
   readonly signalReason: string | undefined
 }
 
-export const finish = (job: Job, ending: Ending, now: number): Result.Result<void, Refusal> => {
-  return Result.mapBoth(Jobs.complete(job, ending.exitStatus, now), {
-    onFailure: (message): Refusal => ({ status: 422, message }),
+export const finish = (job: Job, result: JobResult, now: number): Result.Result<void, ErrorResponse> => {
+  return Result.mapBoth(Jobs.complete(job, result.exitStatus, now), {
+    onFailure: (message): ErrorResponse => ({ status: 422, message }),
     onSuccess: () => {
-      job.signal = ending.signal
-      job.signalReason = ending.signalReason
+      job.signal = result.signal
+      job.signalReason = result.signalReason
     }
   })
 }
 
-/** An agent says farewell. */
 export const disconnect = (state: State, agent: Agent, now: number): void =>
-  Partings.part(state, agent, "disconnected", now)
+  AgentLiveness.remove(state, agent, "disconnected", now)

@@ -1,18 +1,18 @@
-/** What can go wrong on purpose, and which request it happens to. */
+/** The faults, and the requests that they apply to. */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import type { Operation } from "../../StacksApi.ts"
 import { endpointOf } from "../../StacksApi.ts"
-import type { Dice } from "./dice.ts"
+import type { SeededRandom } from "./seededRandom.ts"
 
 interface FaultSelection {
-  /** The operations it happens to; every request, also one to an unknown path, where it is left out. */
+  /** The operations that it applies to. Default: every request, even to an unknown path. */
   readonly operations?: ReadonlyArray<Operation> | undefined
-  /** How many matching requests pass before it happens for the first time. Default 0. */
+  /** How many matching requests to skip first. Default 0. */
   readonly skip?: number | undefined
-  /** How many times it happens. Default: without end. */
+  /** How many times it applies. Default: unlimited. */
   readonly times?: number | undefined
-  /** How likely it happens to a matching request, from 0 to 1, by the emulator's seeded dice. Default 1. */
+  /** The probability that it applies to a matching request, from 0 to 1. The emulator's seed decides. Default 1. */
   readonly rate?: number | undefined
 }
 
@@ -34,46 +34,46 @@ export type Fault = Data.TaggedEnum<{
 
 export const Fault = Data.taggedEnum<Fault>()
 
-/** Decides for each request which fault it meets, if any. */
+/** Decides which fault applies to each request. */
 export interface FaultPlan {
   readonly set: (faults: ReadonlyArray<Fault>) => void
-  /** Those that may still strike, in their order. */
+  /** The faults that may still apply, in order. */
   readonly inForce: () => ReadonlyArray<Fault>
   readonly next: (operation: Operation | undefined) => Fault | undefined
 }
 
-export const makePlan = (dice: Dice): FaultPlan => {
-  let scripts: ReadonlyArray<Script> = []
+export const makePlan = (random: SeededRandom): FaultPlan => {
+  let rules: ReadonlyArray<FaultRule> = []
   return {
     set: (faults) => {
-      scripts = faults.map((fault) => ({
+      rules = faults.map((fault) => ({
         fault,
         operations: fault.operations && new Set(fault.operations.map(endpointOf)),
         toSkip: fault.skip ?? 0,
         left: fault.times ?? Number.POSITIVE_INFINITY
       }))
     },
-    inForce: () => scripts.filter(({ left }) => left > 0).map(({ fault }) => fault),
-    next: (operation) => scripts.find((script) => strikes(script, operation, dice))?.fault
+    inForce: () => rules.filter(({ left }) => left > 0).map(({ fault }) => fault),
+    next: (operation) => rules.find((rule) => applies(rule, operation, random))?.fault
   }
 }
 
-interface Script {
+interface FaultRule {
   readonly fault: Fault
   readonly operations: ReadonlySet<Operation> | undefined
   toSkip: number
   left: number
 }
 
-const strikes = (script: Script, operation: Operation | undefined, dice: Dice): boolean => {
-  const { fault, operations } = script
+const applies = (rule: FaultRule, operation: Operation | undefined, random: SeededRandom): boolean => {
+  const { fault, operations } = rule
   if (operations !== undefined && (operation === undefined || !operations.has(operation))) return false
-  if (script.left <= 0) return false
-  if (script.toSkip > 0) {
-    script.toSkip--
+  if (rule.left <= 0) return false
+  if (rule.toSkip > 0) {
+    rule.toSkip--
     return false
   }
-  if (fault.rate !== undefined && dice.next() >= fault.rate) return false
-  script.left--
+  if (fault.rate !== undefined && random.next() >= fault.rate) return false
+  rule.left--
   return true
 }

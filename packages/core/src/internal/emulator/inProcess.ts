@@ -1,4 +1,4 @@
-/** An HttpClient whose other end is the emulator itself: no sockets, and time is the caller's Clock. */
+/** An `HttpClient` that calls the emulator in process, without sockets. Its time is the caller's `Clock`. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpBody from "effect/http/HttpBody"
@@ -30,7 +30,7 @@ export const make = (
     )
   )
 
-/** What Node's sockets fail with. */
+/** The error of a Node socket. */
 class ConnectionReset extends Data.Error<{ readonly code: "ECONNRESET"; readonly message: string }> {}
 
 const connectionReset = new ConnectionReset({ code: "ECONNRESET", message: "read ECONNRESET" })
@@ -38,7 +38,7 @@ const connectionReset = new ConnectionReset({ code: "ECONNRESET", message: "read
 const transportError = (request: HttpClientRequest.HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
 
-/** A response with all of its headers, the content length too, whose body breaks off. */
+/** A response whose body ends too early. Its headers are complete, `content-length` included. */
 const cutShort = ({ body, response }: NonNullable<BrokenConnection["sent"]>) =>
   HttpServerResponse.setBody(
     response,

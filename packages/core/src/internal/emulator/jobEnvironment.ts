@@ -1,9 +1,9 @@
-/** The environment that an agent gets with its job: what the service adds to the job's own. */
+/** The environment that an agent gets with its job. */
 import type { Agent, Job, State } from "./state.ts"
 
 const organizationSlug = "emulated-organization"
 
-/** The job's own variables come before the service's, except for those that say who runs what. */
+/** The job's variables override the service's, except for those that identify the job and the agent. */
 export const make = (state: State, job: Job, agent: Agent): Readonly<Record<string, string>> => {
   const { build, id, pipeline, step } = job.listed
   const slug = pipeline.slug ?? "emulated-pipeline"
@@ -31,7 +31,7 @@ export const make = (state: State, job: Job, agent: Agent): Readonly<Record<stri
     BUILDKITE_STEP_KEY: step.key ?? "",
     BUILDKITE_TAG: "",
     BUILDKITE_TIMEOUT: "false",
-    // The agent insists on a repository; there is nothing to check out of this one.
+    // The agent requires a repository. There is nothing to check out of this one.
     ...(!hasRepository && { BUILDKITE_REPO: "file:///dev/null", BUILDKITE_SKIP_CHECKOUT: "true" }),
     ...job.env,
     ...tagVariables(agent.tags),
@@ -49,7 +49,7 @@ export const make = (state: State, job: Job, agent: Agent): Readonly<Record<stri
   }
 }
 
-/** The tag `gpu-type=a100` is the variable `BUILDKITE_AGENT_META_DATA_GPU_TYPE`. */
+/** The tag `gpu-type=a100` becomes the variable `BUILDKITE_AGENT_META_DATA_GPU_TYPE`. */
 const tagVariables = (tags: ReadonlyArray<string>): Record<string, string> =>
   Object.fromEntries(
     tags.map((tag) => {

@@ -1,22 +1,22 @@
-/** What agents upload of their jobs' output: the last of it, in bounded memory. */
+/** The end of each job's output, in bounded memory. */
 
-/** Of each job this many last bytes are kept, give or take a chunk. */
+/** The bytes that are kept of each job, give or take a chunk. */
 const maxBytesPerJob = 4 * 1024 * 1024
-/** Of all jobs together this many; the logs that began first are forgotten first. */
+/** The bytes that are kept of all jobs together. The logs that began first are removed first. */
 const maxBytes = 128 * 1024 * 1024
 
 interface Chunk {
-  /** Where in the log it begins, in bytes. */
+  /** In bytes, from the start of the log. */
   readonly offset: number
   readonly bytes: Uint8Array
 }
 
 interface Log {
-  /** In the order of their offsets: an agent uploads several at once, so that they may arrive in any order. */
+  /** In the order of their offsets. Agents upload several chunks at once, so they arrive in any order. */
   readonly chunks: Array<Chunk>
-  /** How many bytes the chunks hold. */
+  /** The bytes in the chunks. */
   kept: number
-  /** Where the log ends, in bytes, as far as it has arrived. */
+  /** The end of the last chunk, in bytes. */
   size: number
 }
 
@@ -24,7 +24,7 @@ export class JobLogs {
   readonly #logs = new Map<string, Log>()
   #kept = 0
 
-  /** Keeps a chunk, unless it is there already: an agent sends one again whose answer was lost. */
+  /** Adds a chunk, unless it was added before: agents repeat an upload if the response was lost. */
   add(jobUuid: string, chunk: Chunk): void {
     const log = this.#logs.get(jobUuid) ?? { chunks: [], kept: 0, size: 0 }
     this.#logs.set(jobUuid, log)
@@ -43,14 +43,14 @@ export class JobLogs {
     }
   }
 
-  /** How many bytes of a job's output have arrived, kept or not. */
+  /** The size of a job's output, including what is no longer kept. */
   size(jobUuid: string): number {
     return this.#logs.get(jobUuid)?.size ?? 0
   }
 
-  /** The last of a job's output; empty where nothing has arrived or nothing is left. */
+  /** The end of a job's output; empty if nothing is kept. */
   text(jobUuid: string): string {
-    // One decoder for all: a chunk may end within a character.
+    // One decoder for all chunks, because a chunk may end inside a character.
     const decoder = new TextDecoder()
     const texts = this.#logs.get(jobUuid)?.chunks.map(({ bytes }) => decoder.decode(bytes, { stream: true })) ?? []
     return texts.join("") + decoder.decode()

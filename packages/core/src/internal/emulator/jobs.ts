@@ -1,14 +1,14 @@
-/** A job's life: listed, reserved, started by an agent or finished by its stack. */
+/** Lists, reserves, starts and finishes jobs. */
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 import { isAgentOwned, type ScheduledJobsPage } from "../../StacksSchema.ts"
-import { type Refusal, refuse } from "./refusal.ts"
+import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import { type Job, type Queue, release, reserve, type Stack, type State } from "./state.ts"
 import type { Position } from "./timeline.ts"
 
-export const find = (state: State, id: string): Result.Result<Job, Refusal> => {
+export const find = (state: State, id: string): Result.Result<Job, ErrorResponse> => {
   const job = state.jobs.get(id)
-  return job === undefined ? refuse(404, `No job found with UUID ${id}`) : Result.succeed(job)
+  return job === undefined ? errorResponse(404, `No job found with UUID ${id}`) : Result.succeed(job)
 }
 
 // -----------------------------------------------------------------------------
@@ -18,17 +18,17 @@ export const find = (state: State, id: string): Result.Result<Job, Refusal> => {
 const defaultPageSize = 100
 
 /**
- * A page of a queue. A cursor is the place of a page's last job, not a count of jobs: what comes and goes before it does not
- * move the pages after it.
+ * A page of a queue. A cursor is the position of a page's last job, not a count of jobs, so jobs that come and go before it do
+ * not move the next page.
  */
 export const list = (
   queue: Queue,
   options: { readonly pageSize?: number | undefined; readonly startCursor?: string | undefined }
-): Result.Result<ScheduledJobsPage, Refusal> => {
+): Result.Result<ScheduledJobsPage, ErrorResponse> => {
   let start: Position | undefined
   if (options.startCursor !== undefined) {
     start = decodeCursor(options.startCursor)
-    if (start === undefined) return refuse(400, "after is not a valid cursor")
+    if (start === undefined) return errorResponse(400, "after is not a valid cursor")
   }
   const limit = options.pageSize ?? defaultPageSize
   const jobs = queue.scheduled.after(start, limit + 1)
@@ -57,7 +57,7 @@ const decodeCursor = (cursor: string): Position | undefined => {
 // Reserving and finishing
 // -----------------------------------------------------------------------------
 
-/** Reserves what is scheduled, and extends what this stack has reserved already. */
+/** Reserves scheduled jobs, and extends reservations of this stack. */
 export const reserveAll = (
   state: State,
   stack: Stack,
@@ -91,11 +91,12 @@ export const finish = (
   job: Job,
   { detail, exitStatus = -1, signalReason }: FinishOptions,
   now: number
-): Result.Result<void, Refusal> => {
-  if (isAgentOwned(job.state)) return refuse(422, `The job is ${job.state}: an agent owns it`)
-  if (job.state !== "scheduled" && job.state !== "reserved") return refuse(422, `The job is already ${job.state}`)
+): Result.Result<void, ErrorResponse> => {
+  if (isAgentOwned(job.state)) return errorResponse(422, `The job is ${job.state}: an agent owns it`)
+  if (job.state !== "scheduled" && job.state !== "reserved")
+    return errorResponse(422, `The job is already ${job.state}`)
   if (job.state === "reserved" && job.reservedBy !== stack.key) {
-    return refuse(422, "The job is reserved by another stack")
+    return errorResponse(422, "The job is reserved by another stack")
   }
   release(state, job)
   end(job, "finished", now)
@@ -111,7 +112,7 @@ const end = (job: Job, how: "finished" | "canceled", now: number): void => {
 }
 
 // -----------------------------------------------------------------------------
-// Other people's doings: the pipeline's users and the agents
+// What users and agents do
 // -----------------------------------------------------------------------------
 
 export const cancel = (state: State, job: Job, now: number): void => {
@@ -123,7 +124,7 @@ export const cancel = (state: State, job: Job, now: number): void => {
   }
 }
 
-/** An agent takes a job, which it names itself or by the token that it got. */
+/** An agent acquires and starts a job, by its id or by an acquisition token. */
 export const acquire = (state: State, tokenOrJobUuid: string, now: number): Result.Result<Job, string> => {
   const token = state.tokens.get(tokenOrJobUuid)
   if (token?.isOver ?? tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
@@ -137,7 +138,7 @@ export const acquire = (state: State, tokenOrJobUuid: string, now: number): Resu
   })
 }
 
-/** Gives a job away: an agent owns it now, and will start it. */
+/** Makes an agent the owner of a job. */
 export const accept = (state: State, job: Job): Result.Result<void, string> => {
   if (job.state !== "scheduled" && job.state !== "reserved") {
     return Result.fail(`job ${job.listed.id} is ${job.state}`)
@@ -147,7 +148,7 @@ export const accept = (state: State, job: Job): Result.Result<void, string> => {
   return Result.void
 }
 
-/** An agent reports that its job has ended; one that was being canceled is then canceled. */
+/** An agent reports that its job has ended. A job that was being canceled is then canceled. */
 export const complete = (job: Job, exitStatus: number, now: number): Result.Result<Job, string> => {
   if (!isAgentOwned(job.state)) return Result.fail(`job ${job.listed.id} is ${job.state}: no agent owns it`)
   end(job, job.state === "canceling" ? "canceled" : "finished", now)
@@ -162,7 +163,7 @@ export const complete = (job: Job, exitStatus: number, now: number): Result.Resu
 
 const tokenPrefix = "bkjat_"
 
-/** Issues tokens for the jobs that this stack has reserved. */
+/** Issues tokens for jobs that this stack has reserved. */
 export const issueTokens = (
   state: State,
   stack: Stack,
@@ -182,7 +183,7 @@ export const issueTokens = (
       notIssued.push(jobUuid)
       continue
     }
-    const token = `${tokenPrefix}${state.dice.text(40)}`
+    const token = `${tokenPrefix}${state.random.text(40)}`
     job.tokens.add(token)
     state.tokens.set(token, { job, expiresAt, isUsed: false, isOver: false })
     issued.push({ jobUuid, token })
@@ -190,7 +191,7 @@ export const issueTokens = (
   return { issued, notIssued }
 }
 
-/** Forgets the oldest tokens that have expired: one that lives longer keeps those behind it for an hour at most. */
+/** Removes expired tokens, oldest first. A token that lives longer delays the removal of later ones by an hour at most. */
 const forgetExpired = (state: State, now: number): void => {
   for (const [token, { expiresAt, job }] of state.tokens) {
     if (expiresAt > now) return

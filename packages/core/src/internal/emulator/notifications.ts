@@ -1,4 +1,4 @@
-/** Notifications about jobs: each one of a batch is judged on its own. */
+/** Notifications about jobs. Each notification of a batch is validated alone. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,24 +12,24 @@ import {
 } from "../../StacksSchema.ts"
 import type { Job, Stack, State } from "./state.ts"
 
-/** For how long a job that is over still takes notifications. */
+/** How long after its end a job still accepts notifications. */
 const graceAfterFinish = Duration.toMillis("300 seconds")
 
-/** A batch whose notifications have not been looked at yet. */
+/** A batch whose notifications are not validated yet. */
 export const Batch = Schema.Struct({
   notifications: Schema.Array(Schema.Unknown).check(Schema.isMinLength(1), Schema.isMaxLength(MaxBatchSize))
 })
 
-/** Without a detail it is read like one with an empty detail: both are refused, and nothing else of the batch is. */
-const Incoming = Schema.Struct({
+/** A missing detail decodes, so that it is an error of this notification and not of the whole batch. */
+const Notification = Schema.Struct({
   job_uuid: Schema.String,
   detail: Schema.NullOr(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(null))),
   timestamp: Schema.optional(Schema.NullOr(Schema.DateTimeUtcFromString))
 })
 
-const decodeIncoming = Schema.decodeUnknownResult(Incoming)
+const decodeNotification = Schema.decodeUnknownResult(Notification)
 
-/** Stores the valid ones, and reports the others: each text once, with the places of all that it is about. */
+/** Stores the valid notifications. Reports each error once, with the indexes of all notifications that have it. */
 export const create = (
   state: State,
   stack: Stack,
@@ -37,27 +37,27 @@ export const create = (
   now: number
 ): CreateStackNotificationsResult => {
   const errors = new Map<string, Array<number>>()
-  const refuse = (index: number, error: string) => {
+  const addError = (index: number, error: string) => {
     const indexes = errors.get(error)
     if (indexes === undefined) errors.set(error, [index])
     else indexes.push(index)
   }
   for (const [index, notification] of notifications.entries()) {
-    const decoded = decodeIncoming(notification)
+    const decoded = decodeNotification(notification)
     if (Result.isFailure(decoded)) {
-      refuse(index, decoded.failure.message.replaceAll(/\s+/g, " "))
+      addError(index, decoded.failure.message.replaceAll(/\s+/g, " "))
       continue
     }
     const { detail, job_uuid: jobUuid, timestamp } = decoded.success
     const job = state.jobs.get(jobUuid)
     if (job === undefined) {
-      refuse(index, "job not found")
+      addError(index, "job not found")
       continue
     }
     const happenedAt = timestamp === undefined || timestamp === null ? undefined : DateTime.toEpochMillis(timestamp)
     const error = validate(job, detail ?? "", happenedAt, now)
     if (detail === null || error !== undefined) {
-      refuse(index, error ?? "detail is required")
+      addError(index, error ?? "detail is required")
       continue
     }
     job.notifications++

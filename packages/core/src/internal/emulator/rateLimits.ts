@@ -1,28 +1,28 @@
-/** One-second sliding windows, one for each stack and scope. */
+/** The rate limits: a sliding window of one second for each stack and scope. */
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Limit } from "../../StacksApi.ts"
 
 const windowMillis = 1000
 
-/** What one request finds: its window, and whether it still fits in. */
+/** The result of counting a request. */
 export interface Admission {
   readonly limit: Limit["Service"]
   readonly admitted: boolean
-  /** The requests of the last second, this one and those that were refused included: it may exceed the limit. */
+  /** The requests of the last second, including this one and refused ones. It may exceed the limit. */
   readonly current: number
-  /** How many more fit into the window. */
+  /** Requests left in the window. */
   readonly remaining: number
   /** Seconds until the window has room. */
   readonly reset: number
 }
 
 export interface RateLimiter {
-  /** Counts a request. One that does not fit takes no place in the window. */
+  /** Counts a request. A refused request does not use up the window. */
   readonly admit: (stackKey: string, limit: Admission["limit"], now: number) => Admission
 }
 
-/** What a request finds that is not counted. */
-export const untouched = (limit: Admission["limit"]): Admission => ({
+/** The result for a request that is not counted. */
+export const uncounted = (limit: Admission["limit"]): Admission => ({
   limit,
   admitted: true,
   current: 0,
@@ -30,8 +30,8 @@ export const untouched = (limit: Admission["limit"]): Admission => ({
   reset: 1
 })
 
-/** Every request fits: nothing is counted. */
-export const unlimited: RateLimiter = { admit: (_stackKey, limit) => untouched(limit) }
+/** Admits every request. */
+export const unlimited: RateLimiter = { admit: (_stackKey, limit) => uncounted(limit) }
 
 export const make = (): RateLimiter => {
   const windows = new Map<string, { readonly admitted: Array<number>; readonly refused: Array<number> }>()
@@ -40,8 +40,8 @@ export const make = (): RateLimiter => {
       const key = `${stackKey} ${limit.scope}`
       const window = windows.get(key) ?? { admitted: [], refused: [] }
       windows.set(key, window)
-      forget(window.admitted, now)
-      forget(window.refused, now)
+      removeExpired(window.admitted, now)
+      removeExpired(window.refused, now)
       const admitted = window.admitted.length < limit.limit
       const times = admitted ? window.admitted : window.refused
       times.push(now)
@@ -57,13 +57,13 @@ export const make = (): RateLimiter => {
   }
 }
 
-/** Removes the times that are not in the window any more. */
-const forget = (times: Array<number>, now: number): void => {
+/** Removes the times that have left the window. */
+const removeExpired = (times: Array<number>, now: number): void => {
   const first = times.findIndex((time) => time > now - windowMillis)
   times.splice(0, first === -1 ? times.length : first)
 }
 
-/** The headers that every response carries. */
+/** The headers of every response. */
 export const headers = ({ limit, remaining, reset }: Admission) => ({
   "ratelimit-scope": limit.scope,
   "ratelimit-limit": String(limit.limit),

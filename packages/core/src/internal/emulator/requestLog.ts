@@ -1,4 +1,4 @@
-/** What arrived, newest last, in bounded memory. */
+/** The requests, oldest first, in bounded memory. */
 import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
 import type { Fault } from "./faults.ts"
 
-/** What an agent asks for. */
+/** An operation of the agents' API. */
 export type AgentOperation =
   | "registerAgent"
   | "connectAgent"
@@ -27,34 +27,34 @@ export type AgentOperation =
   | "hasMetaData"
   | "listMetaData"
 
-/** The log forgets the oldest requests beyond this many requests, or this many characters of bodies. */
+/** The log removes its oldest requests beyond this number of requests, or of characters in bodies. */
 const maxEntries = 10_000
 const maxCharacters = 64 * 1024 * 1024
 
-/** A request that arrived at the emulator. */
+/** A request to the emulator. */
 export interface LoggedRequest {
-  /** The endpoint of the Stacks API; undefined for an agent's request and for an unknown path. */
+  /** The endpoint; undefined for an agent's request and for an unknown path. */
   readonly operation: Endpoint | undefined
-  /** What an agent asked for; undefined for any other request. */
+  /** The agent's operation; undefined for other requests. */
   readonly agentOperation: AgentOperation | undefined
   readonly method: string
-  /** The path as it came, percent-encoded, without the query. */
+  /** The percent-encoded path, without the query. */
   readonly path: string
   readonly query: Readonly<Record<string, string>>
-  /** The headers, their names in lower case, without `authorization`. */
+  /** The headers with lower-case names, without `authorization`. */
   readonly headers: Readonly<Record<string, string>>
-  /** The JSON of the body; the text where it is no JSON, undefined where there is none, or where it is a job's output. */
+  /** The body's JSON, or its text if it is not JSON. Undefined if there is no body, and for a job's output. */
   readonly body: unknown
   /** When it arrived. */
   readonly time: DateTime.Utc
-  /** The status that was answered; undefined where none was, or not yet. */
+  /** The status of the response; undefined if there is none yet. */
   readonly status: number | undefined
-  /** The fault that it met. */
+  /** The fault that applied to it. */
   readonly fault: Fault["_tag"] | undefined
 }
 
-/** A request in the log, kept as it came until somebody reads the log. */
-export interface Entry {
+/** A request in the log, in the form in which it arrived. */
+export interface LogEntry {
   readonly endpoint: Endpoint | undefined
   readonly agentOperation: AgentOperation | undefined
   readonly method: string
@@ -67,11 +67,11 @@ export interface Entry {
 }
 
 export class RequestLog {
-  #entries: Array<Entry> = []
+  #entries: Array<LogEntry> = []
   #start = 0
   #characters = 0
 
-  add(entry: Entry): Entry {
+  add(entry: LogEntry): LogEntry {
     this.#entries.push(entry)
     this.#characters += entry.text.length
     while (this.#entries.length - this.#start > maxEntries || this.#characters > maxCharacters) {
@@ -99,7 +99,7 @@ const toLoggedRequest = ({
   text,
   time,
   url
-}: Entry): LoggedRequest => {
+}: LogEntry): LoggedRequest => {
   const [path = "", query] = url.split("?", 2)
   return {
     operation: endpoint,
@@ -122,7 +122,7 @@ export const parseJson = (text: string): Option.Option<unknown> => (isDeep(text)
 
 const maxDepth = 100
 
-/** Whether a JSON text is nested deeper than anything that is meant: who works through it may run out of stack. */
+/** Whether a JSON text is nested too deeply, so that processing it may exceed the call stack. */
 export const isDeep = (text: string): boolean => {
   let depth = 0
   let isInString = false

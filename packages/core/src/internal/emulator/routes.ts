@@ -1,4 +1,4 @@
-/** The endpoints of the declared API, answered from the state. */
+/** The handlers of the declared API. */
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
@@ -12,43 +12,45 @@ import * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import { StacksApi } from "../../StacksApi.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
+import { advance } from "./advance.ts"
+import * as ErrorResponse from "./errorResponse.ts"
 import * as Jobs from "./jobs.ts"
 import * as Notifications from "./notifications.ts"
-import * as Refusal from "./refusal.ts"
-import { settle } from "./settle.ts"
 import * as Stacks from "./stacks.ts"
 import { findQueue, type Stack, type State } from "./state.ts"
 
-/** The path under which the emulator serves the API, as Buildkite does. */
+/** The base path of the API, the same as Buildkite's. */
 export const basePath = "/v3"
 
 /** The declared API under its base path. */
 export const Api = StacksApi.prefix(basePath)
 
-/** How long reservations and acquisition tokens live unless the request says otherwise. */
+/** The default lifetime of reservations and acquisition tokens. */
 const defaultLifetime = Duration.minutes(15)
 
 const encodeRegistered = HttpServerResponse.schemaJson(StacksSchema.RegisteredStack)
 
-/** An empty 200 whose length is told: servers would send it in chunks otherwise. */
+/** An empty 200. Without a length, servers would send it in chunks. */
 const emptyBody = HttpServerResponse.empty({ status: 200, headers: { "content-length": "0" } })
 
-const badBody = (error: Schema.SchemaError | HttpServerError): Refusal.Refusal =>
+const badBody = (error: Schema.SchemaError | HttpServerError): ErrorResponse.ErrorResponse =>
   error._tag === "SchemaError"
     ? { status: 422, message: error.message.replaceAll(/\s+/g, " ") }
     : { status: 400, message: "The body is not valid JSON" }
 
 export const layer = (state: State) => {
-  /** Answers at one point in time, on the state as it is then. */
-  const now = <A>(handle: (now: number) => Result.Result<A, Refusal.Refusal>) =>
+  /** Advances the state to the current time, then handles a request. */
+  const now = <A>(handle: (now: number) => Result.Result<A, ErrorResponse.ErrorResponse>) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
-      settle(state, now)
-      return Result.getOrElse(handle(now), Refusal.toResponse)
+      advance(state, now)
+      return Result.getOrElse(handle(now), ErrorResponse.toHttpResponse)
     })
 
-  /** The same, for a stack that is registered. */
-  const onStack = <A>(stackKey: string, handle: (stack: Stack, now: number) => Result.Result<A, Refusal.Refusal>) =>
-    now((now) => Result.flatMap(Stacks.find(state, stackKey), (stack) => handle(stack, now)))
+  /** Handles a request of a registered stack. */
+  const onStack = <A>(
+    stackKey: string,
+    handle: (stack: Stack, now: number) => Result.Result<A, ErrorResponse.ErrorResponse>
+  ) => now((now) => Result.flatMap(Stacks.find(state, stackKey), (stack) => handle(stack, now)))
 
   return HttpApiBuilder.group(Api, "stacks", (handlers) =>
     handlers
@@ -77,7 +79,7 @@ export const layer = (state: State) => {
         onStack(params.stackKey, (stack, now) => {
           const queue = findQueue(state, query.clusterQueueKey)
           if (queue === undefined)
-            return Refusal.refuse(404, `No cluster queue found with key ${query.clusterQueueKey}`)
+            return ErrorResponse.errorResponse(404, `No cluster queue found with key ${query.clusterQueueKey}`)
           const page = Jobs.list(queue, query)
           if (Result.isSuccess(page)) stack.polledAt = now
           return page
@@ -111,10 +113,10 @@ export const layer = (state: State) => {
           )
         )
       )
-      // The body is read here: the declared schema would refuse a whole batch for one of its notifications.
+      // The body is decoded here, because the declared schema would refuse a whole batch for one invalid notification.
       .handleRaw("createStackNotifications", ({ params }) =>
         Effect.matchEffect(HttpServerRequest.schemaBodyJson(Notifications.Batch), {
-          onFailure: (error) => Effect.succeed(Refusal.toResponse(badBody(error))),
+          onFailure: (error) => Effect.succeed(ErrorResponse.toHttpResponse(badBody(error))),
           onSuccess: ({ notifications }) =>
             onStack(params.stackKey, (stack, now) =>
               Result.succeed(Notifications.create(state, stack, notifications, now))

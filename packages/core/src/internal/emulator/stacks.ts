@@ -1,15 +1,15 @@
-/** Registering stacks, and how the service sees them. */
+/** Registered stacks. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import type { RegisteredStack, StackType } from "../../StacksSchema.ts"
-import { type Refusal, refuse } from "./refusal.ts"
+import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import { findQueue, type Stack, type State } from "./state.ts"
 
-/** A stack that has not polled for this long is disconnected. */
+/** How long after its last poll a stack is disconnected. */
 const disconnectedAfter = Duration.toMillis("5 minutes")
 
-export interface Registration {
+export interface NewStack {
   readonly key: string
   readonly type: StackType
   readonly queueKey: string
@@ -18,29 +18,37 @@ export interface Registration {
 
 export const register = (
   state: State,
-  { key, metadata = {}, queueKey, type }: Registration,
+  { key, metadata = {}, queueKey, type }: NewStack,
   now: number
-): Result.Result<{ readonly stack: Stack; readonly isNew: boolean }, Refusal> => {
-  if (findQueue(state, queueKey) === undefined) return refuse(404, `No cluster queue found with key ${queueKey}`)
+): Result.Result<{ readonly stack: Stack; readonly isNew: boolean }, ErrorResponse> => {
+  if (findQueue(state, queueKey) === undefined) return errorResponse(404, `No cluster queue found with key ${queueKey}`)
   const existing = state.stacks.get(key)
   if (existing !== undefined) {
     Object.assign(existing, { type, queueKey, metadata })
     return Result.succeed({ stack: existing, isNew: false })
   }
   if (state.stacks.size >= state.maxStacks) {
-    return refuse(403, `The organization has reached its limit of ${state.maxStacks} active stacks`)
+    return errorResponse(403, `The organization has reached its limit of ${state.maxStacks} active stacks`)
   }
-  const stack: Stack = { id: state.dice.uuid(), key, type, queueKey, metadata, registeredAt: now, polledAt: undefined }
+  const stack: Stack = {
+    id: state.random.uuid(),
+    key,
+    type,
+    queueKey,
+    metadata,
+    registeredAt: now,
+    polledAt: undefined
+  }
   state.stacks.set(key, stack)
   return Result.succeed({ stack, isNew: true })
 }
 
-export const find = (state: State, key: string): Result.Result<Stack, Refusal> => {
+export const find = (state: State, key: string): Result.Result<Stack, ErrorResponse> => {
   const stack = state.stacks.get(key)
-  return stack === undefined ? refuse(404, `No stack found with key ${key}`) : Result.succeed(stack)
+  return stack === undefined ? errorResponse(404, `No stack found with key ${key}`) : Result.succeed(stack)
 }
 
-/** A new stack counts as connected; from then on its polls decide. Registering again is no sign of life. */
+/** A new stack is connected; later its polls decide, not its registrations. */
 export const describe = (state: State, stack: Stack, now: number): RegisteredStack => ({
   id: stack.id,
   organizationUuid: state.organizationUuid,

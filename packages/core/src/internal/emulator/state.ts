@@ -1,8 +1,9 @@
-/** What the emulated service remembers, and how reservations lapse. */
+/** The state of the emulated service. */
+import * as Effect from "effect/Effect"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
-import * as Dice from "./dice.ts"
 import { JobLogs } from "./jobLogs.ts"
+import * as SeededRandom from "./seededRandom.ts"
 import { Timeline } from "./timeline.ts"
 
 export interface StateOptions {
@@ -13,33 +14,33 @@ export interface StateOptions {
 }
 
 export interface State {
-  readonly dice: Dice.Dice
-  /** Dice of their own: agents come when they like, and must not change the ids of jobs. */
-  readonly agentDice: Dice.Dice
+  readonly random: SeededRandom.SeededRandom
+  /** A generator of its own, because agents register at any time and must not change the ids of jobs. */
+  readonly agentRandom: SeededRandom.SeededRandom
   readonly organizationUuid: string
-  /** What the service knows of the token that it accepts. */
+  /** The identity of the token that it accepts. */
   readonly tokenIdentity: StacksSchema.TokenIdentity
   readonly pipelineUuid: string
   readonly buildUuid: string
   readonly maxStacks: number
-  /** Whether a queue comes to exist by being named. */
+  /** Whether every queue exists. */
   readonly openQueues: boolean
   readonly queues: Map<string, Queue>
   readonly stacks: Map<string, Stack>
   readonly jobs: Map<string, Job>
-  /** The reserved jobs, in the order in which their reservations lapse. */
+  /** The reserved jobs, by the time at which their reservations lapse. */
   readonly reservations: Timeline<Job>
-  /** The jobs that wait for others. */
+  /** The jobs with dependencies that have not ended. */
   readonly waiting: Set<Job>
-  /** The acquisition tokens that have not expired, also those whose reservation is over. */
+  /** The acquisition tokens that have not expired, including those whose reservation is over. */
   readonly tokens: Map<string, AcquisitionToken>
   readonly notifications: Array<Notification>
   readonly agents: Map<string, Agent>
-  /** The agents that have neither left nor been lost, in the order of their last signs of life. */
-  readonly presentAgents: Set<Agent>
+  /** The agents that are neither disconnected nor lost, in the order of `lastSeen`. */
+  readonly liveAgents: Set<Agent>
   readonly accessTokens: Map<string, Agent>
   readonly logs: JobLogs
-  /** What jobs have written down for the others of their build. */
+  /** The meta-data of each build. */
   readonly metaData: Map<string, Map<string, string>>
 }
 
@@ -47,7 +48,7 @@ export interface Queue {
   readonly key: string
   readonly id: string
   paused: boolean
-  /** The jobs that are listed: the scheduled ones, oldest first. */
+  /** The scheduled jobs, oldest first. */
   readonly scheduled: Timeline<Job>
 }
 
@@ -66,28 +67,28 @@ export interface Job {
   readonly queue: Queue
   readonly queueKey: string
   readonly scheduledAt: number
-  /** The job as lists show it. */
+  /** The job as `listScheduledJobs` shows it. */
   listed: ScheduledJob
   readonly env: Readonly<Record<string, string>>
   readonly command: string
   state: JobState
-  /** The jobs that it still waits for. */
+  /** The ids of its dependencies that have not ended. */
   readonly waitsFor: Set<string>
   readonly allowsDependencyFailure: boolean
   readonly softFail: boolean | ReadonlyArray<number>
-  /** The key of the stack that reserved it; kept once an agent has it. */
+  /** The key of the stack that reserved it. It is kept after an agent has acquired the job. */
   reservedBy: string | undefined
-  /** When that stack reserved it for the first time. */
+  /** When that stack first reserved it. */
   reservedAt: number | undefined
-  /** When the reservation lapses, in milliseconds; meaningful while it is reserved. */
+  /** When the reservation lapses, in milliseconds, if the job is reserved. */
   reservedUntil: number
-  /** The acquisition tokens that end with the reservation. */
+  /** The acquisition tokens, which end with the reservation. */
   readonly tokens: Set<string>
   exitStatus: number | undefined
   detail: string | undefined
   signal: string | undefined
   signalReason: string | undefined
-  /** The agent that has it, or had. */
+  /** The agent that acquired it. */
   agent: Agent | undefined
   startedAt: number | undefined
   finishedAt: number | undefined
@@ -99,7 +100,7 @@ interface AcquisitionToken {
   readonly expiresAt: number
   /** Whether an agent has registered with it. */
   isUsed: boolean
-  /** Whether the reservation is over that it was issued for. */
+  /** Whether the reservation that it was issued for is over. */
   isOver: boolean
 }
 
@@ -110,12 +111,12 @@ export interface Agent {
   readonly version: string
   readonly tags: ReadonlyArray<string>
   readonly accessToken: string
-  /** The token that it registered with, unless that was the cluster's. */
+  /** The token that it registered with; undefined if that was the cluster's token. */
   readonly acquisitionToken: string | undefined
   state: "registered" | "connected" | "disconnected" | "lost"
-  /** The job that it has now. */
+  /** The job that it runs. */
   job: Job | undefined
-  /** Whether it was asked to leave. */
+  /** Whether it was asked to stop. */
   isStopping: boolean
   readonly registeredAt: number
   lastSeen: number
@@ -129,17 +130,21 @@ export interface Notification {
   readonly receivedAt: number
 }
 
-export const make = (options: StateOptions): State => {
-  const dice = Dice.make(options.seed)
-  const organizationUuid = dice.uuid()
-  const tokenIdentity = identify(options.tokenIdentity ?? {}, organizationUuid, Dice.make(options.seed ^ 0x746f6b65))
+export const make = Effect.fnUntraced(function* (options: StateOptions): Effect.fn.Return<State> {
+  const random = yield* SeededRandom.make(options.seed)
+  const organizationUuid = random.uuid()
+  const tokenIdentity = identityOf(
+    options.tokenIdentity ?? {},
+    organizationUuid,
+    yield* SeededRandom.make(`${options.seed} token`)
+  )
   const state: State = {
-    dice,
-    agentDice: Dice.make(~options.seed),
+    random,
+    agentRandom: yield* SeededRandom.make(`${options.seed} agents`),
     organizationUuid: tokenIdentity.organizationUuid,
     tokenIdentity,
-    pipelineUuid: dice.uuid(),
-    buildUuid: dice.uuid(),
+    pipelineUuid: random.uuid(),
+    buildUuid: random.uuid(),
     maxStacks: options.maxStacks ?? Number.POSITIVE_INFINITY,
     openQueues: options.queues === undefined,
     queues: new Map(),
@@ -150,28 +155,28 @@ export const make = (options: StateOptions): State => {
     tokens: new Map(),
     notifications: [],
     agents: new Map(),
-    presentAgents: new Set(),
+    liveAgents: new Set(),
     accessTokens: new Map(),
     logs: new JobLogs(),
     metaData: new Map()
   }
   for (const key of options.queues ?? []) openQueue(state, key)
   return state
-}
+})
 
-/** A token of a cluster, for all of its queues, unless the options say otherwise. */
-const identify = (
+/** By default, the identity of a token for all queues of a cluster. */
+const identityOf = (
   options: Partial<StacksSchema.TokenIdentity>,
   organizationUuid: string,
-  dice: Dice.Dice
+  random: SeededRandom.SeededRandom
 ): StacksSchema.TokenIdentity => {
   const identity: StacksSchema.TokenIdentity = {
-    uuid: dice.uuid(),
+    uuid: random.uuid(),
     description: "Emulator",
     tokenType: "cluster",
     organizationSlug: "emulator",
     organizationUuid,
-    clusterUuid: dice.uuid(),
+    clusterUuid: random.uuid(),
     clusterName: options.clusterUuid === "" ? "" : "Emulator",
     queueUuid: "",
     queueKey: ""
@@ -183,14 +188,14 @@ const identify = (
 // Queues
 // -----------------------------------------------------------------------------
 
-/** The queue of a key; undefined where only the named queues exist and this is none of them. */
+/** The queue of a key; undefined if it does not exist. */
 export const findQueue = (state: State, key: string): Queue | undefined =>
   state.queues.get(canonicalKey(key)) ?? (state.openQueues ? openQueue(state, key) : undefined)
 
 const openQueue = (state: State, key: string): Queue => {
   const queue: Queue = {
     key: canonicalKey(key),
-    id: state.dice.uuid(),
+    id: state.random.uuid(),
     paused: false,
     scheduled: new Timeline((job) => job.scheduledAt)
   }
@@ -224,7 +229,7 @@ const endReservation = (state: State, job: Job): void => {
   job.tokens.clear()
 }
 
-/** Lists the jobs again whose reservations have lapsed. */
+/** Returns jobs whose reservations have lapsed to their queues. */
 export const lapse = (state: State, now: number): void => {
   for (let job = state.reservations.first; job !== undefined && job.reservedUntil <= now; ) {
     endReservation(state, job)
@@ -236,7 +241,7 @@ export const lapse = (state: State, now: number): void => {
   }
 }
 
-/** Takes a job that waits, scheduled or reserved, out of the service's hands: an agent has it, or it is over. */
+/** Removes a job from its queue, reservation or dependencies, because an agent has acquired it or it is over. */
 export const release = (state: State, job: Job): void => {
   if (job.state === "reserved") endReservation(state, job)
   else if (job.state === "scheduled") job.queue.scheduled.remove(job)

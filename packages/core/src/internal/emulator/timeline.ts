@@ -1,12 +1,12 @@
 /**
- * Items in the order of a time, and among equal times in the order of their sequence numbers.
+ * Items ordered by a time, then by their sequence numbers.
  *
- * A list of short sorted chunks: adding, removing and seeking cost a binary search and a move within one chunk, whatever the
- * number of items.
+ * It is a list of short sorted chunks. Adding, removing and seeking take a binary search and a move inside one chunk, however
+ * many items there are.
  */
 const maxChunkSize = 1024
 
-/** A place in a timeline, whether or not an item stands there. */
+/** A position in a timeline. It need not have an item. */
 export interface Position {
   readonly time: number
   readonly sequence: number
@@ -16,7 +16,7 @@ export class Timeline<A extends { readonly sequence: number }> {
   readonly #timeOf: (item: A) => number
   readonly #chunks: Array<Array<A>> = []
 
-  /** `timeOf` must not change for an item while it is in the timeline. */
+  /** An item's `timeOf` must not change while it is in the timeline. */
   constructor(timeOf: (item: A) => number) {
     this.#timeOf = timeOf
   }
@@ -50,7 +50,7 @@ export class Timeline<A extends { readonly sequence: number }> {
     if (chunk.length === 0) this.#chunks.splice(chunkIndex, 1)
   }
 
-  /** At most `limit` items that stand after a position, or from the start. */
+  /** At most `limit` items after a position, or from the start. */
   after(position: Position | undefined, limit: number): Array<A> {
     const items: Array<A> = []
     let chunkIndex = 0
@@ -77,7 +77,7 @@ export class Timeline<A extends { readonly sequence: number }> {
     return this.#timeOf(item) - position.time || item.sequence - position.sequence
   }
 
-  /** The chunk in which the position lies, or would lie: the last one that doesn't begin after it. */
+  /** The chunk that a position belongs to: the last one that doesn't begin after it. */
   #chunkIndex(position: Position): number {
     const chunks = this.#chunks
     return Math.max(0, binarySearch(chunks.length, (i) => this.#compare(chunks[i]?.[0], position) <= 0) - 1)
@@ -88,7 +88,7 @@ export class Timeline<A extends { readonly sequence: number }> {
   }
 }
 
-/** The first index that is not before what is sought. */
+/** The first index for which `isBefore` is false. */
 const binarySearch = (length: number, isBefore: (index: number) => boolean): number => {
   let low = 0
   let high = length

@@ -1,49 +1,49 @@
-/** What the emulator shows of its state: copies that do not change. */
+/** Immutable copies of the state of the emulator. */
 import * as DateTime from "effect/DateTime"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import type * as State from "./state.ts"
 
-/** A job, whatever became of it. */
+/** A job in any state. */
 export interface JobView extends ScheduledJob {
   readonly queueKey: string
   readonly command: string
   readonly env: Readonly<Record<string, string>>
   readonly state: JobState
-  /** The key of the stack that has reserved it, or had when an agent took it or it ended. */
+  /** The key of the stack that reserved it. It is kept after an agent has acquired the job or it has ended. */
   readonly reservedBy: string | undefined
   /** When that stack reserved it. */
   readonly reservedAt: DateTime.Utc | undefined
-  /** When the reservation lapses, while it is reserved. */
+  /** When the reservation lapses, if it is reserved. */
   readonly reservedUntil: DateTime.Utc | undefined
   readonly startedAt: DateTime.Utc | undefined
-  /** When it ended, finished or canceled. */
+  /** When it was finished or canceled. */
   readonly finishedAt: DateTime.Utc | undefined
   readonly exitStatus: number | undefined
-  /** What the stack said when it finished the job, or why the service did. */
+  /** The detail of the stack that finished the job, or of the service. */
   readonly detail: string | undefined
-  /** The signal that ended it, by its agent's word, for example `SIGTERM`. */
+  /** The signal that ended it, as reported by its agent, for example `SIGTERM`. */
   readonly signal: string | undefined
   readonly signalReason: string | undefined
-  /** The agent that has it, or had: one of the emulator's `agents`. */
+  /** The agent that acquired it, one of the emulator's `agents`. */
   readonly agentId: string | undefined
-  /** How many bytes of output its agent has uploaded. */
+  /** The bytes of output that its agent has uploaded. */
   readonly logSize: number
 }
 
-/** An agent that registered. */
+/** A registered agent. */
 export interface AgentView {
   readonly id: string
   readonly name: string
   readonly hostname: string
-  /** The version of its program. */
+  /** The version of `buildkite-agent`. */
   readonly version: string
   /** For example `queue=linux`. */
   readonly tags: ReadonlyArray<string>
   readonly state: "registered" | "connected" | "disconnected" | "lost"
-  /** The job that it has now. */
+  /** The job that it runs. */
   readonly jobUuid: string | undefined
   readonly registeredAt: DateTime.Utc
-  /** When it last gave a sign of life: connected, sent a heartbeat or a ping. */
+  /** The time of its last connect, heartbeat or ping. */
   readonly lastSeen: DateTime.Utc
 }
 
@@ -55,12 +55,12 @@ export interface QueueView {
   readonly paused: boolean
 }
 
-/** A notification that was stored. */
+/** A stored notification. */
 export interface NotificationView {
   readonly jobUuid: string
   readonly stackKey: string
   readonly detail: string
-  /** When it happened: what the stack said, or when it arrived. */
+  /** The time that the stack gave, or the time of arrival. */
   readonly timestamp: DateTime.Utc
   readonly receivedAt: DateTime.Utc
 }

@@ -1,4 +1,4 @@
-/** What callers who ask for states at the same time share: one request for many lookups, and one poll for all watchers. */
+/** What concurrent callers share: a request for their lookups, and a poll for all watchers. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as RateLimit from "../../RateLimit.ts"
@@ -10,24 +10,24 @@ import * as Batcher from "../batcher.ts"
 import { readStates } from "./readStates.ts"
 import * as StatePoll from "./statePoll.ts"
 
-/** Callers share what they would do in the same way: the same method for the same stack, under the same policies. */
-interface Shared {
+/** Callers share the same method for the same stack under the same policies. */
+interface SharedLookups {
   readonly method: StacksClient.Service["getJobStates"]
   readonly stackKey: string
   readonly retryPolicy: RetryPolicy.Policy | undefined
   readonly rateLimit: RateLimit.Limiter | undefined
   readonly batcher: Batcher.Batcher<JobState | undefined, StacksError>
   readonly poll: StatePoll.StatePoll
-  /** Lookups that wait, and watchers. */
+  /** Pending lookups and watchers. */
   callers: number
 }
 
-/** What is shared now. It is forgotten with its last caller. */
-const Lookups: Context.Reference<Set<Shared>> = Context.Reference("@stacksapi/core/internal/jobStates/Lookups", {
-  defaultValue: () => new Set<Shared>()
+/** Each entry is removed with its last caller. */
+const Lookups: Context.Reference<Set<SharedLookups>> = Context.Reference("@stacksapi/core/internal/jobStates/Lookups", {
+  defaultValue: () => new Set<SharedLookups>()
 })
 
-const enter = (client: StacksClient.Service, stackKey: string): Effect.Effect<Shared> =>
+const acquire = (client: StacksClient.Service, stackKey: string): Effect.Effect<SharedLookups> =>
   Effect.contextWith((context: Context.Context<never>) =>
     Effect.sync(() => {
       const all = Context.get(context, Lookups)
@@ -45,7 +45,7 @@ const enter = (client: StacksClient.Service, stackKey: string): Effect.Effect<Sh
           return shared
         }
       }
-      const made: Shared = {
+      const created: SharedLookups = {
         method,
         stackKey,
         retryPolicy,
@@ -54,12 +54,12 @@ const enter = (client: StacksClient.Service, stackKey: string): Effect.Effect<Sh
         poll: StatePoll.make(client, stackKey),
         callers: 1
       }
-      all.add(made)
-      return made
+      all.add(created)
+      return created
     })
   )
 
-const leave = (shared: Shared): Effect.Effect<void> =>
+const release = (shared: SharedLookups): Effect.Effect<void> =>
   Effect.map(Lookups, (all) => {
     shared.callers--
     if (shared.callers === 0) all.delete(shared)
@@ -79,14 +79,14 @@ const lookUpAll =
       }
     })
 
-/** The state of a job. Lookups that are made together travel together. */
+/** The state of a job. Concurrent lookups are batched. */
 export const lookUp = (
   client: StacksClient.Service,
   stackKey: string,
   jobUuid: string
 ): Effect.Effect<JobState | undefined, StacksError> =>
-  Effect.acquireUseRelease(enter(client, stackKey), ({ batcher }) => batcher.ask(jobUuid), leave)
+  Effect.acquireUseRelease(acquire(client, stackKey), ({ batcher }) => batcher.ask(jobUuid), release)
 
-/** The poll for all watchers of a stack's jobs, for as long as the scope is open. */
+/** The poll for all watchers of a stack's jobs. It is shared until the scope closes. */
 export const pollOf = (client: StacksClient.Service, stackKey: string) =>
-  Effect.map(Effect.acquireRelease(enter(client, stackKey), leave), ({ poll }) => poll)
+  Effect.map(Effect.acquireRelease(acquire(client, stackKey), release), ({ poll }) => poll)

@@ -1,4 +1,4 @@
-/** Reads the states of any number of jobs, so that no job keeps the others from being read. */
+/** Reads the states of any number of jobs. One bad job does not affect the others. */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type * as StacksClient from "../../StacksClient.ts"
@@ -8,15 +8,15 @@ import { type FailedPart, isolate, mayBeOneJob, type Offender } from "../isolate
 import { stateIn } from "./stateIn.ts"
 
 export interface ReadResult {
-  /** The state of each job that the service was asked about; undefined for a job that it does not know. */
+  /** The states of the jobs; undefined for unknown jobs. */
   readonly states: ReadonlyMap<string, JobState | undefined>
-  /** Jobs whose states could not be read though their request named no other job. */
+  /** Jobs whose states could not be read in a request of their own. */
   readonly offenders: ReadonlyArray<Offender<string>>
   /** Jobs whose states could not be read. */
   readonly failed: ReadonlyArray<FailedPart<string>>
 }
 
-/** Asks in requests of up to 1000 jobs. A request that fails in a way for which one job may be the reason is divided. */
+/** Sends requests of up to 1000 jobs. A failed request is divided if one job may be the cause. */
 export const readStates = Effect.fnUntraced(function* (
   client: StacksClient.Service,
   stackKey: string,

@@ -1,5 +1,5 @@
 import type { JobState } from "../../StacksSchema.ts"
 
-/** The state of a job in an answer; with an id like `constructor` too, which any object would have something for. */
+/** The state of a job in a response. It looks at own properties only, because an id may be `constructor`. */
 export const stateIn = (states: Readonly<Record<string, JobState>>, jobUuid: string): JobState | undefined =>
   Object.hasOwn(states, jobUuid) ? states[jobUuid] : undefined

@@ -1,4 +1,4 @@
-/** One poll of job states for all watchers of a stack's jobs. It runs only while somebody watches. */
+/** One poll of job states for all watchers of a stack's jobs. It runs only while there are watchers. */
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,18 +11,18 @@ import type { FatalError, StacksError } from "../../StacksError.ts"
 import type { JobState } from "../../StacksSchema.ts"
 import { readStates } from "./readStates.ts"
 
-/** Somebody who watches one job. Both functions are called by the poll and must return at once. */
+/** A watcher of one job. The poll calls both functions, which must return at once. */
 interface Watcher {
   readonly jobUuid: string
-  /** Called with every answer, changed or not; undefined for an id that the service does not know. */
+  /** Called with each response, changed or not; undefined for an unknown id. */
   readonly onState: (state: JobState | undefined) => void
-  /** Called when the job's state can't be read for good. The poll goes on all the same. */
+  /** Called on a fatal failure. The poll continues. */
   readonly onFatal: (error: FatalError) => void
 }
 
 export interface StatePoll {
-  /** Calls a watcher with every answer, for as long as the scope is open. */
-  readonly join: (watcher: Watcher, interval: Duration.Input) => Effect.Effect<void, never, Scope.Scope>
+  /** Adds a watcher until the scope closes. */
+  readonly add: (watcher: Watcher, interval: Duration.Input) => Effect.Effect<void, never, Scope.Scope>
 }
 
 const minInterval = Duration.seconds(1)
@@ -40,7 +40,7 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
     for (const [jobUuid, state] of states) watched.get(jobUuid)?.forEach((watcher) => void watcher.onState(state))
     for (const { error, item } of offenders) fail(item, error)
     for (const { error, items } of failed) {
-      yield* Effect.logDebug("The states of watched jobs could not be read; reading them again at the next poll", error)
+      yield* Effect.logDebug("The states of watched jobs could not be read; the next poll retries", error)
       for (const jobUuid of items) fail(jobUuid, error)
     }
   }).pipe(
@@ -49,15 +49,15 @@ export const make = (client: StacksClient.Service, stackKey: string): StatePoll 
   )
 
   return {
-    join: (watcher, interval) =>
+    add: (watcher, interval) =>
       Effect.acquireRelease(
         Effect.contextWith((context: Context.Context<never>) =>
           Effect.sync(() => {
             watchers.add(watcher)
-            // The poll outlives the watcher who came first, hence a fiber of its own; the last one who leaves ends it.
+            // The poll outlives its first watcher, so it has a fiber of its own. The last watcher interrupts it.
             const between = Duration.max(Duration.fromInputUnsafe(interval), minInterval)
             polling ??= pollOnce.pipe(
-              // It keeps its beat after failures, which many pollers may have at one moment.
+              // It keeps its schedule after failures, so that pollers that fail at the same time stay apart.
               Effect.repeat(Schedule.windowed(between)),
               Effect.delay(between),
               Effect.runForkWith(context)

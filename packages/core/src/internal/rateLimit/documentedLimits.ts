@@ -1,7 +1,7 @@
-/** The rate limits that the service documents, as the declaration of the API has them. */
-import { declarations, type Endpoint } from "../schema/declaration.ts"
+/** The rate limits that the service documents, from the declaration of the API. */
+import { declarations, type Endpoint } from "../api/declaration.ts"
 
-/** A limit in requests per second, and the name that it is counted under: the service may use names that we don't know. */
+/** A limit in requests per second, and the scope that it counts. Responses may name scopes that are not in the declaration. */
 export interface ScopeLimit {
   readonly scope: string
   readonly limit: number

@@ -1,4 +1,4 @@
-/** A limiter: finds the window that a call is counted in, and has calls wait for their turn in it. */
+/** The limiter: finds the window that counts a call, and delays the call until the window admits it. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -6,60 +6,60 @@ import * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
 import * as Metric from "effect/Metric"
 import type * as RateLimit from "../../RateLimit.ts"
-import { rateLimitStatus } from "../client/responseHeaders.ts"
+import { type Endpoint, endpointOf, type Operation } from "../api/declaration.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
-import { type Endpoint, endpointOf, type Operation } from "../schema/declaration.ts"
+import { rateLimitStatus } from "../responseHeaders.ts"
 import { documentedLimit, type ScopeLimit } from "./documentedLimits.ts"
-import * as Reported from "./reported.ts"
-import type { Report, SlidingWindow, Slot } from "./slidingWindow.ts"
+import { updateGauges } from "./metrics.ts"
+import type { Admission, Report, SlidingWindow } from "./slidingWindow.ts"
 
-/** A `Retry-After` beyond this is not believed. */
+/** The longest pause. A longer `Retry-After` is cut to this. */
 const maxPauseMillis = 5 * 60_000
-/** Where the service does not say when to go on. */
+/** The pause after a 429 without a time. */
 const defaultPauseMillis = 1000
-/** How often windows that nobody uses are dropped. */
+/** How often idle windows are removed. */
 const sweepMillis = 60_000
 
-/** Makes a limiter from windows; each of them is made for a key, which names the stack and the scope, and a limit. */
+/** Makes a limiter. `makeWindow` gets a key, which names the scope and the stack, and the limit. */
 export const make = (makeWindow: (key: string, limit: number) => SlidingWindow): RateLimit.Limiter => {
   const windows = new Windows(makeWindow)
   return {
     limit: (call, attempt) => {
-      // Limits are a stack's own.
+      // The service counts requests by stack, so requests without one are not limited.
       if (call.stackKey === "") return attempt(() => undefined)
       return Effect.uninterruptibleMask((restore) =>
         Effect.contextWith((context: Context.Context<never>) => {
           const clock = Context.get(context, Clock.Clock)
           const start = monotonicMillis(clock)
           const window = windows.find(call, start)
-          const slot = window.line.first !== undefined ? undefined : takeIfFree(window, start)
-          const run = (slot: Slot) =>
+          const admission = window.waiters.size > 0 ? undefined : admitNow(window, start)
+          const run = (admission: Admission) =>
             Effect.suspend(() => {
-              slot.state = "Sent"
+              admission.state = "Sent"
               return attempt((observation) => {
                 const now = monotonicMillis(clock)
                 const report = makeReport(observation)
-                window.answer(slot, now)
+                window.onResponse(admission, now)
                 windows.learn(call, report)
-                Reported.note(call.operation, report, context)
-                // It may be another one than the request was counted in.
-                windows.find(call, now).correct(report, slot, now)
+                updateGauges(call.operation, report, context)
+                // The report may name another scope, which is another window than the one that counted the request.
+                windows.find(call, now).applyReport(report, admission, now)
               })
             }).pipe(
               restore,
-              Effect.onExit(() => Effect.sync(() => window.end(slot, monotonicMillis(clock))))
+              Effect.onExit(() => Effect.sync(() => window.onEnd(admission, monotonicMillis(clock))))
             )
-          return slot === undefined
-            ? Effect.flatMap(measured(call.operation, start, clock, waitForSlot(window, clock, restore)), run)
-            : run(slot)
+          return admission === undefined
+            ? Effect.flatMap(measured(call.operation, start, clock, waitForAdmission(window, clock, restore)), run)
+            : run(admission)
         })
       )
     }
   }
 }
 
-const takeIfFree = (window: SlidingWindow, now: number): Slot | undefined =>
-  window.prepare(now) === undefined && window.nextAt(now) <= now ? window.take(now) : undefined
+const admitNow = (window: SlidingWindow, now: number): Admission | undefined =>
+  window.prepare(now) === undefined && window.nextAt(now) <= now ? window.admit(now) : undefined
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -73,7 +73,7 @@ const waitTime = Metric.histogram("stacksapi_rate_limit_wait_seconds", {
   boundaries: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300]
 })
 
-/** Counts a wait, and takes its time. */
+/** Counts a wait, and measures how long it takes. */
 const measured = <A>(
   operation: Operation,
   start: number,
@@ -88,18 +88,18 @@ const measured = <A>(
   )
 
 /**
- * Waits in the line. Only the waiting itself can be interrupted, so that a slot is never taken for nobody; whoever leaves the
- * line wakes the first one in it.
+ * Waits until the call is the first waiter and the window has room. Only the waiting can be interrupted, so that a call that
+ * is admitted always runs. A waiter that is removed wakes the first one.
  */
-const waitForSlot = (window: SlidingWindow, clock: Clock.Clock, restore: Restore): Effect.Effect<Slot> =>
+const waitForAdmission = (window: SlidingWindow, clock: Clock.Clock, restore: Restore): Effect.Effect<Admission> =>
   Effect.suspend(() => {
-    const { line } = window
-    const place = line.join()
+    const { waiters } = window
+    const waiter = waiters.add()
     return Effect.gen(function* () {
       while (true) {
-        place.latch.closeUnsafe()
-        if (line.first !== place) {
-          yield* restore(place.latch.await)
+        waiter.latch.closeUnsafe()
+        if (waiters.first !== waiter) {
+          yield* restore(waiter.latch.await)
           continue
         }
         const now = monotonicMillis(clock)
@@ -109,18 +109,18 @@ const waitForSlot = (window: SlidingWindow, clock: Clock.Clock, restore: Restore
           continue
         }
         const next = window.nextAt(now)
-        if (next <= now) return window.take(now)
-        // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+        if (next <= now) return window.admit(now)
+        // Round up to whole milliseconds: a timer that is rounded down ends too early.
         yield* restore(
-          next === Number.POSITIVE_INFINITY ? place.latch.await : sleepOr(place.latch, Math.ceil(next - now))
+          next === Number.POSITIVE_INFINITY ? waiter.latch.await : sleepOr(waiter.latch, Math.ceil(next - now))
         )
       }
     }).pipe(
       Effect.ensuring(
         Effect.suspend(() => {
-          line.leave(place)
-          // In a turn of its own: this call goes first.
-          return line.first?.latch.open ?? Effect.void
+          waiters.remove(waiter)
+          // Opening the latch resumes the next waiter later, so this call is sent first.
+          return waiters.first?.latch.open ?? Effect.void
         })
       )
     )
@@ -132,11 +132,11 @@ const sleepOr = (latch: Latch.Latch, millis: number): Effect.Effect<unknown> =>
 const makeReport = ({ headers, retryAfter, status }: RateLimit.Observation): Report => {
   const { limit, remaining, reset = Duration.millis(defaultPauseMillis), scope } = rateLimitStatus(headers)
   const asked = retryAfter === undefined ? 0 : Duration.toMillis(retryAfter)
-  // A 429 means a pause in any case, also with a `Retry-After` of 0.
+  // A 429 always pauses, even if `Retry-After` is 0.
   const pause = asked === 0 && status === 429 ? Duration.toMillis(reset) : asked
   return {
     scope,
-    // A limit below one request would be none at all.
+    // Ignore a limit below 1: it would stop all requests.
     limit: limit !== undefined && limit >= 1 ? Math.floor(limit) : undefined,
     remaining,
     reset: Math.min(Duration.toMillis(reset), maxPauseMillis),
@@ -148,7 +148,7 @@ const makeReport = ({ headers, retryAfter, status }: RateLimit.Observation): Rep
 class Windows {
   readonly #makeWindow: (key: string, limit: number) => SlidingWindow
   readonly #windows = new Map<string, SlidingWindow>()
-  /** What the service last said each endpoint is counted under; the documented scope and limit may not be its own. */
+  /** The scope and limit that the service last reported for an endpoint, if they differ from the documented ones. */
   readonly #learned = new Map<Endpoint, ScopeLimit>()
   #sweptAt = Number.NEGATIVE_INFINITY
 

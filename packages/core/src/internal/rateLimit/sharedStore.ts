@@ -1,9 +1,10 @@
 /**
- * What a process's windows have in common: the store that they ask, and what the process does while that is gone.
+ * The store that a process's windows share, behind a circuit breaker.
  *
- * Then it keeps to its share of each limit. Neither the change to that nor the one back may let the processes together exceed
- * a limit: who goes alone first waits until what was granted before is used up and counts no more, and who comes back keeps
- * to its share, besides asking the store, until the others must have come back too.
+ * While the circuit is open, the process limits itself to its share of each limit. Neither opening nor closing may let the
+ * processes together exceed a limit. After opening, the process first waits until the requests that the store granted before
+ * no longer count. After closing, it keeps to its share, besides asking the store, until the other processes' circuits have
+ * closed too.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -14,19 +15,19 @@ import type * as Scope from "effect/Scope"
 import { currentMonotonicMillis } from "../monotonicMillis.ts"
 
 type Store = RateLimiterStore["Service"]
-type Question = Parameters<Store["tokenBucket"]>[0]
-/** The tokens that are left, fewer than none where some are owed, and the milliseconds since the last one came. */
-type Granted = readonly [remaining: number, elapsed: number]
+type TokenRequest = Parameters<Store["tokenBucket"]>[0]
+/** The tokens left, negative if tokens were granted ahead, and the milliseconds since the last refill. */
+type TokenGrant = readonly [remaining: number, elapsed: number]
 
-const answerMillis = 1000
-const probeMillis = 2000
-/** What the service counts, and some time for requests on their way. */
+const storeTimeoutMillis = 1000
+const probeIntervalMillis = 2000
+/** The service's window, and some time for requests that are still on their way. */
 const windowMillis = 1100
-/** By when all processes have found that the store is back, and what they sent before counts no more. */
-const returnMillis = answerMillis + probeMillis + windowMillis + 400
-/** What was granted for later than that is not waited for. */
+/** By then, all processes have closed their circuits, and what they sent on their own no longer counts. */
+const closingMillis = storeTimeoutMillis + probeIntervalMillis + windowMillis + 400
+/** How far ahead a store's grants are waited for after the circuit has opened, at most. */
 const maxGrantedMillis = 5000
-/** A store that makes wait longer has lost its way in time, unless so many processes are waiting. */
+/** A longer delay means that the store's clock is wrong, unless that many processes are waiting. */
 const maxDelayMillis = 30_000
 
 const up = Metric.gauge("stacksapi_rate_limit_store_up", {
@@ -37,76 +38,77 @@ const outages = Metric.counter("stacksapi_rate_limit_store_outages", {
   incremental: true
 })
 
-/** In how many milliseconds the last of the tokens is there. */
-const delayOf = ([remaining, elapsed]: Granted, { refillRate }: Question): number =>
+/** Milliseconds until the last token of a grant is refilled. */
+const delayOf = ([remaining, elapsed]: TokenGrant, { refillRate }: TokenRequest): number =>
   Math.max(0, Math.ceil(-remaining) * Duration.toMillis(refillRate) - elapsed)
 
 export interface SharedStore {
-  /** How many processes share each limit while the store is gone. */
+  /** How many processes share each limit while the circuit is open. */
   readonly processes: number
-  readonly isAlone: boolean
-  /** From when on the process may use its share. */
-  readonly aloneFrom: number
+  readonly isOpen: boolean
+  /** While the circuit is open: from when on the process may use its share. */
+  readonly shareFrom: number
+  /** Whether the process keeps to its share: while the circuit is open, and for some time after. */
   readonly keepsToShare: (now: number) => boolean
-  /** Asks the store; undefined where it is gone. */
-  readonly ask: (question: Question) => Effect.Effect<Granted | undefined>
+  /** Takes tokens. If that fails, opens the circuit and gives undefined. */
+  readonly takeTokens: (request: TokenRequest) => Effect.Effect<TokenGrant | undefined>
 }
 
-/** Keeps looking after the store, once it is gone, until the scope closes. */
+/** Makes a store whose circuit is closed. Probes of an open circuit end with the scope. */
 export const make = Effect.fnUntraced(function* (
   store: Store,
   processes: number
 ): Effect.fn.Return<SharedStore, never, Scope.Scope> {
   const scope = yield* Effect.scope
-  let isAlone = false
-  let aloneFrom = Number.NEGATIVE_INFINITY
+  let isOpen = false
+  let shareFrom = Number.NEGATIVE_INFINITY
   let shareUntil = Number.NEGATIVE_INFINITY
-  /** How far ahead the store grants, as far as this process has seen lately: so it does for the others. */
+  /** How far ahead the store has granted tokens to this process lately, which is an estimate for the others. */
   let grantedMillis = 0
   yield* Metric.update(up, 1)
   yield* Metric.update(outages, 0)
 
-  /** Each process asks for one request at a time, or a few where there are many in a second, and may have to pay for another. */
-  const longestDelay = ({ refillRate }: Question): number =>
+  /** Each process asks for one request at a time (a few if the limit is high), and may have to pay for another one. */
+  const longestDelay = ({ refillRate }: TokenRequest): number =>
     Math.max(maxDelayMillis, 2 * processes * Duration.toMillis(refillRate))
 
-  const tryToAsk = (question: Question): Effect.Effect<Granted, unknown> =>
-    store.tokenBucket(question).pipe(
-      Effect.timeout(answerMillis),
+  const tryTakeTokens = (request: TokenRequest): Effect.Effect<TokenGrant, unknown> =>
+    store.tokenBucket(request).pipe(
+      Effect.timeout(storeTimeoutMillis),
       Effect.filterOrFail(
-        (granted) => delayOf(granted, question) <= longestDelay(question),
-        () => new Cause.IllegalArgumentError("The store would make wait for more than 30 seconds")
+        (grant) => delayOf(grant, request) <= longestDelay(request),
+        () => new Cause.IllegalArgumentError("The store asks to wait for more than 30 seconds")
       ),
-      Effect.tap((granted) =>
+      Effect.tap((grant) =>
         Effect.sync(() => {
-          grantedMillis = Math.min(maxGrantedMillis, Math.max(delayOf(granted, question), grantedMillis * 0.9))
+          grantedMillis = Math.min(maxGrantedMillis, Math.max(delayOf(grant, request), grantedMillis * 0.9))
         })
       )
     )
 
-  /** Asks for nothing, so that nothing is taken from the others, until there is an answer. */
-  const lookAfter = (question: Question) =>
+  /** Half-open: probes the store until it answers, then closes the circuit. A probe takes no tokens. */
+  const probe = (request: TokenRequest) =>
     Effect.gen(function* () {
-      yield* Effect.sleep(probeMillis)
-      return yield* tryToAsk({ ...question, tokens: 0 })
+      yield* Effect.sleep(probeIntervalMillis)
+      return yield* tryTakeTokens({ ...request, tokens: 0 })
     }).pipe(
-      // Defects of a store are outages too.
+      // A defect of a store counts as a failure.
       Effect.sandbox,
       Effect.eventually,
       Effect.andThen(currentMonotonicMillis),
       Effect.tap((now) => {
-        isAlone = false
-        shareUntil = now + returnMillis
+        isOpen = false
+        shareUntil = now + closingMillis
         return Metric.update(up, 1)
       }),
       Effect.andThen(Effect.logInfo("The store of the rate limits answers again"))
     )
 
-  const goAlone = (cause: Cause.Cause<unknown>, question: Question) =>
+  const openCircuit = (cause: Cause.Cause<unknown>, request: TokenRequest) =>
     Effect.flatMap(currentMonotonicMillis, (now) => {
-      if (isAlone) return Effect.void
-      isAlone = true
-      aloneFrom = now + windowMillis + grantedMillis
+      if (isOpen) return Effect.void
+      isOpen = true
+      shareFrom = now + windowMillis + grantedMillis
       return Effect.all([
         Metric.update(up, 0),
         Metric.update(outages, 1),
@@ -114,19 +116,20 @@ export const make = Effect.fnUntraced(function* (
           `The store of the rate limits failed; until it answers again, this process keeps to 1/${processes} of each limit`,
           cause
         ),
-        Effect.forkIn(lookAfter(question), scope)
+        Effect.forkIn(probe(request), scope)
       ])
     })
 
   return {
     processes,
-    get isAlone() {
-      return isAlone
+    get isOpen() {
+      return isOpen
     },
-    get aloneFrom() {
-      return aloneFrom
+    get shareFrom() {
+      return shareFrom
     },
-    keepsToShare: (now) => isAlone || now < shareUntil,
-    ask: (question) => Effect.catchCause(tryToAsk(question), (cause) => Effect.as(goAlone(cause, question), undefined))
+    keepsToShare: (now) => isOpen || now < shareUntil,
+    takeTokens: (request) =>
+      Effect.catchCause(tryTakeTokens(request), (cause) => Effect.as(openCircuit(cause, request), undefined))
   }
 })

@@ -1,27 +1,27 @@
 /**
- * A window that shares its limit with other processes, by way of a store.
+ * A window that shares its limit with other processes through a store.
  *
- * The store has no sliding window, but a token bucket, which is made to fit into one: `burst` tokens that are there at once
- * and one more every `interval` are never more than the limit within a second, even if requests come to the service up to
- * `slackMillis` closer to each other than they were granted. A request that took longer than that may have been counted among
- * later ones: another token is paid for it; and so for one that was a little late, where the service has none left.
+ * The store has token buckets, not sliding windows. The bucket is sized so that it fits into a window: `burst` tokens at once and
+ * one more every `interval` never exceed the limit within a second, even if requests reach the service up to `slackMillis` closer
+ * together than they were granted. A request that took longer may be counted together with later ones, so it costs a second
+ * token. So does a request that was a little late if the service then has nothing left.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { currentMonotonicMillis } from "../monotonicMillis.ts"
 import type { SharedStore } from "./sharedStore.ts"
-import { type Report, SlidingWindow, type Slot } from "./slidingWindow.ts"
+import { type Admission, type Report, SlidingWindow } from "./slidingWindow.ts"
 
-/** By how much requests' ways to the service may differ at no cost. */
+/** By how much the latencies of requests may differ at no cost. */
 const slackMillis = 75
-/** How long a permit is kept before it is used. */
+/** How long a permit can be used. */
 const permitMillis = 40
-/** How long the fastest trip is remembered at least; twice that at most. */
+/** How long the fastest round trip is remembered: this long at least, twice as long at most. */
 const fastestMillis = 30_000
-/** From how many trips on the fastest one is believed to be that. */
-const tripsToKnow = 10
+/** How many round trips are needed before the fastest one is a good estimate. */
+const minRoundTrips = 10
 
-/** The tokens that may be there at once, and the milliseconds after which one more is. */
+/** The capacity of the bucket, and the milliseconds per refilled token. */
 const bucketFor = (limit: number): { readonly burst: number; readonly interval: number } => {
   const burst = Math.max(1, Math.floor(limit / 50))
   return { burst, interval: (1001 + slackMillis) / (limit - burst + 1) }
@@ -30,25 +30,25 @@ const bucketFor = (limit: number): { readonly burst: number; readonly interval: 
 interface Permit {
   /** From when on its request may be sent. */
   readonly from: number
-  /** The earliest moment that the store can have meant. */
+  /** The earliest time at which the store can have refilled its token. */
   readonly grantedAt: number
 }
 
-interface Trip {
+interface RoundTrip {
   readonly grantedAt: number
-  /** By how much it took longer than the fastest. */
+  /** How many milliseconds it took longer than the fastest one. */
   lateness: number
 }
 
 export class SharedWindow extends SlidingWindow {
   readonly #key: string
   readonly #store: SharedStore
-  /** In ascending order. One that is not used in time is lost. */
+  /** In ascending order. A permit that is not used in time is lost. */
   #permits: ReadonlyArray<Permit> = []
-  readonly #trips = new WeakMap<Slot, Trip>()
-  /** Tokens still to be paid for requests that came late. */
+  readonly #roundTrips = new WeakMap<Admission, RoundTrip>()
+  /** Tokens that are owed for late requests. */
   #debt = 0
-  readonly #fastest = new Fastest()
+  readonly #fastest = new FastestRoundTrip()
 
   constructor(key: string, limit: number, store: SharedStore) {
     super(limit)
@@ -61,66 +61,66 @@ export class SharedWindow extends SlidingWindow {
   }
 
   override prepare(now: number): Effect.Effect<void> | undefined {
-    if (this.#store.isAlone || super.nextAt(now) > now) return undefined
+    if (this.#store.isOpen || super.nextAt(now) > now) return undefined
     this.#permits = this.#permits.filter(({ from }) => from + permitMillis >= now)
-    return this.#permits.length > 0 ? undefined : this.#askStore
+    return this.#permits.length > 0 ? undefined : this.#takePermits
   }
 
   override nextAt(now: number): number {
     const next = super.nextAt(now)
-    if (this.#store.isAlone) return Math.max(next, this.#store.aloneFrom)
+    if (this.#store.isOpen) return Math.max(next, this.#store.shareFrom)
     return next > now ? next : (this.#permits[0]?.from ?? next)
   }
 
-  override take(now: number): Slot {
-    const slot = super.take(now)
-    if (this.#store.keepsToShare(now) && this.#share < 1) this.hold(now + 1000 / this.#share)
-    if (!this.#store.isAlone) {
+  override admit(now: number): Admission {
+    const admission = super.admit(now)
+    if (this.#store.keepsToShare(now) && this.#share < 1) this.pauseUntil(now + 1000 / this.#share)
+    if (!this.#store.isOpen) {
       const [permit, ...permits] = this.#permits
       this.#permits = permits
-      if (permit !== undefined) this.#trips.set(slot, { grantedAt: permit.grantedAt, lateness: 0 })
+      if (permit !== undefined) this.#roundTrips.set(admission, { grantedAt: permit.grantedAt, lateness: 0 })
     }
-    return slot
+    return admission
   }
 
-  override answer(slot: Slot, now: number): void {
-    const trip = this.#trips.get(slot)
-    if (trip !== undefined && slot.state === "Sent") {
-      const millis = now - trip.grantedAt
-      trip.lateness = millis - this.#fastest.update(millis, now)
-      if (trip.lateness > slackMillis) this.#owe()
+  override onResponse(admission: Admission, now: number): void {
+    const roundTrip = this.#roundTrips.get(admission)
+    if (roundTrip !== undefined && admission.state === "Sent") {
+      const millis = now - roundTrip.grantedAt
+      roundTrip.lateness = millis - this.#fastest.update(millis, now)
+      if (roundTrip.lateness > slackMillis) this.#addDebt()
     }
-    super.answer(slot, now)
+    super.onResponse(admission, now)
   }
 
-  override correct(report: Report, slot: Slot, now: number): void {
-    const { lateness = 0 } = this.#trips.get(slot) ?? {}
-    if (report.remaining === 0 && lateness > slackMillis / 3 && lateness <= slackMillis) this.#owe()
-    super.correct(report, slot, now)
+  override applyReport(report: Report, admission: Admission, now: number): void {
+    const { lateness = 0 } = this.#roundTrips.get(admission) ?? {}
+    if (report.remaining === 0 && lateness > slackMillis / 3 && lateness <= slackMillis) this.#addDebt()
+    super.applyReport(report, admission, now)
   }
 
-  /** The others' requests are expected here: the store has counted them. */
-  protected override isSharedWithOthers(slot: Slot, now: number): boolean {
-    return this.#store.isAlone && super.isSharedWithOthers(slot, now)
+  /** While the circuit is closed, requests of other processes are expected: the store has counted them. */
+  protected override isUsedByOthers(admission: Admission, now: number): boolean {
+    return this.#store.isOpen && super.isUsedByOthers(admission, now)
   }
 
-  #owe(): void {
+  #addDebt(): void {
     this.#debt = Math.min(this.#debt + 1, this.limit)
   }
 
-  /** What this process may send in a second without asking; it may be less than one request. */
+  /** This process's share of the limit; it may be less than one request a second. */
   get #share(): number {
     return this.limit / this.#store.processes
   }
 
-  /** Asks for permits for those who wait, a twentieth of the limit at most: one question for many. */
-  readonly #askStore: Effect.Effect<void> = Effect.flatMap(currentMonotonicMillis, (askedAt) => {
+  /** Takes permits for the waiters in one request, for a twentieth of the limit at most. */
+  readonly #takePermits: Effect.Effect<void> = Effect.flatMap(currentMonotonicMillis, (askedAt) => {
     const { burst, interval } = bucketFor(this.limit)
     const debt = this.#debt
-    const wanted = Math.max(1, this.line.sizeUpTo(Math.floor(this.limit / 20)))
+    const wanted = Math.max(1, Math.min(this.waiters.size, Math.floor(this.limit / 20)))
     const tokens = debt + wanted
     return this.#store
-      .ask({
+      .takeTokens({
         key: this.#key,
         tokens,
         limit: burst,
@@ -128,10 +128,10 @@ export class SharedWindow extends SlidingWindow {
         allowOverflow: true
       })
       .pipe(
-        Effect.flatMap((granted) =>
+        Effect.flatMap((grant) =>
           Effect.map(currentMonotonicMillis, (now) => {
-            if (granted === undefined) return
-            const [remaining, elapsed] = granted
+            if (grant === undefined) return
+            const [remaining, elapsed] = grant
             this.#debt -= debt
             this.#permits = Array.from({ length: wanted }, (_, index) => {
               const missing = Math.ceil(-(remaining + wanted - 1 - index))
@@ -144,21 +144,21 @@ export class SharedWindow extends SlidingWindow {
   })
 }
 
-/** The fastest trip of the last 30 to 60 seconds; none at all before some are known: the first ones have to connect. */
-class Fastest {
-  #known = 0
+/** The fastest round trip of the last 30 to 60 seconds. It is 0 at first, because the first requests have to connect. */
+class FastestRoundTrip {
+  #count = 0
   #previous = Number.POSITIVE_INFINITY
   #current = Number.POSITIVE_INFINITY
   #currentFrom = Number.NEGATIVE_INFINITY
 
-  update(trip: number, now: number): number {
+  update(millis: number, now: number): number {
     if (now - this.#currentFrom >= fastestMillis) {
       this.#previous = this.#current
       this.#current = Number.POSITIVE_INFINITY
       this.#currentFrom = now
     }
-    this.#current = Math.min(this.#current, trip)
-    if (this.#known < tripsToKnow) this.#known++
-    return this.#known < tripsToKnow ? 0 : Math.min(this.#previous, this.#current)
+    this.#current = Math.min(this.#current, millis)
+    if (this.#count < minRoundTrips) this.#count++
+    return this.#count < minRoundTrips ? 0 : Math.min(this.#previous, this.#current)
   }
 }

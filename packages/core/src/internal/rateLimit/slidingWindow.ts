@@ -1,140 +1,139 @@
 /**
- * The count of one stack's requests under one limit, never more optimistic than the service's own.
+ * Counts one stack's requests under one limit, and never counts fewer than the service.
  *
- * The service counts a request at some moment between its being sent and its response, and for one second from then. So a
- * request counts here from before it is sent until one second after its response: then whatever the service counts is counted
- * here too.
+ * The service counts a request at some time between sending and response, and for one second from then on. This window counts a
+ * request from before it is sent until one second after its response, so it counts everything that the service counts.
  */
 import type * as Effect from "effect/Effect"
-import { Line } from "./line.ts"
+import { Waiters } from "./waiters.ts"
 
 const windowMillis = 1000
-/** What two machines' clocks may differ by within a second, and a timer's early end. */
+/** Allows for clocks that run at different speeds, and for timers that end early. */
 const marginMillis = 5
-/** How long a request may still be on its way to the service after its caller gave up. */
+/** How long after its end a request without a response may still reach the service. */
 const graceMillis = 1000
 
-/** A request's place in the count. */
-export interface Slot {
-  readonly takenAt: number
-  /** `Taken`: not sent yet. `Sent`: no answer yet. `Counted`: it comes free by itself. */
-  state: "Taken" | "Sent" | "Counted"
+/** A request that the window has admitted. */
+export interface Admission {
+  readonly admittedAt: number
+  /** `Admitted`: not sent yet. `Sent`: no response yet. `Counted`: over; it is counted until it expires. */
+  state: "Admitted" | "Sent" | "Counted"
 }
 
-/** What a response says of the count. */
+/** What a response says about the limit. */
 export interface Report {
-  /** The name under which the service counts. */
+  /** The scope that the service counts the request under. */
   readonly scope: string | undefined
   /** Requests allowed in a second. */
   readonly limit: number | undefined
-  /** Requests that the service would still take. */
+  /** Requests left in the service's window. */
   readonly remaining: number | undefined
-  /** Milliseconds until it takes more, where `remaining` is 0. */
+  /** Milliseconds until the service's window has room again, if `remaining` is 0. */
   readonly reset: number
-  /** Milliseconds that it asks to wait. */
+  /** Milliseconds to send nothing; 0 if the service does not ask for a pause. */
   readonly pause: number
 }
 
-/** All times are milliseconds of a monotonic clock. */
+/** All times are milliseconds of the monotonic clock. */
 export class SlidingWindow {
   /** Requests allowed in any one second. */
   limit: number
-  /** Who waits. Only the first one looks at the count, and is woken when that has changed. */
-  readonly line = new Line()
+  /** Only the first waiter checks the count. It is woken when the next request may be sent sooner. */
+  readonly waiters = new Waiters()
   #inFlight = 0
-  /** When the requests that were answered come free, and those that ended without an answer; both in ascending order. */
-  readonly #answered = new Times()
-  readonly #unanswered = new Times()
-  #heldUntil = Number.NEGATIVE_INFINITY
+  /** When the requests with and without a response expire, each in ascending order. */
+  readonly #withResponse = new Times()
+  readonly #withoutResponse = new Times()
+  #pausedUntil = Number.NEGATIVE_INFINITY
   #lastFullAt = Number.NEGATIVE_INFINITY
 
   constructor(limit: number) {
     this.limit = limit
   }
 
-  /** The limit to keep to at a time. */
+  /** The limit in force at a time. */
   protected limitAt(_now: number): number {
     return this.limit
   }
 
-  /** What has to be done before the first waiter can have a slot. */
+  /** What must run before the first waiter can be admitted. */
   prepare(_now: number): Effect.Effect<void> | undefined {
     return undefined
   }
 
-  /** From when on the next request may be sent, as far as can be told now: past, future, or never without an answer. */
+  /** The earliest time for the next request. Infinity if that depends on responses that are still to come. */
   nextAt(now: number): number {
     this.#expire(now)
     return this.#isFull(now)
-      ? Math.max(this.#heldUntil, Math.min(this.#answered.first, this.#unanswered.first))
-      : this.#heldUntil
+      ? Math.max(this.#pausedUntil, Math.min(this.#withResponse.first, this.#withoutResponse.first))
+      : this.#pausedUntil
   }
 
-  take(now: number): Slot {
+  admit(now: number): Admission {
     this.#inFlight++
     if (this.#isFull(now)) this.#lastFullAt = now
-    return { takenAt: now, state: "Taken" }
+    return { admittedAt: now, state: "Admitted" }
   }
 
-  /** The service has answered: it has counted the request by now. */
-  answer(slot: Slot, now: number): void {
-    if (slot.state !== "Sent") return
+  /** The service has responded, so it has counted the request by now. */
+  onResponse(admission: Admission, now: number): void {
+    if (admission.state !== "Sent") return
     const before = this.nextAt(now)
-    slot.state = "Counted"
+    admission.state = "Counted"
     this.#inFlight--
-    this.#answered.push(now + windowMillis + marginMillis)
+    this.#withResponse.push(now + windowMillis + marginMillis)
     this.#wakeIfSooner(before, now)
   }
 
-  /** Takes over what a response says. */
-  correct({ limit, pause, remaining, reset }: Report, slot: Slot, now: number): void {
+  /** Applies a response's report. */
+  applyReport({ limit, pause, remaining, reset }: Report, admission: Admission, now: number): void {
     const before = this.nextAt(now)
     if (limit !== undefined) this.limit = limit
-    if (remaining === 0 && this.isSharedWithOthers(slot, now)) this.hold(now + reset)
-    if (pause > 0) this.hold(now + pause)
+    if (remaining === 0 && this.isUsedByOthers(admission, now)) this.pauseUntil(now + reset)
+    if (pause > 0) this.pauseUntil(now + pause)
     this.#wakeIfSooner(before, now)
   }
 
-  /** The request is over, answered or not. */
-  end(slot: Slot, now: number): void {
-    if (slot.state === "Counted") return
+  /** The request is over, with or without a response. */
+  onEnd(admission: Admission, now: number): void {
+    if (admission.state === "Counted") return
     const before = this.nextAt(now)
     if (this.#isFull(now)) this.#lastFullAt = now
-    if (slot.state === "Sent") this.#unanswered.push(now + windowMillis + graceMillis)
-    slot.state = "Counted"
+    if (admission.state === "Sent") this.#withoutResponse.push(now + windowMillis + graceMillis)
+    admission.state = "Counted"
     this.#inFlight--
     this.#wakeIfSooner(before, now)
   }
 
-  /** Whether nothing would be lost if this window was forgotten. */
+  /** Whether the window can be removed without losing anything. */
   isIdle(now: number): boolean {
     this.#expire(now)
-    return this.line.first === undefined && this.#used === 0 && this.#heldUntil <= now
+    return this.waiters.size === 0 && this.#used === 0 && this.#pausedUntil <= now
   }
 
   /**
-   * Whether a count that is full on the service's side holds requests of others: between the sending of this one and its
-   * answer, ours were never as many as the limit.
+   * Whether other processes must have used the limit as well, if the service has nothing left: this window was never full
+   * between admission and response.
    */
-  protected isSharedWithOthers(slot: Slot, now: number): boolean {
-    return !this.#isFull(now) && this.#lastFullAt < slot.takenAt
+  protected isUsedByOthers(admission: Admission, now: number): boolean {
+    return !this.#isFull(now) && this.#lastFullAt < admission.admittedAt
   }
 
   get #used(): number {
-    return this.#inFlight + this.#answered.size + this.#unanswered.size
+    return this.#inFlight + this.#withResponse.size + this.#withoutResponse.size
   }
 
   #isFull(now: number): boolean {
     return this.#used >= this.limitAt(now)
   }
 
-  /** Lets nobody go before then. */
-  protected hold(until: number): void {
-    this.#heldUntil = Math.max(this.#heldUntil, until)
+  /** Admits nothing before then. */
+  protected pauseUntil(time: number): void {
+    this.#pausedUntil = Math.max(this.#pausedUntil, time)
   }
 
   #expire(now: number): void {
-    for (const times of [this.#answered, this.#unanswered]) {
+    for (const times of [this.#withResponse, this.#withoutResponse]) {
       while (times.first <= now) {
         if (this.#isFull(now)) this.#lastFullAt = Math.max(this.#lastFullAt, times.first)
         times.shift()
@@ -143,11 +142,11 @@ export class SlidingWindow {
   }
 
   #wakeIfSooner(before: number, now: number): void {
-    if (this.nextAt(now) < before) this.line.first?.latch.openUnsafe()
+    if (this.nextAt(now) < before) this.waiters.first?.latch.openUnsafe()
   }
 }
 
-/** Times in ascending order: what is added is never earlier than what is there. */
+/** A queue of times in ascending order. */
 class Times {
   #times: Array<number> = []
   #start = 0
@@ -156,7 +155,7 @@ class Times {
     return this.#times.length - this.#start
   }
 
-  /** The earliest time; never where there is none. */
+  /** The earliest time; infinity if there is none. */
   get first(): number {
     return this.#times[this.#start] ?? Number.POSITIVE_INFINITY
   }

@@ -1,29 +1,29 @@
-/** Notices cursors that lead back to where they came from, in constant memory. */
+/** Detects cycles of cursors in constant memory. */
 
 /**
- * The cursors of one pass. A cursor is compared with the one before it and with a mark that moves on after 1, 2, 4, 8 …
- * steps (Brent's algorithm): whatever circle they run in, the mark comes to lie in it and is met again.
+ * The cursors of one pass. A cursor is compared with the previous one and with a mark, which moves on after 1, 2, 4, 8 … steps
+ * (Brent's algorithm). So in every cycle a cursor meets the mark at some time.
  */
 export class CursorTrail {
-  private last: string | undefined
-  private mark: string | undefined
-  private stepsToMove = 1
-  private steps = 0
+  #last: string | undefined
+  #mark: string | undefined
+  #stepsToMove = 1
+  #steps = 0
 
   constructor(start: string | undefined) {
-    this.last = start
-    this.mark = start
+    this.#last = start
+    this.#mark = start
   }
 
-  /** Whether a pass may go on at this cursor. */
+  /** Moves on to a cursor. False if it is missing or was used before. */
   advancesTo(cursor: string | null): cursor is string {
-    if (cursor === null || cursor === "" || cursor === this.last || cursor === this.mark) return false
-    this.last = cursor
-    this.steps++
-    if (this.steps === this.stepsToMove) {
-      this.mark = cursor
-      this.stepsToMove *= 2
-      this.steps = 0
+    if (cursor === null || cursor === "" || cursor === this.#last || cursor === this.#mark) return false
+    this.#last = cursor
+    this.#steps++
+    if (this.#steps === this.#stepsToMove) {
+      this.#mark = cursor
+      this.#stepsToMove *= 2
+      this.#steps = 0
     }
     return true
   }

@@ -1,4 +1,4 @@
-/** Reads page after page of a queue: while one is worked on, the next one travels. */
+/** Reads the pages of a queue, and requests the next page while one is processed. */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -15,72 +15,72 @@ import { OnJson } from "../client/onJson.ts"
 import { CursorTrail } from "./cursorTrail.ts"
 
 /**
- * A page is slow that takes so many milliseconds to come: then the next one is asked for before it is decoded. Where pages come at
- * once nothing is waited for, and two in memory cost more than one.
+ * A page that takes this many milliseconds is slow: the next one is requested before it is decoded. For fast pages this gains
+ * nothing, and two pages take more memory than one.
  */
 const slowMillis = 10
 
-/** Gives one page after the other, in an effect that is run again and again until the scope closes. */
+/** A pull of pages. The request in flight is interrupted when the scope closes. */
 export const makePull = (
-  request: StacksClient.ListScheduledJobsRequest,
+  options: StacksClient.ListScheduledJobsRequest,
   context: Context.Context<StacksClient.StacksClient>,
   scope: Scope.Scope
 ): Pull.Pull<Arr.NonEmptyReadonlyArray<ScheduledJobsPage>, StacksError.StacksError | StacksError.CursorStalled> => {
   const client = Context.get(context, StacksClient.StacksClient)
-  const trail = new CursorTrail(request.startCursor)
-  /** The page after the one that is waited for or worked on, once it is known which one that is. */
+  const trail = new CursorTrail(options.startCursor)
+  /** The next page, once its cursor is known. */
   let ahead:
-    | { readonly cursor: string; asked: Fiber.Fiber<ScheduledJobsPage, StacksError.StacksError> | undefined }
+    | { readonly cursor: string; fiber: Fiber.Fiber<ScheduledJobsPage, StacksError.StacksError> | undefined }
     | undefined
-  /** Whether the page that came last was. */
+  /** Whether the last page was slow. */
   let isSlow = false
 
   const list = (startCursor: string | undefined): Effect.Effect<ScheduledJobsPage, StacksError.StacksError> =>
     Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
-      client.listScheduledJobs({ ...request, startCursor, pageSize: request.pageSize ?? MaxBatchSize }).pipe(
+      client.listScheduledJobs({ ...options, startCursor, pageSize: options.pageSize ?? MaxBatchSize }).pipe(
         Effect.provideService(OnJson, (json) =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
             isSlow = now - askedAt >= slowMillis
             const cursor = nextCursorIn(json)
-            return isSlow && ahead === undefined && trail.advancesTo(cursor) ? askFor(cursor) : Effect.void
+            return isSlow && ahead === undefined && trail.advancesTo(cursor) ? requestPage(cursor) : Effect.void
           })
         )
       )
     )
-  const askFor = (cursor: string) =>
+  const requestPage = (cursor: string) =>
     Effect.suspend(() => {
-      const page: typeof ahead = { cursor, asked: undefined }
+      const page: typeof ahead = { cursor, fiber: undefined }
       ahead = page
       return Effect.forkIn(Effect.setContext(list(cursor), context), scope, { startImmediately: true }).pipe(
-        Effect.tap((asked) =>
+        Effect.tap((fiber) =>
           Effect.sync(() => {
-            page.asked = asked
+            page.fiber = fiber
           })
         ),
         Effect.uninterruptible,
-        // Connections write a moment later: whoever is busy with this page at once would hold the request back.
+        // Yield, so that the connection sends the request before this page is processed.
         Effect.andThen(isSlow ? Effect.yieldNow : Effect.void)
       )
     })
 
   let next: Effect.Effect<ScheduledJobsPage, StacksError.StacksError | StacksError.CursorStalled | Cause.Done> = list(
-    request.startCursor
+    options.startCursor
   )
   return Effect.gen(function* () {
     const page = yield* next
     const { endCursor, hasNextPage } = page.pageInfo
     if (ahead !== undefined && !(hasNextPage && ahead.cursor === endCursor)) {
-      // What could not be decoded at first may have named another page than what could.
-      if (ahead.asked !== undefined) yield* Fiber.interrupt(ahead.asked)
+      // The cursor of the raw page may differ from the cursor of the decoded one.
+      if (ahead.fiber !== undefined) yield* Fiber.interrupt(ahead.fiber)
       ahead = undefined
     }
-    if (ahead === undefined && hasNextPage && trail.advancesTo(endCursor)) yield* askFor(endCursor)
-    const asked = ahead?.asked
+    if (ahead === undefined && hasNextPage && trail.advancesTo(endCursor)) yield* requestPage(endCursor)
+    const fiber = ahead?.fiber
     next =
-      asked !== undefined
+      fiber !== undefined
         ? Effect.suspend(() => {
             ahead = undefined
-            return Fiber.join(asked)
+            return Fiber.join(fiber)
           })
         : hasNextPage
           ? Effect.fail(new StacksError.CursorStalled({ cursor: endCursor }))
@@ -89,7 +89,7 @@ export const makePull = (
   })
 }
 
-/** The cursor to the page after one, which is not decoded yet; null where it names none. */
+/** The cursor to the next page, from a page that is not decoded yet; null if there is none. */
 const nextCursorIn = (page: unknown): string | null => {
   const info = Predicate.hasProperty(page, "page_info") ? page.page_info : undefined
   if (!Predicate.hasProperty(info, "has_next_page") || info.has_next_page !== true) return null

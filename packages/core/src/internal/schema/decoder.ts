@@ -1,33 +1,32 @@
 /**
- * Decoders for the bodies of responses.
+ * Decodes the bodies of responses.
  *
- * A schema decodes a page of 1000 jobs at several times the cost of `JSON.parse`: every renamed key and every time goes
- * through a transformation. So each schema also gets a *direct* decoder: straight-line code, generated from the same schema,
- * which takes a body that is exactly as declared and gives up on anything else. What it gives up on, the schema decodes: it
- * has the last word on what is valid, and it alone writes the error.
+ * A schema decodes a page of 1000 jobs at several times the cost of `JSON.parse`, because every renamed key and every time is a
+ * transformation. So each schema has a *direct* decoder too: code that is generated from the schema. It decodes a body that is
+ * exactly as declared, and gives up on anything else. Then the schema decodes the body: it decides what is valid, and makes the
+ * error.
  *
- * A schema says by annotation how to decode it directly ({@link WireKeys}, {@link Direct}); a part that says nothing is
- * decoded by the schema itself. Where code can't be generated (a content security policy), the schema decodes everything.
+ * Annotations of a schema say how to decode it directly ({@link WireKeys}, {@link Direct}). A part without them is decoded by the
+ * schema. If code can't be generated, because of a content security policy, the schema decodes everything.
  *
- * A body that is not as declared is repaired first, by `lenience.ts`: what is wrong with one job must not take a page from all
- * others.
+ * `lenience.ts` repairs a body that is not as declared, because one bad job must not make its page unreadable.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
 
-/** The annotation of a struct whose keys have other names on the wire: from ours to the wire's. */
+/** The annotation of a struct whose keys have other names on the wire: maps keys to wire keys. */
 export const WireKeys = "~@stacksapi/core/WireKeys"
 
-/** The annotation of a transformation: the same as a plain function of the wire's value, or {@link giveUp}. */
+/** The annotation of a transformation: the same as a function of the wire value, which may return {@link giveUp}. */
 export const Direct = "~@stacksapi/core/Direct"
 
-/** What a direct decoder returns for a value that it leaves to the schema. */
+/** The result of a direct decoder for a value that the schema must decode. */
 export const giveUp: unique symbol = Symbol("giveUp")
 
 type DirectDecode = (input: unknown) => unknown
 
-/** The declaration's schemas need no services; reflection only forgets it. */
+/** The declaration's schemas need no services, but `Schema.Top` does not say so. */
 export const withoutServices = (schema: Schema.Top): Schema.Codec<unknown, unknown> =>
   schema as unknown as Schema.Codec<unknown, unknown>
 
@@ -44,7 +43,7 @@ export const makeDecoder = (schema: Schema.Top): Decode => {
   }
 }
 
-/** The direct decoder of a schema; undefined where code can't be generated. */
+/** The direct decoder of a schema; undefined if code can't be generated. */
 export const makeDirect = (schema: Schema.Top): DirectDecode | undefined => {
   const parts: Array<DirectDecode> = []
   const functions: Array<string> = []

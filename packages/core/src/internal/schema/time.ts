@@ -1,4 +1,4 @@
-/** Times as the service writes them, `2026-10-01T12:34:56.789Z`, read without the detour over `Date.parse`. */
+/** Decodes times like `2026-10-01T12:34:56.789Z`, without `Date.parse`, which is slower. */
 import * as DateTime from "effect/DateTime"
 import { giveUp } from "./decoder.ts"
 
@@ -28,7 +28,7 @@ const isShaped = (text: string): boolean =>
   text.charCodeAt(text.length - 1) === 90 && // Z
   (text.length === 20 || (text.length === 24 && text.charCodeAt(19) === 46)) // .
 
-/** A time in UTC to the second or the millisecond; everything unusual is left to the schema. */
+/** Decodes a UTC time with seconds or milliseconds, and gives up on anything else. */
 export const decodeTime = (input: unknown): DateTime.Utc | typeof giveUp => {
   if (typeof input !== "string" || !isShaped(input)) return giveUp
   const year = two(input, 0) * 100 + two(input, 2)
@@ -37,7 +37,7 @@ export const decodeTime = (input: unknown): DateTime.Utc | typeof giveUp => {
   const hour = two(input, 11)
   const minute = two(input, 14)
   const second = two(input, 17)
-  // The last days of a month, leap seconds and the like are rare enough to be checked by others.
+  // The last days of a month, leap seconds and the like are rare, so the schema decodes them.
   if (!(month >= 1 && month <= 12 && day >= 1 && day <= 28 && hour <= 23 && minute <= 59 && second <= 59)) return giveUp
   const milli = input.length === 24 ? digit(input, 20) * 100 + two(input, 21) : 0
   const epochMillis =

@@ -8,7 +8,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StackEvent } from "../../StackEvent.ts"
-import * as Hub from "../hub.ts"
+import * as LazyPubSub from "../lazyPubSub.ts"
 import * as Metrics from "./metrics.ts"
 import { shutdownTimeout } from "./retryPolicies.ts"
 import type { Settings } from "./settings.ts"
@@ -27,14 +27,14 @@ export const make = Effect.fnUntraced(function* (
   onEvent: Settings["onEvent"]
 ): Effect.fn.Return<Events, never, Scope.Scope> {
   const context = yield* Effect.context<never>()
-  const hub = yield* Hub.make<StackEvent>(capacity, replay)
+  const events = yield* LazyPubSub.make<StackEvent>(capacity, replay)
   Metrics.init(context)
   const notify = onEvent === undefined ? constVoid : yield* listener(onEvent)
   return {
-    events: hub.values,
+    events: events.values,
     emit: (event) =>
       Effect.suspend(() => {
-        hub.publish(event)
+        events.publish(event)
         Metrics.count(event, context)
         notify(event)
         return logged(event)

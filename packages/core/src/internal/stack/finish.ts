@@ -1,6 +1,7 @@
 /** Reports how a job ended, until the service accepts it or the job is over for another reason. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as JobRunner from "../../JobRunner.ts"
 import type { SavedOutcome } from "../../JobStore.ts"
@@ -9,6 +10,7 @@ import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { type JobState, MaxFinishDetailBytes, type ScheduledJob } from "../../StacksSchema.ts"
 import { cropBytes } from "../schema/text.ts"
+import { shown } from "../shown.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { OnRetry, persistent } from "./retryPolicies.ts"
 import { isNotFound, isUnauthorized, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
@@ -40,11 +42,11 @@ export const toSaved = (outcome: Finished): SavedOutcome => {
 
 const mistakeIn = ({ detail, exitStatus, signalReason }: Finished): string | undefined => {
   if (!Number.isInteger(exitStatus) || Math.abs(exitStatus) >= maxExitStatus) {
-    return `exitStatus must be a whole number of 32 bits, not ${String(exitStatus)}`
+    return `exitStatus must be a whole number of 32 bits, not ${shown(exitStatus)}`
   }
-  if (!Predicate.isString(detail)) return `detail must be a text, not ${String(detail)}`
+  if (!Predicate.isString(detail)) return `detail must be a text, not ${shown(detail)}`
   if (signalReason === undefined || (Predicate.isString(signalReason) && signalReason !== "")) return undefined
-  return `signalReason must be a text that is not empty, or left out, not ${JSON.stringify(signalReason)}`
+  return `signalReason must be a text that is not empty, or left out, not ${shown(signalReason)}`
 }
 
 export const stackError = (detail: string): SavedOutcome => ({ exitStatus: -1, detail, signalReason: "stack_error" })
@@ -208,21 +210,26 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
           if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
           if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
           delayed(state, record)
-          return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
+          return Effect.map(
+            state.dependencies.states.askBriefly(job.id),
+            (answer) => whenOver(record, Option.getOrUndefined(answer)) ?? again
+          )
         }
       })
     )
   })
 }
 
-/** What the job's state says about an outcome that may have been accepted already. */
+/** What the job's state says about an outcome that may have been accepted already. Where it can't be read, the finish tells. */
 const lookBefore = (
   state: StackState,
   record: JobRecord,
   outcome: SavedOutcome,
   mayBeDeleted: boolean
 ): Effect.Effect<Next | undefined> =>
-  Effect.map(state.dependencies.states.ask(record.job.id), (jobState) => {
+  Effect.map(state.dependencies.states.askBriefly(record.job.id), (answer) => {
+    if (Option.isNone(answer)) return undefined
+    const jobState = answer.value
     if (jobState === "finished") return settled(acceptedEvent(record.job, outcome))
     if (jobState === undefined && mayBeDeleted) return settled(StackEvent.ReservationLost({ job: record.job }))
     return whenOver(record, jobState)

@@ -121,8 +121,12 @@ const requestToken = (
     Effect.suspend(() => state.dependencies.tokens.ask(job.id)),
     Effect.fnUntraced(function* (answer) {
       switch (answer._tag) {
-        case "Issued":
-          return answer
+        case "Issued": {
+          if (answer.validUntil > state.now()) return answer
+          const error = new JobRunnerError({ message: "The acquisition token has expired already", isRetryable: true })
+          trouble.failures.set(error, { isOffender: true })
+          return yield* error
+        }
         case "NotIssued": {
           const error = new JobRunnerError({
             message: "The service issued no acquisition token: the job is not ours"

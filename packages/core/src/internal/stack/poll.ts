@@ -58,6 +58,7 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
 const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJobs.PolledPage) {
   const { emit, settings } = state.dependencies
   if (page.index === 0) startPoll(state, page.monotonicStart)
+  state.isListed = true
   if (page.dispatchPaused !== state.isPaused) {
     state.isPaused = page.dispatchPaused
     yield* emit(state.isPaused ? StackEvent.Paused() : StackEvent.Resumed())

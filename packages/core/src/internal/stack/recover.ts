@@ -8,13 +8,14 @@ import { sendRecovered } from "./finish.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
-import { cleanUp, launch } from "./start.ts"
+import { launch } from "./start.ts"
 import { endOf } from "./watch.ts"
 
 /** Puts saved jobs into the table: outcomes are sent, and the other jobs are reserved again. */
 export const recover = (state: StackState, saved: ReadonlyArray<SavedJob>): Effect.Effect<void> =>
   Effect.forEach(
-    saved,
+    // Each job once, as it was saved last.
+    new Map(saved.map((entry) => [entry.job.id, entry])).values(),
     ({ job, outcome }) => {
       if (outcome !== undefined) return sendRecovered(state, job, outcome)
       // Asked for at once, before any other job. A listed job may be among them.
@@ -38,7 +39,5 @@ export const onRecoveredJobRefused = Effect.fnUntraced(function* (state: StackSt
     record.isRenewed = false
     return yield* launch(state, record, true)
   }
-  yield* cleanUp(state, job, jobState)
-  if (state.table.get(job.id) !== record || record.stage !== "InDoubt") return
   yield* settle(state, record, endOf(job, jobState) ?? StackEvent.NotReserved({ job }))
 })

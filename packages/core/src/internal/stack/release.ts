@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { MaxBatchSize } from "../../StacksSchema.ts"
-import { isolate, mayBeOneJob } from "../isolate.ts"
+import { isolate, mayBeOneJob, mayBeOneJobAfterAll } from "../isolate.ts"
 import * as Backoff from "./backoff.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { settle } from "./settle.ts"
@@ -77,8 +77,10 @@ export const release = Effect.fnUntraced(function* (
     yield* Effect.matchEffect(request(jobUuids), {
       onSuccess: () => released(jobUuids),
       onFailure: (error) =>
-        mayBeOneJob(error)
-          ? Effect.asVoid(isolate({ items: jobUuids, error, request, onAnswer: released }))
+        mayBeOneJob(error) || (tries >= 2 && mayBeOneJobAfterAll(error))
+          ? Effect.asVoid(
+              isolate({ items: jobUuids, error, request, onAnswer: released, isDivisible: mayBeOneJobAfterAll })
+            )
           : Effect.void
     })
   }

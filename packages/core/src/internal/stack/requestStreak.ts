@@ -1,10 +1,11 @@
 /**
  * Tells whether one job may be to blame when a request for many jobs keeps failing, and remembers the jobs that were.
  *
- * A 5xx or a timeout is mostly the service's own trouble. After three failures in a row, while other requests succeed, the request
+ * A 5xx, a timeout, a 404 or an odd response is mostly the service's own trouble. After three failures in a row, while other requests succeed, the request
  * itself may be at fault: then it is divided.
  */
 import type { StacksError } from "../../StacksError.ts"
+import { mayBeOneJobAfterAll } from "../isolate.ts"
 import { Backoff, type BackoffOptions, standard } from "./backoff.ts"
 import type { StackState } from "./stackState.ts"
 
@@ -37,7 +38,7 @@ export class RequestStreak {
 
   /** Whether a request fails because of the one job in it, which has made requests fail before. */
   isSuspectToBlame(error: StacksError): boolean {
-    return error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429)
+    return mayBeOneJobAfterAll(error)
   }
 
   /** Whether dividing a request that failed like this may help. */

@@ -6,8 +6,8 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import * as StacksError from "../../StacksError.ts"
 import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
+import { declarations } from "../api/declaration.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
-import { declarations } from "../schema/declaration.ts"
 import * as Backoff from "./backoff.ts"
 import type { JobRecord } from "./jobTable.ts"
 import * as Prioritize from "./prioritize.ts"
@@ -338,7 +338,13 @@ const onFailure = Effect.fnUntraced(function* (
   const notAsked: Array<JobRecord> = []
   for (const jobUuid of jobUuids) {
     const record = state.table.get(jobUuid)
-    if (record?.stage !== "Reserving") continue
+    if (record === undefined) continue
+    if (error._tag === "DecodeError" && isAsked(record)) {
+      // The service has answered. What it said about this job can't be read.
+      yield* unconfirmed(state, record, error.message)
+      continue
+    }
+    if (record.stage !== "Reserving") continue
     if (isOpen) state.table.move(record, "InDoubt")
     else notAsked.push(record)
   }

@@ -2,7 +2,6 @@
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
-import { JobRunnerError } from "../../JobRunner.ts"
 import { messageOf } from "../messageOf.ts"
 import type { ServiceTrouble } from "./jobContext.ts"
 
@@ -44,6 +43,8 @@ export const classify = (cause: Cause.Cause<unknown>, trouble: ServiceTrouble): 
     const known = trouble.failures.get(reason)
     if (known !== undefined) return RunFailure.Service({ message, isOffender: known.isOffender })
   }
-  if (!(error instanceof JobRunnerError) || error.isRetryable !== true) return RunFailure.Runner({ message })
-  return error.waitsForCapacity === true ? RunFailure.Capacity({ message }) : RunFailure.Host({ message })
+  // By its properties: it may come from another copy of this package.
+  if (!Predicate.hasProperty(error, "isRetryable") || error.isRetryable !== true) return RunFailure.Runner({ message })
+  const waitsForCapacity = Predicate.hasProperty(error, "waitsForCapacity") && error.waitsForCapacity === true
+  return waitsForCapacity ? RunFailure.Capacity({ message }) : RunFailure.Host({ message })
 }

@@ -22,11 +22,13 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { type AttachedStack, JobRunner } from "../../JobRunner.ts"
 import * as JobStore from "../../JobStore.ts"
 import * as Notifications from "../../Notifications.ts"
@@ -36,7 +38,6 @@ import type { Options, Service, StartError } from "../../Stack.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { StacksClient } from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
-import type { JobState } from "../../StacksSchema.ts"
 import * as Amounts from "../amounts.ts"
 import { CurrentServiceClock, ServiceClock } from "../client/serviceClock.ts"
 import { readStates } from "../jobStates/readStates.ts"
@@ -145,10 +146,7 @@ const attachedStack = (state: StackState): AttachedStack => {
       readStates(client, settings.key, jobUuids).pipe(
         within(requestTimeout),
         RetryPolicy.withPolicy(RetryPolicy.none),
-        Effect.map(
-          ({ states }) =>
-            new Map(Array.from(states).filter((entry): entry is [string, JobState] => entry[1] !== undefined))
-        ),
+        Effect.map(({ states }) => states),
         Effect.provideContext(state.dependencies.context)
       )
   }
@@ -172,6 +170,9 @@ const makeSignals = Effect.gen(function* () {
   return signals
 })
 
+/** How long notifications are kept while the service is in trouble. */
+const notificationMemory = Duration.minutes(15)
+
 const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service | undefined) {
   const { emit, events } = yield* Events.make(settings.onEvent)
   const signals = yield* makeSignals
@@ -184,7 +185,16 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
     Context.add(OnRetry, onRetry)
   )
   const registration = yield* Effect.provideContext(Registration.make(monitor.client, settings, emit), context)
-  const notifications = yield* Notifications.make({ stackKey: settings.key, flushTimeout: shutdownTimeout }).pipe(
+  const notifications = yield* Notifications.make({
+    stackKey: settings.key,
+    flushTimeout: shutdownTimeout,
+    retryFor: notificationMemory
+  }).pipe(
+    Effect.provideService(StacksClient, {
+      ...monitor.client,
+      createStackNotifications: (request) =>
+        registration.withReRegister(monitor.client.createStackNotifications(request))
+    }),
     Effect.provideContext(context),
     Effect.orDie
   )
@@ -224,6 +234,17 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
       scope
     },
     signals
+  )
+  // One that the service does not take names its job.
+  yield* notifications.results.pipe(
+    Stream.runForEach((outcome) => {
+      if (outcome._tag !== "Failed" || outcome.error === undefined) return Effect.void
+      const { error, notification } = outcome
+      return state.isNews(`createStackNotifications ${notification.jobUuid}`)
+        ? emit(StackEvent.RequestFailed({ error, jobUuid: notification.jobUuid }))
+        : Effect.void
+    }),
+    Effect.forkScoped({ startImmediately: true })
   )
   return state
 })

@@ -97,6 +97,8 @@ export class StackState {
   readonly left = new Map<string, number>()
   phase: Status["phase"] = "running"
   isPaused = false
+  /** Whether the queue has been read. Before, it is not known whether it is paused. */
+  isListed = false
   lastPolledAt: DateTime.Utc | undefined
   maxInFlight: number
   /** When a job last left the table. */
@@ -189,7 +191,7 @@ export class StackState {
 
   /** Whether a job may start now. */
   mayStart(): boolean {
-    return this.phase === "running" && !this.isPaused
+    return this.phase === "running" && this.isListed && !this.isPaused
   }
 
   /** Whether a listed job may be reserved. */

@@ -11,7 +11,8 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
-import { isAgentOwned, isFinal, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
+import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
+import { shown } from "../shown.ts"
 import * as Backoff from "./backoff.ts"
 import { finish, finishLater, giveUpSlot, stackError, toSaved } from "./finish.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
@@ -69,15 +70,34 @@ const doubt = (state: StackState, record: JobRecord): void => {
 
 /** Whether a job may start now; a slot that was not kept for it is taken. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
-  const { breaker, settings } = state.dependencies
+  const { breaker } = state.dependencies
   if (!state.mayStart() || state.freeSlots() <= 0) return false
-  if (record.keepsSlot && settings.pool !== undefined && settings.pool.free() < 0) {
-    // The pool has become smaller than what is taken of it: a job that waits gives its slot back, and waits for another.
+  const hasAgent = hasEarlierAgent(state, record)
+  if (hasAgent === undefined) return false
+  // It holds what it takes already.
+  if (hasAgent) return true
+  if (record.keepsSlot && (isPoolOverdrawn(state) || areAmountsOverdrawn(state, record))) {
+    // There is less than what is taken: a job that waits gives its slot back, and waits for another.
     record.keepsSlot = false
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
   return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+}
+
+/** Whether an agent of an earlier process is there for a job of it; undefined while the runner does not know. */
+const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefined => {
+  const { runner, settings } = state.dependencies
+  return record.isRecovered && runner.hasAgent !== undefined ? runner.hasAgent(record.job.id, settings.key) : false
+}
+
+const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
+
+const areAmountsOverdrawn = (state: StackState, { job }: JobRecord): boolean => {
+  const { admission, settings } = state.dependencies
+  if (settings.requests === undefined) return false
+  const requests = admission.requestsOf(job)
+  return Result.isSuccess(requests) && state.membership.room().isOverdrawn(requests.success)
 }
 
 /** Whether there is room for the amounts of a job that holds none. */
@@ -112,13 +132,17 @@ export const launch = (state: StackState, record: JobRecord, isKnown = false): E
     })
   })
 
-const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record
-    ? Effect.void
-    : Effect.andThen(
-        Effect.logError(`Job ${record.job.id} was dropped`, cause),
-        settle(state, record, StackEvent.ReservationLost({ job: record.job }))
-      )
+const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  if (Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record) return Effect.void
+  const hasRun = record.stage === "Running" || record.stage === "Stopping"
+  return Effect.andThen(
+    Effect.logError(`Job ${record.job.id} was dropped`, cause),
+    // The job may have been run, and must not run again.
+    hasRun
+      ? finish(state, record, stackError("The runner's outcome can't be sent: it can't be read"))
+      : settle(state, record, StackEvent.ReservationLost({ job: record.job }))
+  )
+}
 
 // -----------------------------------------------------------------------------
 // A run
@@ -159,7 +183,6 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   if (hasAgent && runner.outlivesStack === true) return true
   const event = endOf(record.job, jobState)
   if (event !== undefined) {
-    yield* cleanUp(state, record.job, jobState)
     yield* settle(state, record, event)
     return false
   }
@@ -171,14 +194,6 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   state.table.move(record, "Reserved")
   return false
 })
-
-/** Removes what is left of a job that is over. Until then it takes the place that its slot and amounts stand for. */
-export const cleanUp = (state: StackState, job: ScheduledJob, jobState: JobState | undefined): Effect.Effect<void> => {
-  const { runner, settings } = state.dependencies
-  return jobState !== undefined && isFinal(jobState) && runner.cleanUp !== undefined
-    ? runner.cleanUp(settings.key, job.id)
-    : Effect.void
-}
 
 const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
   const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
@@ -255,7 +270,7 @@ const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobO
     case "Released":
       return release(state, [record], String((outcome as { readonly reason: unknown }).reason))
     default: {
-      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${String(tag)}`
+      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${shown(tag)}`
       return finish(state, record, stackError(message))
     }
   }
@@ -302,6 +317,8 @@ const onRunFailure = Effect.fnUntraced(function* (
       return yield* onNotOurs(state, record)
     case "Service":
       record.isOffender = failure.isOffender
+      // Only host trouble has a time limit.
+      record.hostTroubleSince = undefined
       return yield* backOff(state, record, failure.message)
     case "Capacity":
       return yield* awaitCapacity(state, record, failure.message)

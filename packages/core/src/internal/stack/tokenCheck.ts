@@ -23,7 +23,7 @@ export const checkToken = (client: StacksClient.Service): Effect.Effect<void, In
           Effect.matchEffect({
             onFailure: (error) =>
               Effect.logWarning(`The service does not say which cluster the token belongs to: ${error.message}`),
-            onSuccess: ({ clusterUuid }) => (clusterUuid === "" ? Effect.fail(unclustered) : Effect.void)
+            onSuccess: ({ clusterUuid }) => (clusterUuid.trim() === "" ? Effect.fail(unclustered) : Effect.void)
           })
         )
       : Effect.void

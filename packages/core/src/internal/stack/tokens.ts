@@ -4,12 +4,12 @@ import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { StacksError } from "../../StacksError.ts"
 import * as Batcher from "../batcher.ts"
-import { isolate, mayBeOneJob } from "../isolate.ts"
+import { isolate, mayBeOneJob, mayBeOneJobAfterAll } from "../isolate.ts"
 import type { Registration } from "./registration.ts"
 import { requestTimeout, within } from "./requestTimeout.ts"
 import { readAgain } from "./retryPolicies.ts"
@@ -63,8 +63,7 @@ export const make = (
     const successesBefore = successes()
     /** A request has failed several times by then. While others succeed, one of its jobs may be the reason. */
     const isDivisible = (error: StacksError) =>
-      mayBeOneJob(error) ||
-      (error.isRetryable && !(error._tag === "ErrorResponse" && error.status === 429) && successes() > successesBefore)
+      mayBeOneJob(error) || (mayBeOneJobAfterAll(error) && (!error.isRetryable || successes() > successesBefore))
     const onAnswer = (
       _: ReadonlyArray<string>,
       { askedAt, notIssued, serviceTime, tokens }: Effect.Success<ReturnType<typeof request>>
@@ -72,6 +71,8 @@ export const make = (
       Effect.sync(() => {
         for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
         for (const { expiresAt, jobUuid, token } of tokens) {
+          // With an empty token an agent would take whatever token it finds.
+          if (Redacted.value(token).trim() === "") continue
           const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
           answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
         }

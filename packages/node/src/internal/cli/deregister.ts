@@ -1,9 +1,9 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { connected, flags } from "./connected.ts"
 import { printOne } from "./output.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const deregister = Command.make(
   "deregister",
@@ -12,8 +12,8 @@ export const deregister = Command.make(
     const client = yield* StacksClient.StacksClient
     yield* client.deregisterStack({ stackKey: key })
     yield* printOne(json, { text: `The stack ${key} is deregistered`, json: { key, isDeregistered: true } })
-  }, connected)
+  }, withClient)
 ).pipe(
-  Command.withDescription("Tell the service that a stack leaves"),
+  Command.withDescription("Deregister a stack: the service forgets it"),
   Command.withExamples([{ command: "stacksapi deregister --key my-stack" }])
 )

@@ -1,18 +1,18 @@
-/** The same for many jobs: what fails for one is told, and does not keep the others from it. */
+/** Runs an action for many jobs. A failure for one job is printed, and does not stop the others. */
 import type * as StacksError from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { describe, Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { say } from "./output.ts"
-import { printable } from "./plain.ts"
 
 /** Enough to hide the latency, and far from the limits. */
 const concurrency = 8
 
 /**
- * Does something to each job of the arguments. `done` completes the sentence "2 of 5 jobs were not …". What would fail for all of them, such as a
- * token that is refused, ends it at once.
+ * Runs an action for each job of the arguments. `done` completes the sentence "2 of 5 jobs were not …". A failure that would occur for
+ * all jobs, such as an invalid token, ends it at once.
  */
 export const eachJob = Effect.fnUntraced(function* <R>(
   given: ReadonlyArray<string>,
@@ -26,9 +26,9 @@ export const eachJob = Effect.fnUntraced(function* <R>(
       (id) => {
         count++
         return Effect.catch(act(id), (error) => {
-          if (isOnlyAnswer(given) || isForAll(error)) return Effect.fail(error)
+          if (isOnlyJob(given) || isForAll(error)) return Effect.fail(error)
           failures++
-          return say(`${printable(id)}: ${describe(error).message}`)
+          return say(`${sanitizeLine(id)}: ${describe(error).message}`)
         })
       },
       { concurrency }
@@ -38,8 +38,8 @@ export const eachJob = Effect.fnUntraced(function* <R>(
   if (failures > 0) return yield* new Failed({ message: `${failures} of ${count} jobs were not ${done}` })
 })
 
-/** Whether there is one job: then its failure is the command's. */
-const isOnlyAnswer = (given: ReadonlyArray<string>): boolean => given.length === 1 && given[0] !== "-"
+/** Whether there is only one job, whose failure is the command's. */
+const isOnlyJob = (given: ReadonlyArray<string>): boolean => given.length === 1 && given[0] !== "-"
 
 const isForAll = (error: StacksError.StacksError): boolean =>
   error._tag === "TransportError" ||

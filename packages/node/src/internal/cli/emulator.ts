@@ -2,7 +2,6 @@ import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
@@ -10,64 +9,70 @@ import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
 import { hostname } from "../http/originCheck.ts"
 import * as Pipeline from "../pipeline/pipeline.ts"
-import { logFailure } from "./connected.ts"
+import * as Sanitize from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
+import * as Flag from "./flag.ts"
 import { Host } from "./host.ts"
 import * as InputFile from "./inputFile.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
-import * as Plain from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { logFailure } from "./withClient.ts"
 
-/** No secret: the emulator is for this machine. */
+/** Not a secret: the emulator is for this machine. */
 const defaultToken = "bkct_emulator"
 
 export const emulator = Command.make(
   "emulator",
   {
-    port: Settings.integer("port", 0, 65_535).pipe(
-      Flag.withAlias("p"),
-      Flag.withDescription("0 is a free one, and the default"),
-      Flag.withDefault(0)
+    port: Flag.withDefault(
+      Flag.integer("port", {
+        description: "The port to listen on; 0 takes a free one",
+        alias: "p",
+        min: 0,
+        max: 65_535
+      }),
+      0
     ),
-    host: Flag.String("host").pipe(
-      Flag.withDescription("The address to listen on (default 127.0.0.1: only this machine reaches it)"),
-      Flag.withDefault("127.0.0.1")
+    host: Flag.withDefault(
+      Flag.text("host", { description: "The address to listen on", metavar: "ADDRESS" }),
+      "127.0.0.1"
     ),
-    allowedHosts: Flag.String("allowed-host").pipe(
-      Flag.withMetavar("NAME"),
-      Flag.filter(
-        (name) => hostname(name) !== undefined,
-        () => "Expected the name of a host, such as host.docker.internal"
+    allowedHosts: Flag.withDefault(
+      Flag.check(
+        Flag.texts("allowed-host", {
+          description:
+            "Another name at which clients reach the emulator, such as host.docker.internal; may be repeated",
+          metavar: "NAME"
+        }),
+        (names) => names.every((name) => hostname(name) !== undefined),
+        "Expected the name of a host, such as host.docker.internal"
       ),
-      Flag.withDescription(
-        "A further name under which clients reach it, such as host.docker.internal; may be repeated"
-      ),
-      Flag.atLeast(0)
+      []
     ),
-    jobs: Settings.path("jobs", "either").pipe(
-      Flag.withMetavar("FILE"),
-      Flag.withDescription("Jobs to begin with: one JSON object a line"),
-      Flag.optional
+    jobs: Flag.optional(
+      Flag.path("jobs", "either", { description: "A file with jobs: one JSON object per line", metavar: "FILE" })
     ),
-    pipeline: Settings.path("pipeline", "either").pipe(
-      Flag.withMetavar("FILE"),
-      Flag.withDescription("A pipeline.yml whose steps become jobs"),
-      Flag.optional
+    pipeline: Flag.optional(
+      Flag.path("pipeline", "either", { description: "A pipeline.yml whose steps become jobs", metavar: "FILE" })
     ),
-    queue: Flag.String("queue").pipe(
-      Flag.withAlias("q"),
-      Flag.withDescription(`The queue of jobs that name none (default ${StacksSchema.DefaultQueue})`),
-      Flag.withDefault(StacksSchema.DefaultQueue)
+    queue: Flag.withDefault(
+      Flag.text("queue", {
+        ...Settings.queueOptions,
+        description: "The queue of jobs that name none",
+        variable: undefined
+      }),
+      StacksSchema.DefaultQueue
     ),
-    rateLimits: Flag.Boolean("rate-limits").pipe(
-      Flag.withDescription("Enforce the documented rate limits (default; --no-rate-limits does not)"),
-      Flag.withDefault(true)
-    ),
-    tokenFile: Settings.path("token-file", "either").pipe(
-      Flag.withMetavar("FILE"),
-      Flag.withDescription(`A file with the token that it accepts, or - for standard input (default ${defaultToken})`),
-      Flag.optional
+    rateLimits: Flag.negatable("rate-limits", {
+      description: "Enforce the documented rate limits (default); --no-rate-limits does not"
+    }),
+    tokenFile: Flag.optional(
+      Flag.path("token-file", "either", {
+        description: "A file with the token that the emulator accepts, or - for standard input",
+        metavar: "FILE",
+        otherwise: defaultToken
+      })
     ),
     json: Output.json
   },
@@ -78,7 +83,7 @@ export const emulator = Command.make(
         ...(Option.isSome(input.pipeline) ? yield* readPipeline(input.pipeline.value, input.queue) : [])
       ]
       const token = Option.isSome(input.tokenFile) ? yield* Settings.readToken(input.tokenFile.value) : defaultToken
-      if (token === "") return yield* new Failed({ message: "There is no token in --token-file" })
+      if (token === "") return yield* new Failed({ message: "The file of --token-file has no token" })
       const emulator = yield* NodeStacksEmulator.make({
         host: input.host,
         port: input.port,
@@ -96,7 +101,7 @@ export const emulator = Command.make(
   )
 ).pipe(
   Command.withDescription(
-    "Serve an emulator of the Stacks API, to try a stack on without an account: until it is interrupted, all in memory"
+    "Serve an emulator of the Stacks API, to test a stack without an account. Everything is in memory, and gone when it stops"
   ),
   Command.withShortDescription("Serve an emulator of the Stacks API"),
   Command.withExamples([
@@ -149,20 +154,20 @@ const announce = (
   const queues = Array.from(new Set(jobs.map(({ queueKey }) => queueKey)))
   const shownToken = hasDefaultToken ? Redacted.value(token) : undefined
   return isJson
-    ? Console.log(Plain.json({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
+    ? Console.log(Sanitize.json({ endpoint: baseUrl, page, token: shownToken, jobs: jobs.length, queues }))
     : Effect.andThen(
         Console.log(
           [
             `export BUILDKITE_AGENT_ENDPOINT=${baseUrl}`,
             shownToken === undefined
-              ? "# and BUILDKITE_CLUSTER_TOKEN: the token of your --token-file"
+              ? "# and BUILDKITE_CLUSTER_TOKEN: the token in your --token-file"
               : `export BUILDKITE_CLUSTER_TOKEN=${shownToken}`
           ].join("\n")
         ),
         Output.say(
           [
-            `The emulator is up, with ${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
-            "Paste the lines above in another terminal. Stop with Ctrl-C."
+            `The emulator is running, with ${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
+            "Paste the lines above into another terminal. Stop it with Ctrl-C."
           ].join("\n")
         )
       )

@@ -1,4 +1,4 @@
-/** What a command says when it fails: one line, with the setting to fix. And with which status it ends. */
+/** The message of a failed command, one line that names the setting to fix, and its exit status. */
 import type * as StacksApi from "@stacksapi/core/StacksApi"
 import * as StacksError from "@stacksapi/core/StacksError"
 import * as Config from "effect/Config"
@@ -6,16 +6,17 @@ import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
 import { AgentUnusable } from "../../AgentRunner.ts"
 import { CommandRunnerUnusable } from "../../CommandRunner.ts"
+import * as ExitStatus from "./exitStatus.ts"
 
-/** The command did what it could, and that was not all it was asked for. */
+/** The command failed, in whole or in part. */
 export class Failed extends Data.TaggedError("Failed")<{ readonly message: string }> {}
 
-/** The command was called in a way that can't be meant. */
+/** The command was used wrongly. */
 export class Misused extends Data.TaggedError("Misused")<{ readonly message: string }> {}
 
 export interface Description {
   readonly message: string
-  readonly exitStatus: 1 | 2
+  readonly exitStatus: typeof ExitStatus.failure | typeof ExitStatus.usage
 }
 
 export const describe = (error: unknown): Description => {
@@ -23,7 +24,7 @@ export const describe = (error: unknown): Description => {
     error instanceof Misused ||
     error instanceof StacksError.InvalidRequest ||
     error instanceof StacksError.InvalidOptions
-  return { message: oneLine(messageOf(error)), exitStatus: isUsage ? 2 : 1 }
+  return { message: oneLine(messageOf(error)), exitStatus: isUsage ? ExitStatus.usage : ExitStatus.failure }
 }
 
 const messageOf = (error: unknown): string => {
@@ -56,7 +57,7 @@ const ofService = (error: StacksError.StacksError): string => {
       return `${error.message}. Does BUILDKITE_AGENT_ENDPOINT (or --endpoint) name Buildkite's agent API?`
     case "TransportError":
       if (error.proxy === undefined && /\(\w*(?:CERT|SIGNATURE)\w*\)$/.test(error.message)) {
-        return `${error.message}. If it is that of a company's proxy, set NODE_EXTRA_CA_CERTS to the file of the company's CA`
+        return `${error.message}. If a company's proxy made the certificate, set NODE_EXTRA_CA_CERTS to the file of the company's CA`
       }
       return error.kind === "NotConnected" && error.proxy === undefined
         ? `${error.message}. Is BUILDKITE_AGENT_ENDPOINT (or --endpoint) right, and is the service up?`
@@ -72,12 +73,12 @@ const hintOf = ({ operation, reason }: StacksError.ErrorResponse): string => {
       return ". Set BUILDKITE_CLUSTER_TOKEN to an agent token of the cluster: it starts with bkct_, and other kinds of tokens don't work"
     case "Forbidden":
       return operation === "registerStack"
-        ? ". The organization may have as many active stacks as it is allowed: deregister one that is not needed"
+        ? ". The organization may have reached its limit of active stacks: deregister one that is not needed"
         : ""
     case "NotFound":
       return operation === "registerStack"
         ? ". Does the cluster have that queue? See --queue"
-        : `. ${aboutJob.has(operation) ? "Is the job's id right? " : ""}A stack that the service does not hear from is forgotten: ` +
+        : `. ${aboutJob.has(operation) ? "Is the job's id right? " : ""}The service forgets a stack that sends no requests: ` +
             "register it (again) with `stacksapi register`"
     default:
       return ""

@@ -1,15 +1,13 @@
-/** What a command may ask of the process in which it runs. */
+/** The process that a command runs in. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
 export class Host extends Context.Service<
   Host,
   {
-    /**
-     * From now on SIGTERM, SIGHUP and SIGQUIT are how the command is meant to end: when it has ended in order, that is a success.
-     */
+    /** Makes an orderly shutdown on SIGTERM, SIGHUP or SIGQUIT a success from now on. */
     readonly expectStop: Effect.Effect<void>
-    /** What the machine, or container, calls itself. */
+    /** The host name of the machine or container. */
     readonly name: Effect.Effect<string>
   }
 >()("@stacksapi/node/internal/cli/host") {}

@@ -1,4 +1,4 @@
-/** The ids of jobs, as arguments or from the standard input. */
+/** The ids of jobs, from arguments or the standard input. */
 import * as Argument from "effect/cli/Argument"
 import * as Effect from "effect/Effect"
 import * as Stdio from "effect/Stdio"
@@ -6,18 +6,18 @@ import * as Stream from "effect/Stream"
 import { Failed } from "./failure.ts"
 
 export const ids = Argument.String("id").pipe(
-  Argument.withDescription("Ids of jobs; - reads them from standard input, one a line"),
+  Argument.withDescription("Ids of jobs; - reads them from standard input, one per line"),
   Argument.variadic({ min: 1 })
 )
 
-/** The ids that were given; `-` stands for the lines of the standard input. */
+/** The given ids. `-` stands for the lines of the standard input. */
 export const stream = (given: ReadonlyArray<string>): Stream.Stream<string, Failed, Stdio.Stdio> =>
   Stream.flatMap(Stream.fromIterable(given), (id) => (id === "-" ? lines : Stream.succeed(id)))
 
 /** Much longer than any id. */
 const maxLineLength = 64 * 1024
 
-/** Fails at a line that is too long: it may never end. */
+/** Fails on a line that is too long, because it may never end. */
 const withShortLines = <R>(texts: Stream.Stream<string, Failed, R>): Stream.Stream<string, Failed, R> =>
   Stream.suspend(() => {
     let length = 0
@@ -26,7 +26,7 @@ const withShortLines = <R>(texts: Stream.Stream<string, Failed, R>): Stream.Stre
       length = end === -1 ? length + text.length : text.length - end - 1
       return length > maxLineLength
         ? new Failed({
-            message: `A line of the standard input has more than ${maxLineLength} characters: write one id a line`
+            message: `A line of the standard input has more than ${maxLineLength} characters: write one id per line`
           })
         : Effect.void
     })

@@ -1,4 +1,4 @@
-/** Reads files that people name, within a bounded time and memory: a name may be that of a device or of a pipe that never ends. */
+/** Reads files that users name, in bounded time and memory: the file may be a device or a pipe that never ends. */
 import { constants } from "node:fs"
 import * as Fs from "node:fs/promises"
 import * as Data from "effect/Data"
@@ -10,20 +10,20 @@ import { describeCode, errorCode } from "../process/errorDescription.ts"
 
 /** An input can't be used. */
 export class UnusableInput extends Data.TaggedError("UnusableInput")<{
-  /** Why: the end of a sentence. */
+  /** The reason, as the end of a sentence. */
   readonly message: string
 }> {}
 
 export interface Bounds {
   readonly maxBytes: number
-  /** How long it may take to the end. */
+  /** How long reading the whole file may take. */
   readonly timeout: Duration.Duration
 }
 
 /** For tokens, passwords and URLs. */
 export const secretBounds: Bounds = { maxBytes: 64 * 1024, timeout: Duration.seconds(10) }
 
-/** For files with jobs and pipelines. */
+/** For files with jobs, and pipelines. */
 export const documentBounds: Bounds = { maxBytes: 64 * 1024 * 1024, timeout: Duration.minutes(1) }
 
 const size = (bytes: number): string =>
@@ -40,21 +40,21 @@ const inTime =
         Effect.fail(new UnusableInput({ message: `it has no end within ${Duration.format(bounds.timeout)}` }))
     })
 
-/** A failed operation, by the system's code. */
+/** A failed file operation, with the system's code. */
 class FileError extends Data.TaggedError("FileError")<{ readonly code: string }> {}
 
 const attempt = <A>(operation: () => Promise<A>): Effect.Effect<A, FileError> =>
   Effect.tryPromise({ try: operation, catch: (cause) => new FileError({ code: errorCode(cause) }) })
 
-/** A pipe that a shell has opened for us: when it is empty and has no writer, nobody will write to it. */
+/** Whether a shell has opened the pipe for this process. If such a pipe is empty and has no writer, none will come. */
 const isOpenedPipe = (file: string): boolean => /^\/(?:dev|proc\/self)\/fd\//.test(file)
 
-const lookInterval = Duration.millis(50)
+const pollInterval = Duration.millis(50)
 
-/** The text of a file. */
+/** Reads the text of a file. */
 export const read = (file: string, bounds: Bounds): Effect.Effect<string, UnusableInput> =>
   Effect.gen(function* () {
-    // A pipe without a writer is opened at once, and reading never waits: nothing is left that this process can't interrupt.
+    // With O_NONBLOCK, opening a pipe without a writer and reading from it return at once, so everything can be interrupted.
     const handle = yield* Effect.acquireRelease(
       attempt(() => Fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK)),
       (handle) => Effect.ignore(attempt(() => handle.close()))
@@ -67,14 +67,14 @@ export const read = (file: string, bounds: Bounds): Effect.Effect<string, Unusab
     while (true) {
       const count = yield* attempt(() => handle.read(buffer, 0, buffer.length)).pipe(
         Effect.map(({ bytesRead }) => bytesRead),
-        // Nothing is there yet.
+        // No data yet.
         Effect.catchIf(
           ({ code }) => code === "EAGAIN",
           () => Effect.succeed(undefined)
         )
       )
       if (count === undefined || (count === 0 && total === 0 && mayHaveNoWriter)) {
-        yield* Effect.sleep(lookInterval)
+        yield* Effect.sleep(pollInterval)
         continue
       }
       if (count === 0) return Buffer.concat(chunks).toString("utf8")
@@ -88,7 +88,7 @@ export const read = (file: string, bounds: Bounds): Effect.Effect<string, Unusab
     inTime(bounds)
   )
 
-/** The text of the standard input. A person at a terminal has as much time as it takes. */
+/** Reads the text of the standard input. A terminal has no time limit. */
 export const readStdin = (bounds: Bounds): Effect.Effect<string, UnusableInput, Stdio.Stdio> =>
   Effect.gen(function* () {
     const { stdin, stdinIsTerminal } = yield* Stdio.Stdio

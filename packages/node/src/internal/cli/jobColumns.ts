@@ -1,8 +1,8 @@
-/** How scheduled jobs look in a table. */
+/** The columns of tables of scheduled jobs. */
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import type * as DateTime from "effect/DateTime"
-import { fromNow } from "./screen.ts"
-import type { Column } from "./table.ts"
+import type { Column } from "../terminal/table.ts"
+import { fromNow } from "../terminal/times.ts"
 
 export const jobColumns = (now: DateTime.Utc): ReadonlyArray<Column<ScheduledJob>> => [
   { name: "id", value: ({ id }) => id },

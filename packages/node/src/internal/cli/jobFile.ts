@@ -1,4 +1,4 @@
-/** Jobs from a file with one JSON object a line, as the service lists jobs, with their `command` and `env`. */
+/** Reads jobs from a file with one JSON object per line: the format in which the service lists jobs, with `command` and `env`. */
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -24,7 +24,7 @@ const JobLine = Schema.Struct({
 
 const decode = Schema.decodeUnknownResult(Schema.fromJsonString(JobLine), { errors: "first" })
 
-/** The jobs of a file's lines, in the queues that their rules name, and otherwise in `queueKey`. */
+/** Parses the lines of a file. The queue of a job is the one that its rules name, else `queueKey`. */
 export const parse = (
   text: string,
   { file, queueKey }: { readonly file: string; readonly queueKey: string }
@@ -40,21 +40,21 @@ export const parse = (
       const place = `${file}:${index + 1}`
       const job = yield* Result.mapError(
         decode(line),
-        ({ message }) => new Failed({ message: `${place}: This is not a job: ${message}. ${lineFormat}` })
+        ({ message }) => new Failed({ message: `${place}: Not a job: ${message}. ${lineFormat}` })
       )
       const earlier = job.id === undefined ? undefined : lineOf.get(job.id)
       if (earlier !== undefined) {
-        return yield* Result.fail(new Failed({ message: `${place}: The id ${job.id} is that of line ${earlier}.` }))
+        return yield* Result.fail(new Failed({ message: `${place}: Line ${earlier} has the same id, ${job.id}.` }))
       }
       if (job.id !== undefined) lineOf.set(job.id, index + 1)
       jobs.push(toNewJob(job, queueKey))
     }
-    if (jobs.length === 0) return yield* Result.fail(new Failed({ message: `${file} holds no jobs. ${lineFormat}` }))
+    if (jobs.length === 0) return yield* Result.fail(new Failed({ message: `${file} contains no jobs. ${lineFormat}` }))
     return jobs
   })
 
 const lineFormat =
-  'Write one JSON object a line, such as {"command": "make test", "agent_query_rules": ["queue=linux"]}.'
+  'Write one JSON object per line, such as {"command": "make test", "agent_query_rules": ["queue=linux"]}.'
 
 const toNewJob = (line: typeof JobLine.Type, queueKey: string): StacksEmulator.NewJob => ({
   id: line.id,

@@ -1,37 +1,37 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { eachJob } from "./eachJob.ts"
+import * as Flag from "./flag.ts"
 import * as Ids from "./ids.ts"
 import { printOne } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
-const detail = Flag.String("detail").pipe(
-  Flag.withMetavar("TEXT"),
-  Flag.withDescription("Shown on the job's page; cropped to 4096 bytes"),
-  Flag.filter(
+const detail = Flag.required(
+  Flag.check(
+    Flag.text("detail", { description: "The text on the job's page; cropped to 4096 bytes", metavar: "TEXT" }),
     (text) => text !== "",
-    () => "Expected a text that is not empty"
+    "Expected a text that is not empty"
   )
 )
 
-const signalReason = Flag.String("signal-reason").pipe(
-  Flag.withMetavar("REASON"),
-  Flag.withDescription("What retry rules of pipelines may look at, such as stack_error"),
-  Flag.optional
-)
+const signalReason = Flag.text("signal-reason", {
+  description: "The signal reason, which retry rules of pipelines can match",
+  metavar: "REASON"
+})
 
 export const finish = Command.make(
   "finish",
   {
     key: Settings.key,
-    exitStatus: Flag.Int("exit-status").pipe(Flag.withDescription("0 is success")),
+    exitStatus: Flag.required(
+      Flag.int("exit-status", { description: "The exit status; 0 is success", metavar: "STATUS" })
+    ),
     detail,
-    signalReason,
+    signalReason: Flag.optional(signalReason),
     ids: Ids.ids,
     ...flags
   },
@@ -47,14 +47,14 @@ export const finish = Command.make(
           signalReason: Option.getOrUndefined(signalReason)
         }),
         printOne(json, {
-          text: `${printable(jobUuid)} is finished with ${exitStatus}`,
+          text: `${sanitizeLine(jobUuid)} is finished with ${exitStatus}`,
           json: { id: jobUuid, exitStatus }
         })
       )
     )
-  }, connected)
+  }, withClient)
 ).pipe(
-  Command.withDescription("Finish jobs that the stack ran without an agent. At most once for each job"),
+  Command.withDescription("Finish jobs that the stack ran without an agent, at most once per job"),
   Command.withExamples([
     {
       command:
@@ -67,16 +67,16 @@ export const fail = Command.make(
   "fail",
   {
     key: Settings.key,
-    exitStatus: Flag.Int("exit-status").pipe(
-      Flag.withDescription("Any but 0 (default -1)"),
-      Flag.filter(
+    exitStatus: Flag.withDefault(
+      Flag.check(
+        Flag.int("exit-status", { description: "The exit status; not 0", metavar: "STATUS" }),
         (status) => status !== 0,
-        () => "0 is success: use `jobs finish`"
+        "0 is success: use `jobs finish`"
       ),
-      Flag.withDefault(-1)
+      -1
     ),
     detail,
-    signalReason,
+    signalReason: Flag.withDefault(signalReason, "stack_error"),
     ids: Ids.ids,
     ...flags
   },
@@ -89,18 +89,17 @@ export const fail = Command.make(
           jobUuid,
           exitStatus,
           detail,
-          signalReason: Option.getOrElse(signalReason, () => "stack_error")
+          signalReason
         }),
         printOne(json, {
-          text: `${printable(jobUuid)} is failed with ${exitStatus}`,
+          text: `${sanitizeLine(jobUuid)} is failed with ${exitStatus}`,
           json: { id: jobUuid, exitStatus }
         })
       )
     )
-  }, connected)
+  }, withClient)
 ).pipe(
-  Command.withDescription("Fail jobs that the stack can't or won't run. The signal reason is stack_error unless given"),
-  Command.withShortDescription("Fail jobs that the stack can't or won't run"),
+  Command.withDescription("Fail jobs that the stack can't run"),
   Command.withExamples([
     {
       command: 'stacksapi jobs fail --key my-stack --detail "No machine has a GPU" 0193b1a6-6f3e-4e2a-8d47-2a1f4c1f9a10'

@@ -4,19 +4,19 @@ import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
 import { printOne, say } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const notify = Command.make(
   "notify",
   {
     key: Settings.key,
     id: Argument.String("id").pipe(
-      Argument.withDescription("The id of a job; - reads ids from standard input, one a line")
+      Argument.withDescription("The id of a job; - reads ids from standard input, one per line")
     ),
     text: Argument.String("text").pipe(
       Argument.withDescription("Cropped to 256 characters"),
@@ -30,7 +30,7 @@ export const notify = Command.make(
   Effect.fnUntraced(function* ({ id, json, key, text }) {
     const client = yield* StacksClient.StacksClient
     let count = 0
-    let refused = 0
+    let rejected = 0
     yield* Ids.stream([id]).pipe(
       Stream.grouped(StacksSchema.MaxBatchSize),
       Stream.runForEach(
@@ -41,23 +41,23 @@ export const notify = Command.make(
           })
           const errorOf = new Map(errors.flatMap(({ error, indexes }) => indexes.map((index) => [index, error])))
           count += jobUuids.length
-          refused += errorOf.size
+          rejected += errorOf.size
           for (const [index, jobUuid] of jobUuids.entries()) {
             const error = errorOf.get(index)
-            if (error !== undefined) yield* say(`${printable(jobUuid)}: ${printable(error)}`)
+            if (error !== undefined) yield* say(`${sanitizeLine(jobUuid)}: ${sanitizeLine(error)}`)
             else
               yield* printOne(json, {
-                text: `${printable(jobUuid)} is notified`,
+                text: `${sanitizeLine(jobUuid)} is notified`,
                 json: { id: jobUuid, isNotified: true }
               })
           }
         })
       )
     )
-    if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} notifications were not taken` })
-  }, connected)
+    if (rejected > 0) return yield* new Failed({ message: `${rejected} of ${count} notifications were rejected` })
+  }, withClient)
 ).pipe(
-  Command.withDescription("Show a text on a job's page, at most 100 times for each job"),
+  Command.withDescription("Show a text on the page of a job, at most 100 texts per job"),
   Command.withExamples([
     { command: 'stacksapi jobs notify --key my-stack 0193b1a6-6f3e-4e2a-8d47-2a1f4c1f9a10 "Waiting for a machine"' }
   ])

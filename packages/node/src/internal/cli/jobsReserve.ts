@@ -1,17 +1,17 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
 import { Failed } from "./failure.ts"
+import * as Flag from "./flag.ts"
 import * as Ids from "./ids.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 interface Row {
   readonly id: string
@@ -25,10 +25,14 @@ export const reserve = Command.make(
   "reserve",
   {
     key: Settings.key,
-    expiry: Settings.integer("expiry", 1, 3600).pipe(
-      Flag.withMetavar("SECONDS"),
-      Flag.withDescription("When the reservations lapse: 1 to 3600 seconds from now (default 900)"),
-      Flag.optional
+    expiry: Flag.optional(
+      Flag.integer("expiry", {
+        description: "How long the reservations last, 1 to 3600 seconds",
+        metavar: "SECONDS",
+        otherwise: "900",
+        min: 1,
+        max: 3600
+      })
     ),
     ids: Ids.ids,
     ...flags
@@ -66,10 +70,10 @@ export const reserve = Command.make(
       )
     )
     if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} jobs were not reserved` })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
-    "Reserve jobs, or extend reservations. There is no way back: a reservation lapses by itself. Exits with 1 where a job was not reserved"
+    "Reserve jobs, or extend reservations. A reservation can't be undone: it lapses by itself. Exits with 1 if a job was not reserved"
   ),
   Command.withShortDescription("Reserve jobs, or extend reservations"),
   Command.withExamples([

@@ -5,11 +5,11 @@ import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import type { Style } from "../terminal/style.ts"
 import * as Ids from "./ids.ts"
 import * as Output from "./output.ts"
-import type { Style } from "./screen.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 interface Row {
   readonly id: string
@@ -38,7 +38,7 @@ export const states = Command.make(
         )
       )
     )
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Show the states of jobs"),
   Command.withExamples([

@@ -1,30 +1,34 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
+import { fromNow } from "../terminal/times.ts"
 import { Failed } from "./failure.ts"
+import * as Flag from "./flag.ts"
 import * as Ids from "./ids.ts"
 import { lifetimeOf } from "./jobsReserve.ts"
 import * as Output from "./output.ts"
-import { printable } from "./plain.ts"
-import { fromNow } from "./screen.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const tokens = Command.make(
   "tokens",
   {
     key: Settings.key,
-    lifetime: Settings.integer("lifetime", 1, 3600).pipe(
-      Flag.withMetavar("SECONDS"),
-      Flag.withDescription("When the tokens expire: 1 to 3600 seconds from now (default 900)"),
-      Flag.optional
+    lifetime: Flag.optional(
+      Flag.integer("lifetime", {
+        description: "How long the tokens are valid, 1 to 3600 seconds",
+        metavar: "SECONDS",
+        otherwise: "900",
+        min: 1,
+        max: 3600
+      })
     ),
-    show: Flag.Boolean("show").pipe(Flag.withDescription("Print the tokens themselves"), Flag.withDefault(false)),
+    show: Flag.toggle("show", { description: "Print the tokens themselves" }),
     ids: Ids.ids,
     ...flags
   },
@@ -55,16 +59,16 @@ export const tokens = Command.make(
           count += jobUuids.length
           refused += result.notIssued.length
           for (const id of result.notIssued)
-            yield* Output.say(`${printable(id)}: no token, is it reserved by this stack?`)
+            yield* Output.say(`${sanitizeLine(id)}: no token, is it reserved by this stack?`)
           yield* printer.print(result.tokens)
         })
       )
     )
     if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} jobs got no token` })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
-    "Issue acquisition tokens for reserved jobs: with one, an agent may acquire one job. They are secrets, printed only with --show"
+    "Issue acquisition tokens for reserved jobs. With a token, an agent can acquire one job. Tokens are secrets, and printed only with --show"
   ),
   Command.withShortDescription("Issue acquisition tokens for reserved jobs"),
   Command.withExamples([

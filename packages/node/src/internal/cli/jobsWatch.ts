@@ -1,16 +1,16 @@
 import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { connected, flags } from "./connected.ts"
+import * as Flag from "./flag.ts"
 import { jobColumns } from "./jobColumns.ts"
 import * as Output from "./output.ts"
 import { findReader } from "./reader.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const watch = Command.make(
   "watch",
@@ -18,14 +18,13 @@ export const watch = Command.make(
     key: Settings.key,
     queue: Settings.queue,
     tags: Settings.tags,
-    interval: Flag.Finite("interval").pipe(
-      Flag.withMetavar("SECONDS"),
-      Flag.withDescription("From one look at the queue to the next: at least 1, which is the default"),
-      Flag.filter(
-        (seconds) => seconds >= 1 && seconds <= 300,
-        () => "Expected 1 to 300 seconds"
-      ),
-      Flag.withDefault(1)
+    interval: Flag.withDefault(
+      Flag.seconds("interval", {
+        description: "The time between polls of the queue, 1 to 300 seconds",
+        min: 1,
+        max: 300
+      }),
+      1
     ),
     ...flags
   },
@@ -42,12 +41,12 @@ export const watch = Command.make(
       Stream.runForEach((jobs) => printer.print(jobs))
     )
     yield* Effect.raceFirst(watching, reader.gone)
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription(
-    "Print the jobs of a queue that may start, each once, as they come; for as long as nobody stops it. Not those of a " +
-      "paused queue, and not before their time"
+    "Print the jobs of a queue that may start, each once, as they arrive, until it is stopped. Does not print the jobs of a " +
+      "paused queue, or jobs before their `runnable_at`"
   ),
-  Command.withShortDescription("Print the jobs of a queue as they come"),
+  Command.withShortDescription("Print the jobs of a queue as they arrive"),
   Command.withExamples([{ command: "stacksapi jobs watch --key my-stack --queue linux --tag os=linux" }])
 )

@@ -11,27 +11,28 @@ import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
+import * as Sanitize from "../terminal/sanitize.ts"
 import { deregister } from "./deregister.ts"
 import { emulator } from "./emulator.ts"
+import * as ExitStatus from "./exitStatus.ts"
 import { type Description, describe, oneLine } from "./failure.ts"
 import { jobs } from "./jobs.ts"
 import { say } from "./output.ts"
-import * as Plain from "./plain.ts"
 import { register } from "./register.ts"
 import { run } from "./run.ts"
 import { version } from "./version.ts"
 
-const stacksapi = Command.make("stacksapi").pipe(
+export const stacksapi = Command.make("stacksapi").pipe(
   Command.withDescription(
-    "Buildkite's Stacks API from a terminal. The token is that of a cluster, from BUILDKITE_CLUSTER_TOKEN or a --token-file"
+    "Use Buildkite's Stacks API from a terminal. Set the cluster token with BUILDKITE_CLUSTER_TOKEN or --token-file"
   ),
   Command.withSubcommands([register, deregister, jobs, run, emulator])
 )
 
-/** Runs the command with these arguments. Gives the exit status: 0, 1 (failed) or 2 (used wrongly). */
+/** Runs the command with these arguments. Returns the exit status. */
 export const main = (args: ReadonlyArray<string>) =>
   Command.runWith(stacksapi, { version })(args).pipe(
-    Effect.as(0),
+    Effect.as(ExitStatus.success),
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : report(Cause.squash(cause))
     ),
@@ -39,13 +40,15 @@ export const main = (args: ReadonlyArray<string>) =>
   )
 
 const report = (error: unknown): Effect.Effect<number> => {
-  // Has been presented already, or is no error: a command without its subcommand shows its help.
-  if (CliError.isCliError(error) && error._tag === "ShowHelp") return Effect.succeed(error.errors.length === 0 ? 0 : 2)
+  // The presenter has shown it already. It is no error if a command without its subcommand shows its help.
+  if (CliError.isCliError(error) && error._tag === "ShowHelp") {
+    return Effect.succeed(error.errors.length === 0 ? ExitStatus.success : ExitStatus.usage)
+  }
   const { exitStatus, message }: Description = describe(error)
   return Effect.as(say(`stacksapi: ${message}`), exitStatus)
 }
 
-/** What was wrong with the arguments goes where errors go, without the whole help. */
+/** Prints errors in the arguments like other errors, without the whole help. */
 const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
@@ -54,39 +57,41 @@ const presenter: CliOutput.Presenter = {
     return say(
       [
         ...problems.map((problem) => `stacksapi: ${problem}`),
-        `See ${commandPath.map(Plain.printable).join(" ")} --help`
+        `See ${commandPath.map(Sanitize.sanitizeLine).join(" ")} --help`
       ].join("\n")
     )
   }
 }
 
-/** A flag that was not given has the value of a variable, which may not be one. */
+/** The message of an error. A flag without an argument takes its variable, whose value may be invalid. */
 const problemOf = (error: CliError.NonShowHelpErrors): string =>
-  inPlainWords(
+  withPlainTerms(
     error._tag === "InvalidValue" && error.value === "config"
       ? `A setting in the environment can't be used: ${oneLine(error.expected)}`
       : error.message
   )
 
-const inPlainWords = (message: string): string =>
+const withPlainTerms = (message: string): string =>
   message.replace("a string representing a finite number", "a number").replace(/Expected: (?=Invalid |Path )/, "")
 
 const isTokenFlag = (error: CliError.NonShowHelpErrors): boolean =>
   error._tag === "UnrecognizedOption" && /^--?(access-|agent-|cluster-)?token$/.test(error.option)
 
-/** The other errors may hold the token. */
+/** Replaces all errors if a token was given as a flag: the others may show it. */
 const tokenFlag =
-  "A token is not taken from the command line, which everybody on this machine can read. " +
-  "Set BUILDKITE_CLUSTER_TOKEN, or give --token-file FILE"
+  "There is no flag for the token, because every user of this machine can read command lines. " +
+  "Set BUILDKITE_CLUSTER_TOKEN, or use --token-file FILE"
 
-/** As Effect's own, in plain characters: what is logged may hold what a service said. */
-const plainLogger = Logger.make((options) => {
+/** Like Effect's logger, and sanitized: messages may contain text of a service. */
+const sanitizedLogger = Logger.make((options) => {
   const console = options.fiber.getRef(Console.Console)
   const { annotations, cause, message } = Logger.formatStructured.log(options)
   const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
   const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
   const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
-  console.error(Plain.lines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n")))
+  console.error(
+    Sanitize.sanitizeLines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n"))
+  )
 })
 
 const settings = Layer.mergeAll(
@@ -94,5 +99,5 @@ const settings = Layer.mergeAll(
   CliConfig.layer({
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
   }),
-  Logger.layer([plainLogger])
+  Logger.layer([sanitizedLogger])
 )

@@ -1,15 +1,12 @@
 /**
- * Whether somebody still reads this process's output. A pipe without a reader is otherwise only noticed by the next write, and
- * a command that has nothing to say would stay for ever.
+ * Detects when no process reads the pipe of the standard output any more. Otherwise only the next write fails, and a command without
+ * output would run for ever.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 
-/**
- * Looks who reads the pipe that this process writes to. `gone` waits until nobody does: for ever where the output is no pipe,
- * and where there is no Linux to tell.
- */
+/** Finds the readers of the pipe. `gone` waits until there is none: for ever if the output is not a pipe, or the system is not Linux. */
 export const findReader = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const pipe = yield* Effect.orElseSucceed(fs.readLink("/proc/self/fd/1"), () => "")
@@ -35,7 +32,7 @@ export const findReader = Effect.gen(function* () {
           (ends) => ends.includes(true)
         )
       ),
-      // A reader that has changed its user is still there.
+      // A reader that has changed its user is still a reader.
       Effect.catch((error: PlatformError.PlatformError) =>
         Effect.succeed(readers.has(process) && error.reason._tag === "PermissionDenied")
       )
@@ -60,7 +57,7 @@ export const findReader = Effect.gen(function* () {
     while (readers.size > 0) {
       yield* Effect.sleep("1 second")
       readers = new Set(yield* Effect.filter(readers, isReader))
-      // It may have left the reading to another process.
+      // It may have passed the pipe to another process.
       if (readers.size === 0) readers = yield* find
     }
   })

@@ -1,27 +1,27 @@
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { connected, flags } from "./connected.ts"
+import { sanitizeLine } from "../terminal/sanitize.ts"
+import * as Flag from "./flag.ts"
 import { printOne } from "./output.ts"
-import { printable } from "./plain.ts"
 import * as Settings from "./settings.ts"
+import { flags, withClient } from "./withClient.ts"
 
 export const register = Command.make(
   "register",
   {
     key: Settings.key,
     queue: Settings.queue,
-    type: Flag.Literals("type", StacksSchema.StackType.literals).pipe(
-      Flag.withDescription("kubernetes and elastic are reserved for Buildkite's own stacks (default custom)"),
-      Flag.withDefault("custom")
+    type: Flag.withDefault(
+      Flag.choice("type", StacksSchema.StackType.literals, {
+        description: "The type of the stack; kubernetes and elastic are reserved for Buildkite's own stacks"
+      }),
+      "custom"
     ),
-    metadata: Flag.KeyValuePair("metadata").pipe(
-      Flag.withMetavar("NAME=TEXT"),
-      Flag.withDescription("What the stack says about itself; may be repeated"),
-      Flag.optional
+    metadata: Flag.optional(
+      Flag.pairs("metadata", { description: "Metadata of the stack; may be repeated", metavar: "NAME=TEXT" })
     ),
     ...flags
   },
@@ -34,10 +34,12 @@ export const register = Command.make(
       metadata: Option.getOrUndefined(input.metadata)
     })
     yield* printOne(input.json, {
-      text: printable(`The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`),
+      text: sanitizeLine(
+        `The stack ${stack.key} is registered for the queue ${stack.clusterQueueKey} (${stack.state})`
+      ),
       json: stack
     })
-  }, connected)
+  }, withClient)
 ).pipe(
   Command.withDescription("Register a stack for a queue, or move a registered one to another queue"),
   Command.withExamples([{ command: "stacksapi register --key my-stack --queue linux" }])

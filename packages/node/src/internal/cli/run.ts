@@ -12,13 +12,13 @@ import * as FileJobStore from "../../FileJobStore.ts"
 import * as HealthServer from "../../HealthServer.ts"
 import * as JobOutput from "../../JobOutput.ts"
 import * as StackView from "../../StackView.ts"
-import { connected } from "./connected.ts"
+import type { ClusterProcess } from "./cluster.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
-import type { Member } from "./member.ts"
-import { loaded } from "./peers.ts"
-import { runFlags } from "./runFlags.ts"
+import { importPeer } from "./optionalPeers.ts"
+import { type RunInput, runFlags } from "./runFlags.ts"
 import { layerRunner } from "./runner.ts"
+import { withClient } from "./withClient.ts"
 
 export const run = Command.make(
   "run",
@@ -27,21 +27,21 @@ export const run = Command.make(
     function* (input) {
       yield* checkUse(input)
       yield* (yield* Host).expectStop
-      const member = input.cluster ? yield* prepareMember(input) : undefined
-      // They end after the stack: it needs its runner to the last, and its end is to be seen.
+      const cluster = input.cluster ? yield* prepareCluster(input) : undefined
+      // In the outer scope: the stack needs its runner until it has ended, and the view shows its end.
       const runner = Context.merge(yield* Layer.build(layerRunner(input)), yield* Layer.build(layerStore(input)))
       const view = yield* StackView.make({
         format: input.json ? "json" : input.format,
         output: Context.get(runner, JobOutput.JobOutput)
       })
       let failures = 0
-      yield* runWhat(input, view, member, () => failures++).pipe(
+      yield* runStacks(input, view, cluster, () => failures++).pipe(
         Effect.scoped,
         Effect.catchTags({
           InvalidOptions: ({ message }) => Effect.fail(new Misused({ message })),
           JobStoreError: ({ message }) => Effect.fail(new Failed({ message }))
         }),
-        // The view tells what the stack logs at the level of information.
+        // The view shows what the stack logs at the level Info.
         Effect.updateService(References.MinimumLogLevel, (level) => (level === "Info" ? "Warn" : level)),
         Effect.provideContext(runner),
         Effect.provide(Logger.layer([view.logger]))
@@ -50,66 +50,63 @@ export const run = Command.make(
         return yield* new Failed({ message: failures === 1 ? "a job failed" : `${failures} jobs failed` })
     },
     Effect.scoped,
-    connected
+    withClient
   )
 ).pipe(
   Command.withDescription(
-    "Run a stack: take the jobs of a queue, or of several, and run each by an agent, or by a shell. On SIGTERM or Ctrl-C it " +
-      "takes no more jobs, lets those that run end, and leaves (see --on-exit); a second time, it ends at once. " +
-      "Each flag can be set by a variable of the environment too, as --health-port by STACKSAPI_HEALTH_PORT"
+    "Run a stack: take the jobs of one or several queues, and run each by an agent or a shell. On SIGTERM or Ctrl-C it takes no " +
+      "more jobs, waits for the running ones, and deregisters (see --on-exit). On the second one it ends at once"
   ),
-  Command.withShortDescription("Run a stack: take the jobs of a queue, and run them"),
+  Command.withShortDescription("Run a stack: take the jobs of queues and run them"),
   Command.withExamples([
     { command: "stacksapi run --key my-stack --queue linux --build-path /var/lib/my-stack --max-in-flight 8" },
     { command: "stacksapi run --key try --runner command --directory . --until-idle" },
     {
       command: "stacksapi run --cluster --key my-stack --queue linux --queue deploy --build-path /builds",
-      description: "One of several processes that share the work"
+      description: "Run one of several processes that share the work"
     }
   ])
 )
 
-type Input = Command.Command.Config.Infer<typeof runFlags>
-
-/** What can't be meant, before anything begins. */
-const checkUse = ({ cluster, onExit, queues, store, untilIdle }: Input) => {
+/** Rejects flags that contradict each other, before anything starts. */
+const checkUse = ({ cluster, onExit, queues, store, untilIdle }: RunInput) => {
   if (queues.length === 0) return new Misused({ message: "STACKSAPI_QUEUE names no queue" })
-  const twice = queues.find((queue, index) => queues.indexOf(queue) < index)
-  if (twice !== undefined) return new Misused({ message: `--queue ${twice} is given twice` })
+  const duplicate = queues.find((queue, index) => queues.indexOf(queue) < index)
+  if (duplicate !== undefined) return new Misused({ message: `--queue ${duplicate} is given twice` })
   if (untilIdle && cluster) {
-    return new Misused({ message: "--until-idle is for one process, and --cluster for many: leave out one of them" })
+    return new Misused({ message: "--until-idle is for one process, and --cluster for several: use only one of them" })
   }
   if (cluster && Option.isSome(store)) {
-    return new Misused({ message: "--store is for one process; those of a --cluster keep their jobs in the database" })
+    return new Misused({ message: "--store is for one process; a --cluster keeps its jobs in the database" })
   }
-  if (cluster && Option.isSome(onExit)) return new Misused({ message: "--on-exit is not for a --cluster" })
+  if (cluster && Option.isSome(onExit)) return new Misused({ message: "--on-exit can't be used with --cluster" })
   if (untilIdle && queues.length > 1) return new Misused({ message: "--until-idle is for one --queue" })
   return Effect.void
 }
 
-const layerStore = ({ onExit, store }: Input) =>
+const layerStore = ({ onExit, store }: RunInput) =>
   Option.isSome(store)
     ? FileJobStore.layer({ path: store.value })
     : Layer.effectDiscard(
         Option.contains(onExit, "detach")
           ? Effect.logWarning(
-              "Without --store no other process learns of the jobs that --on-exit detach leaves: they start again when their " +
+              "Without --store, the next process does not know the jobs that --on-exit detach leaves: they start again when their " +
                 "reservations lapse"
             )
           : Effect.void
       )
 
-const prepareMember = (input: Input) =>
+const prepareCluster = (input: RunInput) =>
   Effect.flatMap(
-    loaded("--cluster", () => import("./member.ts")),
+    importPeer("--cluster", () => import("./cluster.ts")),
     ({ prepare }) => prepare(input)
   )
 
-/** Runs for as long as it is to run. */
-const runWhat = Effect.fnUntraced(function* (
-  input: Input,
+/** Runs the stacks until they end. */
+const runStacks = Effect.fnUntraced(function* (
+  input: RunInput,
   view: StackView.View,
-  member: Member | undefined,
+  cluster: ClusterProcess | undefined,
   onFailure: () => void
 ) {
   const health = Option.isSome(input.healthPort)
@@ -118,7 +115,7 @@ const runWhat = Effect.fnUntraced(function* (
   if (health !== undefined) yield* view.print(`Health and metrics: ${health.url}`)
   const watch = (watched: StackView.Watched) =>
     Effect.andThen(view.watch(watched), health === undefined ? Effect.void : health.watch(watched))
-  if (member !== undefined) return yield* member.run(view, watch)
+  if (cluster !== undefined) return yield* cluster.run(view, watch)
   const options = {
     key: input.key,
     maxInFlight: input.maxInFlight,

@@ -1,192 +1,230 @@
-/** The flags of `stacksapi run`. Whoever deploys it sets them by the environment too. */
+/** The flags of `stacksapi run`. Each can be set by its variable too, which suits deployments. */
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
-import * as Config from "effect/Config"
-import * as Flag from "effect/cli/Flag"
-import * as Schema from "effect/Schema"
-import { flags } from "./connected.ts"
+import type * as Command from "effect/cli/Command"
+import * as Flag from "./flag.ts"
 import * as Settings from "./settings.ts"
-
-/** The variable that stands for a flag: `STACKSAPI_HEALTH_PORT` for `--health-port`. */
-const variable = (flag: string): string => `STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}`
-
-const words = (name: string) => Flag.withFallbackConfig(Flag.String(name), Config.String(variable(name)))
-
-const number = (name: string, minimum: number, maximum: number) =>
-  Settings.within(Flag.withFallbackConfig(Flag.Int(name), Config.Int(variable(name))), minimum, maximum)
-
-const choice = <const Choices extends ReadonlyArray<string>>(name: string, choices: Choices) =>
-  Flag.withFallbackConfig(Flag.Literals(name, choices), Config.Literals(choices, variable(name)))
-
-const yes = (name: string, description: string) =>
-  Flag.withFallbackConfig(Flag.Boolean(name), Config.Boolean(variable(name))).pipe(
-    Flag.withDescription(description),
-    Flag.withDefault(false)
-  )
-
-const optionalWords = (name: string, metavar: string, description: string) =>
-  words(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
-
-const defaultQueues: ReadonlyArray<string> = [StacksSchema.DefaultQueue]
-
-const folder = (name: string, variable: string, description: string) =>
-  Settings.path(name, "directory").pipe(
-    Flag.withMetavar("FOLDER"),
-    Flag.withDescription(description),
-    Flag.withFallbackConfig(Config.String(variable)),
-    Flag.optional
-  )
-
-const isNamed = (text: string): boolean => text !== ""
+import { flags } from "./withClient.ts"
 
 const stackFlags = {
   key: Settings.key,
-  queues: Flag.String("queue").pipe(
-    Flag.withAlias("q"),
-    Flag.withDescription(
-      "The cluster's queue; may be repeated " +
-        `(else STACKSAPI_QUEUE, with commas between several, else ${StacksSchema.DefaultQueue})`
+  queues: Flag.withDefault(
+    Flag.map(
+      Flag.texts("queue", {
+        ...Settings.queueOptions,
+        description: `${Settings.queueOptions.description}; may be repeated, for several queues`
+      }),
+      (queues): ReadonlyArray<string> => queues.map((queue) => queue.trim()).filter((queue) => queue !== "")
     ),
-    Flag.atLeast(1),
-    Flag.withFallbackConfig(Config.Array(Schema.String, "STACKSAPI_QUEUE")),
-    Flag.map((queues) => queues.map((queue) => queue.trim()).filter(isNamed)),
-    Flag.withDefault(defaultQueues)
+    [StacksSchema.DefaultQueue]
   ),
-  tags: Flag.KeyValuePair("tag").pipe(
-    Flag.withAlias("t"),
-    Flag.withMetavar("KEY=VALUE"),
-    Flag.withDescription("A tag of the stack's agents; may be repeated. Only jobs whose rules the tags meet are taken"),
-    Flag.withFallbackConfig(Config.Record(Schema.String, Schema.String, variable("tag"))),
-    Flag.optional
+  tags: Settings.tags,
+  maxInFlight: Flag.withDefault(
+    Flag.integer("max-in-flight", {
+      description: "How many jobs run at once, of all queues together",
+      variable: true,
+      min: 1,
+      max: 10_000
+    }),
+    25
   ),
-  maxInFlight: number("max-in-flight", 1, 10_000).pipe(
-    Flag.withDescription("How many jobs run at once, of all queues together (default 25)"),
-    Flag.withDefault(25)
+  untilIdle: Flag.toggle("until-idle", {
+    description: "End when the queue is empty and all jobs are done; exit with 1 if a job failed here",
+    variable: true
+  }),
+  shutdownGrace: Flag.withDefault(
+    Flag.integer("shutdown-grace", {
+      description: "How long jobs may go on after SIGTERM or Ctrl-C",
+      metavar: "SECONDS",
+      variable: true,
+      min: 0,
+      max: 24 * 3600
+    }),
+    30
   ),
-  untilIdle: yes("until-idle", "End when the queue is empty and all is done; with 1 where a job failed here"),
-  shutdownGrace: number("shutdown-grace", 0, 24 * 3600).pipe(
-    Flag.withMetavar("SECONDS"),
-    Flag.withDescription("How long jobs may go on after SIGTERM or Ctrl-C (default 30)"),
-    Flag.withDefault(30)
+  store: Flag.optional(
+    Flag.path("store", "either", {
+      description: "Keep the stack's jobs in this file, so that the next process goes on with them",
+      metavar: "FILE",
+      variable: true
+    })
   ),
-  store: Settings.path("store", "either").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription(
-      "Keep the stack's jobs in this file: the next process goes on with them (default: not at all)"
-    ),
-    Flag.withFallbackConfig(Config.String(variable("store"))),
-    Flag.optional
-  ),
-  onExit: choice("on-exit", ["drain", "detach"]).pipe(
-    Flag.withDescription(
-      "What SIGTERM or Ctrl-C does: drain lets jobs end within --shutdown-grace, detach ends at once and leaves the jobs to the " +
-        "next process with the same --store (default drain)"
-    ),
-    Flag.optional
-  )
-}
-
-const viewFlags = {
-  format: choice("format", ["auto", "live", "lines", "json"]).pipe(
-    Flag.withDescription(
-      "What to show: a live view, a line for each event, or JSON; auto is live on a terminal, else lines (default auto)"
-    ),
-    Flag.withDefault("auto")
-  ),
-  logDirectory: folder(
-    "log-directory",
-    variable("log-directory"),
-    "Keep the output of each job in a file of this folder"
+  onExit: Flag.optional(
+    Flag.choice("on-exit", ["drain", "detach"], {
+      description:
+        "On SIGTERM or Ctrl-C: drain gives jobs --shutdown-grace to end, detach ends at once and leaves the jobs to the next " +
+        "process with the same --store",
+      variable: true,
+      otherwise: "drain"
+    })
   )
 }
 
 const runnerFlags = {
-  runner: choice("runner", ["agent", "command"]).pipe(
-    Flag.withDescription(
-      "What runs a job: a buildkite-agent of its own (default), or a shell that runs its command and isolates nothing"
-    ),
-    Flag.withDefault("agent")
+  runner: Flag.withDefault(
+    Flag.choice("runner", ["agent", "command"], {
+      description: "Run each job by a buildkite-agent, or by a shell, which isolates nothing",
+      variable: true
+    }),
+    "agent"
   ),
-  agentPath: optionalWords(
-    "agent-path",
-    "FILE",
-    "With --runner agent: the agent (default buildkite-agent, looked up on PATH)"
+  agentPath: Flag.optional(
+    Flag.text("agent-path", {
+      description: "With --runner agent: the agent",
+      metavar: "FILE",
+      variable: true,
+      otherwise: "buildkite-agent on PATH"
+    })
   ),
-  buildPath: folder(
-    "build-path",
-    "BUILDKITE_BUILD_PATH",
-    "With --runner agent: where agents check out and build (else BUILDKITE_BUILD_PATH)"
+  buildPath: Flag.optional(
+    Flag.path("build-path", "directory", {
+      description: "With --runner agent: where agents check out and build; required",
+      metavar: "FOLDER",
+      variable: "BUILDKITE_BUILD_PATH"
+    })
   ),
-  reflectExitStatus: yes("reflect-exit-status", "With --runner agent: agents end with the exit status of their job"),
-  directory: folder(
-    "directory",
-    variable("directory"),
-    "With --runner command: the folder in which all commands run (default: for each job a new empty one)"
+  reflectExitStatus: Flag.toggle("reflect-exit-status", {
+    description: "With --runner agent: agents end with the exit status of their job",
+    variable: true
+  }),
+  directory: Flag.optional(
+    Flag.path("directory", "directory", {
+      description: "With --runner command: the folder in which all commands run",
+      metavar: "FOLDER",
+      variable: true,
+      otherwise: "a new empty folder for each job"
+    })
   ),
-  timeout: number("timeout", 1, 7 * 24 * 3600).pipe(
-    Flag.withMetavar("SECONDS"),
-    Flag.withDescription("With --runner command: how long a job may run (default: as long as it takes)"),
-    Flag.optional
+  timeout: Flag.optional(
+    Flag.integer("timeout", {
+      description: "With --runner command: how long a job may run",
+      metavar: "SECONDS",
+      variable: true,
+      otherwise: "no limit",
+      min: 1,
+      max: 7 * 24 * 3600
+    })
+  )
+}
+
+const viewFlags = {
+  format: Flag.withDefault(
+    Flag.choice("format", ["auto", "live", "lines", "json"], {
+      description: "Show a live view, a line for each event, or JSON; auto is live on a terminal, else lines",
+      variable: true
+    }),
+    "auto"
+  ),
+  logDirectory: Flag.optional(
+    Flag.path("log-directory", "directory", {
+      description: "Keep the output of each job in a file in this folder",
+      metavar: "FOLDER",
+      variable: true
+    })
   )
 }
 
 const healthFlags = {
-  healthPort: number("health-port", 0, 65_535).pipe(
-    Flag.withDescription("Serve /metrics, /healthz and /readyz on this port; 0 is a free one (default: not at all)"),
-    Flag.optional
+  healthPort: Flag.optional(
+    Flag.integer("health-port", {
+      description: "Serve /metrics, /healthz and /readyz on this port; 0 takes a free one",
+      variable: true,
+      min: 0,
+      max: 65_535
+    })
   ),
-  healthHost: words("health-host").pipe(
-    Flag.withDescription("The address for --health-port (default 127.0.0.1: only this machine reaches it)"),
-    Flag.withDefault("127.0.0.1")
+  healthHost: Flag.withDefault(
+    Flag.text("health-host", {
+      description: "The address for --health-port",
+      metavar: "ADDRESS",
+      variable: true
+    }),
+    "127.0.0.1"
   )
 }
 
 const clusterFlags = {
-  cluster: yes(
-    "cluster",
-    "Share the work with other processes that run the same, by the database of DATABASE_URL, and the Redis of REDIS_URL if it is set"
+  cluster: Flag.toggle("cluster", {
+    description:
+      "Share the work with other processes, through the database of DATABASE_URL, and the Redis of REDIS_URL if it is set",
+    variable: true
+  }),
+  host: Flag.optional(
+    Flag.text("host", {
+      description: "With --cluster: the name or address at which the other processes reach this one",
+      metavar: "NAME",
+      variable: true,
+      otherwise: "this machine's name"
+    })
   ),
-  host: optionalWords(
-    "host",
-    "NAME",
-    "With --cluster: the name or address under which the other processes reach this one (default: this machine's name)"
+  port: Flag.withDefault(
+    Flag.integer("port", {
+      description: "With --cluster: the port at which the other processes reach this one",
+      variable: true,
+      min: 1,
+      max: 65_535
+    }),
+    34_431
   ),
-  port: number("port", 1, 65_535).pipe(
-    Flag.withDescription("With --cluster: the port on which they do (default 34431)"),
-    Flag.withDefault(34_431)
+  listenHost: Flag.optional(
+    Flag.text("listen-host", {
+      description: "With --cluster: the address to listen on",
+      metavar: "ADDRESS",
+      variable: true,
+      otherwise: "--host"
+    })
   ),
-  listenHost: optionalWords("listen-host", "ADDRESS", "With --cluster: the address to listen on (default --host)"),
-  onProcessDeath: choice("on-process-death", ["fail", "run-again"]).pipe(
-    Flag.withDescription(
-      "With --cluster: what becomes of a job whose process died while it ran it, if no agent has it (default fail)"
-    ),
-    Flag.withDefault("fail")
+  onProcessDeath: Flag.withDefault(
+    Flag.choice("on-process-death", ["fail", "retry"], {
+      description:
+        "With --cluster: what to do with a job whose process died while it ran the job, if no agent has acquired it",
+      variable: true
+    }),
+    "fail"
   ),
-  lockExpiration: number("lock-expiration", 3, 3600).pipe(
-    Flag.withMetavar("SECONDS"),
-    Flag.withDescription("With --cluster: how long a process may be silent before others take over (default 5)"),
-    Flag.withDefault(5)
+  lockExpiration: Flag.withDefault(
+    Flag.integer("lock-expiration", {
+      description: "With --cluster: how long a process may miss its heartbeats before others take over",
+      metavar: "SECONDS",
+      variable: true,
+      min: 3,
+      max: 3600
+    }),
+    5
   ),
-  tablePrefix: words("table-prefix").pipe(
-    Flag.withMetavar("NAME"),
-    Flag.withDescription("With --cluster: what the names of all tables begin with (default stacksapi)"),
-    Flag.filter(
-      // With what comes after it, PostgreSQL still tells names apart.
+  tablePrefix: Flag.withDefault(
+    Flag.check(
+      Flag.text("table-prefix", {
+        description: "With --cluster: the prefix of all table names",
+        metavar: "NAME",
+        variable: true
+      }),
+      // With the suffixes, the names are short enough for PostgreSQL to tell them apart.
       (text) => /^[a-z_][a-z0-9_]{0,29}$/.test(text),
-      () => "Expected at most 30 small letters, digits and _, and no digit first"
+      "Expected at most 30 lower-case letters, digits and _, not starting with a digit"
     ),
-    Flag.withDefault("stacksapi")
+    "stacksapi"
   ),
-  processes: number("processes", 1, 1000).pipe(
-    Flag.withDescription(
-      "With --cluster and REDIS_URL: how many processes there are at most; they share the rate limits while Redis is gone (default 4)"
-    ),
-    Flag.withDefault(4)
+  processes: Flag.withDefault(
+    Flag.integer("processes", {
+      description:
+        "With --cluster and REDIS_URL: the maximum number of processes, which share the rate limits while Redis is unavailable",
+      variable: true,
+      min: 1,
+      max: 1000
+    }),
+    4
   ),
-  redisPrefix: optionalWords(
-    "redis-prefix",
-    "TEXT",
-    "With --cluster and REDIS_URL: goes before the keys there; each service that is called needs its own"
+  redisPrefix: Flag.optional(
+    Flag.text("redis-prefix", {
+      description:
+        "With --cluster and REDIS_URL: the prefix of the keys in Redis; use another one for each service that is called",
+      metavar: "TEXT",
+      variable: true
+    })
   )
 }
 
 export const runFlags = { ...stackFlags, ...runnerFlags, ...viewFlags, ...healthFlags, ...clusterFlags, ...flags }
+
+/** The values of the flags. */
+export type RunInput = Command.Command.Config.Infer<typeof runFlags>

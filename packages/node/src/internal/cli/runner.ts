@@ -1,4 +1,4 @@
-/** What runs the jobs of `stacksapi run`. */
+/** The runner of `stacksapi run`. */
 import type * as JobRunner from "@stacksapi/core/JobRunner"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import type * as Config from "effect/Config"
@@ -9,21 +9,11 @@ import * as AgentRunner from "../../AgentRunner.ts"
 import * as CommandRunner from "../../CommandRunner.ts"
 import type * as JobOutput from "../../JobOutput.ts"
 import { type Failed, Misused } from "./failure.ts"
+import type { RunInput } from "./runFlags.ts"
 import * as Settings from "./settings.ts"
 
-interface RunnerInput extends Settings.Connection {
-  readonly runner: "agent" | "command"
-  readonly tags: Option.Option<Record<string, string>>
-  readonly agentPath: Option.Option<string>
-  readonly buildPath: Option.Option<string>
-  readonly reflectExitStatus: boolean
-  readonly directory: Option.Option<string>
-  readonly timeout: Option.Option<number>
-  readonly logDirectory: Option.Option<string>
-}
-
 export const layerRunner = (
-  input: RunnerInput
+  input: RunInput
 ): Layer.Layer<
   JobRunner.JobRunner | JobOutput.JobOutput,
   | AgentRunner.AgentUnusable
@@ -41,10 +31,10 @@ export const layerRunner = (
       })
     : Layer.unwrap(layerAgents(input))
 
-const layerAgents = Effect.fnUntraced(function* (input: RunnerInput) {
+const layerAgents = Effect.fnUntraced(function* (input: RunInput) {
   if (Option.isNone(input.buildPath)) {
     return yield* new Misused({
-      message: "Agents need a folder to build in: give --build-path FOLDER, or use --runner command"
+      message: "Agents need a folder to build in: set --build-path FOLDER, or use --runner command"
     })
   }
   const tags = Option.map(input.tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`))

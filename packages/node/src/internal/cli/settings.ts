@@ -1,102 +1,84 @@
-/** The settings that commands share: which stack and queue, which service, whose token. */
+/** The flags and settings that commands share: stack, queue, service and token. */
 
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import * as RetryPolicy from "@stacksapi/core/RetryPolicy"
 import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
-import * as Flag from "effect/cli/Flag"
+import type * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import type * as Stdio from "effect/Stdio"
 import * as NodeStacksClient from "../../NodeStacksClient.ts"
 import { Failed, Misused } from "./failure.ts"
+import * as Flag from "./flag.ts"
 import * as InputFile from "./inputFile.ts"
 import { version } from "./version.ts"
 
 // -----------------------------------------------------------------------------
-// Which stack
+// Flags
 // -----------------------------------------------------------------------------
 
-export const key = Flag.String("key").pipe(
-  Flag.withAlias("k"),
-  Flag.withDescription("The stack's key: 1 to 80 letters, digits, _ and - (else STACKSAPI_KEY)"),
-  Flag.withFallbackConfig(Config.String("STACKSAPI_KEY"))
+export const key = Flag.required(
+  Flag.text("key", {
+    description: "The stack's key: 1 to 80 letters, digits, _ and -",
+    alias: "k",
+    metavar: "KEY",
+    variable: true
+  })
 )
 
-export const queue = Flag.String("queue").pipe(
-  Flag.withAlias("q"),
-  Flag.withDescription(`The cluster's queue (else STACKSAPI_QUEUE, else ${StacksSchema.DefaultQueue})`),
-  Flag.withFallbackConfig(Config.String("STACKSAPI_QUEUE")),
-  Flag.withDefault(StacksSchema.DefaultQueue)
+/** Shared by the commands for one queue, and `run`, which takes several. */
+export const queueOptions = {
+  description: "The key of the cluster's queue",
+  alias: "q",
+  metavar: "QUEUE",
+  variable: true
+} as const
+
+export const queue = Flag.withDefault(Flag.text("queue", queueOptions), StacksSchema.DefaultQueue)
+
+export const tags = Flag.optional(
+  Flag.pairs("tag", {
+    description: "A tag of the stack's agents; may be repeated. Only jobs whose rules match the tags are taken",
+    alias: "t",
+    variable: true
+  })
 )
 
-export const tags = Flag.KeyValuePair("tag").pipe(
-  Flag.withAlias("t"),
-  Flag.withMetavar("KEY=VALUE"),
-  Flag.withDescription("A tag of the stack's agents; may be repeated. Only jobs whose rules the tags meet are taken"),
-  Flag.optional
-)
-
-/** A flag with a whole number. */
-export const integer = (name: string, minimum: number, maximum: number): Flag.Flag<number> =>
-  within(Flag.Int(name), minimum, maximum)
-
-export const within = (flag: Flag.Flag<number>, minimum: number, maximum: number): Flag.Flag<number> =>
-  Flag.filter(
-    flag,
-    (value) => value >= minimum && value <= maximum,
-    () => `Expected a whole number from ${minimum} to ${maximum}`
-  )
-
-/**
- * A flag with a file or folder, which shells complete. Its value is as it was given, or without what leads to where we are; so
- * `-` stays what it is.
- */
-export const path = (name: string, pathType: "directory" | "either"): Flag.Flag<string> =>
-  Flag.Path(name, { pathType }).pipe(
-    Flag.mapEffect((whole) =>
-      Effect.map(Path.Path, (path) => {
-        const relative = path.relative(path.resolve("."), whole)
-        return relative === "" ? "." : relative.startsWith("..") ? whole : relative
-      })
-    )
-  )
-
-// -----------------------------------------------------------------------------
-// Which service
-// -----------------------------------------------------------------------------
-
-/** Flags of whatever calls the service. */
+/** The flags of commands that call the service. */
 export const connection = {
-  endpoint: Flag.String("endpoint").pipe(
-    Flag.withMetavar("URL"),
-    Flag.withDescription("Where the API is (else BUILDKITE_AGENT_ENDPOINT, else Buildkite's own)"),
-    Flag.optional
+  endpoint: Flag.optional(
+    Flag.text("endpoint", {
+      description: "The URL of the API",
+      metavar: "URL",
+      otherVariables: "BUILDKITE_AGENT_ENDPOINT",
+      otherwise: "Buildkite's"
+    })
   ),
-  proxy: Flag.Boolean("proxy").pipe(
-    Flag.withDescription("Obey HTTP_PROXY, HTTPS_PROXY and NO_PROXY (default; --no-proxy does not)"),
-    Flag.withDefault(true)
-  ),
-  tokenFile: path("token-file", "either").pipe(
-    Flag.withMetavar("FILE"),
-    Flag.withDescription(
-      "A file with the cluster token, or - for standard input (else BUILDKITE_CLUSTER_TOKEN, else BUILDKITE_AGENT_TOKEN)"
-    ),
-    Flag.optional
+  proxy: Flag.negatable("proxy", {
+    description:
+      "Use the proxy of HTTPS_PROXY or HTTP_PROXY, except for the hosts in NO_PROXY (default); --no-proxy uses none"
+  }),
+  tokenFile: Flag.optional(
+    Flag.path("token-file", "either", {
+      description: "A file with the cluster token, or - for standard input",
+      metavar: "FILE",
+      otherVariables: "BUILDKITE_CLUSTER_TOKEN or BUILDKITE_AGENT_TOKEN"
+    })
   )
 }
 
-export interface Connection {
-  readonly endpoint: Option.Option<string>
-  readonly proxy: boolean
-  readonly tokenFile: Option.Option<string>
-}
+/** The values of {@link connection}. */
+export type Connection = Command.Command.Config.Infer<typeof connection>
 
-/** A client of the service that the flags and the environment name, within its rate limits. */
+// -----------------------------------------------------------------------------
+// The service
+// -----------------------------------------------------------------------------
+
+/** A client for the service and token of the flags and the environment, with rate limits. */
 export const layerClient = (
   flags: Connection
 ): Layer.Layer<StacksClient.StacksClient, Failed | Misused | Config.ConfigError, Stdio.Stdio> =>
@@ -111,7 +93,7 @@ export const layerClient = (
     )
   ).pipe(
     Layer.provideMerge(RateLimit.layerMemory),
-    // Somebody waits for the answer.
+    // A person waits for the result.
     Layer.provideMerge(RetryPolicy.layer(RetryPolicy.maxAttempts(RetryPolicy.standard, 3)))
   )
 
@@ -122,7 +104,7 @@ export const endpoint = Effect.fnUntraced(function* ({ endpoint }: Pick<Connecti
   return URL.canParse(url.value) ? url.value : yield* badEndpoint
 })
 
-// What it is instead is not repeated: it may hold a password.
+// The messages don't repeat the value, which may hold a password.
 const badFlag = new Misused({ message: "--endpoint takes a URL such as https://agent.buildkite.com/v3/" })
 
 const badEndpoint = new Failed({
@@ -141,14 +123,14 @@ const token = Effect.fnUntraced(function* ({ tokenFile }: Pick<Connection, "toke
   return Redacted.make(text, { label: "cluster token" })
 })
 
-/** A secret of the environment, or of the file that is named there, as by `DATABASE_URL_FILE`; empty where there is neither. */
+/** A secret from a variable, or from the file that another variable names, such as `DATABASE_URL_FILE`. Empty if neither is set. */
 export const secret = Effect.fnUntraced(function* (variable: string) {
   const value = Option.getOrElse(yield* Config.option(Config.String(variable)), () => "").trim()
   const file = Option.getOrElse(yield* Config.option(Config.String(`${variable}_FILE`)), () => "")
   if (value !== "" || file === "") return value
-  // Not to be shown as the name of a file that does not exist.
+  // An error about a missing file would show the secret.
   if (/^bkct_|:\/\//.test(file)) {
-    return yield* new Misused({ message: `${variable}_FILE takes the name of a file, not what belongs into it` })
+    return yield* new Misused({ message: `${variable}_FILE takes the name of a file, not its content` })
   }
   const text = yield* Effect.mapError(
     InputFile.read(file, InputFile.secretBounds),
@@ -162,9 +144,9 @@ const tokenOfEnvironment = Effect.map(
   (tokens) => tokens.find((token) => token !== "") ?? ""
 )
 
-/** The token in a file, or in the standard input. */
+/** Reads the token from a file, or from the standard input. */
 export const readToken = Effect.fnUntraced(function* (file: string) {
-  // Not to be shown as the name of a file that does not exist.
+  // An error about a missing file would show the secret.
   if (file.startsWith("bkct_")) {
     return yield* new Misused({ message: "--token-file takes the name of a file, not the token itself" })
   }

@@ -1,9 +1,9 @@
-/** Writes results to the standard output, and notices what could not be written. */
+/** Writes results to the standard output, and reports writes that fail. */
 import * as Fs from "node:fs"
 import type * as Console from "effect/Console"
 import * as Result from "effect/Result"
 
-/** Whether writes go to the file system, as those to a terminal, a pipe or a socket do not. */
+/** Whether the standard output is a file or device, and not a terminal, pipe or socket. */
 const isFile = (): boolean =>
   Result.getOrElse(
     Result.try(() => {
@@ -13,15 +13,15 @@ const isFile = (): boolean =>
     () => false
   )
 
-/** Writes all of a text: on a disk that is nearly full, a write takes a part and does not fail. */
+/** Writes a whole text. On a disk that is nearly full, a single write may succeed in part. */
 const writeAll = (text: string): void => {
   const bytes = Buffer.from(text)
   for (let written = 0; written < bytes.length; ) written += Fs.writeSync(1, bytes, written)
 }
 
 /**
- * The console of this process. Node's own console writes a part of a text to a full disk, and says nothing. What can't be written is told to
- * `onError`, once.
+ * The console of this process. It calls `onError` once if a write fails. Node's own console writes a part of a text to a full disk, and
+ * reports nothing.
  */
 export const makeConsole = (onError: (cause: unknown) => void): Console.Console => {
   process.stdout.on("error", onError)

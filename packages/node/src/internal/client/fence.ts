@@ -1,4 +1,4 @@
-/** Whether a request may still be sent, asked when it is about to be written: it may have waited for a connection. */
+/** Whether a request may still be sent. Checked right before it is written, because it may have waited for a connection. */
 import * as Context from "effect/Context"
 import { constTrue } from "effect/Function"
 

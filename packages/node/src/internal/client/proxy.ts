@@ -1,5 +1,5 @@
 /**
- * Through which proxy a request goes: by the rules of Go's `net/http`, so that this client and an agent beside it agree.
+ * Chooses the proxy of a request, by the rules of Go's `net/http`, like `buildkite-agent`.
  */
 import { BlockList, isIP } from "node:net"
 import { domainToASCII } from "node:url"
@@ -12,24 +12,24 @@ import * as Result from "effect/Result"
 
 /** A proxy, and the setting that names it. */
 export interface Proxy {
-  /** Without its name and password. */
+  /** Without user name and password. */
   readonly url: URL
   readonly username: string
   readonly password: Redacted.Redacted
   readonly setting: string
 }
 
-/** The proxy for a URL; none, where it is called directly; or what is wrong with the settings. */
+/** The proxy for a URL, undefined for a direct connection, or what is wrong with the settings. */
 export type ProxyOf = (url: URL) => Result.Result<Proxy | undefined, string>
 
-/** What the client is told: a proxy for all hosts, or none. */
+/** The option of the client: a proxy for all hosts, or none. */
 export type Choice = URL | Redacted.Redacted | false
 
 // -----------------------------------------------------------------------------
 // Settings
 // -----------------------------------------------------------------------------
 
-/** The proxy of a client; undefined where there never is one. */
+/** The proxies of a client; undefined if it never uses one. */
 export const make = (choice: Choice | undefined): Effect.Effect<ProxyOf | undefined> => {
   if (choice === false) return Effect.succeed(undefined)
   if (choice === undefined) return fromSettings
@@ -37,7 +37,7 @@ export const make = (choice: Choice | undefined): Effect.Effect<ProxyOf | undefi
   return Effect.succeed((url) => (isLoopback(hostOf(url)) ? Result.succeed(undefined) : proxy))
 }
 
-/** The setting by one of its names that is not empty: the upper-case one goes first. */
+/** The value of a setting. The upper-case name takes precedence. Empty values are ignored. */
 const setting = (name: string): Effect.Effect<{ readonly name: string; readonly value: string } | undefined> =>
   Effect.map(
     Effect.forEach([name, name.toLowerCase()], (name) =>
@@ -65,7 +65,7 @@ const fromSettings: Effect.Effect<ProxyOf | undefined> = Effect.gen(function* ()
     if (proxy === undefined || isLoopback(hostOf(url)) || exceptions(hostOf(url), portOf(url))) {
       return Result.succeed(undefined)
     }
-    // In CGI, HTTP_PROXY is a header that whoever sends the request can set.
+    // In CGI, HTTP_PROXY is a header that clients can set.
     return url.protocol === "http:" && isCgi
       ? Result.fail("REQUEST_METHOD is set, as in a CGI program, where HTTP_PROXY can't be trusted; unset one of them")
       : proxy
@@ -74,9 +74,9 @@ const fromSettings: Effect.Effect<ProxyOf | undefined> = Effect.gen(function* ()
 
 const protocols: ReadonlySet<string> = new Set(["http:", "https:", "socks5:", "socks:"])
 
-/** A proxy as it is written: a URL, or a host with or without a port. */
+/** Parses a proxy: a URL, or a host with or without a port. */
 const parse = (text: string, setting: string): Result.Result<Proxy, string> => {
-  // What it is instead is not repeated: it may hold a password.
+  // The message does not repeat the value, which may contain a password.
   const none = Result.fail(
     `${setting} names no proxy: write it as http://host:port; https:// and socks5:// can stand in place of http://`
   )
@@ -98,7 +98,7 @@ const parse = (text: string, setting: string): Result.Result<Proxy, string> => {
   return Result.succeed(proxy)
 }
 
-/** What undici's agent is to know of a proxy. */
+/** The options of undici's agent for a proxy. */
 export const agentOptions = ({ password, url, username }: Proxy) => {
   const secret = Redacted.value(password)
   if (username === "" && secret === "") return { uri: url.href }
@@ -121,7 +121,7 @@ loopback.addAddress("::1", "ipv6")
 
 const isLoopback = (host: string): boolean => host === "localhost" || isIn(loopback, host)
 
-/** An IPv4 address that is written as one of IPv6 counts too. */
+/** IPv4 addresses in IPv6 notation match too. */
 const isIn = (list: BlockList, host: string): boolean => {
   const version = isIP(host)
   return version !== 0 && list.check(host, version === 4 ? "ipv4" : "ipv6")
@@ -163,7 +163,7 @@ const parseException = (entry: string): Exception => {
   const domain = name.replace(/^\*?\./, "")
   const ascii = domainToASCII(domain) || domain
   if (ascii === "") return () => false
-  // A domain stands for the hosts within it too; with a dot before it, only for them.
+  // A domain includes its subdomains; with a leading dot, only those.
   return (host, actual) =>
     isPort(actual) && isIP(host) === 0 && (host.endsWith(`.${ascii}`) || (!isSuffix && host === ascii))
 }
@@ -172,7 +172,7 @@ const parseException = (entry: string): Exception => {
 // Failures
 // -----------------------------------------------------------------------------
 
-/** A request that did not get through a proxy, which is named without its name and password. Core's client knows these names. */
+/** A request that did not pass a proxy, without the proxy's user name and password. Core's client reads these fields. */
 const notSent = (whyNotSent: string, notSentBy: string, cause: Error | undefined) =>
   Object.assign(new Error(whyNotSent, cause === undefined ? {} : { cause }), {
     code: "ERR_NOT_SENT",
@@ -191,7 +191,7 @@ const unreachable: ReadonlySet<string> = new Set([
 ])
 const unknown: ReadonlySet<string> = new Set(["ENOTFOUND", "EAI_AGAIN", "EAI_FAIL"])
 
-/** What undici failed with before it had sent a request through a proxy, or what the proxy answered in place of the service. */
+/** Describes a failure before a request was sent through a proxy, or a response of the proxy itself. */
 export const failure = (proxy: Proxy, target: URL, error: Error): Error => {
   const { setting, url, username } = proxy
   const shown = url.href.replace(/\/$/, "")

@@ -1,9 +1,8 @@
 /**
- * An `HttpClient` over undici for the one client that sits on it: requests whose bodies are bytes, responses that are read as
- * a text or as a stream.
+ * An `HttpClient` over undici, for `StacksClient` only: requests with bodies of bytes, and responses that are read as a text or a stream.
  *
- * It does what `NodeHttpClient.layerUndici` does, closer to undici: it makes no Node stream for a body that is read whole, no
- * abort signal and no promise. Of what a call costs that is about a third.
+ * It is like `NodeHttpClient.layerUndici` without a Node stream for a body that is read at once, an abort signal and a promise, which saves
+ * about a third of the cost of a call.
  */
 import { Readable } from "node:stream"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -31,33 +30,33 @@ import type * as Stream from "effect/Stream"
 import { Fence } from "./fence.ts"
 import * as Proxy from "./proxy.ts"
 
-/** How much of a body is taken in before anybody asks for it. */
+/** How much of a body is buffered before it is read. */
 const highWaterMark = 64 * 1024
 
 type Resume = (effect: Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>) => void
 
 const interrupted = () => new Error("The request was interrupted")
 
-/** One request and its response, as undici tells of them. */
+/** One request and its response: undici's handler. */
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly request: HttpClientRequest
   readonly url: string
-  private readonly fiber: Fiber.Fiber<unknown, unknown>
-  private readonly resume: Resume
-  private readonly proxy: Proxy.Proxy | undefined
-  private controller: Undici.Dispatcher.DispatchController | undefined
-  private abortReason: Error | undefined
-  private isStarted = false
-  private isClaimed = false
-  private isPaused = false
+  readonly #fiber: Fiber.Fiber<unknown, unknown>
+  readonly #resume: Resume
+  readonly #proxy: Proxy.Proxy | undefined
+  #controller: Undici.Dispatcher.DispatchController | undefined
+  #abortReason: Error | undefined
+  #isStarted = false
+  #isClaimed = false
+  #isPaused = false
 
-  /** The body as far as it came, until a stream takes it over. */
+  /** The received part of the body, until a stream takes it over. */
   readonly chunks: Array<Uint8Array> = []
-  private size = 0
-  private stream: Readable | undefined
-  private end: { readonly error: Error | undefined } | undefined
-  private onEnd: Array<() => void> = []
-  private stopWatching: (() => void) | undefined
+  #size = 0
+  #stream: Readable | undefined
+  #end: { readonly error: Error | undefined } | undefined
+  #onEnd: Array<() => void> = []
+  #stopWatching: (() => void) | undefined
 
   constructor(
     request: HttpClientRequest,
@@ -68,97 +67,94 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   ) {
     this.request = request
     this.url = url
-    this.fiber = fiber
-    this.proxy = proxy
-    this.resume = resume
+    this.#fiber = fiber
+    this.#proxy = proxy
+    this.#resume = resume
   }
 
-  readonly abort = Effect.sync(() => this.abortUnsafe(interrupted()))
+  readonly abort = Effect.sync(() => this.#abortUnsafe(interrupted()))
 
-  private abortUnsafe(reason: Error) {
-    this.abortReason ??= reason
-    if (this.end === undefined) this.controller?.abort(this.abortReason)
+  #abortUnsafe(reason: Error) {
+    this.#abortReason ??= reason
+    if (this.#end === undefined) this.#controller?.abort(this.#abortReason)
   }
 
-  /** The end of the body, however it ends. */
+  /** Waits for the end of the body, in success or failure. */
   whenEnded(): Effect.Effect<{ readonly error: Error | undefined }> {
-    this.claim()
-    return this.end !== undefined
-      ? Effect.succeed(this.end)
+    this.#claim()
+    return this.#end !== undefined
+      ? Effect.succeed(this.#end)
       : Effect.callback((resume) => {
-          this.onEnd.push(() => resume(Effect.succeed(this.end ?? { error: undefined })))
+          this.#onEnd.push(() => resume(Effect.succeed(this.#end ?? { error: undefined })))
           return this.abort
         })
   }
 
-  /** The body as a Node stream; destroying it before its end lets the connection go. */
+  /** The body as a Node stream. Destroying it early releases the connection. */
   toStream(): Readable {
-    if (this.stream !== undefined) return this.stream
+    if (this.#stream !== undefined) return this.#stream
     const stream = new Readable({
-      read: () => this.goOn(),
+      read: () => this.#goOn(),
       destroy: (error, done) => {
-        this.abortUnsafe(error ?? interrupted())
+        this.#abortUnsafe(error ?? interrupted())
         done(error)
       }
     })
-    // Whoever reads it hears of it; without a reader it must not end the process.
+    // A reader gets the error; without a reader it must not end the process.
     stream.on("error", () => {})
     for (const chunk of this.chunks.splice(0)) stream.push(chunk)
-    this.stream = stream
-    this.claim()
-    if (this.end !== undefined) this.endStream(stream, this.end.error)
+    this.#stream = stream
+    this.#claim()
+    if (this.#end !== undefined) this.#endStream(stream, this.#end.error)
     return stream
   }
 
-  private claim() {
-    this.isClaimed = true
-    this.stopWatching?.()
-    this.goOn()
+  #claim() {
+    this.#isClaimed = true
+    this.#stopWatching?.()
+    this.#goOn()
   }
 
-  /**
-   * If its fiber ends before anybody asks for the body, as by an interruption that comes just then, nobody ever will: the
-   * connection must not wait for the rest of it.
-   */
-  private abortWhenUnclaimed() {
-    if (this.end !== undefined) return
-    this.stopWatching = this.fiber.addObserver(() => this.abortUnsafe(new Error("The response's body was not read")))
+  /** Aborts if the fiber ends before it reads the body, for example by an interruption: the connection must not wait for the rest. */
+  #abortWhenUnclaimed() {
+    if (this.#end !== undefined) return
+    this.#stopWatching = this.#fiber.addObserver(() => this.#abortUnsafe(new Error("The response's body was not read")))
   }
 
-  private goOn() {
-    if (!this.isPaused) return
-    this.isPaused = false
-    this.controller?.resume()
+  #goOn() {
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#controller?.resume()
   }
 
-  private pause(controller: Undici.Dispatcher.DispatchController) {
-    this.isPaused = true
+  #pause(controller: Undici.Dispatcher.DispatchController) {
+    this.#isPaused = true
     controller.pause()
   }
 
-  private endStream(stream: Readable, error: Error | undefined) {
+  #endStream(stream: Readable, error: Error | undefined) {
     if (error === undefined) stream.push(null)
     else stream.destroy(error)
   }
 
-  private finish(error: Error | undefined) {
-    if (this.end !== undefined) return
-    this.end = { error }
-    this.stopWatching?.()
-    if (this.stream !== undefined) this.endStream(this.stream, error)
-    // Later: undici is still busy with this response, and would open another connection for the next request.
-    if (this.onEnd.length > 0) queueMicrotask(() => this.onEnd.forEach((listener) => void listener()))
+  #finish(error: Error | undefined) {
+    if (this.#end !== undefined) return
+    this.#end = { error }
+    this.#stopWatching?.()
+    if (this.#stream !== undefined) this.#endStream(this.#stream, error)
+    // Deferred: undici is still busy with this response, and would open another connection for the next request.
+    if (this.#onEnd.length > 0) queueMicrotask(() => this.#onEnd.forEach((listener) => void listener()))
   }
 
   // ---------------------------------------------------------------------------
-  // What undici calls
+  // Called by undici
   // ---------------------------------------------------------------------------
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
-    if (!this.fiber.getRef(Fence)()) this.abortReason ??= new Error("The request would have come too late")
+    if (!this.#fiber.getRef(Fence)()) this.#abortReason ??= new Error("The request would have come too late")
     // Nothing has been sent yet.
-    if (this.abortReason !== undefined) return controller.abort(this.abortReason)
-    this.controller = controller
+    if (this.#abortReason !== undefined) return controller.abort(this.#abortReason)
+    this.#controller = controller
   }
 
   onResponseStart(
@@ -167,62 +163,67 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     headers: Record<string, string | Array<string> | undefined>
   ) {
     if (status < 200) return
-    this.isStarted = true
+    this.#isStarted = true
     const response = new Response(this, status, headers)
-    // Later, so that a body that came with the head is there at once.
+    // Deferred, so that a body that arrived with the headers is complete.
     queueMicrotask(() => {
-      this.abortWhenUnclaimed()
-      this.resume(Effect.succeed(response))
+      this.#abortWhenUnclaimed()
+      this.#resume(Effect.succeed(response))
     })
   }
 
   onResponseData(controller: Undici.Dispatcher.DispatchController, chunk: Uint8Array) {
-    // Of a response that undici has taken for a failure, as the refusal of a proxy.
-    if (this.end !== undefined) return
-    if (this.stream !== undefined) {
-      if (!this.stream.push(chunk)) this.pause(controller)
+    // The body of a response that undici reports as a failure, such as a proxy's.
+    if (this.#end !== undefined) return
+    if (this.#stream !== undefined) {
+      if (!this.#stream.push(chunk)) this.#pause(controller)
       return
     }
     this.chunks.push(chunk)
-    this.size += chunk.byteLength
-    if (!this.isClaimed && this.size > highWaterMark) this.pause(controller)
+    this.#size += chunk.byteLength
+    if (!this.#isClaimed && this.#size > highWaterMark) this.#pause(controller)
   }
 
   onResponseEnd() {
-    this.finish(undefined)
+    this.#finish(undefined)
   }
 
   onResponseError(_: Undici.Dispatcher.DispatchController, error: Error) {
-    if (this.isStarted) return this.finish(error)
-    if (this.end !== undefined) return
-    this.end = { error }
-    this.resume(Effect.fail(this.failureOf(error)))
+    if (this.#isStarted) return this.#finish(error)
+    if (this.#end !== undefined) return
+    this.#end = { error }
+    this.#resume(Effect.fail(this.#failureOf(error)))
   }
 
-  private failureOf(error: Error): HttpClientError.HttpClientError {
-    const { proxy, request } = this
-    if (proxy !== undefined && this.abortReason === undefined && (this.controller === undefined || isRefusal(error))) {
+  #failureOf(error: Error): HttpClientError.HttpClientError {
+    const proxy = this.#proxy
+    const { request } = this
+    if (
+      proxy !== undefined &&
+      this.#abortReason === undefined &&
+      (this.#controller === undefined || isAuthenticationRequired(error))
+    ) {
       return failed(request, Proxy.failure(proxy, new URL(this.url), error))
     }
-    return this.controller === undefined ? notSent(request, error) : broken(request, error)
+    return this.#controller === undefined ? notSent(request, error) : broken(request, error)
   }
 }
 
-/** A proxy that wants to know who is there has passed nothing on. */
-const isRefusal = (error: Error): boolean => error.message === "Proxy Authentication Required (407)"
+/** A proxy that asks for authentication has not passed on the request. */
+const isAuthenticationRequired = (error: Error): boolean => error.message === "Proxy Authentication Required (407)"
 
 const failed = (request: HttpClientRequest, cause: unknown) =>
   new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
 
-/** Nothing of the request has left: core's client takes it by this code for one that can't have been processed. */
+/** Nothing of the request was sent. By this code, core's client knows that it can't have been processed. */
 const notSent = (request: HttpClientRequest, cause: unknown) =>
   failed(request, Object.assign(new Error("Nothing was sent", { cause }), { code: "ERR_NOT_SENT" }))
 
-/** Core's client says by a code what happened; undici has none for what is no HTTP. */
+/** Adds a code for a response that is not HTTP, for core's client; undici has none. */
 const broken = (request: HttpClientRequest, cause: Error) =>
   failed(request, cause.name === "HTTPParserError" ? Object.assign(cause, { code: "ERR_INVALID_HTTP" }) : cause)
 
-/** Takes a byte order mark off, as fetch does. */
+/** Removes a byte order mark, like fetch. */
 const utf8 = new TextDecoder()
 
 const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
@@ -234,72 +235,72 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   readonly [HttpIncomingMessage.TypeId]: typeof HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: typeof HttpClientResponse.TypeId = HttpClientResponse.TypeId
   readonly status: number
-  private readonly exchange: Exchange
-  private readonly rawHeaders: Record<string, string | Array<string> | undefined>
-  private parsedHeaders: Headers.Headers | undefined
+  readonly #exchange: Exchange
+  readonly #rawHeaders: Record<string, string | Array<string> | undefined>
+  #parsedHeaders: Headers.Headers | undefined
 
   constructor(exchange: Exchange, status: number, headers: Record<string, string | Array<string> | undefined>) {
     super()
-    this.exchange = exchange
+    this.#exchange = exchange
     this.status = status
-    this.rawHeaders = headers
+    this.#rawHeaders = headers
   }
 
   get request() {
-    return this.exchange.request
+    return this.#exchange.request
   }
 
   get url() {
-    return this.exchange.url
+    return this.#exchange.url
   }
 
   get headers(): Headers.Headers {
-    this.parsedHeaders ??= Headers.fromInput(this.rawHeaders)
-    return this.parsedHeaders
+    this.#parsedHeaders ??= Headers.fromInput(this.#rawHeaders)
+    return this.#parsedHeaders
   }
 
   get cookies(): Cookies.Cookies {
-    return Cookies.fromSetCookie(this.rawHeaders["set-cookie"] ?? [])
+    return Cookies.fromSetCookie(this.#rawHeaders["set-cookie"] ?? [])
   }
 
   get remoteAddress(): Option.Option<string> {
     return Option.none()
   }
 
-  private get bytes(): Effect.Effect<Uint8Array, HttpClientError.HttpClientError> {
-    const { exchange } = this
+  get #bytes(): Effect.Effect<Uint8Array, HttpClientError.HttpClientError> {
+    const exchange = this.#exchange
     return Effect.suspend(() =>
       Effect.flatMap(exchange.whenEnded(), ({ error }) =>
-        error === undefined ? Effect.succeed(concat(exchange.chunks)) : Effect.fail(this.cutShort(error))
+        error === undefined ? Effect.succeed(concat(exchange.chunks)) : Effect.fail(this.#cutShort(error))
       )
     )
   }
 
   get text(): Effect.Effect<string, HttpClientError.HttpClientError> {
-    return Effect.map(this.bytes, (bytes) => utf8.decode(bytes))
+    return Effect.map(this.#bytes, (bytes) => utf8.decode(bytes))
   }
 
   get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpClientError.HttpClientError> {
-    return Effect.map(this.bytes, (bytes) => new Uint8Array(bytes).buffer)
+    return Effect.map(this.#bytes, (bytes) => new Uint8Array(bytes).buffer)
   }
 
   get stream(): Stream.Stream<Uint8Array, HttpClientError.HttpClientError> {
     return NodeStream.fromReadable<Uint8Array, HttpClientError.HttpClientError>({
-      evaluate: () => this.exchange.toStream(),
-      onError: (cause) => this.cutShort(cause)
+      evaluate: () => this.#exchange.toStream(),
+      onError: (cause) => this.#cutShort(cause)
     })
   }
 
   get json() {
-    return this.asWeb((response) => response.json)
+    return this.#asWeb((response) => response.json)
   }
 
   get urlParamsBody() {
-    return this.asWeb((response) => response.urlParamsBody)
+    return this.#asWeb((response) => response.urlParamsBody)
   }
 
   get formData() {
-    return this.asWeb((response) => response.formData)
+    return this.#asWeb((response) => response.formData)
   }
 
   get upgrade(): HttpClientResponse.HttpClientResponse["upgrade"] {
@@ -314,8 +315,8 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
     )
   }
 
-  /** What this client never asks for is left to the response of the web. */
-  private asWeb<A>(
+  /** Parses formats that `StacksClient` never uses with a web `Response`. */
+  #asWeb<A>(
     read: (response: HttpClientResponse.HttpClientResponse) => Effect.Effect<A, HttpClientError.HttpClientError>
   ): Effect.Effect<A, HttpClientError.HttpClientError> {
     return Effect.flatMap(this.arrayBuffer, (body) =>
@@ -323,7 +324,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
     )
   }
 
-  private cutShort(cause: unknown): HttpClientError.HttpClientError {
+  #cutShort(cause: unknown): HttpClientError.HttpClientError {
     return new HttpClientError.HttpClientError({
       reason: new HttpClientError.DecodeError({ request: this.request, response: this, cause })
     })
@@ -342,13 +343,13 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 }
 
-/** How requests travel: by a dispatcher of undici, and through a proxy or directly. */
+/** A route: a dispatcher of undici, and the proxy if there is one. */
 interface Route {
   readonly dispatcher: Undici.Dispatcher
   readonly proxy: Proxy.Proxy | undefined
 }
 
-/** The way to a URL, or what is wrong with the settings for it. */
+/** The route to a URL, or what is wrong with its settings. */
 type RouteOf = (url: URL) => Result.Result<Route, string>
 
 const make = (routeOf: RouteOf): HttpClient.HttpClient => {
@@ -386,7 +387,7 @@ const make = (routeOf: RouteOf): HttpClient.HttpClient => {
             origin: url.origin,
             path: url.pathname + url.search,
             body: body._tag === "Uint8Array" ? body.body : null,
-            // Attempts have a time limit of their own.
+            // `StacksClient` limits the time of each attempt.
             headersTimeout: 60 * 60 * 1000,
             bodyTimeout: 0
           },
@@ -403,7 +404,7 @@ const make = (routeOf: RouteOf): HttpClient.HttpClient => {
   )
 }
 
-/** The routes of a client: a dispatcher for each proxy, made when it is first needed, which closes with the scope. */
+/** The routes of a client: a dispatcher for each proxy, made on first use, which closes with the scope. */
 const makeRoutes = Effect.fnUntraced(function* (
   { ProxyAgent }: typeof Undici,
   choice: Proxy.Choice | undefined
@@ -436,8 +437,8 @@ const makeRoutes = Effect.fnUntraced(function* (
 })
 
 /**
- * An `HttpClient` with connections of its own that close with the layer. Bun puts a module of its own in undici's place, whose
- * agents dispatch nothing: there it is Bun's `fetch`.
+ * An `HttpClient` with its own connections, which close with the layer. Bun replaces undici by a module whose agents don't dispatch: there it
+ * uses Bun's `fetch`.
  */
 export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<HttpClient.HttpClient> =>
   Layer.unwrap(
@@ -450,5 +451,5 @@ export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<Http
     )
   )
 
-/** The same by the proxies of the environment. */
+/** The same with the proxies of the environment. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = layerProxied(undefined)

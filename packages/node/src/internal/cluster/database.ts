@@ -1,4 +1,4 @@
-/** The cluster's tables, and how they are asked. */
+/** The cluster's tables, and how to query them. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,36 +13,36 @@ export interface Database {
   readonly jobs: Identifier
   readonly queues: Identifier
   readonly processes: Identifier
-  /** Effect's: what was sent to entities, their answers, and processes as it knows them. */
+  /** Effect's tables: messages to entities, their replies, and runners. */
   readonly messages: Identifier
   readonly replies: Identifier
   readonly runners: Identifier
-  /** Another one than any that a job had before. */
-  readonly newTicket: Fragment
-  /** Until when what is said now counts: each row knows that by itself, so that processes may differ in it. */
-  readonly untilThen: Fragment
-  /** For what has to get written, however long the database is away. */
+  /** A dispatch id that the job did not have before. */
+  readonly newDispatchId: Fragment
+  /** When a lease that is renewed now expires. Each row stores its own time, so processes may have different settings. */
+  readonly expiresAt: Fragment
+  /** Retries until the database accepts it. */
   readonly persistently: <A, R>(effect: Effect.Effect<A, SqlError, R>) => Effect.Effect<A, never, R>
-  /** For what is worth nothing when it comes late. Undefined where there is no answer in time, or a failure. */
+  /** Does not retry, for what is useless when late. Undefined if it fails or has no result in time. */
   readonly promptly: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A | undefined>
 }
 
-/** Not counted: a job that comes back after it was struck must not have one again that it had. */
-const anyTicket = "floor(random() * 2147483647)::int"
+/** Random, not counted: a job that is listed again after its row was removed must not get an old id. */
+const randomDispatchId = "floor(random() * 2147483647)::int"
 
 const migrations = (prefix: string) =>
   Migrator.fromRecord({
     "1_tables": Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      // A job is where its `seat` is; `owner` is the process that has started it, and an `orphan` had one that died. Its `answer`
-      // is here where it could not be sent.
+      // `seat` and `ticket` have other names since the second migration. `owner` is the process that has started the job, `orphan`
+      // says that an owner died, and `answer` is set if it could not be sent.
       yield* sql`
         CREATE TABLE ${sql(`${prefix}_jobs`)} (
           stack_key TEXT NOT NULL,
           job_uuid TEXT NOT NULL,
           job TEXT NOT NULL,
           seat INTEGER,
-          ticket INTEGER NOT NULL DEFAULT ${sql.literal(anyTicket)},
+          ticket INTEGER NOT NULL DEFAULT ${sql.literal(randomDispatchId)},
           owner TEXT,
           orphan BOOLEAN NOT NULL DEFAULT FALSE,
           answer TEXT,
@@ -68,10 +68,16 @@ const migrations = (prefix: string) =>
           until TIMESTAMPTZ NOT NULL,
           UNIQUE (host, port)
         )`
+    }),
+    "2_names": Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`ALTER TABLE ${sql(`${prefix}_jobs`)} RENAME COLUMN seat TO member_id`
+      yield* sql`ALTER TABLE ${sql(`${prefix}_jobs`)} RENAME COLUMN ticket TO dispatch_id`
+      yield* sql`ALTER TABLE ${sql(`${prefix}_processes`)} RENAME COLUMN seat TO member_id`
     })
   })
 
-/** Makes the tables where they are not there yet. `clusterPrefix` is that of Effect's tables. */
+/** Creates or migrates the tables. `clusterPrefix` is the prefix of Effect's tables. */
 export const make = Effect.fnUntraced(function* (
   prefix: string,
   clusterPrefix: string,
@@ -82,17 +88,17 @@ export const make = Effect.fnUntraced(function* (
     Effect.provideService(SqlClient.SqlClient, sql)
   )
 
-  let isAway = false
+  let isUnavailable = false
   const onFailure = (message: string) =>
     Effect.suspend(() => {
-      if (isAway) return Effect.void
-      isAway = true
-      return Effect.logWarning(`The cluster's database does not answer: ${message}`)
+      if (isUnavailable) return Effect.void
+      isUnavailable = true
+      return Effect.logWarning(`The cluster's database does not respond: ${message}`)
     })
   const onSuccess = Effect.suspend(() => {
-    if (!isAway) return Effect.void
-    isAway = false
-    return Effect.logInfo("The cluster's database answers again")
+    if (!isUnavailable) return Effect.void
+    isUnavailable = false
+    return Effect.logInfo("The cluster's database responds again")
   })
 
   return {
@@ -103,8 +109,8 @@ export const make = Effect.fnUntraced(function* (
     messages: sql(`${clusterPrefix}_messages`),
     replies: sql(`${clusterPrefix}_replies`),
     runners: sql(`${clusterPrefix}_runners`),
-    newTicket: sql.literal(anyTicket),
-    untilThen: sql.literal(`now() + interval '${Duration.toMillis(expiration)} milliseconds'`),
+    newDispatchId: sql.literal(randomDispatchId),
+    expiresAt: sql.literal(`now() + interval '${Duration.toMillis(expiration)} milliseconds'`),
     persistently: (effect) =>
       effect.pipe(
         Effect.timeout(Duration.seconds(10)),
@@ -113,13 +119,13 @@ export const make = Effect.fnUntraced(function* (
         Effect.orDie,
         Effect.tap(onSuccess)
       ),
-    // In a fiber that nobody waits for: the end of a query whose connection hangs takes long.
+    // In a detached fiber: interrupting a query whose connection hangs takes long.
     promptly: (effect) =>
-      Effect.flatMap(Effect.forkDetach(Effect.tap(effect, onSuccess)), (asking) =>
-        Fiber.join(asking).pipe(
+      Effect.flatMap(Effect.forkDetach(Effect.tap(effect, onSuccess)), (query) =>
+        Fiber.join(query).pipe(
           Effect.timeout(Duration.divideUnsafe(expiration, 3)),
           Effect.catch(({ message }) => Effect.as(onFailure(message), undefined)),
-          Effect.ensuring(Effect.sync(() => asking.interruptUnsafe()))
+          Effect.ensuring(Effect.sync(() => query.interruptUnsafe()))
         )
       )
   }

@@ -1,4 +1,4 @@
-/** A job as an entity of the cluster: who sends it, and who gets it, agree on this. */
+/** A job as an entity of Effect's cluster: the protocol between the leader and the member that runs the job. */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as ClusterSchema from "effect/cluster/ClusterSchema"
@@ -6,15 +6,16 @@ import * as Entity from "effect/cluster/Entity"
 import * as Effect from "effect/Effect"
 import * as Rpc from "effect/rpc/Rpc"
 import * as Schema from "effect/Schema"
-import type { JobKey } from "./book.ts"
-import { maxSeats } from "./roster.ts"
+import { maxMembers } from "./members.ts"
+import type { JobKey } from "./ownership.ts"
 
 export const entityType = "StacksapiJob"
 
-/** The cluster sends it to the process that has the seat. */
-export const entityIdOf = ({ jobUuid, stackKey }: JobKey, seat: number): string => `${seat}/${stackKey}/${jobUuid}`
+/** The id contains the member's, so that the cluster routes the job to it. */
+export const entityIdOf = ({ jobUuid, stackKey }: JobKey, memberId: number): string =>
+  `${memberId}/${stackKey}/${jobUuid}`
 
-/** How a job ended where it ran. Failures too are answers: they are kept until whoever sent the job has read them. */
+/** How a run ended. Failures are answers too: the cluster stores them until the leader has read them. */
 export const Answer = Schema.Union([
   Schema.TaggedStruct("AgentOwned", {}),
   Schema.TaggedStruct("Finished", {
@@ -24,8 +25,8 @@ export const Answer = Schema.Union([
   }),
   Schema.TaggedStruct("Released", { reason: Schema.String }),
   Schema.TaggedStruct("Failed", { message: Schema.String, isRetryable: Schema.Boolean }),
-  /** Not here: it was sent elsewhere meanwhile, or is over. */
-  Schema.TaggedStruct("Elsewhere", {})
+  /** The member does not own the job: it was dispatched again, or is over. */
+  Schema.TaggedStruct("NotOwned", {})
 ])
 
 export type Answer = typeof Answer.Type
@@ -35,27 +36,27 @@ export const encodeAnswer = Schema.encodeSync(AnswerJson)
 export const decodeAnswer = Schema.decodeUnknownEffect(AnswerJson)
 
 /**
- * Kept in the database until it is answered: sent twice, it is run once. Whoever waits for the answer may stop waiting without
- * harm to the job; one that is over for its leader is taken out of the book, and whoever runs it looks there.
+ * The database stores the request until it is answered, and the primary key makes a repeated request the same one. Interrupting
+ * the client does not interrupt the job: the leader removes the job from the ownership table, and the member checks that.
  */
 const Run = Rpc.make("Run", {
-  payload: { stackKey: Schema.String, job: StacksSchema.ScheduledJob, ticket: Schema.Int },
+  payload: { stackKey: Schema.String, job: StacksSchema.ScheduledJob, dispatchId: Schema.Int },
   success: Answer,
-  primaryKey: ({ ticket, job, stackKey }) => `${stackKey}/${job.id}/${ticket}`
+  primaryKey: ({ dispatchId, job, stackKey }) => `${stackKey}/${job.id}/${dispatchId}`
 })
   .annotate(ClusterSchema.Persisted, true)
   .annotate(ClusterSchema.Uninterruptible, "client")
 
-/** The shards of the queues. Effect's own singletons are there too. */
+/** The shard group of the queues' leaders, and of Effect's own singletons. */
 export const queueGroup = "default"
 
-/** The shards of a seat are its process's own: where processes come or go, jobs stay where they are. */
-export const seatGroup = (seat: number | string): string => `seat-${seat}`
+/** Each member has a shard group of its own, so that jobs stay where they are when members join or leave. */
+export const memberGroup = (memberId: number | string): string => `member-${memberId}`
 
-export const allGroups = [queueGroup, ...Array.from({ length: maxSeats }, (_, seat) => seatGroup(seat))]
+export const allGroups = [queueGroup, ...Array.from({ length: maxMembers }, (_, memberId) => memberGroup(memberId))]
 
 export const JobEntity = Entity.make(entityType, [Run]).annotate(ClusterSchema.ShardGroup, (entityId) =>
-  seatGroup(entityId.slice(0, entityId.indexOf("/")))
+  memberGroup(entityId.slice(0, entityId.indexOf("/")))
 )
 
 export const toAnswer = (run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>): Effect.Effect<Answer> =>
@@ -65,7 +66,7 @@ export const toAnswer = (run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobR
   })
 
 export const fromAnswer = (
-  answer: Exclude<Answer, { readonly _tag: "Elsewhere" }>
+  answer: Exclude<Answer, { readonly _tag: "NotOwned" }>
 ): Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError> =>
   answer._tag === "Failed"
     ? Effect.fail(new JobRunner.JobRunnerError({ message: answer.message, isRetryable: answer.isRetryable }))

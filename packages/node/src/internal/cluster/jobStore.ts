@@ -1,39 +1,39 @@
-/** The jobs of a queue that its leader has, saved in the database. */
+/** The `JobStore` of a queue's leader, in the database. */
 import { JobStoreError, type Service } from "@stacksapi/core/JobStore"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { decodeJob, encodeJob } from "./book.ts"
 import type { Database } from "./database.ts"
 import { entityType } from "./jobEntity.ts"
+import { decodeJob, encodeJob } from "./ownership.ts"
 
-/** How many jobs are removed at once at most. */
+/** How many jobs one statement removes. */
 const maxBatch = 500
 
 /**
- * The job store of a queue's leader, until its scope closes. Jobs are removed in the background, one batch after the other, and only
- * as long as the process leads: the next leader may have saved them again. Outcomes are not saved: the database keeps what the
- * processes answer until the job is removed.
+ * Makes the job store of a queue's leader. It removes jobs in the background, in batches, and only while the process is the leader:
+ * the next leader may have saved them again. It does not save outcomes: the database has the members' answers until the job is
+ * removed.
  */
 export const make = Effect.fnUntraced(function* (
   { jobs, messages, persistently, promptly, queues, replies, sql }: Database,
   stackKey: string,
   leader: string
 ): Effect.fn.Return<Service, never, Scope.Scope> {
-  /** Over, and still in the book. */
+  /** Jobs that are over and have to be removed. */
   const over = new Set<string>()
-  const work = yield* Latch.make(false)
-  /** One at a time: a job that comes back is saved after it was removed. */
+  const workLatch = yield* Latch.make(false)
+  /** Serializes saves and removes, so that a job that is listed again is saved after it was removed. */
   const oneAtATime = yield* Semaphore.make(1)
 
-  /** With what was sent of them, and answered. */
+  /** Also removes their messages and replies. */
   const remove = (jobUuids: Arr.NonEmptyReadonlyArray<string>) => sql`
     WITH removed AS (
       DELETE FROM ${jobs} WHERE stack_key = ${stackKey} AND ${sql.in("job_uuid", jobUuids)}
         AND EXISTS (SELECT 1 FROM ${queues} WHERE stack_key = ${stackKey} AND leader = ${leader})
-      RETURNING seat || '/' || stack_key || '/' || job_uuid AS entity_id
+      RETURNING member_id || '/' || stack_key || '/' || job_uuid AS entity_id
     ), sent AS (
       DELETE FROM ${messages} AS message USING removed
       WHERE message.entity_type = ${entityType} AND message.entity_id = removed.entity_id RETURNING message.id
@@ -51,17 +51,17 @@ export const make = Effect.fnUntraced(function* (
   )
   const removeLater = (jobUuids: ReadonlyArray<string>) => {
     for (const jobUuid of jobUuids) over.add(jobUuid)
-    if (over.size > 0) work.openUnsafe()
+    if (over.size > 0) workLatch.openUnsafe()
   }
   yield* Effect.addFinalizer(() => removeSome)
   yield* Effect.forkScoped(
     Effect.forever(
       Effect.gen(function* () {
-        yield* work.await
-        // Those that end now go along.
+        yield* workLatch.await
+        // Jobs that end now join the batch.
         yield* Effect.sleep("50 millis")
         yield* removeSome
-        if (over.size === 0) work.closeUnsafe()
+        if (over.size === 0) workLatch.closeUnsafe()
       })
     )
   )
@@ -85,9 +85,9 @@ export const make = Effect.fnUntraced(function* (
             promptly(sql`INSERT INTO ${jobs} ${sql.insert(rows)} ON CONFLICT (stack_key, job_uuid) DO NOTHING`),
             (done) => {
               if (done !== undefined) return Effect.void
-              // It may have been done all the same.
+              // The database may have saved them all the same.
               removeLater(batch.map(({ id }) => id))
-              return Effect.fail(new JobStoreError({ message: "The database does not answer" }))
+              return Effect.fail(new JobStoreError({ message: "The database does not respond" }))
             }
           )
         })

@@ -1,4 +1,4 @@
-/** What the one process does that leads a queue: it polls, reserves, hands out and finishes, for all of them. */
+/** The leader of a queue: polls, reserves, dispatches and finishes for all members of the cluster. */
 import { randomUUID } from "node:crypto"
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as JobStore from "@stacksapi/core/JobStore"
@@ -15,86 +15,86 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { Book } from "./book.ts"
 import type { Database } from "./database.ts"
 import * as Dispatcher from "./dispatcher.ts"
+import type { Publish } from "./events.ts"
 import { queueGroup } from "./jobEntity.ts"
 import * as ClusterJobStore from "./jobStore.ts"
-import type { Tell } from "./journal.ts"
 import * as Lease from "./lease.ts"
-import type { Outspoken } from "./logs.ts"
-import type { Processes } from "./processes.ts"
+import type { RestoreLogs } from "./logs.ts"
+import type { MemberTable } from "./memberTable.ts"
+import type { Ownership } from "./ownership.ts"
 import type { Queues } from "./queues.ts"
 
 export interface LeaderOptions {
   readonly database: Database
-  readonly book: Book
+  readonly ownership: Ownership
   readonly queues: Queues
   readonly expiration: Duration.Duration
-  /** That of the process. */
+  /** The limiter of the process. */
   readonly limiter: RateLimit.Limiter
-  readonly processes: Processes
-  readonly tell: Tell
-  readonly outspoken: Outspoken
-  readonly stack: Omit<Stack.Options, "maxInFlight" | "ledger" | "onClose" | "onEvent">
-  /** The stacks that this process leads. */
+  readonly members: MemberTable
+  readonly publish: Publish
+  readonly restoreLogs: RestoreLogs
+  readonly stack: Omit<Stack.Options, "maxInFlight" | "onClose" | "onEvent">
+  /** The stacks that this process leads, by key. */
   readonly leading: Map<string, Stack.Service>
   /** Whether the cluster has no other queue. */
   readonly isOnly: boolean
   readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
 }
 
-/** How often the lead is kept, and the slots are shared anew. */
+/** How often the leader renews its lease and updates its allocation of slots. */
 const interval = "1 second"
-/** How often somebody looks who may lead next. */
-const eagerness = "250 millis"
-/** When a queue that could not go on is tried again. */
-const retryInterval = "1 minute"
+/** How often a process that may become the leader tries to get the lease. */
+const retryPeriod = "250 millis"
+/** When a queue that failed is tried again. */
+const restartInterval = "1 minute"
 
-/** Leads once, until somebody else does, or the stack can't go on. */
+/** Leads the queue until another process does, or the stack fails. */
 const lead = Effect.fnUntraced(function* ({
-  book,
+  ownership,
   database,
   expiration,
   leading,
   limiter,
-  processes,
+  members,
   queues,
   stack: options,
-  tell
+  publish
 }: LeaderOptions): Effect.fn.Return<void, Stack.StartError | CursorStalled, StacksClient | Sharding | Scope.Scope> {
   const { key: stackKey } = options
   const leader = randomUUID()
   const lease = yield* Lease.make(expiration)
   const isLost = yield* Deferred.make<void>()
   let wanted = 0
-  const keep = Effect.suspend(() => lease.renew(queues.lead({ stackKey, wanted }, leader)))
+  const renew = Effect.suspend(() => lease.renew(queues.lead({ stackKey, wanted }, leader)))
 
-  // The cluster has given it to this process. A former leader that is cut off may not know that yet.
+  // The cluster has assigned the queue to this process. A previous leader that is partitioned may not know that yet.
   yield* Effect.addFinalizer(() => queues.resign(stackKey, leader))
-  yield* Effect.repeat(Effect.uninterruptible(keep), {
-    schedule: Schedule.spaced(eagerness),
-    until: (isGiven) => isGiven === true
+  yield* Effect.repeat(Effect.uninterruptible(renew), {
+    schedule: Schedule.spaced(retryPeriod),
+    until: (isGranted) => isGranted === true
   })
-  yield* keep.pipe(
-    Effect.tap((isGiven) => (isGiven === false ? Deferred.succeed(isLost, undefined) : Effect.void)),
+  yield* renew.pipe(
+    Effect.tap((isGranted) => (isGranted === false ? Deferred.succeed(isLost, undefined) : Effect.void)),
     Effect.delay(interval),
     Effect.forever,
     Effect.forkScoped
   )
 
   const work = Effect.gen(function* () {
-    // What the former leader asked for in its last second still counts.
+    // The previous leader's requests of its last second still count for the rate limits.
     yield* Effect.sleep("1 second")
     const stack = yield* Stack.make({
       ...options,
       maxInFlight: 0,
-      onEvent: (event) => Effect.sync(() => tell(event, options.queueKey)),
+      onEvent: (event) => Effect.sync(() => publish(event, options.queueKey)),
       onClose: "detach"
     }).pipe(
-      // A process leads several queues, and each for a while.
+      // A process may lead several queues, and each only for a while.
       Effect.provideService(Metric.CurrentMetricAttributes, { queue: options.queueKey }),
-      Effect.provideService(JobRunner.JobRunner, yield* Dispatcher.make(book, processes)),
+      Effect.provideService(JobRunner.JobRunner, yield* Dispatcher.make(ownership, members)),
       Effect.provideService(JobStore.JobStore, yield* ClusterJobStore.make(database, stackKey, leader)),
       RateLimit.withFallback(limiter),
       RateLimit.mapLimiter(Lease.gate(lease))
@@ -106,7 +106,7 @@ const lead = Effect.fnUntraced(function* ({
     const adjust = Effect.gen(function* () {
       const { inFlight, pending } = yield* stack.status
       wanted = inFlight.length + pending
-      yield* stack.setMaxInFlight(processes.shareOf({ stackKey, wanted }))
+      yield* stack.setMaxInFlight(members.allocationOf({ stackKey, wanted }))
     })
     yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)
     return yield* stack.awaitFailure
@@ -114,26 +114,26 @@ const lead = Effect.fnUntraced(function* ({
   yield* Effect.raceFirst(work, Deferred.await(isLost))
 }, Effect.scoped)
 
-/** Leads whenever the cluster gives the queue to this process. */
+/** Leads the queue whenever the cluster assigns it to this process. */
 export const layer = (options: LeaderOptions, name: string) => {
-  const { failure, isOnly, outspoken, stack } = options
-  // As `Stacks` does: one queue that is gone is no reason for the others to stand still.
+  const { failure, isOnly, restoreLogs, stack } = options
+  // As in `Stacks`: one queue that fails must not stop the others.
   const onFailure = Effect.fnUntraced(function* (error: Stack.StartError | CursorStalled) {
     if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
     yield* Effect.logError(`Queue ${stack.queueKey} can't go on: ${error.message}`)
-    yield* Effect.sleep(retryInterval)
+    yield* Effect.sleep(restartInterval)
   })
   return Singleton.make(
     name,
     lead(options).pipe(
       Effect.catch(onFailure),
       Effect.forever,
-      // What fails otherwise is a mistake of ours: better the process ends than that a queue stands still.
+      // Any other failure is a bug: ending the process is better than a queue without a leader.
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Deferred.failCause(failure, cause)
       ),
       Effect.asVoid,
-      outspoken
+      restoreLogs
     ),
     { shardGroup: queueGroup }
   )

@@ -1,6 +1,6 @@
 /**
- * Until when this process may act on what it has. The others take it away when the database has not heard of the process for
- * a while; one that was suspended, or cut off, finds that out only when it asks again, and must not act before.
+ * A lease: until when this process may act on what it owns. Other processes take over when the database has had no heartbeat for a
+ * while. A process that was suspended or partitioned learns that only when it renews, and must not act before.
  */
 import type * as RateLimit from "@stacksapi/core/RateLimit"
 import * as Clock from "effect/Clock"
@@ -9,32 +9,32 @@ import * as Effect from "effect/Effect"
 import { Fence } from "../client/fence.ts"
 
 export interface Lease {
-  /** Asks for more time, and says what the answer was: undefined where there was none. */
-  readonly renew: (ask: Effect.Effect<boolean | undefined>) => Effect.Effect<boolean | undefined>
-  /** Whether it is known to be held, now. */
+  /** Renews it, and returns whether it was granted: undefined if there was no response. */
+  readonly renew: (request: Effect.Effect<boolean | undefined>) => Effect.Effect<boolean | undefined>
+  /** Whether this process knows that it holds the lease. */
   readonly isHeld: () => boolean
-  /** Waits until it is known to be held, now. */
+  /** Waits until this process knows that it holds the lease. */
   readonly awaitHeld: Effect.Effect<void>
-  /** Waits until it has run out. */
+  /** Waits until the lease has expired. */
   readonly awaitLapse: Effect.Effect<void>
 }
 
-/** How often somebody who waits for it looks again. */
+/** How often a fiber that waits for the lease checks it. */
 const interval = "100 millis"
 
-/** A lease that the database ends after `expiration`; it is not held yet. */
+/** Makes a lease that the database ends after `expiration`. It is not held yet. */
 export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
   Effect.map(Effect.service(Clock.Clock), (clock) => {
-    // What is sent before an action arrives before it, but for the time that the action itself takes.
+    // The margin is for the time that an action takes to arrive.
     const lifetime = Duration.toMillis(expiration) * 0.9
     const now = () => ({ monotonic: clock.monotonicTimeNanosUnsafe(), wall: clock.currentTimeMillisUnsafe() })
-    let askedAt: ReturnType<typeof now> | undefined
+    let renewedAt: ReturnType<typeof now> | undefined
 
-    /** By the clock that went further: one stands still while a machine sleeps, and the other one can be set. */
+    /** By the clock that advanced further: one stops while a machine sleeps, and the other can be set. */
     const left = () => {
-      if (askedAt === undefined) return 0
+      if (renewedAt === undefined) return 0
       const { monotonic, wall } = now()
-      return lifetime - Math.max(Number(monotonic - askedAt.monotonic) / 1e6, wall - askedAt.wall)
+      return lifetime - Math.max(Number(monotonic - renewedAt.monotonic) / 1e6, wall - renewedAt.wall)
     }
     const awaitHeld: Effect.Effect<void> = Effect.suspend(() =>
       left() > 0 ? Effect.void : Effect.delay(awaitHeld, interval)
@@ -43,13 +43,13 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
       left() > 0 ? Effect.delay(awaitLapse, Math.ceil(left())) : Effect.void
     )
     return {
-      // It was given no earlier than it was asked for.
-      renew: (ask) =>
+      // The lease counts from the request, which is never later than the grant.
+      renew: (request) =>
         Effect.suspend(() => {
-          const asked = now()
-          return Effect.tap(ask, (isGiven) =>
+          const requestedAt = now()
+          return Effect.tap(request, (isGranted) =>
             Effect.sync(() => {
-              if (isGiven !== undefined) askedAt = isGiven ? asked : undefined
+              if (isGranted !== undefined) renewedAt = isGranted ? requestedAt : undefined
             })
           )
         }),
@@ -59,7 +59,7 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
     }
   })
 
-/** Holds each attempt of a call back until it may be made. */
+/** Delays each attempt of a call until the lease is held. */
 export const gate =
   (lease: Lease) =>
   (limiter: RateLimit.Limiter): RateLimit.Limiter => ({

@@ -1,9 +1,9 @@
-/** How a process of the cluster is doing, measured. */
+/** The gauges of a process of the cluster. */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
 const member = Metric.gauge("stacksapi_cluster_member", {
-  description: "1 while the database confirms the process's place in the cluster, else 0"
+  description: "1 while the database confirms the process's membership of the cluster, else 0"
 })
 
 const slots = Metric.gauge("stacksapi_cluster_slots", { description: "Slots of the process" })
@@ -14,7 +14,7 @@ const running = Metric.gauge("stacksapi_cluster_jobs_running", {
 
 const leading = Metric.gauge("stacksapi_cluster_queues_led", { description: "Queues that the process leads" })
 
-export const measure = (levels: {
+export const update = (gauges: {
   readonly isMember: boolean
   readonly slots: number
   readonly running: number
@@ -22,10 +22,10 @@ export const measure = (levels: {
 }): Effect.Effect<void> =>
   Effect.all(
     [
-      Metric.update(member, levels.isMember ? 1 : 0),
-      Metric.update(slots, levels.slots),
-      Metric.update(running, levels.running),
-      Metric.update(leading, levels.leading)
+      Metric.update(member, gauges.isMember ? 1 : 0),
+      Metric.update(slots, gauges.slots),
+      Metric.update(running, gauges.running),
+      Metric.update(leading, gauges.leading)
     ],
     { discard: true }
   )

@@ -1,30 +1,30 @@
-/** Effect's storage of processes and locks, for which those are alive that the roster says are. */
+/** Effect's storage of runners and locks, which counts as alive the processes that `Members` does. */
 import { PersistenceError } from "effect/cluster/ClusterError"
 import * as Runner from "effect/cluster/Runner"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import type { RunnerStorage } from "effect/cluster/RunnerStorage"
 import * as Effect from "effect/Effect"
-import { queueGroup, seatGroup } from "./jobEntity.ts"
-import type { Process, Roster } from "./roster.ts"
+import { memberGroup, queueGroup } from "./jobEntity.ts"
+import type { Member, Members } from "./members.ts"
 
-/** All alike: jobs are shared by slots, but in another way. */
+/** The same for all: `MemberTable` distributes jobs by slots. */
 const weight = 1
 
-export const make = (storage: RunnerStorage["Service"], roster: Roster): RunnerStorage["Service"] => ({
+export const make = (storage: RunnerStorage["Service"], members: Members): RunnerStorage["Service"] => ({
   ...storage,
-  // Whoever leaves does not wait for a database that is gone.
+  // A process that leaves does not wait for an unavailable database.
   unregister: (address) =>
-    Effect.andThen(roster.leave, Effect.timeoutOption(storage.unregister(address), "5 seconds")).pipe(Effect.asVoid),
-  getRunners: roster.living.pipe(
-    Effect.map((living) => living.filter(({ phase }) => phase !== "leaving")),
-    // Who does not find itself asks again at once.
-    Effect.tap((members) =>
-      members.some(({ seat }) => seat === roster.seat) ? Effect.void : Effect.sleep("250 millis")
+    Effect.andThen(members.leave, Effect.timeoutOption(storage.unregister(address), "5 seconds")).pipe(Effect.asVoid),
+  getRunners: members.alive.pipe(
+    Effect.map((alive) => alive.filter(({ phase }) => phase !== "leaving")),
+    // A process that does not find itself asks again at once.
+    Effect.tap((alive) =>
+      alive.some(({ memberId }) => memberId === members.memberId) ? Effect.void : Effect.sleep("250 millis")
     ),
-    Effect.map((members) => members.map((process) => [runnerOf(process), true] as const)),
+    Effect.map((alive) => alive.map((member) => [runnerOf(member), true] as const)),
     PersistenceError.refail
   )
 })
 
-const runnerOf = ({ host, port, seat }: Process): Runner.Runner =>
-  Runner.make({ address: RunnerAddress.make(host, port), groups: [queueGroup, seatGroup(seat)], weight })
+const runnerOf = ({ host, memberId, port }: Member): Runner.Runner =>
+  Runner.make({ address: RunnerAddress.make(host, port), groups: [queueGroup, memberGroup(memberId)], weight })

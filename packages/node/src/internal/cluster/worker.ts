@@ -1,8 +1,8 @@
 /**
- * The process's part of the work: it runs the jobs that the cluster sends to it, within its own slots.
+ * The worker of a process: runs the jobs that are dispatched to this member, within its slots.
  *
- * What runs is a life. It outlasts whatever becomes of the request that brought it, and ends by itself, or because the job is not
- * this process's any more: its lease has run out, or the book says so.
+ * An execution outlives the request that started it. It ends by itself, or because the process no longer owns the job: its lease has
+ * expired, or the ownership table names another process.
  */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as JobStates from "@stacksapi/core/JobStates"
@@ -26,61 +26,65 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ClusterEvent } from "../../ClusterStack.ts"
-import type { Book, Claimed, JobKey } from "./book.ts"
+import type { Publish } from "./events.ts"
+import { type Execution, Executions } from "./executions.ts"
 import { type Answer, JobEntity, toAnswer } from "./jobEntity.ts"
-import type { Tell } from "./journal.ts"
 import { gate, type Lease } from "./lease.ts"
-import { type Life, Lives } from "./lives.ts"
-import type { Outspoken } from "./logs.ts"
+import type { RestoreLogs } from "./logs.ts"
+import type { Claimed, JobKey, Ownership } from "./ownership.ts"
 
 export interface WorkerOptions {
-  readonly book: Book
-  /** That of the process: while it is held, nobody else takes its jobs. */
+  readonly ownership: Ownership
+  /** The lease of the process: while it is held, no other process takes its jobs. */
   readonly lease: Lease
   readonly limiter: RateLimit.Limiter
-  /** Another one for each life of each process. */
+  /** Different for each start of a process. */
   readonly processId: string
   readonly slots: number
-  readonly onProcessDeath: "fail" | "runAgain"
+  readonly onProcessDeath: "fail" | "retry"
   readonly tokenLifetime: Duration.Input | undefined
   readonly stacks: ReadonlyArray<{ readonly key: string; readonly queueKey: string }>
-  readonly tell: Tell
-  readonly outspoken: Outspoken
-  /** Where the jobs run. */
+  readonly publish: Publish
+  readonly restoreLogs: RestoreLogs
+  /** The scope of the executions. */
   readonly scope: Scope.Scope
 }
 
 export interface Worker {
   /** The jobs that hold a slot. */
   readonly running: () => ReadonlyArray<ScheduledJob>
-  /** How many jobs there are, with those that wait for a slot. */
+  /** How many jobs there are, including those that wait for a slot. */
   readonly count: () => number
-  /** Begins nothing any more, and waits for what has begun; for when nobody can send jobs any more. */
+  /** Starts nothing, and waits for the jobs that have started. Call it when no job can be dispatched any more. */
   readonly drain: Effect.Effect<void>
-  /** Ends what runs here and is not this process's any more. */
+  /** Stops executions of jobs that this process no longer owns. */
   readonly audit: Effect.Effect<void, SqlError>
-  /** Takes the jobs that the cluster sends. */
+  /** Receives the jobs that are dispatched to this member. */
   readonly layer: Layer.Layer<never, never, Sharding>
 }
 
 const agentOwned: Answer = { _tag: "AgentOwned" }
-const elsewhere: Answer = { _tag: "Elsewhere" }
+const notOwned: Answer = { _tag: "NotOwned" }
 const orphaned: Answer = {
   _tag: "Failed",
   message: "The process that ran the job died before the job had ended",
   isRetryable: false
 }
 
-const died = (cause: Cause.Cause<unknown>): Answer => {
+const failedWith = (cause: Cause.Cause<unknown>): Answer => {
   const error = Cause.squash(cause)
   return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), isRetryable: false }
 }
 
-const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
-  const result = Exit.isSuccess(exit) ? exit.value : Cause.hasInterruptsOnly(exit.cause) ? elsewhere : died(exit.cause)
-  const answer = result._tag === "Elsewhere" ? undefined : result
+const runEnded = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
+  const result = Exit.isSuccess(exit)
+    ? exit.value
+    : Cause.hasInterruptsOnly(exit.cause)
+      ? notOwned
+      : failedWith(exit.cause)
+  const answer = result._tag === "NotOwned" ? undefined : result
   return {
-    _tag: "Ended",
+    _tag: "RunEnded",
     job,
     outcome: answer?._tag ?? "Interrupted",
     exitStatus: answer?._tag === "Finished" ? answer.exitStatus : undefined,
@@ -88,41 +92,41 @@ const ended = (job: ScheduledJob, exit: Exit.Exit<Answer>): ClusterEvent => {
   }
 }
 
-/** How long the state of a job is waited for that may have an agent. */
-const lookTimeout = "2 seconds"
-/** How often it is looked at an agent that goes on with a job which is not this process's any more. */
-const lookAgainAfter = 5000
+/** How long to wait for the state of a job that may have an agent. */
+const stateTimeout = "2 seconds"
+/** How often, in milliseconds, the state of a job is read that an agent runs and this process no longer owns. */
+const stateInterval = 5000
 
-/** An agent has it that nobody told to stop, or has ended it. */
-const isAgentsBusiness = (state: JobState): boolean =>
+/** Whether an agent runs the job and need not stop, or has finished it. */
+const isLeftToAgent = (state: JobState): boolean =>
   state === "finished" || (isAgentOwned(state) && state !== "canceling" && state !== "timing_out")
 
 export const make = Effect.fnUntraced(function* ({
-  book,
+  ownership,
   lease,
   limiter,
   onProcessDeath,
-  outspoken,
+  restoreLogs,
   processId,
   scope,
   slots,
   stacks,
-  tell,
+  publish,
   tokenLifetime
 }: WorkerOptions): Effect.fn.Return<Worker, never, StacksClient.StacksClient | JobRunner.JobRunner> {
   const client = yield* StacksClient.StacksClient
   const runner = yield* JobRunner.JobRunner
   const freeSlots = yield* Semaphore.make(slots)
-  const lives = new Lives()
+  const executions = new Executions()
   const notifications = new Map<string, Notifications.Service>()
   const gated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     effect.pipe(RateLimit.withFallback(limiter), RateLimit.mapLimiter(gate(lease)))
   const queues = new Map(stacks.map(({ key, queueKey }) => [key, queueKey]))
-  const queueOf = ({ key: { stackKey } }: Life) => queues.get(stackKey) ?? stackKey
+  const queueOf = ({ key: { stackKey } }: Execution) => queues.get(stackKey) ?? stackKey
 
   const limited = RateLimit.withFallback(limiter)
 
-  // What is only looked at needs no lease.
+  // Reading needs no lease.
   const stateOf = ({ jobUuid, stackKey }: JobKey) =>
     JobStates.get(stackKey, jobUuid).pipe(Effect.provideService(StacksClient.StacksClient, client), limited)
 
@@ -140,21 +144,21 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   const contextOf = Effect.fnUntraced(function* (
-    life: Life,
+    execution: Execution,
     job: ScheduledJob
   ): Effect.fn.Return<JobRunner.JobContext> {
-    const { key } = life
+    const { key } = execution
     const { notify } = yield* notifierOf(key.stackKey)
     const lifetime = Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes")
     const issueToken = Effect.suspend(() => {
-      life.hasAgent = true
+      execution.hasAgent = true
       return client.issueJobAcquisitionTokens({ stackKey: key.stackKey, jobUuids: [key.jobUuid], tokenLifetime })
     }).pipe(
       Effect.flatMap(({ tokens: [issued] }) =>
         issued === undefined
           ? Effect.fail(
               new JobRunner.JobRunnerError({
-                message: "The service issued no acquisition token: the job is not ours"
+                message: "The service issued no acquisition token: this stack does not have the job"
               })
             )
           : Effect.succeed({ token: issued.token, lifetime })
@@ -164,204 +168,211 @@ export const make = Effect.fnUntraced(function* ({
     return {
       job,
       stackKey: key.stackKey,
-      queueKey: queueOf(life),
+      queueKey: queueOf(execution),
       details: yield* Effect.cached(limited(client.getJob(key))),
-      // Asked for again well before it expires.
+      // A new token is requested well before this one expires.
       acquisitionToken: yield* Effect.cachedWithTTL(
         Effect.map(issueToken, ({ token }) => token),
         Duration.times(lifetime, 0.75)
       ),
       issueToken,
       requests: {},
-      stopRequested: Deferred.await(life.stopRequested),
+      stopRequested: Deferred.await(execution.stopRequested),
       state: Effect.catch(stateOf(key), () => Effect.succeed(undefined)),
       notify: (text) => notify(job.id, text)
     }
   })
 
   // ---------------------------------------------------------------------------
-  // A life
+  // An execution
   // ---------------------------------------------------------------------------
 
-  const claim = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Claimed | undefined> {
+  const claim = Effect.fnUntraced(function* (execution: Execution): Effect.fn.Return<Claimed | undefined> {
     while (true) {
       yield* lease.awaitHeld
-      const claimed = yield* book.claim(life.key, life.ticket, processId)
+      const claimed = yield* ownership.claim(execution.key, execution.dispatchId, processId)
       if (claimed === undefined) return undefined
       if (claimed === "dead") {
         yield* Effect.sleep("100 millis")
         continue
       }
-      // The answer may have taken longer than the lease.
+      // The response may have taken longer than the lease.
       if (!lease.isHeld()) continue
-      life.claimedAt = yield* Clock.currentTimeMillis
+      execution.claimedAt = yield* Clock.currentTimeMillis
       return claimed
     }
   })
 
-  const run = (life: Life): Effect.Effect<Answer> =>
+  const run = (execution: Execution): Effect.Effect<Answer> =>
     Effect.acquireUseRelease(
       Effect.map(Clock.currentTimeMillis, (now) => {
-        life.hasBegun = true
-        life.isRunning = true
-        const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(life.job.scheduledAt)))
-        tell({ _tag: "Began", job: life.job, sinceScheduled }, queueOf(life))
+        execution.hasStarted = true
+        execution.isRunning = true
+        const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(execution.job.scheduledAt)))
+        publish({ _tag: "RunStarted", job: execution.job, sinceScheduled }, queueOf(execution))
       }),
-      () => Effect.flatMap(contextOf(life, life.job), (context) => toAnswer(Effect.suspend(() => runner.run(context)))),
+      () =>
+        Effect.flatMap(contextOf(execution, execution.job), (context) =>
+          toAnswer(Effect.suspend(() => runner.run(context)))
+        ),
       (_, exit) =>
         Effect.suspend(() => {
-          life.isRunning = false
-          tell(ended(life.job, exit), queueOf(life))
-          return notifications.get(life.key.stackKey)?.release(life.job.id) ?? Effect.void
+          execution.isRunning = false
+          publish(runEnded(execution.job, exit), queueOf(execution))
+          return notifications.get(execution.key.stackKey)?.release(execution.job.id) ?? Effect.void
         })
     )
 
-  const isOutOfOurHands = ({ job, key }: Life) =>
+  const hasAgentOrIsOver = ({ job, key }: Execution) =>
     stateOf(key).pipe(
       Effect.retry({ schedule: Schedule.spaced("2 seconds"), while: ({ isRetryable }) => isRetryable }),
-      // An agent goes on with it, or it has ended.
       Effect.map((state) => state !== undefined && (isAgentOwned(state) || isFinal(state))),
-      // Not knowing is no reason to finish or run what an agent may be running: if none is, its reservation lapses.
+      // Without a state, the job is left alone, because an agent may be running it. If none is, its reservation lapses.
       Effect.catch((error) =>
-        Effect.as(Effect.logWarning(`Job ${job.id} had begun elsewhere, and is left alone: ${error.message}`), true)
+        Effect.as(
+          Effect.logWarning(`Job ${job.id} was started by another process, and is left alone: ${error.message}`),
+          true
+        )
       )
     )
 
-  /**
-   * What becomes of a job without being run: one that had ended where its answer could not be sent, that was begun and lost, or
-   * that still ends here.
-   */
-  const settle = Effect.fnUntraced(function* (
-    life: Life,
+  /** The answer for a job that must not run here: it has ended already, its process died, or an agent runs it. Else undefined. */
+  const answerWithoutRun = Effect.fnUntraced(function* (
+    execution: Execution,
     { answer, isOrphan }: Claimed
   ): Effect.fn.Return<Answer | undefined> {
     if (answer !== undefined) return answer
-    if (isOrphan || life.hasBegun) {
-      // Its agent may live on.
-      if (yield* isOutOfOurHands(life)) return agentOwned
+    if (isOrphan || execution.hasStarted) {
+      // Its agent may still run.
+      if (yield* hasAgentOrIsOver(execution)) return agentOwned
       if (onProcessDeath === "fail") return orphaned
     }
-    // What this process had begun of it and lost takes its time to end, and an agent may have got it meanwhile.
-    const others = lives.others(life)
+    // An earlier execution on this process may take a while to end, and an agent may have acquired the job meanwhile.
+    const others = executions.others(execution)
     yield* Effect.forEach(others, ({ fiber }) => Fiber.await(fiber), { discard: true })
-    return others.length > 0 && (yield* isOutOfOurHands(life)) ? agentOwned : undefined
+    return others.length > 0 && (yield* hasAgentOrIsOver(execution)) ? agentOwned : undefined
   })
 
-  const live = Effect.fnUntraced(function* (life: Life): Effect.fn.Return<Answer> {
-    if ((yield* book.look(life.key, life.ticket)) !== "waiting") {
-      // Needs no slot, unless it is to run again.
-      const claimed = yield* claim(life)
-      if (claimed === undefined) return elsewhere
-      return (yield* settle(life, claimed)) ?? (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(life))))
+  const execute = Effect.fnUntraced(function* (execution: Execution): Effect.fn.Return<Answer> {
+    if ((yield* ownership.stateOf(execution.key, execution.dispatchId)) !== "waiting") {
+      // Needs no slot, unless the job runs again.
+      const claimed = yield* claim(execution)
+      if (claimed === undefined) return notOwned
+      return (
+        (yield* answerWithoutRun(execution, claimed)) ??
+        (yield* freeSlots.withPermit(Effect.andThen(lease.awaitHeld, run(execution))))
+      )
     }
     return yield* freeSlots.withPermit(
       Effect.gen(function* () {
-        const claimed = yield* claim(life)
-        if (claimed === undefined) return elsewhere
-        return (yield* settle(life, claimed)) ?? (yield* run(life))
+        const claimed = yield* claim(execution)
+        if (claimed === undefined) return notOwned
+        return (yield* answerWithoutRun(execution, claimed)) ?? (yield* run(execution))
       })
     )
   })
 
-  const begin = Effect.fnUntraced(function* (key: JobKey, job: ScheduledJob, ticket: number) {
-    const life: Life = {
+  const start = Effect.fnUntraced(function* (key: JobKey, job: ScheduledJob, dispatchId: number) {
+    const execution: Execution = {
       key,
-      ticket,
+      dispatchId,
       job,
-      // Begins when it is in the books.
+      // Starts after it was added.
       fiber: yield* Effect.forkIn(
-        Effect.suspend(() => live(life)).pipe(
+        Effect.suspend(() => execute(execution)).pipe(
           Effect.catchCause((cause) =>
-            Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(died(cause))
+            Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(failedWith(cause))
           ),
           Effect.ensuring(
             Effect.map(Clock.currentTimeMillis, (now) => {
-              life.endedAt = now
+              execution.endedAt = now
             })
           ),
-          outspoken
+          restoreLogs
         ),
         scope
       ),
       stopRequested: Deferred.makeUnsafe(),
       claimedAt: undefined,
-      hasBegun: lives.hasBegun(key, ticket),
+      hasStarted: executions.hasStarted(key, dispatchId),
       isRunning: false,
       hasAgent: false,
       endedAt: undefined,
       checkedAt: undefined
     }
-    lives.add(life)
-    return life
+    executions.add(execution)
+    return execution
   })
 
   // ---------------------------------------------------------------------------
   // Its end
   // ---------------------------------------------------------------------------
 
-  /** The job is not this process's any more, or may not be. An agent that has acquired it goes on. */
-  const end = Effect.fnUntraced(function* (life: Life) {
-    if (life.hasAgent) {
+  /** Stops an execution whose job this process may no longer own. An agent that has acquired the job goes on. */
+  const stop = Effect.fnUntraced(function* (execution: Execution) {
+    if (execution.hasAgent) {
       const now = yield* Clock.currentTimeMillis
-      if (life.checkedAt !== undefined && life.checkedAt + lookAgainAfter > now) return
-      life.checkedAt = now
-      const state = yield* Effect.catch(Effect.timeout(stateOf(life.key), lookTimeout), () => Effect.succeed(undefined))
-      // Nor is not knowing a reason to stop an agent: the service lets one of them acquire a job.
-      if (state === undefined || isAgentsBusiness(state)) return
+      if (execution.checkedAt !== undefined && execution.checkedAt + stateInterval > now) return
+      execution.checkedAt = now
+      const state = yield* Effect.catch(Effect.timeout(stateOf(execution.key), stateTimeout), () =>
+        Effect.succeed(undefined)
+      )
+      // An unknown state does not stop an agent either: the service lets only one agent acquire a job.
+      if (state === undefined || isLeftToAgent(state)) return
     }
-    yield* Deferred.succeed(life.stopRequested, "ReservationLost")
-    yield* Fiber.interrupt(life.fiber)
+    yield* Deferred.succeed(execution.stopRequested, "ReservationLost")
+    yield* Fiber.interrupt(execution.fiber)
   })
-  // What ends takes its time, and nobody waits for it.
-  const endAll = (lives: ReadonlyArray<Life>) =>
-    Effect.forEach(lives, (life) => Effect.forkIn(end(life), scope), { discard: true })
+  // In the background: stopping may take a while.
+  const stopAll = (executions: ReadonlyArray<Execution>) =>
+    Effect.forEach(executions, (execution) => Effect.forkIn(stop(execution), scope), { discard: true })
 
   yield* lease.awaitHeld.pipe(
     Effect.andThen(lease.awaitLapse),
-    Effect.andThen(Effect.suspend(() => endAll(lives.living.filter(({ claimedAt }) => claimedAt !== undefined)))),
+    Effect.andThen(Effect.suspend(() => stopAll(executions.active.filter(({ claimedAt }) => claimedAt !== undefined)))),
     Effect.forever,
     Effect.forkIn(scope)
   )
 
   /**
-   * Leaves nothing of a life that has ended with this process: an answer that the cluster could not send any more is kept, and a
-   * job that was claimed and not begun is given back. One that was cut off stays this process's: it may have done anything.
+   * Writes the end of an execution to the ownership table when the process stops: saves an answer that could not be sent, and gives up
+   * a job that was claimed and not started. The process keeps a job that was interrupted, because the job may have done anything.
    */
-  const leave = Effect.fnUntraced(function* ({ fiber, hasBegun, key, ticket }: Life) {
+  const settleOwnership = Effect.fnUntraced(function* ({ fiber, hasStarted, key, dispatchId }: Execution) {
     const exit = yield* Fiber.await(fiber)
     if (Exit.isSuccess(exit)) {
-      if (exit.value._tag !== "Elsewhere") yield* book.keep(key, ticket, processId, exit.value)
-    } else if (!hasBegun) {
-      yield* book.release(key, ticket, processId)
+      if (exit.value._tag !== "NotOwned") yield* ownership.saveAnswer(key, dispatchId, processId, exit.value)
+    } else if (!hasStarted) {
+      yield* ownership.release(key, dispatchId, processId)
     }
   })
   yield* Scope.addFinalizer(
     scope,
-    Effect.suspend(() => Effect.forEach(lives.all, leave, { concurrency: "unbounded", discard: true }))
+    Effect.suspend(() => Effect.forEach(executions.all, settleOwnership, { concurrency: "unbounded", discard: true }))
   )
 
   return {
-    running: () => lives.living.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
-    count: () => lives.living.length,
+    running: () => executions.active.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
+    count: () => executions.active.length,
     drain: Effect.suspend(() =>
       Effect.forEach(
-        lives.living,
-        ({ fiber, hasBegun }) => (hasBegun ? Effect.asVoid(Fiber.await(fiber)) : Fiber.interrupt(fiber)),
+        executions.active,
+        ({ fiber, hasStarted }) => (hasStarted ? Effect.asVoid(Fiber.await(fiber)) : Fiber.interrupt(fiber)),
         { concurrency: "unbounded", discard: true }
       )
     ),
     audit: Effect.flatMap(Clock.currentTimeMillis, (askedAt) =>
-      Effect.flatMap(book.owned(processId), (owned) => endAll(lives.compare(owned, askedAt)))
+      Effect.flatMap(ownership.owned(processId), (owned) => stopAll(executions.compare(owned, askedAt)))
     ),
     layer: JobEntity.toLayer(
       JobEntity.of({
-        Run: Effect.fnUntraced(function* ({ payload: { ticket, job, stackKey } }) {
+        Run: Effect.fnUntraced(function* ({ payload: { dispatchId, job, stackKey } }) {
           const key = { stackKey, jobUuid: job.id }
           while (true) {
-            const life = lives.find(key, ticket) ?? (yield* begin(key, job, ticket))
-            const exit = yield* Fiber.await(life.fiber)
+            const execution = executions.find(key, dispatchId) ?? (yield* start(key, job, dispatchId))
+            const exit = yield* Fiber.await(execution.fiber)
             if (exit._tag === "Success") return exit.value
-            // It was ended from outside. What that means for the job is seen in the book.
+            // It was interrupted. The ownership table says what happens to the job.
             yield* Effect.sleep("100 millis")
           }
         })

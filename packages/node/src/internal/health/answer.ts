@@ -1,22 +1,22 @@
-/** What each path answers. */
+/** The paths of the health server. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Report } from "../../HealthServer.ts"
 import { contentType } from "./exposition.ts"
-import { unreadiness } from "./verdict.ts"
-import type { Sight } from "./watch.ts"
+import { readinessFailure } from "./readiness.ts"
+import type { Snapshot } from "./watch.ts"
 
 export interface Sources {
-  readonly look: Effect.Effect<Sight>
+  readonly snapshot: Effect.Effect<Snapshot>
   readonly exposition: Effect.Effect<Uint8Array>
   readonly maxPollAge: Duration.Input
 }
 
 export const answer = ({
   exposition,
-  look,
+  snapshot,
   maxPollAge
 }: Sources): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest> => {
   const age = Duration.fromInputUnsafe(maxPollAge)
@@ -25,8 +25,8 @@ export const answer = ({
       "/metrics",
       Effect.map(exposition, (bytes) => HttpServerResponse.uint8Array(bytes, { contentType, headers: uncached }))
     ],
-    ["/healthz", Effect.map(look, (sight) => told(sight, sight.illness))],
-    ["/readyz", Effect.map(look, (sight) => told(sight, unreadiness(sight, age)))]
+    ["/healthz", Effect.map(snapshot, (snapshot) => reportOf(snapshot, snapshot.livenessFailure))],
+    ["/readyz", Effect.map(snapshot, (snapshot) => reportOf(snapshot, readinessFailure(snapshot, age)))]
   ])
   return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ method, url }) => {
     const [path = ""] = url.split("?", 1)
@@ -42,7 +42,7 @@ export const answer = ({
 
 const uncached = { "cache-control": "no-store" }
 
-const told = ({ cluster, stacks }: Sight, reason: string | null): HttpServerResponse.HttpServerResponse => {
+const reportOf = ({ cluster, stacks }: Snapshot, reason: string | null): HttpServerResponse.HttpServerResponse => {
   const report: Report = { status: reason === null ? "ok" : "unavailable", reason, stacks, cluster }
   return HttpServerResponse.jsonUnsafe(report, { status: reason === null ? 200 : 503, headers: uncached })
 }

@@ -6,8 +6,8 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 export const contentType = "text/plain; version=0.0.4; charset=utf-8"
 
 /**
- * Effect names metrics as OpenTelemetry does, without their type and unit. In Prometheus they belong to the name; these are the
- * suffixes that OpenTelemetry's own exporter adds.
+ * Effect names metrics as OpenTelemetry does, without type and unit. Prometheus has them in the name: this adds the suffixes that
+ * OpenTelemetry's own exporter adds.
  */
 const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot, (metrics) => {
   const suffixes = new Map(metrics.map((metric) => [metric.id, suffixOf(metric)]))
@@ -20,8 +20,8 @@ const exposition: Effect.Effect<string> = Effect.flatMap(Metric.snapshot, (metri
 })
 
 /**
- * The same bytes for everybody who asks within a second: making them costs more the more metrics there are, and a reader that
- * is slow keeps no copy of its own.
+ * The exposition, cached for a second. All requests share the bytes: formatting many metrics is expensive, and a slow reader holds
+ * no copy of its own.
  */
 export const sharedExposition: Effect.Effect<Effect.Effect<Uint8Array>> = Effect.cachedWithTTL(
   Effect.map(exposition, (text) => new TextEncoder().encode(text)),

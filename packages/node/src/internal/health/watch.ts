@@ -1,4 +1,4 @@
-/** The stacks that are watched, and what each looks like now. */
+/** The watched stacks, and a snapshot of their state. */
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import type { CursorStalled } from "@stacksapi/core/StacksError"
@@ -13,32 +13,32 @@ import type { ClusterReport, Service, StackReport, Watched } from "../../HealthS
 
 export interface Watch {
   readonly watch: Service["watch"]
-  readonly look: Effect.Effect<Sight>
+  readonly snapshot: Effect.Effect<Snapshot>
 }
 
-/** All that is watched, together. */
-export interface Sight {
+/** The state of everything that is watched. */
+export interface Snapshot {
   readonly stacks: ReadonlyArray<StackReport>
   readonly cluster: ClusterReport | null
-  /** Why the process should not go on; null while it should. */
-  readonly illness: string | null
+  /** Why the process is not live; null if it is. */
+  readonly livenessFailure: string | null
 }
 
-interface Entry {
+interface WatchedStack {
   readonly watched: Watched
   failure: string | null
 }
 
 export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.scope, (scope) => {
-  const entries = new Map<unknown, Entry>()
+  const watchedStacks = new Map<unknown, WatchedStack>()
 
-  const lookAt = ({ failure, watched }: Entry, now: number): Effect.Effect<Sight> =>
+  const snapshotOf = ({ failure, watched }: WatchedStack, now: number): Effect.Effect<Snapshot> =>
     Effect.map(watched.status, (status: Stack.Status | Stacks.Status | ClusterStack.Status) => {
       if ("inFlight" in status) {
         return {
           stacks: [report(status, failure, now)],
           cluster: null,
-          illness: failure && `stack ${status.key} can't go on: ${failure}`
+          livenessFailure: failure && `stack ${status.key} has failed: ${failure}`
         }
       }
       if ("queues" in status) {
@@ -47,7 +47,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
             report(stack ?? { ...absent, key, queueKey }, failure?.message ?? null, now)
           ),
           cluster: null,
-          illness: failure && `no queue can go on: ${failure}`
+          livenessFailure: failure && `all queues have failed: ${failure}`
         }
       }
       return {
@@ -58,7 +58,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
           running: status.running.length,
           processes: status.processes
         },
-        illness: failure && `the process of the cluster can't go on: ${failure}`
+        livenessFailure: failure && `the process of the cluster has failed: ${failure}`
       }
     })
 
@@ -66,34 +66,34 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
     watch: (watched) =>
       Effect.gen(function* () {
         const status: Stack.Status | Stacks.Status | ClusterStack.Status = yield* watched.status
-        const entry: Entry = { watched, failure: null }
-        // A stack that is started again comes in the place of its former life.
-        entries.set("inFlight" in status ? status.key : watched, entry)
+        const watchedStack: WatchedStack = { watched, failure: null }
+        // A stack that is started again replaces the previous one.
+        watchedStacks.set("inFlight" in status ? status.key : watched, watchedStack)
         const awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled> = watched.awaitFailure
         yield* awaitFailure.pipe(
-          Effect.catchCause((cause) => Effect.sync(() => (entry.failure = messageOf(cause)))),
+          Effect.catchCause((cause) => Effect.sync(() => (watchedStack.failure = messageOf(cause)))),
           Effect.forkIn(scope, { startImmediately: true })
         )
       }),
-    look: Effect.gen(function* () {
+    snapshot: Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
-      const sights = yield* Effect.forEach(entries.values(), (entry) => lookAt(entry, now))
+      const snapshots = yield* Effect.forEach(watchedStacks.values(), (watchedStack) => snapshotOf(watchedStack, now))
       return {
-        stacks: sights.flatMap(({ stacks }) => stacks),
-        cluster: sights.find(({ cluster }) => cluster !== null)?.cluster ?? null,
-        illness: sights.find(({ illness }) => illness !== null)?.illness ?? null
+        stacks: snapshots.flatMap(({ stacks }) => stacks),
+        cluster: snapshots.find(({ cluster }) => cluster !== null)?.cluster ?? null,
+        livenessFailure: snapshots.find(({ livenessFailure }) => livenessFailure !== null)?.livenessFailure ?? null
       }
     })
   }
 })
 
-/** A failure's message alone: what else belongs to it is for the log. */
+/** Only the message of a failure; the rest is in the log. */
 const messageOf = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   return Predicate.isError(error) ? error.message : String(error)
 }
 
-/** A queue's stack that could not be registered, or had to end. */
+/** The status of a queue whose stack could not be registered, or has ended. */
 const absent = {
   phase: "stopped",
   isPaused: false,
@@ -103,8 +103,8 @@ const absent = {
   pending: 0,
   backingOff: 0,
   inDoubt: 0,
-  amounts: {},
   finishing: 0,
+  amounts: {},
   startsSuspended: false
 } as const
 

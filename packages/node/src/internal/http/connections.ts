@@ -1,18 +1,18 @@
-/** Bounds what the clients of a server can make it hold and do, so that the rest of the process goes on. */
+/** Limits the memory and work of a server's connections, so that the rest of the process is not affected. */
 import type * as Http from "node:http"
 import type * as Net from "node:net"
 import { type Limits, workPerTurn } from "./limits.ts"
 import { PacedSocket } from "./pacedSocket.ts"
 import { makeTurns, type Turns } from "./turns.ts"
 
-/** Answers a request. */
+/** Handles a request. */
 export type Handler = (request: Http.IncomingMessage, response: Http.ServerResponse) => void
 
 export class Connections {
   readonly #limits: Limits
   readonly #handler: Handler
   readonly #turns: Turns = makeTurns(workPerTurn)
-  /** The one that has been idle for longest comes first. */
+  /** The connection that has been idle for longest is first. */
   readonly #open = new Set<Connection>()
   readonly #of = new WeakMap<object, Connection>()
   #heldBytes = 0
@@ -21,9 +21,9 @@ export class Connections {
   constructor(server: Http.Server, handler: Handler, limits: Limits) {
     this.#limits = limits
     this.#handler = handler
-    // Those that are closed in this turn are still counted: this is for a crowd that comes at once.
+    // Connections that close in this turn still count; this is for many that arrive at once.
     server.maxConnections = 2 * limits.maxConnections
-    // Node's server takes any stream for a connection.
+    // Node's server accepts any stream as a connection.
     const accept = server.listeners("connection")
     server.removeAllListeners("connection")
     server.on("connection", (raw: Net.Socket) => {
@@ -38,19 +38,19 @@ export class Connections {
     })
   }
 
-  /** Closes the connections on which the same piece of an answer has been waiting for its reader for two calls. */
+  /** Closes connections whose reader has not taken the same write for two calls. */
   closeStalled(): void {
     for (const connection of this.#open) if (connection.isStalled()) connection.close()
   }
 
   #admit(raw: Net.Socket): Connection | undefined {
     if (this.#open.size >= this.#limits.maxConnections) {
-      const dispensable = this.#first(({ isIdle }) => isIdle) ?? this.#first(({ isGreedy }) => isGreedy)
-      if (dispensable === undefined) {
+      const closable = this.#first(({ isIdle }) => isIdle) ?? this.#first(({ isOverusing }) => isOverusing)
+      if (closable === undefined) {
         raw.destroy()
         return undefined
       }
-      dispensable.close()
+      closable.close()
     }
     const connection: Connection = new Connection(raw, {
       handler: this.#handler,
@@ -97,18 +97,18 @@ interface Dependencies {
   readonly onClose: () => void
 }
 
-/** A connection, whose requests are answered one after the other. */
+/** A connection. It handles its requests one after the other. */
 class Connection {
   readonly socket: PacedSocket
   readonly #dependencies: Dependencies
-  /** The requests that have been parsed and are not begun: those of one piece at most. */
+  /** The requests that are parsed and not started: at most those of one piece. */
   #waiting: Array<() => void> = []
-  #isAnswering = false
+  #isResponding = false
   #isScheduled = false
   #isClosed = false
   #received = 0
   #sending = 0
-  /** What was being written when it was looked at last, and how often that was the same. */
+  /** The write at the last check, and for how many checks it has been the same. */
   #seenWrite: number | undefined
   #stalls = 0
 
@@ -124,13 +124,13 @@ class Connection {
     this.socket.once("close", () => this.#end())
   }
 
-  /** Whether it has nothing to answer. It may be sending the headers of a request. */
+  /** Whether it has no request to respond to. It may be sending the headers of one. */
   get isIdle(): boolean {
-    return !this.#isAnswering && this.#waiting.length === 0
+    return !this.#isResponding && this.#waiting.length === 0
   }
 
-  /** Whether it asks for more than one answer at a time, or leaves one unread. */
-  get isGreedy(): boolean {
+  /** Whether it has several requests waiting, or an unread response. */
+  get isOverusing(): boolean {
     return this.#waiting.length > 0 || this.socket.pendingWrite !== undefined
   }
 
@@ -147,7 +147,7 @@ class Connection {
       })
       this.#dependencies.handler(request, response)
     })
-    if (!this.#isAnswering) this.#next()
+    if (!this.#isResponding) this.#next()
   }
 
   isStalled(): boolean {
@@ -165,7 +165,7 @@ class Connection {
   #next(): void {
     if (this.#isClosed) return
     const begin = this.#waiting.shift()
-    this.#isAnswering = begin !== undefined
+    this.#isResponding = begin !== undefined
     if (begin === undefined) {
       this.#dependencies.onIdle()
       this.#schedule()

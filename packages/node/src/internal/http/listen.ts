@@ -1,4 +1,4 @@
-/** HTTP servers on Node: how they begin to listen, how they end, and where they are reached. */
+/** HTTP servers on Node: how they start, how they end, and their addresses. */
 import * as Http from "node:http"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -22,19 +22,19 @@ export const listen = Effect.fnUntraced(function* (
     requestTimeout: limits.requestMillis
   })
   const connections = new Connections(server, handler, limits)
-  yield* Effect.acquireRelease(begin(server, host, port), close)
-  // A client that stalls is seen three times: its answer has then been waiting for at least this long.
+  yield* Effect.acquireRelease(start(server, host, port), close)
+  // A stalled client is seen in three checks; its response has then waited for at least this long.
   yield* Effect.sync(() => connections.closeStalled()).pipe(
-    Effect.delay(limits.answerMillis / 2),
+    Effect.delay(limits.responseMillis / 2),
     Effect.forever,
-    // Sockets have a time of their own, whatever the Clock of a test says.
+    // Sockets run in real time, also with a test clock.
     Effect.provideService(Clock.Clock, Clock.Clock.defaultValue()),
     Effect.forkScoped
   )
   return server
 })
 
-const begin = (server: Http.Server, host: string, port: number): Effect.Effect<Http.Server, ListenError> =>
+const start = (server: Http.Server, host: string, port: number): Effect.Effect<Http.Server, ListenError> =>
   Effect.callback((resume) => {
     const onError = (cause: unknown) => resume(Effect.fail(ListenError.of(host, port, cause)))
     server.once("error", onError)
@@ -44,14 +44,14 @@ const begin = (server: Http.Server, host: string, port: number): Effect.Effect<H
     })
   })
 
-/** Ends without waiting for clients: those that keep a connection open, or wait for an answer that never comes. */
+/** Closes the server and all connections, without waiting for clients. */
 const close = (server: Http.Server): Effect.Effect<void> =>
   Effect.callback((resume) => {
     server.close(() => resume(Effect.void))
     server.closeAllConnections()
   })
 
-/** Where clients on this machine reach the server. */
+/** The address at which clients on this machine reach the server. */
 export const authority = (server: Http.Server): string => {
   const bound = server.address()
   if (bound === null || Predicate.isString(bound)) return "localhost"

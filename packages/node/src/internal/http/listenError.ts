@@ -1,8 +1,8 @@
-/** By itself: users' declarations name it, and may not have those of Node. */
+/** In its own file, because users' declarations refer to it and may not have Node's types. */
 import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
 
-/** A server can't listen where it was told to: the port is in use, or the address is not this machine's. */
+/** A server can't listen on its address: the port is in use, or the address does not belong to this machine. */
 export class ListenError extends Data.TaggedError("ListenError")<{
   readonly host: string
   readonly port: number
@@ -10,7 +10,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   readonly code: string | undefined
   readonly cause: unknown
 }> {
-  /** Of what Node says. */
+  /** From Node's error. */
   static of(host: string, port: number, cause: unknown): ListenError {
     const code = Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : undefined
     return new ListenError({ host, port, code, cause })

@@ -1,33 +1,33 @@
 /**
- * The origin check: a server without a log-in answers only under its own names, and only to its own pages.
+ * The origin check: a server without a login responds only at its own names, and only to its own pages.
  *
- * Any web page can have a browser on this machine send requests here. A foreign name that resolves to this machine makes such a
- * page one of this origin (DNS rebinding), which could then read the answers too.
+ * Any web page can make a browser on this machine send requests to it. With a foreign name that resolves to this machine (DNS rebinding),
+ * such a page has the same origin, and could read the responses too.
  */
 import * as Net from "node:net"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 
-/** Why a request is not answered. */
-interface Refusal {
+/** Why a request is rejected. */
+interface Rejection {
   readonly status: 403 | 415 | 421
   readonly message: string
 }
 
 export interface OriginCheckOptions {
-  /** The host that the server was told to listen on. */
+  /** The host that the server listens on. */
   readonly boundTo: string
-  /** Further names under which it is reached. */
+  /** More names at which clients reach it. */
   readonly allowedHosts: ReadonlyArray<string>
 }
 
-/** Checks a request's `Host`, `Origin` and `Sec-Fetch-Site`; undefined where it may be answered. */
-export type OriginCheck = (request: HttpServerRequest.HttpServerRequest) => Refusal | undefined
+/** Checks a request's `Host`, `Origin` and `Sec-Fetch-Site`; undefined if it is accepted. */
+export type OriginCheck = (request: HttpServerRequest.HttpServerRequest) => Rejection | undefined
 
 export const make = ({ allowedHosts, boundTo }: OriginCheckOptions): OriginCheck => {
   const names = new Set(["localhost", ...[boundTo, ...allowedHosts].flatMap((name) => hostname(name) ?? [])])
-  // Told to listen everywhere: any address may be this machine's, and no address can be rebound.
+  // On all interfaces, any address may belong to this machine; an address can't be rebound.
   const isEverywhere = everywhere.has(boundTo)
 
   const isOwnName = (name: string): boolean =>
@@ -39,7 +39,7 @@ export const make = ({ allowedHosts, boundTo }: OriginCheckOptions): OriginCheck
     const host = parse(headers["host"] ?? "")
     if (host === undefined || !isOwnName(bare(host.hostname))) return wrongName
     const site = headers["sec-fetch-site"]
-    // Whoever follows a link to the page comes from another site.
+    // A link to the page may be on another site.
     const isLink = method === "GET" && /^\/(\?|$)/.test(url) && headers["sec-fetch-mode"] === "navigate"
     if (isLink) return undefined
     if (site !== undefined && site !== "same-origin" && site !== "none") return foreignPage
@@ -48,38 +48,38 @@ export const make = ({ allowedHosts, boundTo }: OriginCheckOptions): OriginCheck
   }
 }
 
-/** Puts a check in front of an application. */
+/** Runs a check before an application. */
 export const before = <E, R>(
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   check: OriginCheck
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    const refusal = check(request)
-    return refusal === undefined
+    const rejection = check(request)
+    return rejection === undefined
       ? app
-      : Effect.succeed(HttpServerResponse.jsonUnsafe({ message: refusal.message }, { status: refusal.status }))
+      : Effect.succeed(HttpServerResponse.jsonUnsafe({ message: rejection.message }, { status: rejection.status }))
   })
 
-/** The name of a host, which may have a port; undefined where it is none. */
+/** The name of a host, with or without a port; undefined if it is invalid. */
 export const hostname = (host: string): string | undefined => {
   const isAddress = Net.isIPv6(host)
   const url = parse(isAddress ? `[${host}]` : host)
   return url && bare(url.hostname)
 }
 
-/** Forms of other pages can send anything but JSON. */
+/** Accepts POST requests with JSON only, which forms of other pages can't send. */
 export const jsonOnly: OriginCheck = ({ headers, method }) =>
   method === "POST" && headers["content-type"]?.split(";")[0]?.trim() !== "application/json"
     ? { status: 415, message: "The body has to be application/json" }
     : undefined
 
-const wrongName: Refusal = {
+const wrongName: Rejection = {
   status: 421,
   message:
     "The emulator answers only under localhost, the address that it listens on, and the names in allowedHosts (--allowed-host)"
 }
 
-const foreignPage: Refusal = { status: 403, message: "The emulator answers no other web pages" }
+const foreignPage: Rejection = { status: 403, message: "The emulator answers no other web pages" }
 
 const everywhere = new Set(["", "0.0.0.0", "::", "[::]"])
 
@@ -87,7 +87,7 @@ const loopback = new Net.BlockList()
 loopback.addSubnet("127.0.0.0", 8, "ipv4")
 loopback.addAddress("::1", "ipv6")
 
-/** A host as it stands in a URL. */
+/** Parses the host of a URL. */
 const parse = (host: string): URL | undefined =>
   /^[\w.:[\]-]+$/.test(host) ? (URL.parse(`http://${host}`) ?? undefined) : undefined
 

@@ -1,15 +1,15 @@
-/** A connection that hands what has arrived to Node's parser in small pieces, and only while the server asks for more. */
+/** A connection that passes received bytes to Node's parser in small pieces, and only while the server asks for more. */
 import type * as Net from "node:net"
 import { Duplex } from "node:stream"
 import { highWaterMark, pieceBytes } from "./limits.ts"
 
 type Callback = (error?: Error | null) => void
 
-/** Tells the server about a connection. */
+/** What a connection reports to the server. */
 export interface Observer {
-  /** Something has arrived, or can be taken again: hand over a piece when there is time. */
+  /** Bytes have arrived, or can be taken again: call `handOver` when there is time. */
   readonly onArrival: () => void
-  /** The connection sends so many bytes, or has sent them. */
+  /** The connection sends a number of bytes, or, if negative, has sent them. */
   readonly onSending: (bytes: number) => void
 }
 
@@ -31,7 +31,7 @@ export class PacedSocket extends Duplex {
     raw.on("close", () => this.destroy())
   }
 
-  /** Hands a piece to the parser. Returns how long it was. */
+  /** Passes a piece to the parser. Returns its length. */
   handOver(): number {
     if (this.destroyed || !this.#isAskedForMore) return 0
     const length = Math.min(this.#raw.readableLength, pieceBytes)
@@ -47,7 +47,7 @@ export class PacedSocket extends Duplex {
     return this.#isAskedForMore && this.#raw.readableLength > 0
   }
 
-  /** A number for what is being written now, another one for each write; undefined while all is written. */
+  /** The number of the current write; undefined if there is none. */
   get pendingWrite(): number | undefined {
     return this.#pendingWrite
   }
@@ -81,8 +81,8 @@ export class PacedSocket extends Duplex {
   }
 
   /**
-   * Notes that something is being sent, until the system has taken it. Where it took it at once that is said at once, as a socket
-   * of Node's does: Node's server writes an error and destroys the socket, and what waits then is lost.
+   * Records a write until the system has taken it. If the system takes it at once, the callback runs at once, like for Node's sockets:
+   * Node's server writes an error and destroys the socket, which loses pending writes.
    */
   #sending(bytes: number, callback: Callback): Callback {
     const write = ++this.#writes
@@ -108,7 +108,7 @@ export class PacedSocket extends Duplex {
   }
 
   // -----------------------------------------------------------------------------
-  // What Node's server, Effect's and ours ask of a socket besides
+  // Other members of a socket that the servers use
   // -----------------------------------------------------------------------------
 
   get remoteAddress(): string | undefined {

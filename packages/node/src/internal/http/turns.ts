@@ -1,6 +1,6 @@
-/** Work that is spread over turns of the event loop: timers and other sockets get theirs in between. */
+/** Spreads work over turns of the event loop, so that timers and other sockets run in between. */
 export interface Turns {
-  /** Does the work now, or in a later turn where this one has had enough. */
+  /** Does the work now, or in a later turn if this one has reached its limit. */
   readonly run: (work: () => void) => void
 }
 
@@ -12,10 +12,10 @@ export const makeTurns = (workPerTurn: number): Turns => {
   const schedule = () => {
     if (isScheduled) return
     isScheduled = true
-    setImmediate(begin)
+    setImmediate(runTurn)
   }
 
-  const begin = () => {
+  const runTurn = () => {
     isScheduled = false
     left = workPerTurn
     while (left > 0) {

@@ -59,14 +59,14 @@ const answerMillis = 5000
 
 const held = "held\n"
 
-/** Holds what the lock is made of in a scope of its own. */
+/** Competes for the lock. Returns the process that has it; undefined if this process got it. */
 const contend = Effect.fnUntraced(function* (folder: string, file: string, lockScope: Scope.Scope) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const prefix = `${shortLabel(file)}.lock-`
   const directory = yield* shortPath(folder, prefix)
   const own = yield* announce(folder, directory, prefix).pipe(
-    // Somebody took it for dead in the moment before it listened.
+    // Another process removed the socket as dead before it listened.
     Effect.retry({ times: 5, while: isMissing }),
     Scope.provide(lockScope)
   )
@@ -75,15 +75,15 @@ const contend = Effect.fnUntraced(function* (folder: string, file: string, lockS
     const others = (yield* fs.readDirectory(folder)).filter(
       (name) => name !== own.name && pidOf(name, prefix) !== undefined
     )
-    let isAlone = true
+    let isUncontended = true
     for (const name of others) {
       const socket = path.join(directory, name)
       const answer = name < own.name ? yield* knock(socket) : yield* ask(socket)
       if (answer === "alive") return { pid: pidOf(name, prefix) ?? 0 }
       if (answer === "dead") yield* fs.remove(path.join(folder, name), { force: true })
-      else isAlone = false
+      else isUncontended = false
     }
-    if (isAlone) {
+    if (isUncontended) {
       own.hold()
       return undefined
     }
@@ -105,7 +105,7 @@ const pidOf = (name: string, prefix: string): number | undefined => {
 
 const newName = (prefix: string): string => `${prefix}${randomBytes(4).toString("hex")}-${process.pid}`
 
-/** What the system allows for the path of a socket, in bytes: the least of all systems, macOS. */
+/** The maximum length of a socket's path, in bytes, on macOS, which allows the least. */
 const maxPathBytes = 103
 
 const maxLabelBytes = 16
@@ -115,7 +115,7 @@ const shortLabel = (file: string): string =>
     ? file
     : createHash("sha256").update(file).digest("hex").slice(0, maxLabelBytes)
 
-/** A path of the folder that leaves room for the name of a socket: a link to it, until the scope closes, where its own is too long. */
+/** A path of the folder that is short enough for sockets. If its own is too long, a symbolic link to it, until the scope closes. */
 const shortPath = Effect.fnUntraced(function* (folder: string, prefix: string) {
   const path = yield* Path.Path
   if (Buffer.byteLength(path.join(folder, `${newName(prefix)}.new`)) <= maxPathBytes) return folder
@@ -129,7 +129,7 @@ const shortPath = Effect.fnUntraced(function* (folder: string, prefix: string) {
 // Sockets
 // -----------------------------------------------------------------------------
 
-/** Listens, and only then has a name by which others find it. */
+/** Listens on a socket, and then gives it the name by which other processes find it. */
 const announce = Effect.fnUntraced(function* (folder: string, directory: string, prefix: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -138,7 +138,7 @@ const announce = Effect.fnUntraced(function* (folder: string, directory: string,
   const waiting = new Set<Net.Socket>()
   const server = yield* Effect.acquireRelease(
     listen(path.join(directory, `${name}.new`), (socket) => {
-      // Whoever asks may go away while it is answered.
+      // The other process may disconnect before it gets the response.
       socket.on("error", () => socket.destroy())
       if (isHeld) {
         socket.end(held)
@@ -175,17 +175,17 @@ const listen = (path: string, onConnection: (socket: Net.Socket) => void): Effec
   })
 
 type Answer =
-  /** Nobody listens, and nobody will. */
+  /** No process listens, or ever will. */
   | "dead"
-  /** It has gone meanwhile, or withdrawn. */
+  /** The socket is gone: its process has withdrawn. */
   | "gone"
   | "alive"
 
-/** Whether somebody listens. */
+/** Whether a process listens. */
 const knock = (path: string): Effect.Effect<Answer> =>
   connect(path, (socket, answer) => socket.once("connect", () => answer("alive")))
 
-/** Whether somebody listens who has the lock. It answers when it knows that itself. */
+/** Whether a process listens that has the lock. It responds when it knows that itself. */
 const ask = (path: string): Effect.Effect<Answer> =>
   connect(path, (socket, answer) => {
     socket.once("data", () => answer("alive"))
@@ -203,12 +203,12 @@ const connect = (
       socket.destroy()
     }
     socket.once("error", (cause) => answer(answersOf[codeOf(cause)] ?? "alive"))
-    // Without an answer: it has withdrawn, or its process is gone.
+    // Closed without a response: it has withdrawn, or its process is gone.
     socket.once("close", () => answer("gone"))
     onSocket(socket, answer)
   })
 
-/** Any other error, such as a socket of another user, proves nothing: then somebody may have the lock. */
+/** Any other error, such as a socket of another user, proves nothing: a process may have the lock. */
 const answersOf: Readonly<Record<string, Answer>> = {
   ECONNREFUSED: "dead",
   // Not a socket.

@@ -1,13 +1,13 @@
-/** A saved job as JSON. The job is written as the service sends it. Only declared fields are written: nothing else gets in. */
+/** A saved job as JSON, with the job in the service's format. Only declared fields are written. */
 import type { SavedJob, SavedOutcome } from "@stacksapi/core/JobStore"
 import { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Schema from "effect/Schema"
 
-/** One for each field of the type: a field that is added there is missing here, which the compiler reports. */
+/** Requires a schema for each field of a type: the compiler reports a field that is missing here. */
 type FieldsOf<A> = { readonly [K in keyof Required<A>]: Schema.Top }
 
 const Outcome = Schema.Struct({
-  // JSON has no NaN: this writes it as a text.
+  // JSON has no NaN: the codec writes it as a text.
   // @effect-diagnostics-next-line schemaNumber:off
   exitStatus: Schema.toCodecJson(Schema.Number),
   detail: Schema.String,

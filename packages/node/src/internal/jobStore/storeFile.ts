@@ -1,8 +1,8 @@
 /**
- * The file of a job store, to which lines are appended. A line counts as written when the disk has it.
+ * The file of a job store, to which lines are appended. A line counts as written when it is on the disk.
  *
- * The file is created, and written anew without what is over, beside its place: then it is moved there. So the file is whole at any
- * time, except for the last line. What a failure leaves of a line is cut off before the next one is written.
+ * A new or compacted file is written beside its path, and then moved there. So the file is always complete, except for its last line. The
+ * rest of a line that failed is cut off before the next one is written.
  */
 import { Buffer } from "node:buffer"
 import { randomBytes } from "node:crypto"
@@ -17,9 +17,9 @@ import * as Scope from "effect/Scope"
 import * as Format from "./format.ts"
 
 export interface StoreFile {
-  /** Writes the entries as one line. */
+  /** Appends the entries as one line. */
   readonly append: (entries: ReadonlyArray<string>) => Effect.Effect<void, PlatformError>
-  /** Writes the file anew, with the saved jobs only. */
+  /** Replaces the file by one with the saved jobs only. */
   readonly compact: Effect.Effect<void, PlatformError>
   /** In bytes. */
   readonly size: () => number
@@ -27,7 +27,7 @@ export interface StoreFile {
 
 type Services = FileSystem.FileSystem | Path.Path | Scope.Scope
 
-/** A file that is written to. */
+/** The file that lines are appended to. */
 interface OpenFile {
   readonly id: string
   readonly file: FileSystem.File
@@ -35,7 +35,7 @@ interface OpenFile {
   readonly close: Effect.Effect<void>
 }
 
-/** Opens a file of which `content` is known to be right, or creates it. Closes it with the scope. */
+/** Opens a file whose `content` was read, or creates one. Closes it with the scope. */
 export const open: (
   path: string,
   jobs: Format.SavedJobs,
@@ -47,23 +47,13 @@ export const open: (
   let current: OpenFile | undefined
   let size = 0
   let nextSequence = 0
-  /** What a failure has left to do before the next line. */
+  /** What has to be repaired before the next line, after a failure. */
   let isTailTorn = false
-  let isMoveUnsure = false
-  let isContentUnsure = false
+  let isMoveUncertain = false
+  let isContentUncertain = false
 
-  const openFile = Effect.fnUntraced(function* (name: string, id: string, flag: "r+" | "wx+") {
-    const scope = yield* Scope.make()
-    const close = Scope.close(scope, Exit.void)
-    const file = yield* Effect.onError(Scope.provide(fs.open(name, { flag, mode: 0o600 }), scope), () => close)
-    const info = yield* Effect.onError(file.stat, () => close)
-    return { id, file, info, close }
-  })
-
-  const syncFolder = Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), ({ sync }) => sync)).pipe(
-    // Some file systems can't, and need not.
-    Effect.catchIf(isUnsupported, () => Effect.void)
-  )
+  const openFile = (name: string, id: string, flag: "r+" | "wx+") => openScoped(fs, name, id, flag)
+  const syncFolder = syncFolderOf(fs, folder)
 
   const rewrite = Effect.gen(function* () {
     yield* fs.remove(temporary, { force: true })
@@ -80,10 +70,10 @@ export const open: (
     current = opened
     size = bytes.length
     nextSequence = lines.length - 1
-    isTailTorn = isContentUnsure = false
-    isMoveUnsure = true
+    isTailTorn = isContentUncertain = false
+    isMoveUncertain = true
     yield* syncFolder
-    isMoveUnsure = false
+    isMoveUncertain = false
   })
 
   const truncate = (file: FileSystem.File) =>
@@ -91,25 +81,18 @@ export const open: (
       isTailTorn = false
     })
 
-  /** Whether the path still names the file, and nobody has cut it off. */
   const isInPlace = ({ info }: OpenFile) =>
-    Effect.match(fs.stat(path), {
-      onFailure: () => false,
-      onSuccess: (found) =>
-        found.dev === info.dev &&
-        Option.getOrUndefined(found.ino) === Option.getOrUndefined(info.ino) &&
-        Number(found.size) >= size
-    })
+    Effect.match(fs.stat(path), { onFailure: () => false, onSuccess: (found) => isSameFile(found, info, size) })
 
   const prepared = Effect.gen(function* () {
-    if (current !== undefined && !isContentUnsure && (yield* isInPlace(current))) {
-      if (isMoveUnsure) yield* syncFolder
-      isMoveUnsure = false
+    if (current !== undefined && !isContentUncertain && (yield* isInPlace(current))) {
+      if (isMoveUncertain) yield* syncFolder
+      isMoveUncertain = false
       if (isTailTorn) yield* truncate(current.file)
       return current
     }
-    if (!isContentUnsure)
-      yield* Effect.logWarning(`${path} was removed or changed by another program, and is written anew`)
+    if (!isContentUncertain)
+      yield* Effect.logWarning(`${path} was removed or changed by another program, and is rewritten`)
     yield* rewrite
     return current
   })
@@ -123,10 +106,10 @@ export const open: (
     yield* Effect.gen(function* () {
       yield* file.seek(BigInt(size), "start")
       yield* file.writeAll(bytes)
-      // Linux may drop what it could not write, and then tell that all is written: the file is not relied on any more.
-      isContentUnsure = true
+      // After a failed sync, Linux may drop the data and report success later: the file has to be rewritten.
+      isContentUncertain = true
       yield* file.sync
-      isContentUnsure = false
+      isContentUncertain = false
     }).pipe(Effect.onError(() => Effect.ignore(truncate(file))))
     isTailTorn = false
     size += bytes.length
@@ -146,6 +129,32 @@ export const open: (
   return { append, compact: rewrite, size: () => size }
 })
 
-/** EINVAL, as some file systems say of a folder that is synchronized. */
+/** Opens a file that is closed by its own `close`. */
+const openScoped = Effect.fnUntraced(function* (
+  fs: FileSystem.FileSystem,
+  name: string,
+  id: string,
+  flag: "r+" | "wx+"
+): Effect.fn.Return<OpenFile, PlatformError> {
+  const scope = yield* Scope.make()
+  const close = Scope.close(scope, Exit.void)
+  const file = yield* Effect.onError(Scope.provide(fs.open(name, { flag, mode: 0o600 }), scope), () => close)
+  const info = yield* Effect.onError(file.stat, () => close)
+  return { id, file, info, close }
+})
+
+const syncFolderOf = (fs: FileSystem.FileSystem, folder: string): Effect.Effect<void, PlatformError> =>
+  Effect.scoped(Effect.flatMap(fs.open(folder, { flag: "r" }), ({ sync }) => sync)).pipe(
+    // Some file systems can't sync folders, and need not.
+    Effect.catchIf(isUnsupported, () => Effect.void)
+  )
+
+/** Whether the path still names the file, and nobody has truncated it. */
+const isSameFile = (found: FileSystem.File.Info, info: FileSystem.File.Info, size: number): boolean =>
+  found.dev === info.dev &&
+  Option.getOrUndefined(found.ino) === Option.getOrUndefined(info.ino) &&
+  Number(found.size) >= size
+
+/** Some file systems report EINVAL for syncing a folder. */
 const isUnsupported = ({ reason }: PlatformError): boolean =>
   Predicate.hasProperty(reason.cause, "code") && reason.cause.code === "EINVAL"

@@ -1,4 +1,4 @@
-/** Writes what concurrent calls save as one line, so that jobs that end together share one write and one wait for the disk. */
+/** Batches concurrent calls into one line, so that jobs that end together share one write and one sync. */
 import { JobStoreError } from "@stacksapi/core/JobStore"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -15,32 +15,32 @@ import type { StoreFile } from "./storeFile.ts"
 interface Change {
   /** Its JSON in the file. */
   readonly entry: string
-  /** Does it to the saved jobs in memory, once it is in the file. */
+  /** Applies it to the saved jobs in memory, once it is in the file. */
   readonly apply: () => void
 }
 
 interface Call {
-  /** None: the call only waits for those before it. */
+  /** Undefined if the call only waits for earlier ones. */
   readonly change: Change | undefined
   readonly done: Deferred.Deferred<void, JobStoreError>
 }
 
 export interface Writer {
-  /** Succeeds when the disk has the change. Goes on in the background if it is interrupted. */
+  /** Succeeds when the change is on the disk. Interruption does not stop the write. */
   readonly write: (change: Change) => Effect.Effect<void, JobStoreError>
-  /** Succeeds when all changes before it are written, or have failed. */
+  /** Succeeds when all earlier changes are written or have failed. */
   readonly flush: Effect.Effect<void, JobStoreError>
 }
 
 /** The longest line, in characters, unless one call is longer. */
 const maxLineLength = 4 * 1024 * 1024
 
-/** A file that is smaller is left as it is. */
+/** A smaller file is not compacted. */
 const minCompactSize = 1024 * 1024
-/** How many times larger than its saved jobs a file can be before it is written anew. */
+/** How many times larger than its saved jobs a file can be before it is compacted. */
 const maxGrowth = 4
 
-/** Writes until the scope closes; then it writes what it was told before. */
+/** Starts the writer. When the scope closes, it completes the pending writes. */
 export const make = Effect.fnUntraced(function* (
   path: string,
   file: StoreFile,
@@ -67,7 +67,7 @@ export const make = Effect.fnUntraced(function* (
     return Effect.matchEffect(file.compact, {
       onFailure: (error) => {
         compactAt = 2 * file.size()
-        return Effect.logWarning(`${path} could not be written anew, and goes on growing: ${errorDescription(error)}`)
+        return Effect.logWarning(`${path} could not be compacted, and keeps growing: ${errorDescription(error)}`)
       },
       onSuccess: () => {
         compactAt = minCompactSize
@@ -112,6 +112,6 @@ const groupsOf = (calls: ReadonlyArray<Call>): ReadonlyArray<ReadonlyArray<Call>
 
 const failed = (path: string, cause: PlatformError.PlatformError): JobStoreError =>
   new JobStoreError({
-    message: `The job store ${path} can't be written: ${errorDescription(cause)}. What was saved before is safe, and another attempt may succeed`,
+    message: `The job store ${path} can't be written: ${errorDescription(cause)}. Earlier data is safe, and another attempt may succeed`,
     cause
   })

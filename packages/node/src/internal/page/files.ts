@@ -1,38 +1,17 @@
-/** The files of the page. They are read from beside this module: `scripts/run.ts` copies them beside the compiled one. */
+/** The files of the page. They are in the folder `static` beside this module; `scripts/run.ts` copies it for the compiled module. */
 import { fileURLToPath } from "node:url"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodeHttpPlatform from "@effect/platform-node/NodeHttpPlatform"
+import * as NodePath from "@effect/platform-node/NodePath"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as HttpStaticServer from "effect/http/HttpStaticServer"
 import * as Layer from "effect/Layer"
 
-const types = {
-  css: "text/css; charset=utf-8",
-  html: "text/html; charset=utf-8",
-  js: "text/javascript; charset=utf-8",
-  svg: "image/svg+xml"
-}
+const root = fileURLToPath(new URL("./static", import.meta.url))
 
-const modules = ["main", "activity", "api", "dom", "format", "forms", "job", "jobs", "overview", "timeline"]
-
-const serve = Effect.fnUntraced(function* (name: string, type: keyof typeof types) {
-  const fs = yield* FileSystem.FileSystem
-  const path = fileURLToPath(new URL(`./static/${name}.${type}`, import.meta.url))
-  return HttpRouter.route(
-    "GET",
-    name === "index" ? "/" : `/ui/${name}.${type}`,
-    Effect.map(Effect.orDie(fs.readFile(path)), (bytes) =>
-      HttpServerResponse.uint8Array(bytes, { contentType: types[type] })
-    )
-  )
-})
-
-export const layer = HttpRouter.addAll(
-  Effect.all([
-    serve("index", "html"),
-    serve("page", "css"),
-    serve("icon", "svg"),
-    ...modules.map((name) => serve(name, "js"))
-  ])
-).pipe(Layer.provide(NodeFileSystem.layer))
+/** `index.html` at `/`, and the other files under `/ui/`. */
+export const layer = Layer.mergeAll(
+  HttpRouter.use((router) => Effect.flatMap(HttpStaticServer.make({ root }), (index) => router.add("GET", "/", index))),
+  HttpStaticServer.layer({ root, prefix: "/ui", index: undefined })
+).pipe(Layer.orDie, Layer.provide([NodeHttpPlatform.layer, NodeFileSystem.layer, NodePath.layer]))

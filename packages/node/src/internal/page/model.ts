@@ -1,4 +1,4 @@
-/** What the page shows of the emulator: small, plain JSON. Times are milliseconds since the epoch. */
+/** The model of the page: the emulator's state as small, plain JSON. Times are milliseconds since the epoch. */
 import * as StacksApi from "@stacksapi/core/StacksApi"
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
@@ -6,14 +6,14 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Secrets from "../process/secrets.ts"
 
-/** The operations that a fault can be about. */
+/** The operations that a fault can select. */
 export const operations = Object.keys(StacksApi.StacksApi.groups.stacks.endpoints) as ReadonlyArray<StacksApi.Endpoint>
 
 // -----------------------------------------------------------------------------
 // Jobs
 // -----------------------------------------------------------------------------
 
-/** What people want to tell apart of a job's many states. */
+/** The phases of jobs on the page, which group their states. */
 export const phases = ["waiting", "scheduled", "reserved", "running", "passed", "failed", "canceled"] as const
 
 export type Phase = (typeof phases)[number]
@@ -47,12 +47,12 @@ export const row = (job: StacksEmulator.Job) => ({
   finishedAt: millis(job.finishedAt)
 })
 
-/** What the pipeline calls the step; jobs of one matrix have different ones. */
+/** The label of the step in its pipeline; jobs of one matrix have different labels. */
 const labelOf = (job: StacksEmulator.Job): string | undefined => job.env["BUILDKITE_LABEL"]
 
 const firstLine = (text: string): string => text.trimStart().split("\n", 1)[0] ?? ""
 
-/** A job by itself, with all that is known about it. */
+/** A single job, with all its data. */
 export const job = (
   job: StacksEmulator.Job,
   notifications: ReadonlyArray<StacksEmulator.Notification>,
@@ -75,7 +75,7 @@ export const job = (
   isLogCut: log.length > maxLogLength
 })
 
-/** How much of a log's end is shown. */
+/** The maximum length of the end of a log. */
 const maxLogLength = 100_000
 
 export interface Filter {
@@ -84,7 +84,7 @@ export interface Filter {
   readonly text?: string | undefined
 }
 
-/** Whether a job is one of those that somebody looks for: by state, queue, or a text in what is written in its list or command. */
+/** Whether a job matches a filter: by phase, queue, or a text in its row or command. */
 export const matches = ({ phase, queue, text }: Filter): ((job: StacksEmulator.Job) => boolean) => {
   const sought = text?.trim().toLowerCase() ?? ""
   return (job) =>
@@ -112,7 +112,7 @@ export interface IdentifiedRequest {
   readonly request: StacksEmulator.LoggedRequest
 }
 
-/** Gives requests names that stay: when they arrived, and which of that millisecond they are. */
+/** Gives requests stable ids: the time of arrival, and an index within that millisecond. */
 export const identify = (requests: ReadonlyArray<StacksEmulator.LoggedRequest>): ReadonlyArray<IdentifiedRequest> => {
   let last = Number.NaN
   let index = 0
@@ -135,7 +135,7 @@ export const requestRow = ({ id, request }: IdentifiedRequest) => ({
   fault: request.fault
 })
 
-/** A request by itself. The log has left its authorization out. */
+/** A single request. The log does not contain its authorization. */
 export const request = (identified: IdentifiedRequest) => ({
   ...requestRow(identified),
   query: identified.request.query,

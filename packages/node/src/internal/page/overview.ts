@@ -1,4 +1,4 @@
-/** Everything that fits into one look: sent to who watches whenever it changes. */
+/** The overview of the emulator, which is sent to open pages whenever it changes. */
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -26,7 +26,7 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
       phases: byQueue.get(key) ?? noneOf()
     })),
     stacks: { total: stacks.length, shown: stacks.slice(-maxShown).map(Model.stack) },
-    // Those that are here last, where there are too many: a stack's agents come and go with its jobs.
+    // The latest and connected ones first: a stack's agents come and go with its jobs.
     agents: {
       total: agents.length,
       shown: agents.toReversed().sort(byPresence).slice(0, maxShown).map(Model.agent)
@@ -43,7 +43,7 @@ type Counts = Record<Model.Phase, number>
 
 const noneOf = (): Counts => ({ waiting: 0, scheduled: 0, reserved: 0, running: 0, passed: 0, failed: 0, canceled: 0 })
 
-/** How many jobs are in which phase, and a number that is another one when any of the jobs is in another state. */
+/** Counts the jobs by phase, and computes a version that changes when any job's state changes. */
 const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
   const total = noneOf()
   const byQueue = new Map<string, Counts>()

@@ -1,4 +1,4 @@
-/** The emulator's web page: its files, the data that it shows and what its buttons do, all under `/` and `/ui/`. */
+/** The emulator's web page under `/` and `/ui/`: its files, queries and commands. */
 import * as ByteSize from "effect/ByteSize"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -9,16 +9,16 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as OriginCheck from "../http/originCheck.ts"
-import * as Actions from "./actions.ts"
-import * as Data from "./data.ts"
+import * as Commands from "./commands.ts"
 import * as Files from "./files.ts"
+import * as Queries from "./queries.ts"
 import { securityHeaders } from "./securityHeaders.ts"
 
-export interface PageOptions extends Data.DataOptions {
+export interface PageOptions extends Queries.QueryOptions {
   readonly originCheck: OriginCheck.OriginCheck
 }
 
-/** Puts the page in front of the API: what is not about the page goes there. */
+/** Routes requests for the page to it, and all others to the API. */
 export const before = <E, R, E2, R2>(
   api: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   page: Effect.Effect<HttpServerResponse.HttpServerResponse, E2, R2>
@@ -28,29 +28,29 @@ export const before = <E, R, E2, R2>(
     return yield* /^\/($|\?|ui\/)/.test(url) ? page : api
   })
 
-/** The page as one effect, which answers the current request. */
+/** The page as one effect, which responds to the current request. */
 export const make = (options: PageOptions) =>
   Effect.map(
-    HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Actions.layer(options.emulator), Data.layer(options))),
+    HttpRouter.toHttpEffect(Layer.mergeAll(Files.layer, Commands.layer(options.emulator), Queries.layer(options))),
     (app) =>
-      OriginCheck.before(OriginCheck.before(answered(app), OriginCheck.jsonOnly), options.originCheck).pipe(
+      OriginCheck.before(OriginCheck.before(withErrorResponses(app), OriginCheck.jsonOnly), options.originCheck).pipe(
         Effect.map(HttpServerResponse.setHeaders(securityHeaders)),
         Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize)
       )
   )
 
-/** A button has little to say. */
+/** Commands are small. */
 const maxBodySize = ByteSize.mebibytes(1)
 
-/** An answer whatever happens, so that it has the headers of every answer. */
-const answered = <R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, HttpServerError, R>) =>
+/** Turns failures into responses, so that these have the security headers too. */
+const withErrorResponses = <R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, HttpServerError, R>) =>
   app.pipe(
-    Effect.catchTag("HttpServerError", () => Effect.succeed(refuse(404, "Not found"))),
+    Effect.catchTag("HttpServerError", () => Effect.succeed(errorResponse(404, "Not found"))),
     Effect.catchCauseIf(
       (cause) => !Cause.hasInterrupts(cause),
       (cause) =>
-        Effect.as(Effect.logError("The emulator's page failed to answer", cause), refuse(500, "Internal error"))
+        Effect.as(Effect.logError("The emulator's page failed to answer", cause), errorResponse(500, "Internal error"))
     )
   )
 
-const refuse = (status: number, message: string) => HttpServerResponse.jsonUnsafe({ message }, { status })
+const errorResponse = (status: number, message: string) => HttpServerResponse.jsonUnsafe({ message }, { status })

@@ -1,4 +1,4 @@
-/** On every answer: the page runs its own files only, in no frame, and nothing that it is given becomes code. */
+/** The security headers of every response: the page runs only its own files, in no frame, and no data becomes code. */
 export const securityHeaders = {
   "content-security-policy": [
     "default-src 'none'",

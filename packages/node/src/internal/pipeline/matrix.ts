@@ -1,9 +1,7 @@
 /** A step's matrix: one job for each combination of its values. */
 import * as Result from "effect/Result"
-import type { Node, PipelineError } from "./node.ts"
-import { readSkip, readSoftFail, type SoftFail } from "./steps.ts"
-
-type Read<A> = Result.Result<A, PipelineError>
+import { type Read, readSkip, readSoftFail, type SoftFail } from "./fields.ts"
+import type { Node } from "./node.ts"
 
 /** A value for each dimension; the dimension of a simple list has the empty name. */
 type Values = ReadonlyMap<string, string>
@@ -11,11 +9,11 @@ type Values = ReadonlyMap<string, string>
 export interface Combination {
   readonly values: Values
   readonly isSkipped: boolean
-  /** What an adjustment says; undefined where none does. */
+  /** From an adjustment; undefined if it does not set it. */
   readonly softFail: SoftFail | undefined
 }
 
-/** Of a step without a matrix: one job, with no values. */
+/** For a step without a matrix: one job without values. */
 const single: ReadonlyArray<Combination> = [{ values: new Map(), isSkipped: false, softFail: undefined }]
 
 export const combinations = (matrix: Node | undefined): Read<ReadonlyArray<Combination>> =>
@@ -32,7 +30,7 @@ export const combinations = (matrix: Node | undefined): Read<ReadonlyArray<Combi
     const adjustments = fields.get("adjustments")
     for (const adjustment of adjustments === undefined ? [] : yield* adjustments.list()) {
       const changed = yield* readAdjustment(adjustment, axes)
-      // What the setup does not have is a combination more.
+      // A combination that is not in the setup is added.
       all.set(keyOf(changed.values), changed)
     }
     if (all.size > maxCombinations) return yield* tooMany(matrix, all.size)
@@ -54,18 +52,18 @@ const dimensions = (setup: Node): Read<ReadonlyMap<string, ReadonlyArray<string>
 const texts = (list: Node): Read<ReadonlyArray<string>> =>
   Result.flatMap(list.list(), (items) => Result.all(items.map((item) => item.text())))
 
-/** As many as `parallelism` may be. */
+/** The same limit as for `parallelism`. */
 const maxCombinations = 1000
 
 const tooMany = (matrix: Node, count: number) =>
   matrix.fail(`A matrix has at most ${maxCombinations} combinations, not ${count}.`)
 
-/** All combinations of the setup's values. They are counted before any of them is made. */
+/** All combinations of the setup's values. Counts them before it makes any. */
 const products = (setup: Node, axes: ReadonlyMap<string, ReadonlyArray<string>>): Read<ReadonlyArray<Values>> => {
   const count = Array.from(axes.values()).reduce((product, { length }) => product * length, 1)
   if (count > maxCombinations) return tooMany(setup, count)
   let all: ReadonlyArray<Values> = [new Map()]
-  // A dimension without values leaves nothing, however many the others have.
+  // A dimension without values makes the product empty.
   for (const [name, values] of count === 0 ? [] : axes) {
     all = all.flatMap((one) => values.map((value) => new Map([...one, [name, value]])))
   }
@@ -97,10 +95,10 @@ const readAdjustment = (adjustment: Node, axes: ReadonlyMap<string, ReadonlyArra
 
 const token = /\{\{\s*matrix(?:\.([\w-]+))?\s*\}\}/g
 
-/** The dimensions that a text names and the values do not have. */
+/** The first dimension in a text that the values do not have. */
 export const unknownDimension = (text: string, { values }: Combination): string | undefined =>
   Array.from(text.matchAll(token), ([, name = ""]) => name).find((name) => !values.has(name))
 
-/** A text with the combination's values in place of `{{matrix}}` and `{{matrix.name}}`. */
+/** Replaces `{{matrix}}` and `{{matrix.name}}` by the combination's values. */
 export const fill = (text: string, { values }: Combination): string =>
   values.size === 0 ? text : text.replace(token, (whole, name: string = "") => values.get(name) ?? whole)

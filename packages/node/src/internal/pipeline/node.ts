@@ -1,16 +1,16 @@
-/** A YAML file as a tree whose every place knows its line and column, so that what is wrong with it can be pointed at. */
+/** A YAML file as a tree of nodes that know their line and column, for error messages. */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Yaml from "yaml"
 
-/** A pipeline file that can't be used, and where in it the reason is. */
+/** A pipeline file is invalid, and where. */
 export class PipelineError extends Data.TaggedError("PipelineError")<{
   readonly file: string
   /** From 1. */
   readonly line: number
   /** From 1. */
   readonly column: number
-  /** What is wrong, and what to write instead. */
+  /** What is wrong, and how to write it. */
   readonly problem: string
 }> {
   override get message(): string {
@@ -20,7 +20,7 @@ export class PipelineError extends Data.TaggedError("PipelineError")<{
 
 type Read<A> = Result.Result<A, PipelineError>
 
-/** Maps that merge one another deeper than this merge themselves. */
+/** Maps that are merged deeper than this are recursive. */
 const maxMergeDepth = 32
 
 class Source {
@@ -45,7 +45,7 @@ class Source {
   }
 }
 
-/** A place in the file, with what stands there. */
+/** A value in the file, with its position. */
 export class Node {
   readonly #source: Source
   readonly #node: unknown
@@ -116,7 +116,7 @@ export class Node {
     return this.isList ? Result.succeed(this.#elements) : this.fail(`Expected a list, not ${this.#kind}.`)
   }
 
-  /** A text, or a number or boolean as it is written. */
+  /** A text; for a number or boolean, its source. */
   text(): Read<string> {
     if (!Yaml.isScalar(this.#node) || this.isNull) return this.fail(`Expected a text, not ${this.#kind}.`)
     const { source, value } = this.#node
@@ -129,7 +129,7 @@ export class Node {
       : this.fail(`Expected a whole number, not ${this.#kind}.`)
   }
 
-  /** Undefined where it is no boolean. */
+  /** Undefined if it is not a boolean. */
   get boolean(): boolean | undefined {
     return Yaml.isScalar(this.#node) && typeof this.#node.value === "boolean" ? this.#node.value : undefined
   }
@@ -142,7 +142,7 @@ export class Node {
   }
 }
 
-/** Reads a file's text. */
+/** Parses a file's text. */
 export const read = (text: string, file: string): Read<Node> => {
   const lines = new Yaml.LineCounter()
   const document = Yaml.parseDocument(text, { lineCounter: lines, prettyErrors: false })
@@ -154,7 +154,7 @@ export const read = (text: string, file: string): Read<Node> => {
   return Result.succeed(new Node(source, document.contents, 0))
 }
 
-/** An alias of an anchor that does not exist. */
+/** The first alias of an anchor that does not exist. */
 const lostAlias = (document: Yaml.Document.Parsed): Yaml.Alias | undefined => {
   let lost: Yaml.Alias | undefined
   Yaml.visit(document, {

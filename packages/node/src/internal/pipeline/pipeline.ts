@@ -1,8 +1,9 @@
-/** A Buildkite pipeline file as jobs of the emulator, as the service would make them when the pipeline is uploaded. */
+/** Makes jobs of the emulator from a Buildkite pipeline file, like the service does for an uploaded pipeline. */
 import { createHash } from "node:crypto"
 import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Result from "effect/Result"
+import type { SoftFail } from "./fields.ts"
 import { type Combination, fill, unknownDimension } from "./matrix.ts"
 import { type Node, PipelineError, read } from "./node.ts"
 import {
@@ -13,7 +14,6 @@ import {
   type OtherStep,
   type PipelineFile,
   readPipeline,
-  type SoftFail,
   type Step,
   type WaitStep
 } from "./steps.ts"
@@ -30,17 +30,17 @@ export interface Options {
 
 export interface Pipeline {
   readonly jobs: ReadonlyArray<StacksEmulator.NewJob>
-  /** What the file says and no job shows. */
+  /** What was ignored or left out. */
   readonly notes: ReadonlyArray<string>
 }
 
 const branch = "main"
 const buildNumber = 1
 
-/** As many as the emulator's page adds at once. */
+/** The same limit as for the emulator's page. */
 const maxJobsOfStep = 10_000
 
-/** Makes jobs of the text of a pipeline file. */
+/** Parses the text of a pipeline file. */
 export const parse = (text: string, options: Options): Result.Result<Pipeline, PipelineError> =>
   Result.gen(function* () {
     const file = yield* read(text, options.file)
@@ -49,7 +49,7 @@ export const parse = (text: string, options: Options): Result.Result<Pipeline, P
     const builder = new Builder(pipeline, options)
     yield* builder.addAll(pipeline.steps, { waitFor: [], allowFailure: false }, undefined)
     yield* builder.connect()
-    if (builder.jobs.length === 0) return yield* file.fail("No job comes of these steps: none has a command to run.")
+    if (builder.jobs.length === 0) return yield* file.fail("These steps have no command to run, so there are no jobs.")
     return {
       jobs: builder.jobs.map(({ job }) => job),
       notes: [...builder.notes, ...Array.from(ignored, describeIgnored)]
@@ -59,7 +59,7 @@ export const parse = (text: string, options: Options): Result.Result<Pipeline, P
 const describeIgnored = ([name, lines]: readonly [string, ReadonlyArray<number>]): string =>
   `\`${name}\` is ignored (${lines.length === 1 ? "line" : "lines"} ${lines.join(", ")})`
 
-/** What the steps after a `wait` wait for, unless they say it themselves. */
+/** The dependencies of the steps after a `wait`, unless they have their own. */
 interface Stage {
   readonly waitFor: ReadonlyArray<string>
   readonly allowFailure: boolean
@@ -77,7 +77,7 @@ class Builder {
   readonly notes: Array<string> = []
   readonly #pipeline: PipelineFile
   readonly #options: Options
-  /** The jobs that stand for a step's key. */
+  /** The jobs of each step, by the step's key. */
   readonly #idsOf = new Map<string, ReadonlyArray<string>>()
 
   constructor(pipeline: PipelineFile, options: Options) {
@@ -85,7 +85,7 @@ class Builder {
     this.#options = options
   }
 
-  /** Adds the jobs of steps, in which a `wait` waits for those before it. */
+  /** Adds the jobs of steps. A `wait` waits for the steps before it. */
   addAll(steps: ReadonlyArray<Step>, before: Stage, group: GroupStep | undefined): Result.Result<void, PipelineError> {
     return Result.gen(this, function* () {
       const ids: Array<string> = []
@@ -244,7 +244,7 @@ class Builder {
     })
   }
 
-  /** Takes away what can run, again and again: what is left waits for itself. */
+  /** Removes jobs that can run until none can. The remaining ones are in a cycle. */
   #firstInCycle(): Planned | undefined {
     let left: ReadonlyArray<Planned> = this.jobs
     const ran = new Set<string | undefined>()
@@ -272,7 +272,7 @@ const numbered = (label: string, { parallelism }: CommandStep, index: number): s
 const queueOf = (rules: ReadonlyArray<string>): string | undefined =>
   rules.map(AgentQueryRules.parse).find(({ key, value }) => key === "queue" && value !== undefined)?.value
 
-/** The same id for the same text: what a pipeline file makes has the same ids in every run. */
+/** A stable id for a text, so that a pipeline file has the same job ids in every run. */
 const uuidOf = (text: string): string => {
   const hex = createHash("sha256").update(text).digest("hex")
   return [hex.slice(0, 8), hex.slice(8, 12), `5${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(

@@ -1,12 +1,9 @@
-/** What a pipeline file says: its steps, read and checked, before any job is made of them. */
+/** Reads and checks the steps of a pipeline file. */
 import * as AgentQueryRules from "@stacksapi/core/AgentQueryRules"
 import * as Result from "effect/Result"
+import { type Fields, first, optional, type Read, readFlag, readSkip, readSoftFail, type SoftFail } from "./fields.ts"
 import { type Combination, combinations } from "./matrix.ts"
-import type { Node, PipelineError } from "./node.ts"
-
-type Read<A> = Result.Result<A, PipelineError>
-
-export type SoftFail = boolean | ReadonlyArray<number>
+import type { Node } from "./node.ts"
 
 export interface Dependency {
   readonly key: string
@@ -18,7 +15,7 @@ interface Common {
   readonly at: Node
   readonly key: string | undefined
   readonly label: string | undefined
-  /** Undefined where the step does not say: then the steps before a `wait` come first. */
+  /** Undefined if the step has no `depends_on`: then it depends on the steps before the last `wait`. */
   readonly dependsOn: ReadonlyArray<Dependency> | undefined
   readonly allowDependencyFailure: boolean
 }
@@ -46,7 +43,7 @@ export interface WaitStep extends Common {
   readonly continueOnFailure: boolean
 }
 
-/** A step that is no job: a person, or another pipeline, would do it. */
+/** A step that is not a job, but done by a person or another pipeline. */
 export interface OtherStep extends Common {
   readonly kind: "block" | "input" | "trigger"
 }
@@ -60,10 +57,8 @@ export interface PipelineFile {
   readonly steps: ReadonlyArray<Step>
 }
 
-/** What a file says and nothing is made of, with the lines where it says so. */
+/** The ignored fields of a file, with their lines. */
 export type Ignored = Map<string, Array<number>>
-
-type Fields = ReadonlyMap<string, Node>
 
 export const readPipeline = (file: Node, ignored: Ignored): Read<PipelineFile> =>
   Result.gen(function* () {
@@ -92,7 +87,7 @@ const readSteps = (list: Node, ignored: Ignored, isInGroup: boolean): Read<Reado
 // Steps
 // -----------------------------------------------------------------------------
 
-/** What names the kind of a step; the first that is there counts. */
+/** The fields that determine the kind of a step. The first one counts. */
 const kinds: ReadonlyArray<readonly [field: string, kind: Step["kind"]]> = [
   ["group", "group"],
   ["wait", "wait"],
@@ -157,7 +152,7 @@ const readStep = (step: Node, ignored: Ignored, isInGroup: boolean): Read<Step> 
     }
   })
 
-/** `- wait` and the like, without anything more. */
+/** Steps without fields, such as `- wait`. */
 const readBareStep = (step: Node): Read<Step> =>
   Result.gen(function* () {
     const text = step.isNull ? "" : yield* step.text()
@@ -174,7 +169,7 @@ const readGroup = (group: Node, steps: Node | undefined, ignored: Ignored): Read
 
 const commonFields = ["type", "key", "identifier", "id", "label", "name", "depends_on", "allow_dependency_failure"]
 
-/** The fields of which something is made. */
+/** The supported fields of each kind. */
 const stepFields: Readonly<Record<Step["kind"], ReadonlySet<string>>> = {
   group: new Set([...commonFields, "group", "steps", "skip"]),
   wait: new Set([...commonFields, "wait", "waiter", "continue_on_failure"]),
@@ -200,22 +195,7 @@ const noteIgnored = (fields: Fields, used: ReadonlySet<string>, ignored: Ignored
 // Fields
 // -----------------------------------------------------------------------------
 
-const first = (fields: Fields, ...names: ReadonlyArray<string>): Node | undefined =>
-  names.map((name) => fields.get(name)).find((node) => node !== undefined && !node.isNull)
-
-const optional = <A>(node: Node | undefined, read: (node: Node) => Read<A>): Read<A | undefined> =>
-  node === undefined || node.isNull ? Result.succeed(undefined) : read(node)
-
-const readFlag = (node: Node | undefined): Read<boolean> =>
-  Result.map(
-    optional(node, (node) => {
-      const value = node.boolean
-      return value === undefined ? node.fail("Expected true or false.") : Result.succeed(value)
-    }),
-    (flag) => flag ?? false
-  )
-
-/** One command, or several of which each is a line. */
+/** One command, or several that become lines. */
 const readCommand = (node: Node | undefined): Read<string> =>
   Result.gen(function* () {
     if (node === undefined) return ""
@@ -225,7 +205,7 @@ const readCommand = (node: Node | undefined): Read<string> =>
     return unescaped(lines.join("\n"))
   })
 
-/** What is interpolated when a pipeline is uploaded is escaped like this. */
+/** Unescapes the `$$` and `\\$` that protect variables from interpolation at upload. */
 const unescaped = (text: string): string => text.replace(/[$\\]\$/g, "$")
 
 const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>> =>
@@ -243,7 +223,7 @@ const readEnv = (node: Node | undefined): Read<Readonly<Record<string, string>>>
     return env
   })
 
-/** Rules: `key=value`, or `key=` and `key` for any value; undefined where nothing is said. */
+/** Rules: `key=value`, or `key=` and `key` for any value; undefined without `agents`. */
 const readAgents = (node: Node | undefined): Read<ReadonlyArray<string> | undefined> =>
   Result.gen(function* () {
     if (node === undefined || node.isNull) return undefined
@@ -299,29 +279,4 @@ const readDependencies = (node: Node | undefined): Read<ReadonlyArray<Dependency
       }
     }
     return dependencies
-  })
-
-/** True, false, or a reason; an empty one does not skip. */
-export const readSkip = (node: Node | undefined): Read<boolean> =>
-  Result.map(
-    optional(
-      node,
-      (node): Read<string | boolean> => (node.boolean === undefined ? node.text() : Result.succeed(node.boolean))
-    ),
-    (skip) => skip !== undefined && skip !== false && skip !== ""
-  )
-
-export const readSoftFail = (node: Node | undefined): Read<SoftFail> =>
-  Result.gen(function* () {
-    if (node === undefined || node.isNull) return false
-    if (!node.isList) return yield* readFlag(node)
-    const statuses: Array<number> = []
-    for (const item of yield* node.list()) {
-      const status = item.isMap ? (yield* item.fields()).get("exit_status") : item
-      if (status === undefined) return yield* item.fail('Expected `exit_status: NUMBER`, or "*" for any.')
-      const text = yield* status.text()
-      if (text === "*") return true
-      statuses.push(yield* status.integer())
-    }
-    return statuses
   })

@@ -1,13 +1,13 @@
-/** What processes of jobs get of this process's environment: what programs need to work, and nothing of what it knows. */
+/** The environment of jobs' processes: what programs need of this process's environment, and nothing secret. */
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 
 export type Environment = Readonly<Record<string, string>>
 
-/** Values that a caller adds. */
+/** Variables that an option adds. */
 export type Extra = Readonly<Record<string, string | Redacted.Redacted>>
 
-/** Where a system's tools, people's settings and certificates are, and how to get out to the network. */
+/** The inherited variables: paths of tools, settings and certificates, and proxies. */
 const inherited: ReadonlyArray<string> = [
   "PATH",
   "HOME",
@@ -33,14 +33,14 @@ const inherited: ReadonlyArray<string> = [
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-/** The tokens with which a stack or an agent works: in the environment of no job, whoever asks for it. */
+/** The tokens of a stack or an agent, which no job gets, even if an option adds them. */
 const forbidden: ReadonlyArray<string> = [
   "BUILDKITE_CLUSTER_TOKEN",
   "BUILDKITE_AGENT_TOKEN",
   "BUILDKITE_AGENT_ACCESS_TOKEN"
 ]
 
-/** The least that programs need, and what a caller adds. */
+/** The inherited variables, and those that an option adds. */
 export const minimal = (extra: Extra = {}): Environment => {
   // biome-ignore lint/style/noProcessEnv: what children inherit is a fact of this process, not a setting of ours.
   const own = process.env

@@ -1,4 +1,4 @@
-/** Errors of the system in words. */
+/** Describes errors of the system. */
 import { constants } from "node:os"
 import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
@@ -19,7 +19,7 @@ const words: Readonly<Record<string, string>> = {
   ENFILE: "the system has too many open files",
   ENODEV: "there is no such device",
   ENOENT: "there is no such file or folder",
-  ENOEXEC: "it is no program that this system can run",
+  ENOEXEC: "this system can't run it as a program",
   ENOMEM: "the system is out of memory",
   ENOSPC: "no space is left on the device",
   ENOTDIR: "its path leads through a file",
@@ -44,13 +44,13 @@ export const errorCode = (cause: unknown): string => {
   return (errno === undefined ? undefined : nameOf.get(Math.abs(errno))) ?? "EUNKNOWN"
 }
 
-/** A code in words. */
+/** Describes a code. */
 export const describeCode = (code: string): string => {
   const text = words[code]
   return text === undefined ? code : `${text} (${code})`
 }
 
-/** What passes without anybody changing the file or its name: the host lacks something, or somebody is replacing what is there. */
+/** Errors that may go away by themselves: the host lacks a resource, or a file is being replaced. */
 const transient: ReadonlySet<string> = new Set([
   "EAGAIN",
   "EBUSY",
@@ -70,10 +70,10 @@ const transient: ReadonlySet<string> = new Set([
 /** Whether the same file operation may succeed later. */
 export const isTransient = (code: string): boolean => transient.has(code)
 
-/** The code of a failed file operation, where the system gave one. */
+/** The code of a failed file operation, if the system gave one. */
 export const codeOf = ({ reason }: PlatformError.PlatformError): string => errorCode(reason.cause)
 
-/** Why a file operation failed. */
+/** Describes why a file operation failed. */
 export const errorDescription = (error: PlatformError.PlatformError): string => {
   switch (error.reason._tag) {
     case "NotFound":
@@ -83,7 +83,7 @@ export const errorDescription = (error: PlatformError.PlatformError): string => 
     case "AlreadyExists":
       return "something else has that name"
     case "BadResource":
-      return "it is no file, or its path leads through one"
+      return "it is not a file, or its path leads through one"
     default: {
       const code = codeOf(error)
       return code in words ? describeCode(code) : error.message

@@ -1,12 +1,12 @@
-/** How a program is told to run the command in a file. */
+/** The arguments with which a program runs the command in a file. */
 import { basename } from "node:path"
 
 const isPosixShell = (word: string): boolean => /^(?:a|ba|da|k|lk|mk|ok|pdk|ya|z)?sh$/.test(basename(word))
 
-/** `-c`, also together with others, as in `-ec`. */
+/** `-c`, or a combination such as `-ec`. */
 const isCommandOption = (word: string | undefined): boolean => word !== undefined && /^-[A-Za-z]*c$/.test(word)
 
-/** What other programs call the option whose value is code. */
+/** The options of other programs whose value is code. */
 const isCodeOption = (word: string | undefined): boolean =>
   word !== undefined && /^(?:-[ceEr]|--eval|--execute|--command|-Command)$/.test(word)
 

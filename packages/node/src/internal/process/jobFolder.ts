@@ -1,4 +1,4 @@
-/** A folder for one job, which is removed after it, whatever the job did to its modes. */
+/** The folder of one job. It is removed afterwards, even if the job changed its permissions. */
 import { randomUUID } from "node:crypto"
 import * as Fs from "node:fs/promises"
 import * as Path from "node:path"
@@ -20,7 +20,7 @@ export class FolderError extends Data.TaggedError("FolderError")<{
 const attempt = <A>(operation: () => Promise<A>): Effect.Effect<A, FolderError> =>
   Effect.tryPromise({ try: operation, catch: (cause) => new FolderError({ code: errorCode(cause), cause }) })
 
-/** Makes a folder in `parent`, until the scope closes. */
+/** Creates a folder in `parent`, until the scope closes. */
 export const open = Effect.fnUntraced(function* (
   parent: string,
   reaper: Reaper
@@ -29,7 +29,7 @@ export const open = Effect.fnUntraced(function* (
   const folder = Path.join(parent, name)
   yield* Effect.acquireRelease(
     Effect.suspend(() => {
-      // Before the folder is there: this process may be killed at any time.
+      // Before the folder is created, because this process may be killed at any time.
       reaper.addFolder(name)
       return Effect.onError(
         attempt(() => Fs.mkdir(folder, { mode: 0o700 })),
@@ -44,23 +44,24 @@ export const open = Effect.fnUntraced(function* (
   return folder
 })
 
-/** How long a job waits for its folder to be removed. The removal itself goes on. */
-const patience = Duration.minutes(1)
+/** How long a job waits for the removal of its folder, which then goes on in the background. */
+const removalTimeout = Duration.minutes(1)
 
-/** Removes a folder. What can't be removed is logged and stays. */
+/** Removes a folder. Logs a failure, and leaves the rest. */
 const remove = (folder: string): Effect.Effect<boolean> =>
   removeAll(folder).pipe(
-    // Files of folders that are read-only, as those of Go's module cache, can't be removed, except by root.
+    // Only root can remove files in read-only folders, such as Go's module cache.
     Effect.catch(() => Effect.andThen(makeWritable(folder), removeAll(folder))),
     Effect.as(true),
     Effect.catch(({ code }) =>
       Effect.as(Effect.logWarning(`Could not remove the folder of a job, ${folder}: ${describeCode(code)}`), false)
     ),
     Effect.interruptible,
-    Effect.timeoutOption(patience),
+    Effect.timeoutOption(removalTimeout),
     Effect.flatMap(
       Option.match({
-        onNone: () => Effect.as(Effect.logWarning(`The folder of a job is still being removed: ${folder}`), false),
+        onNone: () =>
+          Effect.as(Effect.logWarning(`The removal of a job's folder takes long, and goes on: ${folder}`), false),
         onSome: Effect.succeed
       })
     )
@@ -69,7 +70,7 @@ const remove = (folder: string): Effect.Effect<boolean> =>
 const removeAll = (folder: string) =>
   attempt(() => Fs.rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
 
-/** Lets the user of this process change a folder and all folders in it. Follows no symbolic links. */
+/** Makes a folder and all folders in it writable. Does not follow symbolic links. */
 const makeWritable = Effect.fnUntraced(function* (folder: string): Effect.fn.Return<void, FolderError> {
   const folders = [folder]
   for (let next = folders.pop(); next !== undefined; next = folders.pop()) {

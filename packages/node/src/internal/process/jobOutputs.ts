@@ -1,6 +1,7 @@
-/** Keeps what jobs print: for those who read along, for those who want the last of it, and in files. */
+/** The outputs of all jobs: publishes lines, keeps the last ones of each job, and writes files. */
 
 import type { JobRunnerError } from "@stacksapi/core/JobRunner"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -12,26 +13,23 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as JobOutput from "../../JobOutput.ts"
 import * as Redactor from "../secrets/redactor.ts"
+import { Lines } from "../terminal/lines.ts"
 import type { Environment, Extra } from "./environment.ts"
 import { codeOf, errorDescription, isTransient } from "./errorDescription.ts"
-import { hostTrouble } from "./jobScope.ts"
-import { Lines } from "./lines.ts"
+import { hostFailure } from "./jobScope.ts"
 import * as Secrets from "./secrets.ts"
 
 const { defaultRedactedVars, maxEndedJobs, maxLineLength, maxTailLines, maxWaitingLines } = JobOutput
 
-/** Where one job's output goes, as long as the scope in which it was opened is open. */
+/** The sink of one job's output, until the scope in which it was opened closes. */
 export interface JobSink {
   readonly write: (channel: JobOutput.Line["channel"], bytes: Uint8Array) => Effect.Effect<void>
-  /** The last line of an output that has ended without a line end. */
+  /** Completes the last line of an output without a line end. */
   readonly end: Effect.Effect<void>
 }
 
 export interface JobOutputs extends JobOutput.Service {
-  /**
-   * The secrets of a job are the values in its environment that look so, and some more. Fails where this host can't open the
-   * job's file at the moment.
-   */
+  /** Opens the sink of a job. `secrets` are redacted beside those in its environment. Fails if this host can't open the job's file now. */
   readonly open: (
     jobUuid: string,
     environment: Environment,
@@ -44,37 +42,18 @@ export const make = Effect.fnUntraced(function* (
   extra: Extra
 ): Effect.fn.Return<JobOutputs, never, Scope.Scope | FileSystem.FileSystem | Path.Path> {
   const { logDirectory, redactedVars = defaultRedactedVars, secrets = [] } = options
-  const fileSystem = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
+  // Not the layer's scope: each job's output has its own.
+  const services = Context.pick(
+    FileSystem.FileSystem,
+    Path.Path
+  )(yield* Effect.context<FileSystem.FileSystem | Path.Path>())
   const lines = yield* Effect.acquireRelease(PubSub.sliding<JobOutput.Line>(maxWaitingLines), (pubsub) =>
     PubSub.shutdown(pubsub)
   )
   const tails = new Map<string, Array<string>>()
-  /** Jobs that have ended, the first one first. */
+  /** Jobs that have ended, the oldest first. */
   const ended = new Set<string>()
   const known = [...secrets.map(Redacted.value), ...Secrets.markedIn(extra)]
-
-  const openFile = Effect.fnUntraced(function* (file: string) {
-    const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
-    // The mode above is for a new file only.
-    yield* fileSystem.chmod(file, 0o600)
-    return opened
-  })
-
-  const openLog = Effect.fnUntraced(function* (jobUuid: string) {
-    if (logDirectory === undefined) return undefined
-    const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
-    return yield* openFile(file).pipe(
-      Effect.catchReason("PlatformError", "NotFound", () =>
-        Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))
-      ),
-      Effect.catch((error) =>
-        isTransient(codeOf(error))
-          ? Effect.fail(hostTrouble(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
-          : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
-      )
-    )
-  })
 
   const open = Effect.fnUntraced(function* (
     jobUuid: string,
@@ -82,7 +61,7 @@ export const make = Effect.fnUntraced(function* (
     more: ReadonlyArray<string>
   ): Effect.fn.Return<JobSink, JobRunnerError, Scope.Scope> {
     const redactor = Redactor.make([...known, ...more, ...Secrets.secretsIn(environment, redactedVars)])
-    const log = yield* Ref.make(yield* openLog(jobUuid))
+    const log = yield* Ref.make(yield* Effect.provideContext(openLog(logDirectory, jobUuid), services))
     ended.delete(jobUuid)
     const tail = tails.get(jobUuid) ?? []
     tails.set(jobUuid, tail)
@@ -107,7 +86,7 @@ export const make = Effect.fnUntraced(function* (
           Effect.catch((error) =>
             Effect.andThen(
               Ref.set(log, undefined),
-              Effect.logWarning(`The output of a job is kept no longer: ${errorDescription(error)}`)
+              Effect.logWarning(`Stopped keeping the output of a job: ${errorDescription(error)}`)
             )
           )
         )
@@ -149,4 +128,31 @@ export const make = Effect.fnUntraced(function* (
     tail: (jobUuid) => Effect.sync(() => Array.from(tails.get(jobUuid) ?? [])),
     open
   }
+})
+
+/** Opens a file for appending, readable by this user only. */
+const openFile = Effect.fnUntraced(function* (file: string) {
+  const fileSystem = yield* FileSystem.FileSystem
+  const opened = yield* fileSystem.open(file, { flag: "a", mode: 0o600 })
+  // The mode above applies to a new file only.
+  yield* fileSystem.chmod(file, 0o600)
+  return opened
+})
+
+/** Opens the file of a job. Fails if a later attempt may succeed; otherwise logs a warning. */
+const openLog = Effect.fnUntraced(function* (logDirectory: string | undefined, jobUuid: string) {
+  if (logDirectory === undefined) return undefined
+  const fileSystem = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
+  return yield* openFile(file).pipe(
+    Effect.catchReason("PlatformError", "NotFound", () =>
+      Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))
+    ),
+    Effect.catch((error) =>
+      isTransient(codeOf(error))
+        ? Effect.fail(hostFailure(`Can't open a file for the output of the job: ${errorDescription(error)}`, error))
+        : Effect.as(Effect.logWarning(`Can't keep the output of a job: ${errorDescription(error)}`), undefined)
+    )
+  )
 })

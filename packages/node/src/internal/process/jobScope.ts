@@ -1,4 +1,4 @@
-/** The scope of one run of a job, and what a runner fails with where its host is in trouble. */
+/** The scope of one run of a job, and the errors of runners. */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import type { StacksError } from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
@@ -6,8 +6,8 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 
 /**
- * Runs an effect in a scope of its own. A finalizer that fails is logged and does not replace what the effect ended with: a job that
- * has succeeded stays succeeded, although something of it could not be cleaned up.
+ * Runs an effect in its own scope. A failing finalizer is logged, and does not replace the result of the effect: a job that has succeeded
+ * stays successful even if the clean-up fails.
  */
 export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.uninterruptibleMask((restore) =>
@@ -21,12 +21,12 @@ export const scoped = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
     })
   )
 
-/** A trouble of this host: nothing has been started, and the job can start later or elsewhere. */
-export const hostTrouble = (message: string, cause: unknown): JobRunner.JobRunnerError =>
+/** A failure of this host: nothing has started, and the job can start later or elsewhere. */
+export const hostFailure = (message: string, cause: unknown): JobRunner.JobRunnerError =>
   new JobRunner.JobRunnerError({ message, isRetryable: true, cause })
 
-/** Something that the service did not give, as a runner's failure: retryable if the request is. */
-export const notGiven = (error: StacksError | JobRunner.JobRunnerError): JobRunner.JobRunnerError =>
+/** The runner's error for a failed request to the service: retryable if the request is. */
+export const requestFailure = (error: StacksError | JobRunner.JobRunnerError): JobRunner.JobRunnerError =>
   error instanceof JobRunner.JobRunnerError
     ? error
     : new JobRunner.JobRunnerError({ message: error.message, isRetryable: error.isRetryable, cause: error })

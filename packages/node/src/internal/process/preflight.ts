@@ -1,4 +1,4 @@
-/** Checks folders and programs that a runner needs, before it takes its first job. */
+/** Checks the folders and programs of a runner before it takes its first job. */
 import * as Fs from "node:fs"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 
-/** Makes a folder where it is missing, and sees that it can be written. Gives its whole path. */
+/** Creates a folder if it is missing, and checks that it is writable. Returns its absolute path. */
 export const ensureWritable = Effect.fnUntraced(function* (
   folder: string
 ): Effect.fn.Return<string, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> {
@@ -19,8 +19,8 @@ export const ensureWritable = Effect.fnUntraced(function* (
 })
 
 /**
- * Makes a folder and those above it. Not by `recursive` alone: that tries for ever, and busily, where a file system as /proc says
- * of a new folder in one that exists that there is no such thing.
+ * Creates a folder and its parents. `recursive` alone loops for ever on file systems such as /proc, which report ENOENT for a new folder
+ * in an existing one.
  */
 const makeFolder: (
   folder: string
@@ -30,16 +30,16 @@ const makeFolder: (
     const above = (yield* Path.Path).dirname(folder)
     if (!(yield* fileSystem.exists(above))) yield* makeFolder(above)
     yield* fileSystem.makeDirectory(folder).pipe(
-      // Which is right for a folder, and still wrong for a file.
+      // Succeeds for an existing folder, and fails for a file.
       Effect.catchReason("PlatformError", "AlreadyExists", () => fileSystem.makeDirectory(folder, { recursive: true }))
     )
   }
 )
 
-/** Why a program can't be run. */
+/** A program can't be run. */
 export class NoProgram extends Data.TaggedError("NoProgram")<{ readonly reason: string }> {}
 
-/** Finds a program: a path, or a name to look up on `PATH`. Gives its whole path. */
+/** Finds a program, by its path or its name on `PATH`. Returns its absolute path. */
 export const findProgram = Effect.fnUntraced(function* (
   program: string,
   searchPath: string
@@ -61,15 +61,15 @@ export const findProgram = Effect.fnUntraced(function* (
 
 const missing = "there is no such file"
 
-/** Why a file can't be run; undefined where it can. */
+/** Why a file can't be run; undefined if it can. */
 const problemOf = Effect.fnUntraced(function* (
   file: string
 ): Effect.fn.Return<string | undefined, never, FileSystem.FileSystem> {
   const fileSystem = yield* FileSystem.FileSystem
   const info = yield* Effect.option(fileSystem.stat(file))
   if (Option.isNone(info)) return missing
-  if (info.value.type !== "File") return `${file} is no file`
-  // Root may do all but execute what nobody may.
+  if (info.value.type !== "File") return `${file} is not a file`
+  // The mode matters for root too, who can't execute a file without any execute permission.
   return (info.value.mode & 0o111) !== 0 && (yield* canExecute(file)) ? undefined : `${file} is not executable`
 })
 

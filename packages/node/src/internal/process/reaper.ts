@@ -1,6 +1,6 @@
 /**
- * A small process that outlives this one for a moment. When this process is killed, the reaper stops what it left running, and
- * removes the folders of its jobs.
+ * The reaper: a small process that outlives this one. When this process is killed, it stops the remaining processes of jobs, and removes
+ * their folders.
  */
 import * as ChildProcess from "node:child_process"
 import * as Data from "effect/Data"
@@ -14,35 +14,35 @@ import type { TerminationPolicy } from "./terminationPolicy.ts"
 
 /** The system did not start a program. */
 export class CannotStart extends Data.TaggedError("CannotStart")<{
-  /** The system's code, for example `ENOENT`. Node's message may hold the command or its environment: it is left out. */
+  /** The system's code, for example `ENOENT`. Node's message is left out, because it may contain the command or its environment. */
   readonly code: string
 }> {}
 
 export interface Reaper {
-  /** Starts the reaper if it is not running. Fails where the system can't start it at the moment. */
+  /** Starts the reaper if it is not running. Fails if the system can't start it now. */
   readonly ensureRunning: Effect.Effect<void, CannotStart>
-  /** Watches over a process group. */
+  /** Adds a process group to stop. */
   readonly addGroup: (group: number) => void
-  /** Forgets a group that is empty. */
+  /** Removes a group that is empty. */
   readonly removeGroup: (group: number) => void
-  /** Watches over a folder in `folders`, by its name there, which has no character that means something to a shell. */
+  /** Adds a folder in `folders` to remove, by its name, which must not contain special characters of the shell. */
   readonly addFolder: (name: string) => void
-  /** Forgets a folder that has been removed. */
+  /** Removes a folder that is gone. */
   readonly removeFolder: (name: string) => void
 }
 
 export interface Options {
-  /** What the environment of all processes of this runner contains. */
+  /** The text that the environment of all processes of this runner contains. */
   readonly tag: string
   readonly policy: TerminationPolicy
-  /** Where the folders of jobs are. */
+  /** The parent of the jobs' folders. */
   readonly folders: string
 }
 
 /**
- * Reads the groups and folders to watch over until it is told to leave, or its parent is gone. Then it does what the parent would
- * have done: it stops the processes, and removes the folders when no process is left. On Linux, `/proc` tells which processes
- * have left their group: by a tag in their environment.
+ * Reads groups and folders from its input until `leave`, or the end of its parent. Then it stops the processes, like the parent would have,
+ * and removes the folders when no process is left. On Linux it finds processes that have left their group by the tag in their
+ * environment.
  */
 const script = `
 trap '' HUP INT QUIT TERM
@@ -95,13 +95,13 @@ done
 finish
 `
 
-/** A shell that ends again and again is not restarted by itself any more. */
+/** How often a shell that exits is restarted. */
 const maxRestarts = 10
 
-/** These say that this machine has no shell for the reaper, and not that it lacks something at the moment. */
+/** Errors for a machine without a shell for the reaper; other errors are temporary. */
 const isMissing = (code: string): boolean => code === "ENOENT" || code === "EACCES" || code === "EPERM"
 
-/** Watches until the scope closes. */
+/** Runs the reaper until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
   folders: base,
   policy,
@@ -117,14 +117,14 @@ export const make = Effect.fnUntraced(function* ({
   let restarts = 0
   let running: ChildProcess.ChildProcess | undefined
 
-  const tell = (line: string): void => {
+  const send = (line: string): void => {
     if (running?.stdin?.writable === true) running.stdin.write(`${line}\n`)
   }
 
   const warn = (code: string) => {
     isUnavailable = true
     return Effect.logWarning(
-      `If this process is killed, its jobs go on and their folders stay: /bin/sh does not start: ${describeCode(code)}`
+      `There is no reaper, because /bin/sh does not start (${describeCode(code)}): if this process is killed, its jobs and their folders stay`
     )
   }
 
@@ -134,25 +134,25 @@ export const make = Effect.fnUntraced(function* ({
       ChildProcess.spawn(
         "/bin/sh",
         ["-c", script, "stacksapi-reaper", tag, again, seconds(policy.killAfter), base],
-        // It has a group and a session of its own, so that it gets no signals of a terminal, and none of our environment.
+        // In its own group and session, so that it gets no signals of a terminal, and without this process's environment.
         { detached: true, stdio: ["pipe", "ignore", "ignore"], cwd: "/", env: { PATH: Environment.minimal()["PATH"] } }
       )
     )
     if (Result.isFailure(attempt)) return fail(attempt.failure)
     const child = attempt.success
     child.on("error", fail)
-    // It may be gone when it is told something; its exit event says so.
+    // A write after its exit fails; the exit event handles that.
     child.stdin.on("error", () => {})
     if (child.pid === undefined) return
     running = child
     child.once("exit", () => {
       running = undefined
-      // Somebody ended it: another one takes its place.
+      // It was killed: restart it.
       if (!isOver && restarts++ < maxRestarts) Effect.runForkWith(context)(Effect.ignore(ensureRunning))
     })
     child.unref()
-    for (const group of groups) tell(`add-group ${group}`)
-    for (const folder of folders) tell(`add-folder ${folder}`)
+    for (const group of groups) send(`add-group ${group}`)
+    for (const folder of folders) send(`add-folder ${folder}`)
     resume(Effect.void)
   })
 
@@ -165,13 +165,13 @@ export const make = Effect.fnUntraced(function* ({
   )
 
   yield* Effect.acquireRelease(
-    // What the system lacks at the moment it may have when the first job starts.
+    // A temporary failure may be over when the first job starts.
     Effect.ignore(ensureRunning),
     () =>
       Effect.sync(() => {
         isOver = true
-        // If something is left, it takes the end of its input for ours, and stops and removes it.
-        if (groups.size === 0 && folders.size === 0) tell("leave")
+        // If something is left, the end of its input makes it stop and remove that.
+        if (groups.size === 0 && folders.size === 0) send("leave")
         running?.stdin?.end()
       })
   )
@@ -179,19 +179,19 @@ export const make = Effect.fnUntraced(function* ({
     ensureRunning,
     addGroup: (group) => {
       groups.add(group)
-      tell(`add-group ${group}`)
+      send(`add-group ${group}`)
     },
     removeGroup: (group) => {
       groups.delete(group)
-      tell(`remove-group ${group}`)
+      send(`remove-group ${group}`)
     },
     addFolder: (name) => {
       folders.add(name)
-      tell(`add-folder ${name}`)
+      send(`add-folder ${name}`)
     },
     removeFolder: (name) => {
       folders.delete(name)
-      tell(`remove-folder ${name}`)
+      send(`remove-folder ${name}`)
     }
   }
 })

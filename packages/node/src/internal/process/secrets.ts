@@ -1,4 +1,4 @@
-/** Which texts are secrets: by the names of variables, by what is in their values, and by what a caller marked. */
+/** Finds secrets: by the names of variables, in their values, and by `Redacted`. */
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as RegExp from "effect/RegExp"
@@ -7,7 +7,7 @@ import { defaultRedactedVars } from "../../JobOutput.ts"
 import * as Redactor from "../secrets/redactor.ts"
 import type { Environment, Extra } from "./environment.ts"
 
-/** The values of variables whose names look as if they held secrets, and what logs in where a value has a URL. */
+/** The values of variables that are named like secrets, and the passwords in URLs. */
 export const secretsIn = (environment: Environment, patterns: ReadonlyArray<string>): ReadonlyArray<string> => {
   const matchers = patterns.map(matcherOf)
   return Object.entries(environment)
@@ -18,7 +18,7 @@ export const secretsIn = (environment: Environment, patterns: ReadonlyArray<stri
     .filter((secret) => Redactor.byteLength(secret.trim()) >= Redactor.minLength)
 }
 
-/** A pattern as the agent takes it, for names in any case: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before any of them. */
+/** A pattern in the agent's syntax, case-insensitive: `*`, `?`, `[a-z]`, `[^a-z]`, and a backslash before any of them. */
 const matcherOf = (pattern: string): globalThis.RegExp => {
   const parts = pattern.match(/\\.|\[\^?(?:\\.|[^\]\\])+\]|./gs) ?? []
   const source = parts.map((part) => {
@@ -34,10 +34,10 @@ const matcherOf = (pattern: string): globalThis.RegExp => {
   )
 }
 
-/** The password of a URL; of one for the web without a password, what stands in its place. */
+/** The password of a URL; for http and https without a password, the user name. */
 const login = /(?<=:\/\/[^\s/?#@:]*:)[^\s/?#]+(?=@)|(?<=https?:\/\/)[^\s/?#@:]+(?=@)/g
 
-/** As they are written, and as they are meant. */
+/** Encoded and decoded. */
 const passwordsIn = (value: string): ReadonlyArray<string> =>
   (value.match(login) ?? []).flatMap((text) => [
     text,
@@ -49,10 +49,7 @@ const passwordsIn = (value: string): ReadonlyArray<string> =>
 
 const isSecretName = /TOKEN|SECRET|PASSWORD|PASSWD|PRIVATE_KEY|SSH_KEY|ACCESS_KEY|API_KEY|CREDENTIAL|CONNECTION_STRING/i
 
-/**
- * An environment to look at: without the values of variables that are named like secrets, wherever they stand, and without
- * passwords in URLs.
- */
+/** An environment to show: redacts the values of variables that are named like secrets, wherever they occur, and passwords in URLs. */
 export const withoutSecrets = (environment: Environment): Environment => {
   const { redact } = redactorOf(environment)
   return Record.map(environment, (value, name) =>
@@ -60,10 +57,10 @@ export const withoutSecrets = (environment: Environment): Environment => {
   )
 }
 
-/** Hides the secrets of an environment in texts that belong to it. */
+/** Redacts the secrets of an environment in other texts. */
 export const redactorOf = (environment: Environment): Redactor.Redactor =>
   Redactor.make(secretsIn(environment, defaultRedactedVars))
 
-/** The values that a caller marked as secrets. */
+/** The values that are `Redacted`. */
 export const markedIn = (extra: Extra): ReadonlyArray<string> =>
   Object.values(extra).flatMap((value) => (Redacted.isRedacted(value) ? [Redacted.value(value)] : []))

@@ -1,4 +1,4 @@
-/** Numbers from 1 on, each held by one at a time; a free one is used again, the lowest first. */
+/** Slot numbers from 1 on. Each is held by one agent at a time. The lowest free one is used first. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 

@@ -1,13 +1,13 @@
 /**
- * A small shell between this process and a job's. Node takes a death by a real-time signal for exit status 0: it knows no names for
- * these signals. The shell reports it as 128 and the signal's number, and passes on every other status.
+ * A small shell between this process and the job's shell. Node reports a death by a real-time signal as exit status 0, because it has no
+ * names for these signals. The shell reports it as 128 and the signal's number, and passes on every other status.
  */
 import { constants } from "node:os"
+import type { Termination } from "./childProcesses.ts"
 import type { Environment } from "./environment.ts"
-import type { Ended } from "./run.ts"
 
-/** These can't be caught, stop a process, are ignored by default, or say that the shell itself is broken. */
-const left: ReadonlySet<NodeJS.Signals> = new Set([
+/** Signals that can't be caught, stop a process, are ignored by default, or mean that the shell itself is broken. */
+const excluded: ReadonlySet<NodeJS.Signals> = new Set([
   "SIGBUS",
   "SIGCHLD",
   "SIGCONT",
@@ -27,15 +27,17 @@ const left: ReadonlySet<NodeJS.Signals> = new Set([
 
 const realTime = process.platform === "linux" ? Array.from({ length: 31 }, (_, index) => 34 + index) : []
 
-/** The signals that the shell outlives when they are sent to the whole group. The job gets them with their default action. */
-const outlived = [
-  ...Object.entries(constants.signals).flatMap(([name, number]) => (left.has(name as NodeJS.Signals) ? [] : [number])),
+/** Signals to the whole group that the shell survives. The job gets them with their default action. */
+const survived = [
+  ...Object.entries(constants.signals).flatMap(([name, number]) =>
+    excluded.has(name as NodeJS.Signals) ? [] : [number]
+  ),
   ...realTime
 ]
 
-/** The shell's own messages go nowhere. It ends itself by SIGALRM if it could not start the program. `SHLVL` does not count it. */
+/** The shell's own messages are discarded. It kills itself with SIGALRM if it could not start the program. `SHLVL` does not count it. */
 const script = `
-trap : ${Array.from(new Set(outlived)).join(" ")}
+trap : ${Array.from(new Set(survived)).join(" ")}
 trap 'trap - ALRM; kill -s ALRM $$' EXIT
 [ -z "$BASH_VERSION" ] || SHLVL=$((SHLVL - 1))
 [ -x "$1" ] || exit
@@ -47,8 +49,8 @@ exit "$status"
 `
 
 /**
- * The shell's program and arguments, to which those of the job are added. It is bash, which passes on variables whose names it can't write.
- * `-p` keeps bash from running what `BASH_ENV` names; but it would pass on its own options in the variables that hold them.
+ * The shell's program and arguments, before those of the job. It is bash if possible, which passes on variables with invalid names.
+ * `-p` keeps bash from running the file of `BASH_ENV`. If a job sets `SHELLOPTS` or `BASHOPTS`, it is sh, because bash would change them.
  */
 export const make =
   (hasBash: boolean) =>
@@ -57,5 +59,5 @@ export const make =
       ? ["/bin/bash", "-p", "-c", script, "stacksapi-job"]
       : ["/bin/sh", "-c", script, "stacksapi-job"]
 
-/** Whether the shell could not start the job's program. */
-export const couldNotStart = (ended: Ended): boolean => ended._tag === "Killed" && ended.signal === "SIGALRM"
+/** Whether the shell failed to start the job's program. */
+export const couldNotStart = (ended: Termination): boolean => ended._tag === "Killed" && ended.signal === "SIGALRM"

@@ -1,19 +1,19 @@
-/** How a process is stopped. */
+/** Termination policies: how processes are stopped. */
 import * as Duration from "effect/Duration"
 
-/** SIGTERM, then what the policy says. All times are counted from that SIGTERM. */
+/** SIGTERM first. All times count from that. */
 export interface TerminationPolicy {
-  /** When a second SIGTERM goes out. */
+  /** When the second SIGTERM is sent. */
   readonly again?: Duration.Duration | undefined
-  /** When SIGKILL goes out, to all that is left. */
+  /** When SIGKILL is sent to the remaining processes. */
   readonly killAfter: Duration.Duration
-  /** How long orphans of a process that has ended have from SIGTERM to SIGKILL. Default 2 seconds. */
+  /** The time from SIGTERM to SIGKILL for the orphans of a process. Default 2 seconds. */
   readonly orphanGrace?: Duration.Duration | undefined
 }
 
 /** SIGKILL at once, to the process and to its orphans. */
 export const atOnce: TerminationPolicy = { killAfter: Duration.zero, orphanGrace: Duration.zero }
 
-/** A time that a user gives, 10 seconds by default. At most 7 days: timers of programs overflow beyond that. */
+/** The grace period of an option, 10 seconds by default. At most 7 days, because timers of programs overflow beyond that. */
 export const gracePeriod = (input: Duration.Input | undefined): Duration.Duration =>
   Duration.min(Duration.fromInputUnsafe(input ?? "10 seconds"), Duration.days(7))

@@ -1,8 +1,8 @@
 /**
- * One connection to Redis, as long as it lasts.
+ * One connection to Redis, without reconnecting.
  *
- * `NodeRedis` of `@effect/platform-node` does more, and waits for its commands when it closes: with a Redis that hangs it would
- * hang too. This one is cut off.
+ * `NodeRedis` of `@effect/platform-node` waits for its commands when it closes, and hangs if Redis hangs. This connection is closed at
+ * once.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -23,7 +23,7 @@ export interface Connection {
 
 const failed = (cause: unknown) => new Redis.RedisError({ cause })
 
-/** Connects once; the connection is cut when the scope closes. */
+/** Connects once, until the scope closes. */
 export const connect = Effect.fnUntraced(function* (
   url: Redacted.Redacted<string>
 ): Effect.fn.Return<Connection, Redis.RedisError, Scope.Scope> {
@@ -32,7 +32,7 @@ export const connect = Effect.fnUntraced(function* (
     Effect.sync(() =>
       createClient({
         url: Redacted.value(url),
-        // Who asks meanwhile shall be told at once, and who reconnects is the one who uses this.
+        // Commands without a connection fail at once. `store.ts` reconnects.
         disableOfflineQueue: true,
         socket: { connectTimeout: connectMillis, reconnectStrategy: false }
       }).on("error", (cause) => {
@@ -52,8 +52,8 @@ export const connect = Effect.fnUntraced(function* (
     Effect.tryPromise({ try: () => client.sendCommand<A>([command, ...args]), catch: failed })
   const redis = yield* Redis.make({
     send,
-    subscribe: () => Effect.fail(failed("Nothing here subscribes")),
-    connect: Effect.fail(failed("Nothing here needs a connection of its own"))
+    subscribe: () => Effect.fail(failed("Subscriptions are not supported")),
+    connect: Effect.fail(failed("Dedicated connections are not supported"))
   })
   return { redis, ended: Deferred.await(ended) }
 })

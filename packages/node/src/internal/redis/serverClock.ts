@@ -1,4 +1,4 @@
-/** The time as the Redis server has it: what several processes go by must not depend on their own clocks. */
+/** The clock of the Redis server, which several processes share instead of their own clocks. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
@@ -12,7 +12,7 @@ export const measure = (redis: Redis.Redis["Service"]): Effect.Effect<number, Re
     return Number(seconds) * 1000 + Number(micros) / 1000 - Number(before + after) / 2e6
   })
 
-/** A clock that tells the server's time; it does not jump when this machine's clock is set. */
+/** A clock with the server's time, which does not jump when this machine's clock is set. */
 export const make = (clock: Clock.Clock, ahead: () => number): Clock.Clock => {
   const millis = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6 + ahead()
   const nanos = () => clock.monotonicTimeNanosUnsafe() + BigInt(Math.round(ahead() * 1e6))

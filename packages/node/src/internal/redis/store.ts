@@ -1,4 +1,4 @@
-/** Effect's store of rate limits in a Redis that may go and come back: meanwhile whoever asks is refused at once. */
+/** Effect's store of rate limits in a Redis that may be unavailable for a while: then calls fail at once. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -17,12 +17,12 @@ import * as ServerClock from "./serverClock.ts"
 
 type Store = RateLimiterStore["Service"]
 
-/** How often the server's time is asked for, which also shows whether it still answers. */
-const beat = "3 seconds"
-const beatTimeout = "1 second"
+/** How often the server's time is read, which also shows whether it responds. */
+const heartbeatInterval = "3 seconds"
+const heartbeatTimeout = "1 second"
 const pauseBeforeConnecting = "1 second"
 
-/** Connects, and again whenever that is needed, until the scope closes. The first attempt is over when this is. */
+/** Connects, and reconnects when needed, until the scope closes. Waits for the first attempt. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly url: Redacted.Redacted<string>
   readonly prefix: string
@@ -30,11 +30,11 @@ export const make = Effect.fnUntraced(function* (options: {
   const clock = yield* Clock.Clock
   const isTried = yield* Deferred.make<void>()
   let current: Store | undefined
-  let trouble: unknown
+  let lastError: unknown
 
   const session = Effect.gen(function* () {
     const { ended, redis } = yield* connect(options.url)
-    const measured = ServerClock.measure(redis).pipe(Effect.timeout(beatTimeout))
+    const measured = ServerClock.measure(redis).pipe(Effect.timeout(heartbeatTimeout))
     let ahead = yield* measured
     const store = yield* Effect.provideService(makeStoreRedis({ prefix: options.prefix }), Redis.Redis, redis)
     const serverClock = ServerClock.make(clock, () => ahead)
@@ -43,17 +43,17 @@ export const make = Effect.fnUntraced(function* (options: {
       tokenBucket: (question) => Effect.provideService(store.tokenBucket(question), Clock.Clock, serverClock)
     }
     yield* Deferred.succeed(isTried, void 0)
-    const beats = Effect.sleep(beat).pipe(
+    const heartbeats = Effect.sleep(heartbeatInterval).pipe(
       Effect.andThen(measured),
       Effect.tap((measured) => Effect.sync(() => (ahead = measured))),
       Effect.forever
     )
-    return yield* Effect.raceFirst(ended, beats)
+    return yield* Effect.raceFirst(ended, heartbeats)
   }).pipe(
     Effect.scoped,
     Effect.catchCause((cause) => {
       current = undefined
-      trouble = Cause.squash(cause)
+      lastError = Cause.squash(cause)
       return Deferred.succeed(isTried, void 0)
     })
   )
@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* (options: {
       current === undefined
         ? Effect.fail(
             new RateLimiterError({
-              reason: new RateLimitStoreError({ message: "There is no connection to Redis", cause: trouble })
+              reason: new RateLimitStoreError({ message: "There is no connection to Redis", cause: lastError })
             })
           )
         : use(current)

@@ -34,27 +34,27 @@ export class Automaton {
   /** How many characters at the end of a line have to be read for a pattern that goes on: the filter sees what begins before them. */
   readonly tail: number
   /** How far from each other the places are at which the filter looks. 0 where a pattern is too short for it. */
-  private readonly stride: number
+  readonly #stride: number
   /** By the hash of so many characters: whether a pattern has them no further from its beginning than a stride. */
-  private readonly grams = new Uint8Array(hashes)
+  readonly #grams = new Uint8Array(hashes)
   /** By the hash of one or two characters: whether a pattern has a space after them. */
-  private readonly endings = new Uint8Array(hashes)
+  readonly #endings = new Uint8Array(hashes)
 
   /** A small number for each character that a pattern has; 0 for all others. */
-  private readonly symbols = new Int32Array(256)
-  private readonly otherSymbols = new Map<number, number>()
+  readonly #symbols = new Int32Array(256)
+  readonly #otherSymbols = new Map<number, number>()
   /** For each state: the state that it was reached from, and by which symbol; how many characters of a pattern it stands for. */
-  private readonly parents: Int32Array
-  private readonly symbolsTo: Int32Array
-  private readonly depths: Int32Array
+  readonly #parents: Int32Array
+  readonly #symbolsTo: Int32Array
+  readonly #depths: Int32Array
   /** For each state: the one that stands for the longest proper suffix. */
-  private readonly failures: Int32Array
+  readonly #failures: Int32Array
   /** For each state: the length of the longest pattern that ends there. */
-  private readonly found: Int32Array
+  readonly #found: Int32Array
   /** The transitions from the start by symbol; all others in a hash table with open addressing. */
-  private readonly root: Int32Array
-  private readonly table: Int32Array
-  private readonly shift: number
+  readonly #root: Int32Array
+  readonly #table: Int32Array
+  readonly #shift: number
 
   constructor(patterns: ReadonlyArray<Pattern>, sourcesOf: Sources) {
     let total = 1
@@ -67,53 +67,54 @@ export class Automaton {
       shortest = Math.min(shortest, pattern.length)
       for (let index = 0; index < pattern.length; index++) {
         const code = pattern[index] ?? 0
-        if (this.symbolOf(code) !== 0) continue
-        if (code < 256) this.symbols[code] = ++symbolCount
-        else this.otherSymbols.set(code, ++symbolCount)
+        if (this.#symbolOf(code) !== 0) continue
+        if (code < 256) this.#symbols[code] = ++symbolCount
+        else this.#otherSymbols.set(code, ++symbolCount)
       }
     }
     this.longest = longest
-    this.hasSpaces = this.symbolOf(space) !== 0
-    this.stride = Math.max(0, Math.min(maxStride, shortest - gramLength + 1))
-    this.window = Math.max(1, this.stride)
-    this.tail = this.stride === 0 ? longest : this.stride + gramLength - 2
-    for (const pattern of patterns) this.filter(pattern, sourcesOf)
+    this.hasSpaces = this.#symbolOf(space) !== 0
+    this.#stride = Math.max(0, Math.min(maxStride, shortest - gramLength + 1))
+    this.window = Math.max(1, this.#stride)
+    this.tail = this.#stride === 0 ? longest : this.#stride + gramLength - 2
+    for (const pattern of patterns) this.#filter(pattern, sourcesOf)
 
-    this.parents = new Int32Array(total)
-    this.symbolsTo = new Int32Array(total)
-    this.depths = new Int32Array(total)
-    this.failures = new Int32Array(total)
-    this.found = new Int32Array(total)
-    this.root = new Int32Array(symbolCount + 1)
+    this.#parents = new Int32Array(total)
+    this.#symbolsTo = new Int32Array(total)
+    this.#depths = new Int32Array(total)
+    this.#failures = new Int32Array(total)
+    this.#found = new Int32Array(total)
+    this.#root = new Int32Array(symbolCount + 1)
     const bits = Math.max(4, Math.ceil(Math.log2(total * 2)))
-    this.table = new Int32Array(2 ** bits)
-    this.shift = 32 - bits
-    this.build(patterns, total)
+    this.#table = new Int32Array(2 ** bits)
+    this.#shift = 32 - bits
+    this.#build(patterns, total)
   }
 
   // ---------------------------------------------------------------------------
   // The filter
   // ---------------------------------------------------------------------------
 
-  private filter(pattern: Pattern, sourcesOf: Sources): void {
-    for (let index = 0; index < this.stride; index++) {
+  #filter(pattern: Pattern, sourcesOf: Sources): void {
+    for (let index = 0; index < this.#stride; index++) {
       for (const one of sourcesOf(pattern[index] ?? 0)) {
         for (const two of sourcesOf(pattern[index + 1] ?? 0)) {
           for (const three of sourcesOf(pattern[index + 2] ?? 0)) {
-            for (const four of sourcesOf(pattern[index + 3] ?? 0)) this.grams[hash(one, two, three, four)] = 1
+            for (const four of sourcesOf(pattern[index + 3] ?? 0)) this.#grams[hash(one, two, three, four)] = 1
           }
         }
       }
     }
     for (let index = 1; index < pattern.length; index++) {
       if (pattern[index] !== space) continue
-      this.endings[hash(0, 0, index === 1 ? 0 : (pattern[index - 2] ?? 0), pattern[index - 1] ?? 0)] = 1
+      this.#endings[hash(0, 0, index === 1 ? 0 : (pattern[index - 2] ?? 0), pattern[index - 1] ?? 0)] = 1
     }
   }
 
   /** Where in so many codes, from an index on, a pattern may begin; their number where none does that ends in them. */
   indexOfStart(codes: Uint8Array, index: number, length: number): number {
-    const { grams, stride } = this
+    const grams = this.#grams
+    const stride = this.#stride
     if (stride === 0) return index
     const last = length - gramLength
     for (let place = index + stride - 1; place <= last; place += stride) {
@@ -125,31 +126,31 @@ export class Automaton {
 
   /** Whether, after two characters, a space may be a part of a pattern. */
   mayGoOn(one: number, two: number): boolean {
-    return this.endings[hash(0, 0, one, two)] === 1 || this.endings[hash(0, 0, 0, two)] === 1
+    return this.#endings[hash(0, 0, one, two)] === 1 || this.#endings[hash(0, 0, 0, two)] === 1
   }
 
   // ---------------------------------------------------------------------------
   // The automaton
   // ---------------------------------------------------------------------------
 
-  private build(patterns: ReadonlyArray<Pattern>, total: number): void {
+  #build(patterns: ReadonlyArray<Pattern>, total: number): void {
     let count = 1
     for (const pattern of patterns) {
       let state = start
       for (let index = 0; index < pattern.length; index++) {
-        const symbol = this.symbolOf(pattern[index] ?? 0)
-        let next = this.child(state, symbol)
+        const symbol = this.#symbolOf(pattern[index] ?? 0)
+        let next = this.#child(state, symbol)
         if (next === 0) {
           next = count++
-          this.addChild(state, symbol, next)
+          this.#addChild(state, symbol, next)
         }
         state = next
       }
-      this.found[state] = pattern.length
+      this.#found[state] = pattern.length
     }
     // A state's failure has fewer characters than the state: the shorter ones come first.
     const byDepth = new Int32Array(count - 1).map((_, index) => index + 1)
-    const depths = this.depths
+    const depths = this.#depths
     const starts = new Int32Array(total + 1)
     for (let state = 1; state < count; state++) starts[at(depths, state)] = at(starts, at(depths, state)) + 1
     for (let depth = 1; depth <= total; depth++) starts[depth] = at(starts, depth) + at(starts, depth - 1)
@@ -160,70 +161,70 @@ export class Automaton {
       byDepth[place] = state
     }
     for (const state of byDepth) {
-      const parent = at(this.parents, state)
-      const failure = parent === start ? start : this.after(at(this.failures, parent), at(this.symbolsTo, state))
-      this.failures[state] = failure
-      if (at(this.found, state) === 0) this.found[state] = at(this.found, failure)
+      const parent = at(this.#parents, state)
+      const failure = parent === start ? start : this.#after(at(this.#failures, parent), at(this.#symbolsTo, state))
+      this.#failures[state] = failure
+      if (at(this.#found, state) === 0) this.#found[state] = at(this.#found, failure)
     }
   }
 
-  private addChild(state: number, symbol: number, child: number): void {
-    this.parents[child] = state
-    this.symbolsTo[child] = symbol
-    this.depths[child] = at(this.depths, state) + 1
+  #addChild(state: number, symbol: number, child: number): void {
+    this.#parents[child] = state
+    this.#symbolsTo[child] = symbol
+    this.#depths[child] = at(this.#depths, state) + 1
     if (state === start) {
-      this.root[symbol] = child
+      this.#root[symbol] = child
       return
     }
-    let slot = this.slotOf(state, symbol)
-    while (this.table[slot] !== 0) slot = (slot + 1) & (this.table.length - 1)
-    this.table[slot] = child
+    let slot = this.#slotOf(state, symbol)
+    while (this.#table[slot] !== 0) slot = (slot + 1) & (this.#table.length - 1)
+    this.#table[slot] = child
   }
 
-  private slotOf(state: number, symbol: number): number {
-    return Math.imul(Math.imul(state, 0x2c1b3c6d) + symbol, 0x9e3779b1) >>> this.shift
+  #slotOf(state: number, symbol: number): number {
+    return Math.imul(Math.imul(state, 0x2c1b3c6d) + symbol, 0x9e3779b1) >>> this.#shift
   }
 
-  private symbolOf(code: number): number {
-    return code < 256 ? at(this.symbols, code) : (this.otherSymbols.get(code) ?? 0)
+  #symbolOf(code: number): number {
+    return code < 256 ? at(this.#symbols, code) : (this.#otherSymbols.get(code) ?? 0)
   }
 
   /** The state after one more symbol of the same pattern; 0 where no pattern goes on so. */
-  private child(state: number, symbol: number): number {
-    if (state === start) return at(this.root, symbol)
-    const mask = this.table.length - 1
-    let slot = this.slotOf(state, symbol)
+  #child(state: number, symbol: number): number {
+    if (state === start) return at(this.#root, symbol)
+    const mask = this.#table.length - 1
+    let slot = this.#slotOf(state, symbol)
     while (true) {
-      const child = at(this.table, slot)
-      if (child === 0 || (this.parents[child] === state && this.symbolsTo[child] === symbol)) return child
+      const child = at(this.#table, slot)
+      if (child === 0 || (this.#parents[child] === state && this.#symbolsTo[child] === symbol)) return child
       slot = (slot + 1) & mask
     }
   }
 
-  private after(from: number, symbol: number): number {
+  #after(from: number, symbol: number): number {
     let state = from
     while (state !== start) {
-      const child = this.child(state, symbol)
+      const child = this.#child(state, symbol)
       if (child !== 0) return child
-      state = at(this.failures, state)
+      state = at(this.#failures, state)
     }
-    return at(this.root, symbol)
+    return at(this.#root, symbol)
   }
 
   /** The state after one more character. */
   next(state: number, code: number): number {
-    const symbol = this.symbolOf(code)
-    return symbol === 0 ? start : this.after(state, symbol)
+    const symbol = this.#symbolOf(code)
+    return symbol === 0 ? start : this.#after(state, symbol)
   }
 
   /** The length of the longest pattern that ends in a state; 0 where none does. */
   matched(state: number): number {
-    return at(this.found, state)
+    return at(this.#found, state)
   }
 
   /** How many of the last characters may be the beginning of a pattern. */
   depth(state: number): number {
-    return at(this.depths, state)
+    return at(this.#depths, state)
   }
 }
 

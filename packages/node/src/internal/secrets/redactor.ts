@@ -1,5 +1,5 @@
 /** Hides secrets in a text that comes line by line. */
-import { clean, type RawLine } from "../process/lines.ts"
+import { clean, type RawLine } from "../terminal/lines.ts"
 import { Automaton, type Pattern } from "./automaton.ts"
 import { type Range, Ranges, Scan } from "./scan.ts"
 import * as Spellings from "./spellings.ts"
@@ -132,141 +132,141 @@ export const make = (secrets: ReadonlyArray<string>): Redactor => {
 
 /** A text of which secrets are taken out line by line. A line in which a secret may have begun waits for the next ones. */
 class RedactedLines implements Output {
-  private readonly scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spellings.Reader }>
-  private readonly tokens = new Ranges()
-  private readonly ranges: ReadonlyArray<Ranges>
-  private readonly maxLineLength: number
+  readonly #scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spellings.Reader }>
+  readonly #tokens = new Ranges()
+  readonly #ranges: ReadonlyArray<Ranges>
+  readonly #maxLineLength: number
   /** Lines of which not all is done, with their line ends, and where the first one begins. */
-  private held: Array<string> = []
-  private first = 0
-  private firstFrom = 0
+  #held: Array<string> = []
+  #first = 0
+  #firstFrom = 0
   /** Up to where the text is done, and where it ends. */
-  private done = 0
-  private length = 0
+  #done = 0
+  #length = 0
   /** Where the last secret ends. */
-  private hiddenTo = 0
-  private readonly current = new Spellings.Line()
-  private line = ""
-  private lines: Array<string> = []
+  #hiddenTo = 0
+  readonly #current = new Spellings.Line()
+  #line = ""
+  #lines: Array<string> = []
 
   constructor(passes: ReadonlyArray<Pass>, maxLineLength: number) {
-    this.scans = passes.map(({ automaton, spelling }) => {
+    this.#scans = passes.map(({ automaton, spelling }) => {
       const scan = new Scan(automaton)
       return { scan, reader: spelling.reader(scan) }
     })
-    this.ranges = [this.tokens, ...this.scans.map(({ scan }) => scan.ranges)]
-    this.maxLineLength = maxLineLength
+    this.#ranges = [this.#tokens, ...this.#scans.map(({ scan }) => scan.ranges)]
+    this.#maxLineLength = maxLineLength
   }
 
   push({ isCut, text }: RawLine): ReadonlyArray<string> {
-    const from = this.length
+    const from = this.#length
     const end = from + text.length
-    if (this.scans.length > 0) this.current.load(text)
-    for (const { reader } of this.scans) reader.readLine(this.current, from)
+    if (this.#scans.length > 0) this.#current.load(text)
+    for (const { reader } of this.#scans) reader.readLine(this.#current, from)
     if (text.includes("bk")) {
       for (const { 0: token, index } of text.matchAll(tokens))
-        this.tokens.add(from + index, from + index + token.length)
+        this.#tokens.add(from + index, from + index + token.length)
     }
     if (isCut) {
       // Half of a secret may be at its end.
-      if (this.pendingFrom < end) this.tokens.add(this.pendingFrom, end)
-      this.forget()
+      if (this.#pendingFrom < end) this.#tokens.add(this.#pendingFrom, end)
+      this.#forget()
     } else {
-      for (const { reader } of this.scans) reader.readLineEnd(end)
+      for (const { reader } of this.#scans) reader.readLineEnd(end)
     }
     const shown = isCut ? `${text}…` : text
-    this.length += shown.length + 1
-    if (this.length - this.done > maxHeldLength) this.forget()
-    const pendingFrom = this.pendingFrom
+    this.#length += shown.length + 1
+    if (this.#length - this.#done > maxHeldLength) this.#forget()
+    const pendingFrom = this.#pendingFrom
     // The usual line has nothing to hide.
-    if (this.done === from && this.line === "" && pendingFrom >= this.length && this.nextRange() === undefined) {
-      this.done = this.firstFrom = this.length
-      return [this.cropped(shown)]
+    if (this.#done === from && this.#line === "" && pendingFrom >= this.#length && this.#nextRange() === undefined) {
+      this.#done = this.#firstFrom = this.#length
+      return [this.#cropped(shown)]
     }
-    this.held.push(`${shown}\n`)
-    return this.take(Math.min(pendingFrom, this.length))
+    this.#held.push(`${shown}\n`)
+    return this.#take(Math.min(pendingFrom, this.#length))
   }
 
   end(): ReadonlyArray<string> {
-    this.forget()
-    return this.take(this.length)
+    this.#forget()
+    return this.#take(this.#length)
   }
 
-  private get pendingFrom(): number {
+  get #pendingFrom(): number {
     let from = Number.POSITIVE_INFINITY
-    for (const { scan } of this.scans) from = Math.min(from, scan.pendingFrom)
+    for (const { scan } of this.#scans) from = Math.min(from, scan.pendingFrom)
     return from
   }
 
-  private forget(): void {
-    for (const { scan } of this.scans) scan.reset()
+  #forget(): void {
+    for (const { scan } of this.#scans) scan.reset()
   }
 
   /** Shows or hides what is before a position: no secret that is still to be found begins there. */
-  private take(to: number): ReadonlyArray<string> {
-    while (this.done < to) {
-      const range = this.nextRange()
+  #take(to: number): ReadonlyArray<string> {
+    while (this.#done < to) {
+      const range = this.#nextRange()
       if (range === undefined || range.from >= to) {
-        this.show(to)
-      } else if (range.from > this.done) {
-        this.show(range.from)
+        this.#show(to)
+      } else if (range.from > this.#done) {
+        this.#show(range.from)
       } else {
-        if (range.from >= this.hiddenTo) this.append(mark)
-        this.hiddenTo = Math.max(this.hiddenTo, range.to)
-        this.done = Math.min(range.to, to)
+        if (range.from >= this.#hiddenTo) this.#append(mark)
+        this.#hiddenTo = Math.max(this.#hiddenTo, range.to)
+        this.#done = Math.min(range.to, to)
       }
     }
-    this.drop()
-    const { lines } = this
-    this.lines = []
+    this.#drop()
+    const lines = this.#lines
+    this.#lines = []
     return lines
   }
 
-  private nextRange(): Range | undefined {
+  #nextRange(): Range | undefined {
     let next: Range | undefined
-    for (const ranges of this.ranges) {
-      const range = ranges.after(this.done)
+    for (const ranges of this.#ranges) {
+      const range = ranges.after(this.#done)
       if (range !== undefined && (next === undefined || range.from < next.from)) next = range
     }
     return next
   }
 
-  private show(to: number): void {
-    while (this.done < to) {
-      this.drop()
-      const text = this.held[this.first] ?? ""
-      const end = Math.min(to, this.firstFrom + text.length)
-      const part = text.slice(this.done - this.firstFrom, end - this.firstFrom)
-      this.done = end
+  #show(to: number): void {
+    while (this.#done < to) {
+      this.#drop()
+      const text = this.#held[this.#first] ?? ""
+      const end = Math.min(to, this.#firstFrom + text.length)
+      const part = text.slice(this.#done - this.#firstFrom, end - this.#firstFrom)
+      this.#done = end
       if (part.endsWith("\n")) {
-        this.append(part.slice(0, -1))
-        this.lines.push(this.cropped(this.line))
-        this.line = ""
+        this.#append(part.slice(0, -1))
+        this.#lines.push(this.#cropped(this.#line))
+        this.#line = ""
       } else {
-        this.append(part)
+        this.#append(part)
       }
     }
   }
 
   /** Lets go of the lines that are done. */
-  private drop(): void {
-    while (this.first < this.held.length) {
-      const { length } = this.held[this.first] ?? ""
-      if (this.firstFrom + length > this.done) break
-      this.firstFrom += length
-      this.held[this.first++] = ""
+  #drop(): void {
+    while (this.#first < this.#held.length) {
+      const { length } = this.#held[this.#first] ?? ""
+      if (this.#firstFrom + length > this.#done) break
+      this.#firstFrom += length
+      this.#held[this.#first++] = ""
     }
-    if (this.first < this.held.length && this.first < 1024) return
-    this.held = this.held.slice(this.first)
-    this.first = 0
+    if (this.#first < this.#held.length && this.#first < 1024) return
+    this.#held = this.#held.slice(this.#first)
+    this.#first = 0
   }
 
-  private append(text: string): void {
-    if (this.line.length <= this.maxLineLength) this.line += text
+  #append(text: string): void {
+    if (this.#line.length <= this.#maxLineLength) this.#line += text
   }
 
-  private cropped(line: string): string {
-    const { maxLineLength } = this
+  #cropped(line: string): string {
+    const maxLineLength = this.#maxLineLength
     return line.length > maxLineLength ? `${crop(line, maxLineLength - 1)}…` : line
   }
 }

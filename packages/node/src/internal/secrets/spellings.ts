@@ -55,24 +55,24 @@ const codesOf = (text: string): Uint16Array => {
 
 /** White space of any kind and length is one space: a line end may become a space, or two characters, on its way to the output. */
 class PlainReader implements Reader {
-  private readonly scan: Scan
-  private isAfterSpace = false
+  readonly #scan: Scan
+  #isAfterSpace = false
 
   constructor(scan: Scan) {
-    this.scan = scan
+    this.#scan = scan
   }
 
   readLine({ codes, text: line }: Line, position: number): void {
-    const { scan } = this
+    const scan = this.#scan
     const { automaton } = scan
-    this.isAfterSpace = true
+    this.#isAfterSpace = true
     // Where white space is longer than in a pattern, the filter does not see the pattern.
-    const isFiltered = !(automaton.hasSpaces && longSpace.test(line)) || this.hasNothing(line)
+    const isFiltered = !(automaton.hasSpaces && longSpace.test(line)) || this.#hasNothing(line)
     let index = 0
     while (index < line.length) {
       const start = scan.isPending || !isFiltered ? index : automaton.indexOfStart(codes, index, line.length)
       if (start >= line.length) break
-      index = this.read(line, position, start, Math.min(line.length, start + automaton.window))
+      index = this.#read(line, position, start, Math.min(line.length, start + automaton.window))
     }
     if (scan.isPending || !isFiltered || !automaton.hasSpaces) return
     // What may go on in the next line begins near the end of this one.
@@ -82,26 +82,26 @@ class PlainReader implements Reader {
     const before = end > 1 ? line.charCodeAt(end - 2) : 0
     if (!automaton.mayGoOn(isSpace(before) ? space : before, line.charCodeAt(end - 1))) return
     const from = longSpace.test(line) ? index : Math.max(index, end - automaton.tail)
-    this.read(line, position, from, line.length)
+    this.#read(line, position, from, line.length)
   }
 
-  private hasNothing(line: string): boolean {
-    if (this.scan.isPending) return false
+  #hasNothing(line: string): boolean {
+    if (this.#scan.isPending) return false
     const text = line.replace(/[ \t-\r]+/g, " ")
-    return this.scan.automaton.indexOfStart(Buffer.from(text, "latin1"), 0, text.length) === text.length
+    return this.#scan.automaton.indexOfStart(Buffer.from(text, "latin1"), 0, text.length) === text.length
   }
 
   /** Reads up to an index, and further as long as a pattern may have begun; gives the index after it. */
-  private read(line: string, position: number, from: number, to: number): number {
-    const { scan } = this
+  #read(line: string, position: number, from: number, to: number): number {
+    const scan = this.#scan
     let index = from
     for (; index < to || (scan.isPending && index < line.length); index++) {
       const code = line.charCodeAt(index)
       if (!isSpace(code)) {
-        this.isAfterSpace = false
+        this.#isAfterSpace = false
         scan.read(code, position + index, position + index + 1)
-      } else if (!this.isAfterSpace || !scan.isPending) {
-        this.isAfterSpace = true
+      } else if (!this.#isAfterSpace || !scan.isPending) {
+        this.#isAfterSpace = true
         scan.read(space, position + index, position + index + 1)
       }
     }
@@ -109,8 +109,8 @@ class PlainReader implements Reader {
   }
 
   readLineEnd(position: number): void {
-    if (!this.isAfterSpace || !this.scan.isPending) this.scan.read(space, position, position + 1)
-    this.isAfterSpace = true
+    if (!this.#isAfterSpace || !this.#scan.isPending) this.#scan.read(space, position, position + 1)
+    this.#isAfterSpace = true
   }
 }
 
@@ -300,7 +300,7 @@ const readEscape = (bytes: Bytes, index: number): Escape | undefined => {
 
 /** Takes escapes and quotes off. */
 class Unescaper {
-  private readonly raw = new Bytes()
+  readonly #raw = new Bytes()
   readonly bytes = new Bytes()
   /** White space at the beginning of a line, and after other white space, is left out. */
   isAfterSpace = true
@@ -334,22 +334,22 @@ class Unescaper {
   }
 
   readLine(line: string): void {
-    const { raw } = this
+    const raw = this.#raw
     this.isAfterSpace = true
     decodePercents(line, raw)
     this.bytes.clear(raw.length)
     for (let index = 0; index < raw.length; ) {
       const code = raw.at(index)
       if (kinds[code] === escape) {
-        index = this.readEscapes(index)
+        index = this.#readEscapes(index)
       } else {
-        this.push(code, raw.fromOf(index), raw.endOf(index + 1))
+        this.#push(code, raw.fromOf(index), raw.endOf(index + 1))
         index++
       }
     }
   }
 
-  private push(code: number, from: number, to: number): void {
+  #push(code: number, from: number, to: number): void {
     const kind = kinds[code]
     if (kind === itself) {
       this.isAfterSpace = false
@@ -361,8 +361,8 @@ class Unescaper {
   }
 
   /** Reads backslashes, and what they stand before. A text that was escaped many times has many of them. */
-  private readEscapes(start: number): number {
-    const { raw } = this
+  #readEscapes(start: number): number {
+    const raw = this.#raw
     let index = start
     while (true) {
       index = skipBackslashes(raw, index)
@@ -371,7 +371,7 @@ class Unescaper {
       index = escape.end
       if (escape.bytes[0] === backslash) continue
       for (let byte = 0; byte < escape.bytes.length; byte++) {
-        this.push(escape.bytes[byte] ?? 0, raw.fromOf(start), raw.endOf(index))
+        this.#push(escape.bytes[byte] ?? 0, raw.fromOf(start), raw.endOf(index))
       }
       return index
     }
@@ -379,25 +379,26 @@ class Unescaper {
 }
 
 class EscapedReader implements Reader {
-  private readonly scan: Scan
-  private readonly unescaper = new Unescaper()
-  private readonly plain: PlainReader
-  private isSpecial = false
+  readonly #scan: Scan
+  readonly #unescaper = new Unescaper()
+  readonly #plain: PlainReader
+  #isSpecial = false
 
   constructor(scan: Scan) {
-    this.scan = scan
-    this.plain = new PlainReader(scan)
+    this.#scan = scan
+    this.#plain = new PlainReader(scan)
   }
 
   readLine(line: Line, position: number): void {
-    this.isSpecial = special.test(line.text)
-    if (this.isSpecial) this.readSpecial(line, position)
-    else this.plain.readLine(line, position)
+    this.#isSpecial = special.test(line.text)
+    if (this.#isSpecial) this.#readSpecial(line, position)
+    else this.#plain.readLine(line, position)
   }
 
-  private readSpecial(line: Line, position: number): void {
-    const { scan, unescaper } = this
-    if (!scan.isPending && unescaper.readQuickly(line) && !this.hasStart) return
+  #readSpecial(line: Line, position: number): void {
+    const scan = this.#scan
+    const unescaper = this.#unescaper
+    if (!scan.isPending && unescaper.readQuickly(line) && !this.#hasStart) return
     const { automaton } = scan
     unescaper.readLine(line.text)
     const { codes, length } = unescaper.bytes
@@ -405,29 +406,29 @@ class EscapedReader implements Reader {
     while (index < length) {
       const start = scan.isPending ? index : automaton.indexOfStart(codes, index, length)
       if (start >= length) break
-      index = this.read(position, start, Math.min(length, start + automaton.window))
+      index = this.#read(position, start, Math.min(length, start + automaton.window))
     }
-    if (!scan.isPending && this.mayGoOn(index))
-      this.read(position, Math.max(index, length - 1 - automaton.tail), length)
+    if (!scan.isPending && this.#mayGoOn(index))
+      this.#read(position, Math.max(index, length - 1 - automaton.tail), length)
   }
 
   /** Whether a pattern may begin in the line. */
-  private get hasStart(): boolean {
-    const { codes, length } = this.unescaper.bytes
-    return this.scan.automaton.indexOfStart(codes, 0, length) < length || this.mayGoOn(0)
+  get #hasStart(): boolean {
+    const { codes, length } = this.#unescaper.bytes
+    return this.#scan.automaton.indexOfStart(codes, 0, length) < length || this.#mayGoOn(0)
   }
 
   /** Whether a pattern that begins at an index or later may go on in the next line. */
-  private mayGoOn(index: number): boolean {
-    const { automaton } = this.scan
-    const { codes, length } = this.unescaper.bytes
-    const end = this.unescaper.isAfterSpace ? length - 1 : length
+  #mayGoOn(index: number): boolean {
+    const { automaton } = this.#scan
+    const { codes, length } = this.#unescaper.bytes
+    const end = this.#unescaper.isAfterSpace ? length - 1 : length
     return automaton.hasSpaces && end > index && automaton.mayGoOn(codes[end - 2] ?? 0, codes[end - 1] ?? 0)
   }
 
-  private read(position: number, start: number, end: number): number {
-    const { scan } = this
-    const { codes, from, length, to } = this.unescaper.bytes
+  #read(position: number, start: number, end: number): number {
+    const scan = this.#scan
+    const { codes, from, length, to } = this.#unescaper.bytes
     let index = start
     for (; index < end || (scan.isPending && index < length); index++) {
       scan.read(codes[index] ?? 0, position + (from[index] ?? 0), position + (to[index] ?? 0))
@@ -436,8 +437,8 @@ class EscapedReader implements Reader {
   }
 
   readLineEnd(position: number): void {
-    if (!this.isSpecial) this.plain.readLineEnd(position)
-    else if (!this.unescaper.isAfterSpace) this.scan.read(space, position, position + 1)
+    if (!this.#isSpecial) this.#plain.readLineEnd(position)
+    else if (!this.#unescaper.isAfterSpace) this.#scan.read(space, position, position + 1)
   }
 }
 
@@ -475,19 +476,19 @@ const base64Escape = /\\(?:[nr/]|u002[bf])|%2[bf]|%25/i
 const base64EscapeHere = /[nr/]|u002[bf]|%(?:25)*2[bf]/iy
 
 class Base64Reader implements Reader {
-  private readonly scan: Scan
-  private line = ""
-  private position = 0
+  readonly #scan: Scan
+  #line = ""
+  #position = 0
 
   constructor(scan: Scan) {
-    this.scan = scan
+    this.#scan = scan
   }
 
   readLine({ codes, text: line }: Line, position: number): void {
-    const { scan } = this
+    const scan = this.#scan
     const { automaton } = scan
-    this.line = line
-    this.position = position
+    this.#line = line
+    this.#position = position
     const isFiltered = !((line.includes("\\") || line.includes("%")) && base64Escape.test(line))
     let index = 0
     // Lines that go on may be indented.
@@ -495,34 +496,35 @@ class Base64Reader implements Reader {
     while (index < line.length) {
       const start = scan.isPending || !isFiltered ? index : automaton.indexOfStart(codes, index, line.length)
       if (start >= line.length) break
-      index = this.read(start, Math.min(line.length, start + automaton.window))
+      index = this.#read(start, Math.min(line.length, start + automaton.window))
     }
-    if (scan.isPending || !isFiltered || !this.isWrapped) return
+    if (scan.isPending || !isFiltered || !this.#isWrapped) return
     let from = line.length - minWrappedLength
     while (from > index && digitAt(line, from - 1) > 0) from--
-    this.read(Math.max(index, from, line.length - automaton.tail), line.length)
+    this.#read(Math.max(index, from, line.length - automaton.tail), line.length)
   }
 
   /** Whether the line ends in so many digits that more may follow in the next one. */
-  private get isWrapped(): boolean {
-    const { line } = this
+  get #isWrapped(): boolean {
+    const line = this.#line
     let length = 0
     while (length < minWrappedLength && digitAt(line, line.length - 1 - length) > 0) length++
     return length === minWrappedLength
   }
 
   /** Reads up to an index, and further as long as a pattern may have begun; gives the index after it. */
-  private read(from: number, to: number): number {
-    const { line, scan } = this
+  #read(from: number, to: number): number {
+    const line = this.#line
+    const scan = this.#scan
     let index = from
-    while (index < to || (scan.isPending && index < line.length)) index = this.readNext(index)
+    while (index < to || (scan.isPending && index < line.length)) index = this.#readNext(index)
     return index
   }
 
-  private readNext(index: number): number {
-    const { line } = this
+  #readNext(index: number): number {
+    const line = this.#line
     const digit = digitAt(line, index)
-    if (digit > 0) return this.readDigit(digit, index, index + 1)
+    if (digit > 0) return this.#readDigit(digit, index, index + 1)
     const code = line.charCodeAt(index)
     let start = index
     // A backslash may itself have been escaped.
@@ -530,22 +532,22 @@ class Base64Reader implements Reader {
     if (start > index || code === percent) {
       const escape = escapeAt(line, start)
       if (escape === "n" || escape === "r") return start + 1
-      if (escape !== "") return this.readDigit(/b$/i.test(escape) ? plus : slash, index, start + escape.length)
+      if (escape !== "") return this.#readDigit(/b$/i.test(escape) ? plus : slash, index, start + escape.length)
     }
-    this.scan.reset()
+    this.#scan.reset()
     return Math.max(start, index + 1)
   }
 
   /** A secret may have a part of the digit before it, and of the one after it. */
-  private readDigit(digit: number, from: number, to: number): number {
-    const first = digitAt(this.line, from - 1) > 0 ? from - 1 : from
-    const last = digitAt(this.line, to) > 0 ? to + 1 : to
-    this.scan.read(digit, this.position + first, this.position + last)
+  #readDigit(digit: number, from: number, to: number): number {
+    const first = digitAt(this.#line, from - 1) > 0 ? from - 1 : from
+    const last = digitAt(this.#line, to) > 0 ? to + 1 : to
+    this.#scan.read(digit, this.#position + first, this.#position + last)
     return to
   }
 
   readLineEnd(): void {
-    if (this.scan.isPending && !this.isWrapped) this.scan.reset()
+    if (this.#scan.isPending && !this.#isWrapped) this.#scan.reset()
   }
 }
 

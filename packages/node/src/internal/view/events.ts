@@ -1,14 +1,15 @@
-/** Events as objects for programs, and as lines for people. */
+/** Formats events as JSON for programs, and as lines for people. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import type { ClusterEvent } from "../../ClusterStack.ts"
-import type { Style } from "../cli/screen.ts"
-import { nameOf } from "./tally.ts"
-import { clip, harmless, type Line } from "./text.ts"
-import { duration, iso } from "./times.ts"
+import { strip } from "../terminal/sanitize.ts"
+import type { Style } from "../terminal/style.ts"
+import { clip, type Line } from "../terminal/text.ts"
+import { duration, iso } from "../terminal/times.ts"
+import { nameOf } from "./stats.ts"
 
 // -----------------------------------------------------------------------------
 // For programs
@@ -57,11 +58,11 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
     case "ReservationLost":
       return { job: ofJob(event.job) }
     case "Started":
-    case "Began":
+    case "RunStarted":
       return { job: ofJob(event.job), sinceScheduledMillis: Duration.toMillis(event.sinceScheduled) }
     case "Finished":
       return { job: ofJob(event.job), exitStatus: event.exitStatus, detail: event.detail }
-    case "Ended":
+    case "RunEnded":
       return {
         job: ofJob(event.job),
         outcome: event.outcome,
@@ -91,7 +92,7 @@ const ofJob = (job: ScheduledJob): Json => ({
   step: { key: job.step.key }
 })
 
-/** Neither headers nor bodies: only what was meant to be read. */
+/** Without headers and bodies, which may hold secrets. */
 const ofError = (error: StacksError | CursorStalled): Json => ({
   _tag: error._tag,
   message: error.message,
@@ -128,7 +129,7 @@ export const toLine = (event: StackEvent | ClusterEvent, now: number, queueKey?:
 }
 
 const quoted = (text: string): string => {
-  const value = clip(harmless(text), maxValueWidth)
+  const value = clip(strip(text), maxValueWidth)
   return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
 }
 
@@ -136,7 +137,7 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
   switch (event._tag) {
     case "Finished":
       return event.exitStatus === 0 ? "green" : "red"
-    case "Ended":
+    case "RunEnded":
       return event.outcome === "Interrupted"
         ? "yellow"
         : event.outcome === "Failed" || (event.exitStatus ?? 0) !== 0
@@ -151,6 +152,7 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
     case "Canceled":
     case "Released":
     case "InDoubt":
+    case "NotAdmitted":
     case "JobIgnored":
     case "BackedOff":
     case "Paused":

@@ -1,35 +1,37 @@
-/** What a live view looks like at one moment: a function of what is known, the size of the terminal and the time. */
-import type { Style } from "../cli/screen.ts"
-import type { Note, Outcome } from "./tally.ts"
-import { clip, clipLine, fill, flow, type Line, labelWidth, lineWidth, type Span, widthOf } from "./text.ts"
-import { age, perSecond, timeOfDay } from "./times.ts"
+/** Renders the live view: a function of the view model, the size of the terminal and the time. */
+
+import type { Size } from "../terminal/alternateScreen.ts"
+import type { Style } from "../terminal/style.ts"
+import { clip, clipLine, fill, flow, type Line, labelWidth, lineWidth, type Span, widthOf } from "../terminal/text.ts"
+import { age, perSecond, timeOfDay } from "../terminal/times.ts"
+import type { Outcome, Problem } from "./stats.ts"
 import type { Traffic } from "./traffic.ts"
 
-/** All that a frame shows. */
-export interface Picture {
+/** Everything that a frame shows. */
+export interface ViewModel {
   /** `my-stack · queue linux`; empty before the stack is registered. */
   readonly title: string
-  readonly phase: "starting" | "running" | "paused" | "cut off" | "draining" | "stopped"
+  readonly phase: "starting" | "running" | "paused" | "partitioned" | "draining" | "stopped"
   /** When the view began, in milliseconds. */
   readonly startedAt: number
   readonly slots: { readonly taken: number; readonly max: number } | undefined
-  /** Jobs that may start and wait for a slot, and those that are reserved and wait for another try. */
+  /** Jobs that may start, and jobs that are in backoff. */
   readonly pending: number | undefined
   readonly backingOff: number
   readonly outcomes: ReadonlyArray<readonly [Outcome, number]>
-  /** Jobs that ended in each second, on average. */
+  /** Jobs that ended per second, on average. */
   readonly throughput: number
   readonly traffic: Traffic
-  /** The jobs that came first; `total` counts all. */
+  /** The first jobs; `total` counts all. */
   readonly running: { readonly total: number; readonly jobs: ReadonlyArray<RunningJob> }
-  /** The last ones, oldest first; `total` counts all. */
-  readonly troubles: { readonly total: number; readonly last: ReadonlyArray<Note> }
+  /** The last problems, oldest first; `total` counts all. */
+  readonly problems: { readonly total: number; readonly last: ReadonlyArray<Problem> }
   readonly logs: ReadonlyArray<LogLine>
 }
 
 interface RunningJob {
   readonly name: string
-  /** Undefined while it is not started. */
+  /** Undefined if it has not started. */
   readonly startedAt: number | undefined
   readonly lastLine: string | undefined
 }
@@ -40,53 +42,48 @@ export interface LogLine {
   readonly style?: Style | undefined
 }
 
-export interface Size {
-  readonly columns: number
-  readonly rows: number
-}
-
-/** With so many rows there is room for air, and for more than one line of what can be long. */
+/** From this number of rows on, the frame has empty lines, and more than one line for what can be long. */
 const roomyRows = 20
 
-/** At most so many lines as there are rows, each at least one cell narrower than the terminal: no terminal wraps them. */
-export const render = (picture: Picture, { columns, rows }: Size, now: number): ReadonlyArray<Line> => {
+/** Returns at most as many lines as the terminal has rows, each narrower than the terminal, so that no line wraps. */
+export const render = (model: ViewModel, { columns, rows }: Size, now: number): ReadonlyArray<Line> => {
   const width = Math.max(1, columns - 1)
   const isRoomy = rows >= roomyRows
-  const air: ReadonlyArray<Line> = isRoomy ? [[]] : []
+  const gap: ReadonlyArray<Line> = isRoomy ? [[]] : []
 
   const head = [
-    header(picture, width, now),
-    ...air,
-    ...flow(label("Slots"), [...slots(picture, width), ...queue(picture)], { width, maxLines: 2 }),
-    ...flow(label("Done"), done(picture), { width, maxLines: isRoomy ? 2 : 1 }),
-    ...flow(label("Requests"), requests(picture.traffic), { width, maxLines: isRoomy ? 3 : 1 })
+    header(model, width, now),
+    ...gap,
+    ...flow(label("Slots"), [...slots(model, width), ...queue(model)], { width, maxLines: 2 }),
+    ...flow(label("Done"), done(model), { width, maxLines: isRoomy ? 2 : 1 }),
+    ...flow(label("Requests"), requests(model.traffic), { width, maxLines: isRoomy ? 3 : 1 })
   ]
-  const { last, total } = picture.troubles
-  const troubles =
-    last.length === 0 ? [] : notes({ text: `Troubles: ${total}`, style: "red" }, last, isRoomy ? 4 : 1, width)
-  const logs = picture.logs.length === 0 ? [] : notes(label("Log"), picture.logs, isRoomy ? 4 : 1, width)
-  const foot = [...(troubles.length > 0 ? [...air, ...troubles] : []), ...(logs.length > 0 ? [...air, ...logs] : [])]
-  const room = rows - head.length - foot.length - air.length
-  // Where there is too little of it, the jobs that run matter more than what was.
+  const { last, total } = model.problems
+  const problems =
+    last.length === 0 ? [] : notes({ text: `Problems: ${total}`, style: "red" }, last, isRoomy ? 4 : 1, width)
+  const logs = model.logs.length === 0 ? [] : notes(label("Log"), model.logs, isRoomy ? 4 : 1, width)
+  const foot = [...(problems.length > 0 ? [...gap, ...problems] : []), ...(logs.length > 0 ? [...gap, ...logs] : [])]
+  const room = rows - head.length - foot.length - gap.length
+  // With too little room, the running jobs matter more than problems and logs.
   const lines =
     room >= 2
-      ? [...head, ...air, ...running(picture, room, width, now), ...foot]
-      : [...head.slice(0, Math.max(1, rows - 2)), ...running(picture, Math.min(2, rows - 1), width, now)]
+      ? [...head, ...gap, ...running(model, room, width, now), ...foot]
+      : [...head.slice(0, Math.max(1, rows - 2)), ...running(model, Math.min(2, rows - 1), width, now)]
   return lines.slice(0, rows)
 }
 
 const label = (text: string): Span => ({ text, style: "bold" })
 
-const phaseStyles: Record<Picture["phase"], Style> = {
+const phaseStyles: Record<ViewModel["phase"], Style> = {
   starting: "dim",
   running: "green",
   paused: "yellow",
-  "cut off": "red",
+  partitioned: "red",
   draining: "yellow",
   stopped: "dim"
 }
 
-const header = ({ phase, startedAt, title }: Picture, width: number, now: number): Line => {
+const header = ({ phase, startedAt, title }: ViewModel, width: number, now: number): Line => {
   const right: Line = [{ text: phase, style: phaseStyles[phase] }, { text: ` ${age(now - startedAt)}` }]
   const left = width - lineWidth(right) - 2
   return left < 8
@@ -94,7 +91,7 @@ const header = ({ phase, startedAt, title }: Picture, width: number, now: number
     : [{ text: fill(title === "" ? "Registering" : title, left), style: "bold" }, { text: "  " }, ...right]
 }
 
-const slots = ({ slots }: Picture, width: number): ReadonlyArray<Line> => {
+const slots = ({ slots }: ViewModel, width: number): ReadonlyArray<Line> => {
   if (slots === undefined) return [[{ text: "not known yet" }]]
   const { max, taken } = slots
   const cells = width >= 60 ? 16 : 0
@@ -106,7 +103,7 @@ const slots = ({ slots }: Picture, width: number): ReadonlyArray<Line> => {
   return [[...bar, { text: `${taken} of ${max} taken` }], [{ text: `${Math.max(0, max - taken)} free` }]]
 }
 
-const queue = ({ backingOff, pending }: Picture): ReadonlyArray<Line> => [
+const queue = ({ backingOff, pending }: ViewModel): ReadonlyArray<Line> => [
   ...(pending === undefined ? [] : [[{ text: `${pending} pending`, style: "bold" } as const]]),
   ...(backingOff === 0 ? [] : [[{ text: `${backingOff} backing off` }]])
 ]
@@ -122,7 +119,7 @@ const outcomeStyles: Record<Outcome, Style | undefined> = {
   released: "yellow"
 }
 
-const done = ({ outcomes, throughput }: Picture): ReadonlyArray<Line> =>
+const done = ({ outcomes, throughput }: ViewModel): ReadonlyArray<Line> =>
   outcomes.length === 0
     ? [[{ text: "nothing yet", style: "dim" }]]
     : [
@@ -130,7 +127,7 @@ const done = ({ outcomes, throughput }: Picture): ReadonlyArray<Line> =>
         [{ text: perSecond(throughput) }]
       ]
 
-/** The limits of which the least is left come first. */
+/** The limits with the least left come first. */
 const requests = ({ rate, retries, scopes, waits }: Traffic): ReadonlyArray<Line> => [
   [{ text: `${rate}/s` }],
   ...scopes
@@ -145,7 +142,7 @@ const requests = ({ rate, retries, scopes, waits }: Traffic): ReadonlyArray<Line
   ...(waits === 0 ? [] : [[{ text: `${waits} had to wait` }]])
 ]
 
-/** The last notes under or, where there is one line, beside their label. */
+/** The last notes under their label, or beside it if there is only one line. */
 const notes = (
   label: Span,
   all: ReadonlyArray<{
@@ -173,9 +170,9 @@ const notes = (
   )
 }
 
-/** The jobs that run, in so many rows: a heading, one for each, and one for those that don't fit. */
+/** The running jobs in a number of rows: a heading, a row for each, and one row for those that don't fit. */
 const running = (
-  { running: { jobs, total } }: Picture,
+  { running: { jobs, total } }: ViewModel,
   rows: number,
   width: number,
   now: number

@@ -1,16 +1,16 @@
-/** Log lines that wait on the terminal's second screen until they can go where they belong. */
+/** Keeps log lines while the live view is on the terminal. They are printed at the end. */
 import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import { CurrentLogAnnotations } from "effect/References"
-import type { Style } from "../cli/screen.ts"
+import { strip } from "../terminal/sanitize.ts"
+import type { Style } from "../terminal/style.ts"
+import { timeOfDay } from "../terminal/times.ts"
 import type { LogLine } from "./frame.ts"
-import { harmless } from "./text.ts"
-import { timeOfDay } from "./times.ts"
 
 const maxLogs = 100
 
 export interface Kept extends LogLine {
-  /** What is printed in the end. */
+  /** The line that is printed at the end. */
   readonly full: string
 }
 
@@ -27,12 +27,12 @@ export class Logs {
   }
 }
 
-/** Whether this is how the stack logs an event: the view shows those itself. */
+/** Whether the stack logs an event: the view shows events itself. */
 export const isOfEvent = ({ fiber }: Logger.Options<unknown>): boolean =>
   fiber.getRef(CurrentLogAnnotations)["stacksapi.event"] !== undefined
 
-/** What is logged, in few words. */
-export const brief: Logger.Logger<unknown, Kept> = Logger.make((options) => {
+/** Formats a log entry for the live view. */
+export const toKeptLog: Logger.Logger<unknown, Kept> = Logger.make((options) => {
   const { annotations, cause, level, message } = Logger.formatStructured.log(options)
   const words = [
     level,
@@ -41,7 +41,7 @@ export const brief: Logger.Logger<unknown, Kept> = Logger.make((options) => {
     ...(cause === undefined ? [] : [cause])
   ]
   const at = options.date.getTime()
-  const text = harmless(words.join(" "))
+  const text = strip(words.join(" "))
   return { at, text, style: styles[level], full: `${timeOfDay(at)} ${text}` }
 })
 

@@ -1,9 +1,9 @@
-/** Percentiles of any number of durations in little memory: within 2 % of the exact ones. */
+/** Percentiles of durations in constant memory, within 2 % of the exact ones. */
 
 const growth = Math.log(1.02)
 
 export class Percentiles {
-  /** How many durations fell between one power of 1.02 and the next. */
+  /** How many durations are in each bucket, from one power of 1.02 to the next. */
   readonly #counts = new Map<number, number>()
   #total = 0
 
@@ -13,9 +13,9 @@ export class Percentiles {
     this.#total++
   }
 
-  /** The duration that the given share (0 to 1) does not exceed, in milliseconds; undefined where there is none. */
-  at(share: number): number | undefined {
-    let left = Math.max(1, Math.ceil(share * this.#total))
+  /** The duration in milliseconds at a quantile, 0 to 1; undefined without durations. */
+  at(quantile: number): number | undefined {
+    let left = Math.max(1, Math.ceil(quantile * this.#total))
     for (const [bucket, count] of Array.from(this.#counts).sort(([a], [b]) => a - b)) {
       left -= count
       if (left <= 0) return Math.exp(bucket * growth)

@@ -1,38 +1,39 @@
-/** What is left to read when a view ends. */
-import { outcomes, type Tally } from "./tally.ts"
-import { flow, type Line } from "./text.ts"
-import { age, duration, iso, perSecond } from "./times.ts"
+/** The summary that a view prints at its end. */
+
+import { flow, type Line } from "../terminal/text.ts"
+import { age, duration, iso, perSecond } from "../terminal/times.ts"
+import { outcomes, type Stats } from "./stats.ts"
 import type { Traffic } from "./traffic.ts"
 
-export interface Ended {
-  readonly tally: Tally
+export interface SummaryInput {
+  readonly stats: Stats
   readonly traffic: Traffic
   readonly title: string
   readonly startedAt: number
   readonly now: number
 }
 
-/** At least a tenth of a second: what was quicker has no rate. */
-const throughput = ({ now, startedAt, tally }: Ended): number =>
-  (tally.endedCount * 1000) / Math.max(100, now - startedAt)
+/** Jobs per second. The divisor is at least 0.1 s, so that a very short run has no absurd rate. */
+const throughput = ({ now, startedAt, stats }: SummaryInput): number =>
+  (stats.endedCount * 1000) / Math.max(100, now - startedAt)
 
-export const toLines = (ended: Ended, width: number): ReadonlyArray<Line> => {
-  const { now, startedAt, tally, title, traffic } = ended
-  const times = percentiles(tally)
+export const toLines = (input: SummaryInput, width: number): ReadonlyArray<Line> => {
+  const { now, startedAt, stats, title, traffic } = input
+  const times = percentiles(stats)
   const section = (label: string, phrases: ReadonlyArray<string>) =>
     flow(
       { text: label, style: "bold" },
       phrases.map((text) => [{ text }]),
       { width, maxLines: 4 }
     )
-  const jobs = `${tally.endedCount} ${tally.endedCount === 1 ? "job" : "jobs"} in ${age(now - startedAt)}`
+  const jobs = `${stats.endedCount} ${stats.endedCount === 1 ? "job" : "jobs"} in ${age(now - startedAt)}`
   return [
     ...section("Stack", [title === "" ? "never registered" : title]),
     ...section("Jobs", [
       jobs,
-      perSecond(throughput(ended)),
-      ...counts(tally).map(([outcome, count]) => `${count} ${outcome}`),
-      ...(tally.running.size > 0 ? [`${tally.running.size} still here`] : [])
+      perSecond(throughput(input)),
+      ...counts(stats).map(([outcome, count]) => `${count} ${outcome}`),
+      ...(stats.running.size > 0 ? [`${stats.running.size} still here`] : [])
     ]),
     ...(times === undefined ? [] : section("Waited", [`p50 ${duration(times.p50)}`, `p99 ${duration(times.p99)}`])),
     ...section("Requests", [
@@ -41,39 +42,39 @@ export const toLines = (ended: Ended, width: number): ReadonlyArray<Line> => {
       `${traffic.waits} had to wait for a rate limit`
     ]),
     ...section(
-      "Troubles",
-      tally.kinds.size === 0 ? ["none"] : kinds(tally).map(([kind, count]) => `${count} × ${kind}`)
+      "Problems",
+      stats.problemCounts.size === 0 ? ["none"] : problems(stats).map(([kind, count]) => `${count} × ${kind}`)
     )
   ]
 }
 
-export const toJson = (ended: Ended) => {
-  const { now, startedAt, tally, traffic } = ended
-  const times = percentiles(tally)
+export const toJson = (input: SummaryInput) => {
+  const { now, startedAt, stats, traffic } = input
+  const times = percentiles(stats)
   return {
     event: "Summary",
     time: iso(now),
     durationMillis: now - startedAt,
-    jobs: tally.endedCount,
-    jobsPerSecond: Number(throughput(ended).toFixed(3)),
-    outcomes: Object.fromEntries(counts(tally)),
-    queueToStartMillis: times === undefined ? null : { p50: Math.round(times.p50), p99: Math.round(times.p99) },
+    jobs: stats.endedCount,
+    jobsPerSecond: Number(throughput(input).toFixed(3)),
+    outcomes: Object.fromEntries(counts(stats)),
+    scheduleToStartMillis: times === undefined ? null : { p50: Math.round(times.p50), p99: Math.round(times.p99) },
     requests: { sent: traffic.requests, retried: traffic.retries, waited: traffic.waits },
-    troubles: Object.fromEntries(kinds(tally))
+    problems: Object.fromEntries(problems(stats))
   }
 }
 
-const counts = (tally: Tally) =>
+const counts = (stats: Stats) =>
   outcomes.flatMap((outcome) => {
-    const count = tally.ended.get(outcome)
+    const count = stats.ended.get(outcome)
     return count === undefined ? [] : [[outcome, count] as const]
   })
 
 /** The most frequent ones first. */
-const kinds = (tally: Tally) => Array.from(tally.kinds).sort(([, a], [, b]) => b - a)
+const problems = (stats: Stats) => Array.from(stats.problemCounts).sort(([, a], [, b]) => b - a)
 
-const percentiles = ({ queueToStart }: Tally) => {
-  const p50 = queueToStart.at(0.5)
-  const p99 = queueToStart.at(0.99)
+const percentiles = ({ scheduleToStart }: Stats) => {
+  const p50 = scheduleToStart.at(0.5)
+  const p99 = scheduleToStart.at(0.99)
   return p50 === undefined || p99 === undefined ? undefined : { p50, p99 }
 }

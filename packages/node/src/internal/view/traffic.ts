@@ -1,10 +1,10 @@
-/** How much the stacks of the process ask of the service, and what of each rate limit that leaves. */
+/** The requests of this process, and how much of each rate limit they use. Read from the metrics of the process. */
 import * as StacksApi from "@stacksapi/core/StacksApi"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
-/** One limit, as the service last said it or else documents it, and how much of it was used in the last second. */
+/** A rate limit, by the last response or else by the documentation, and how much of it was used in the last second. */
 interface Scope {
   readonly name: string
   readonly limit: number
@@ -14,7 +14,7 @@ interface Scope {
 export interface Traffic {
   /** Requests in the last second. */
   readonly rate: number
-  /** The limits that requests have been counted under. */
+  /** The limits that requests were counted under. */
   readonly scopes: ReadonlyArray<Scope>
   /** Since the view began. */
   readonly requests: number
@@ -50,7 +50,7 @@ interface Sample {
 }
 
 interface Counts extends Sample {
-  /** What the service said in its latest responses. */
+  /** From the latest responses of the service. */
   readonly limits: ReadonlyMap<string, number>
   readonly remaining: ReadonlyMap<string, number>
   readonly retries: number
@@ -85,7 +85,7 @@ const readCounts = (now: number) =>
     return { at: now, total, byScope, limits, remaining, retries, waits }
   })
 
-/** Gives what measures: each time it is run it looks at the metrics, and compares with what they were a second ago. */
+/** Returns a function that reads the metrics and compares them with those of a second ago. */
 export const make = Effect.fnUntraced(function* (startedAt: number) {
   const start = yield* readCounts(startedAt)
   let samples: ReadonlyArray<Sample> = [start]
@@ -102,7 +102,7 @@ export const make = Effect.fnUntraced(function* (startedAt: number) {
             const { scope } = documented
             const own = (current.byScope.get(scope) ?? 0) - (first.byScope.get(scope) ?? 0)
             const limit = current.limits.get(scope) ?? documented.limit
-            // Other processes may use the limit too. What the service said before the last second is out of date.
+            // Other processes may use the limit too. A response from before the last second is out of date.
             const all = own === 0 ? 0 : limit - (current.remaining.get(scope) ?? limit)
             return { name: names[scope], limit, used: Math.max(own, all) }
           }),

@@ -1,4 +1,4 @@
-/** A view at work. */
+/** The implementation of `StackView`. */
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Clock from "effect/Clock"
@@ -13,137 +13,80 @@ import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import type { ClusterEvent } from "../../ClusterStack.ts"
+import type * as JobOutput from "../../JobOutput.ts"
 import type { Format, Options, View, Watched } from "../../StackView.ts"
-import * as Plain from "../cli/plain.ts"
 import * as Check from "../options.ts"
+import * as AlternateScreen from "../terminal/alternateScreen.ts"
+import * as Sanitize from "../terminal/sanitize.ts"
+import { painted } from "../terminal/text.ts"
 import * as Events from "./events.ts"
-import { type Picture, render } from "./frame.ts"
-import * as Levels from "./levels.ts"
-import { brief, isOfEvent, Logs } from "./logs.ts"
-import * as Screen from "./screen.ts"
+import { render, type ViewModel } from "./frame.ts"
+import * as Gauges from "./gauges.ts"
+import { isOfEvent, Logs, toKeptLog } from "./logs.ts"
+import { nameOf, outcomes, Stats } from "./stats.ts"
 import * as Summary from "./summary.ts"
-import { nameOf, outcomes, Tally } from "./tally.ts"
-import { harmless, painted } from "./text.ts"
 import * as Traffic from "./traffic.ts"
 
 /** Often enough to look alive, and seldom enough to cost nothing. */
 const redrawInterval = "100 millis"
+
+/** What the parts of a view share. */
+interface State {
+  readonly format: View["format"]
+  readonly canColor: boolean
+  readonly startedAt: number
+  readonly output: JobOutput.Service | undefined
+  readonly stats: Stats
+  readonly logs: Logs
+  readonly watched: Set<Watched>
+  readonly readTraffic: (now: number) => Effect.Effect<Traffic.Traffic>
+  readonly terminal: Terminal.Terminal
+  /** Whether the alternate screen is in use. */
+  isLive: boolean
+  isOfCluster: boolean
+}
 
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<View, InvalidOptions, Scope.Scope | Stdio.Stdio | Terminal.Terminal> {
   yield* Check.oneOf("format", options.format, ["auto", "live", "lines", "json"])
   const stdio = yield* Stdio.Stdio
-  const terminal = yield* Terminal.Terminal
-  const { canColor } = yield* TerminalCapabilities
   const format = yield* choose(options.format ?? "auto")
   const startedAt = yield* Clock.currentTimeMillis
-  const measure = yield* Traffic.make(startedAt)
-  const tally = new Tally()
-  const watched = new Set<Watched>()
-  const logs = new Logs()
-  let isLive = format === "live"
-  let isOfCluster = false
-
-  const title = () => {
-    const [first, ...others] = Array.from(tally.stacks, ([key, queue]) => harmless(`${key} · queue ${queue}`))
-    if (first !== undefined) return others.length === 0 ? first : `${others.length + 1} stacks`
-    return isOfCluster ? "led no queue" : ""
+  const state: State = {
+    format,
+    canColor: (yield* TerminalCapabilities).canColor,
+    startedAt,
+    output: options.output,
+    stats: new Stats(),
+    logs: new Logs(),
+    watched: new Set(),
+    readTraffic: yield* Traffic.make(startedAt),
+    terminal: yield* Terminal.Terminal,
+    isLive: format === "live",
+    isOfCluster: false
   }
+  // The finalizers run in reverse order: drawing ends, the terminal is restored, then the summary is printed.
+  yield* Effect.addFinalizer(() => summarize(state, options.summary !== false))
+  if (state.isLive) yield* drawUntilClosed(state)
 
-  const summarize = Effect.gen(function* () {
-    for (const { full } of logs.kept) yield* Console.error(full)
-    if (options.summary === false) return
-    const now = yield* Clock.currentTimeMillis
-    const ended = { tally, traffic: yield* measure(now), title: title(), startedAt, now }
-    if (format === "json") return yield* Console.log(Plain.json(Summary.toJson(ended)))
-    const width = format === "live" ? (yield* sizeOf(terminal)).columns - 1 : Number.POSITIVE_INFINITY
-    yield* Console.log(
-      Summary.toLines(ended, width)
-        .map((line) => painted(line, canColor))
-        .join("\n")
-    )
-  })
-
-  /** What there is to see, of so many jobs at most. */
-  const look = Effect.fnUntraced(function* (now: number, maxJobs: number) {
-    const levels = yield* Effect.forEach(watched, Levels.of)
-    const sum = (f: (levels: Levels.Levels) => number) => levels.reduce((total, levels) => total + f(levels), 0)
-    const isKnown = levels.length > 0
-    const cluster = levels.find(({ cluster }) => cluster !== undefined)?.cluster
-    const jobs = yield* Effect.forEach(Array.from(tally.running.values()).slice(0, maxJobs), ({ job, startedAt }) =>
-      Effect.map(options.output === undefined ? Effect.succeed([]) : options.output.tail(job.id), (tail) => {
-        const last = tail.findLast((line) => line !== "")
-        return { name: nameOf(job), startedAt, lastLine: last === undefined ? undefined : harmless(last) }
-      })
-    )
-    return {
-      title: cluster === undefined ? title() : harmless(cluster.title),
-      phase: cluster === undefined ? tally.phase : cluster.phase,
-      startedAt,
-      slots: isKnown ? { taken: sum(({ taken }) => taken), max: sum(({ slots }) => slots) } : undefined,
-      pending: isKnown ? sum(({ pending }) => pending) : undefined,
-      backingOff: sum(({ backingOff }) => backingOff),
-      outcomes: outcomes.flatMap((outcome) => {
-        const count = tally.ended.get(outcome)
-        return count === undefined ? [] : [[outcome, count] as const]
-      }),
-      throughput: (tally.endedCount * 1000) / Math.max(1000, now - startedAt),
-      traffic: yield* measure(now),
-      running: { total: tally.running.size, jobs },
-      troubles: { total: Array.from(tally.kinds.values()).reduce((a, b) => a + b, 0), last: tally.troubles },
-      logs: logs.kept
-    } satisfies Picture
-  })
-
-  // In the end nothing is drawn any more; then the terminal is given back; then there is the summary.
-  yield* Effect.addFinalizer(() => summarize)
-  if (isLive) {
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        isLive = false
-      })
-    )
-    const screen = yield* Screen.make(terminal)
-    const draw = Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const size = yield* sizeOf(terminal)
-      const lines = render(yield* look(now, size.rows), size, now)
-      yield* screen.draw(
-        lines.map((line) => painted(line, canColor)),
-        size
-      )
-    })
-    yield* Effect.forkScoped(Effect.repeat(draw, Schedule.spaced(redrawInterval)))
-  }
-
+  const { logs, stats, watched } = state
   const hasLogFile = !(yield* stdio.stderrIsTerminal)
-  const toStderr = Logger.withConsoleError(Logger.map(Logger.formatLogFmt, Plain.lines))
-  const lastPolls = new Map<string | undefined, string>()
-
-  const tell = (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Effect.Effect<void> => {
-    if (format === "live") return Effect.void
-    if (format === "json") return Console.log(Plain.json(Events.toJson(event, now, queueKey)))
-    if (event._tag === "Polled") {
-      const poll = `${event.listed} ${event.startable}`
-      if (poll === lastPolls.get(queueKey)) return Effect.void
-      lastPolls.set(queueKey, poll)
-    }
-    return Console.log(painted(Events.toLine(event, now, queueKey), canColor))
-  }
+  const toStderr = Logger.withConsoleError(Logger.map(Logger.formatLogFmt, Sanitize.sanitizeLines))
+  const print = makePrinter(state)
 
   return {
     format,
     onEvent: (event, queueKey) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        tally.note(event, now, queueKey)
-        return tell(event, now, queueKey)
+        stats.record(event, now, queueKey)
+        return print(event, now, queueKey)
       }),
     onClusterEvent: (event, queueKey) =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        isOfCluster = true
-        tally.noteOfCluster(event, now, queueKey)
-        return tell(event, now, queueKey)
+        state.isOfCluster = true
+        stats.recordClusterEvent(event, now, queueKey)
+        return print(event, now, queueKey)
       }),
     watch: (stack) =>
       Effect.sync(() => {
@@ -151,13 +94,13 @@ export const make = Effect.fnUntraced(function* (
       }),
     print: (text) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
-        isLive
-          ? Effect.sync(() => logs.add({ at, text: harmless(text), full: Plain.lines(text) }))
-          : Console.error(Plain.lines(text))
+        state.isLive
+          ? Effect.sync(() => logs.add({ at, text: Sanitize.strip(text), full: Sanitize.sanitizeLines(text) }))
+          : Console.error(Sanitize.sanitizeLines(text))
       ),
     logger: Logger.make((options) => {
       if (isOfEvent(options)) return
-      if (isLive && !hasLogFile) logs.add(brief.log(options))
+      if (state.isLive && !hasLogFile) logs.add(toKeptLog.log(options))
       else toStderr.log(options)
     })
   }
@@ -170,7 +113,108 @@ const choose = Effect.fnUntraced(function* (format: Format): Effect.fn.Return<Vi
   return canAnimate && Option.getOrElse(ci, () => "") === "" ? "live" : "lines"
 })
 
-/** A terminal that does not tell its size gets what every terminal has. */
+const titleOf = ({ isOfCluster, stats }: State): string => {
+  const [first, ...others] = Array.from(stats.stacks, ([key, queue]) => Sanitize.strip(`${key} · queue ${queue}`))
+  if (first !== undefined) return others.length === 0 ? first : `${others.length + 1} stacks`
+  return isOfCluster ? "led no queue" : ""
+}
+
+// -----------------------------------------------------------------------------
+// Lines and JSON
+// -----------------------------------------------------------------------------
+
+/** Prints events as lines or JSON. Skips a poll that found the same as the previous one. */
+const makePrinter = ({ canColor, format }: State) => {
+  const lastPolls = new Map<string | undefined, string>()
+  return (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Effect.Effect<void> => {
+    if (format === "live") return Effect.void
+    if (format === "json") return Console.log(Sanitize.json(Events.toJson(event, now, queueKey)))
+    if (event._tag === "Polled") {
+      const poll = `${event.listed} ${event.startable}`
+      if (poll === lastPolls.get(queueKey)) return Effect.void
+      lastPolls.set(queueKey, poll)
+    }
+    return Console.log(painted(Events.toLine(event, now, queueKey), canColor))
+  }
+}
+
+/** Prints the log lines that the live view kept, and the summary. */
+const summarize = Effect.fnUntraced(function* (state: State, hasSummary: boolean) {
+  const { canColor, format, logs, readTraffic, startedAt, stats, terminal } = state
+  for (const { full } of logs.kept) yield* Console.error(full)
+  if (!hasSummary) return
+  const now = yield* Clock.currentTimeMillis
+  const input = { stats, traffic: yield* readTraffic(now), title: titleOf(state), startedAt, now }
+  if (format === "json") return yield* Console.log(Sanitize.json(Summary.toJson(input)))
+  const width = format === "live" ? (yield* sizeOf(terminal)).columns - 1 : Number.POSITIVE_INFINITY
+  yield* Console.log(
+    Summary.toLines(input, width)
+      .map((line) => painted(line, canColor))
+      .join("\n")
+  )
+})
+
+// -----------------------------------------------------------------------------
+// The live view
+// -----------------------------------------------------------------------------
+
+/** Redraws the live view in the background until the scope closes. */
+const drawUntilClosed = Effect.fnUntraced(function* (state: State) {
+  const { canColor, terminal } = state
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      state.isLive = false
+    })
+  )
+  const screen = yield* AlternateScreen.make(terminal)
+  const draw = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const size = yield* sizeOf(terminal)
+    const lines = render(yield* readModel(state, now, size.rows), size, now)
+    yield* screen.draw(
+      lines.map((line) => painted(line, canColor)),
+      size
+    )
+  })
+  yield* Effect.forkScoped(Effect.repeat(draw, Schedule.spaced(redrawInterval)))
+})
+
+/** Reads everything that the live view shows, with at most `maxJobs` running jobs. */
+const readModel = Effect.fnUntraced(function* (state: State, now: number, maxJobs: number) {
+  const { logs, output, readTraffic, startedAt, stats, watched } = state
+  const gauges = yield* Effect.forEach(watched, Gauges.of)
+  const sum = (f: (gauges: Gauges.Gauges) => number) => gauges.reduce((total, gauges) => total + f(gauges), 0)
+  const isKnown = gauges.length > 0
+  const cluster = gauges.find(({ cluster }) => cluster !== undefined)?.cluster
+  const jobs = yield* Effect.forEach(Array.from(stats.running.values()).slice(0, maxJobs), ({ job, startedAt }) =>
+    Effect.map(output === undefined ? Effect.succeed([]) : output.tail(job.id), (tail) => {
+      const last = tail.findLast((line) => line !== "")
+      return { name: nameOf(job), startedAt, lastLine: last === undefined ? undefined : Sanitize.strip(last) }
+    })
+  )
+  return {
+    title: cluster === undefined ? titleOf(state) : Sanitize.strip(cluster.title),
+    phase: cluster === undefined ? stats.phase : cluster.phase,
+    startedAt,
+    slots: isKnown ? { taken: sum(({ taken }) => taken), max: sum(({ slots }) => slots) } : undefined,
+    pending: isKnown ? sum(({ pending }) => pending) : undefined,
+    backingOff: sum(({ backingOff }) => backingOff),
+    outcomes: outcomes.flatMap((outcome) => {
+      const count = stats.ended.get(outcome)
+      return count === undefined ? [] : [[outcome, count] as const]
+    }),
+    throughput: (stats.endedCount * 1000) / Math.max(1000, now - startedAt),
+    traffic: yield* readTraffic(now),
+    running: { total: stats.running.size, jobs },
+    problems: {
+      total: Array.from(stats.problemCounts.values()).reduce((a, b) => a + b, 0),
+      last: stats.problems
+    },
+    logs: logs.kept
+  } satisfies ViewModel
+})
+
+/** The size of a terminal. One that does not report its size gets 80 × 24. */
 const sizeOf = (terminal: Terminal.Terminal) =>
   Effect.zipWith(terminal.columns, terminal.rows, (columns, rows) => ({
     columns: columns > 0 ? columns : 80,

@@ -1,0 +1,106 @@
+/** Creates jobs, as pipelines do. */
+import * as DateTime from "effect/DateTime"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type { ScheduledJob } from "../../StacksSchema.ts"
+import { findQueue, type Job, type State } from "./state.ts"
+
+/** A job to add. Only `queueKey` is required. */
+export interface NewJob {
+  readonly queueKey: string
+  /** Default: a UUID that the emulator's seed decides. */
+  readonly id?: string | undefined
+  readonly command?: string | undefined
+  readonly env?: Readonly<Record<string, string>> | undefined
+  /** Default 0. */
+  readonly priority?: number | undefined
+  readonly agentQueryRules?: ReadonlyArray<string> | undefined
+  /** Default: now. */
+  readonly scheduledAt?: DateTime.DateTime.Input | undefined
+  readonly runnableAt?: DateTime.DateTime.Input | null | undefined
+  readonly pipeline?: Partial<ScheduledJob["pipeline"]> | undefined
+  readonly build?: Partial<ScheduledJob["build"]> | undefined
+  readonly step?: Partial<ScheduledJob["step"]> | undefined
+  /**
+   * The ids of jobs that must pass first. They are added before this one or together with it. Until they pass, the job is
+   * `waiting` and not listed. If one ends without passing, the job is `waiting_failed`.
+   */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
+  /** Whether the jobs in `dependsOn` may also fail. Default false. */
+  readonly allowDependencyFailure?: boolean | undefined
+  /** Whether it passes with any exit status (true), or with which ones besides 0. Only dependent jobs look at this. Default false. */
+  readonly softFail?: boolean | ReadonlyArray<number> | undefined
+}
+
+/** Adds all jobs, or none if one of them is invalid. */
+export const createJobs = (
+  state: State,
+  newJobs: ReadonlyArray<NewJob>,
+  now: number
+): Result.Result<ReadonlyArray<Job>, string> => {
+  const ids = new Set<string>()
+  for (const { id, queueKey, runnableAt, scheduledAt } of newJobs) {
+    for (const time of [scheduledAt, runnableAt ?? undefined]) {
+      if (time !== undefined && Option.isNone(DateTime.make(time))) return Result.fail(`${String(time)} is not a time`)
+    }
+    if (findQueue(state, queueKey) === undefined) return Result.fail(`there is no queue ${queueKey}`)
+    if (id === undefined) continue
+    if (id === "") return Result.fail("the id of a job is empty")
+    if (state.jobs.has(id) || ids.has(id)) return Result.fail(`there is already a job with the id ${id}`)
+    ids.add(id)
+  }
+  for (const dependency of newJobs.flatMap(({ dependsOn }) => dependsOn ?? [])) {
+    if (!state.jobs.has(dependency) && !ids.has(dependency)) {
+      return Result.fail(`a job depends on ${dependency}, and there is no such job`)
+    }
+  }
+  return Result.succeed(newJobs.flatMap((newJob) => createJob(state, newJob, now) ?? []))
+}
+
+const createJob = (state: State, newJob: NewJob, now: number): Job | undefined => {
+  const queue = findQueue(state, newJob.queueKey)
+  if (queue === undefined) return undefined
+  const waitsFor = new Set(newJob.dependsOn)
+  const scheduledAt = DateTime.toUtc(DateTime.makeUnsafe(newJob.scheduledAt ?? now))
+  const job: Job = {
+    sequence: state.jobs.size,
+    queue,
+    queueKey: newJob.queueKey,
+    scheduledAt: DateTime.toEpochMillis(scheduledAt),
+    listed: {
+      id: newJob.id ?? state.random.uuid(),
+      priority: newJob.priority ?? 0,
+      agentQueryRules: newJob.agentQueryRules ?? [],
+      scheduledAt,
+      ...(Predicate.isNotNullish(newJob.runnableAt) && {
+        runnableAt: DateTime.toUtc(DateTime.makeUnsafe(newJob.runnableAt))
+      }),
+      pipeline: { slug: "emulated-pipeline", uuid: state.pipelineUuid, ...newJob.pipeline },
+      build: { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build },
+      step: { key: null, ...newJob.step }
+    },
+    env: newJob.env ?? {},
+    command: newJob.command ?? "",
+    state: waitsFor.size === 0 ? "scheduled" : "waiting",
+    waitsFor,
+    allowsDependencyFailure: newJob.allowDependencyFailure ?? false,
+    softFail: newJob.softFail ?? false,
+    reservedBy: undefined,
+    reservedAt: undefined,
+    reservedUntil: 0,
+    tokens: new Set(),
+    exitStatus: undefined,
+    detail: undefined,
+    signal: undefined,
+    signalReason: undefined,
+    agent: undefined,
+    startedAt: undefined,
+    finishedAt: undefined,
+    notifications: 0
+  }
+  state.jobs.set(job.listed.id, job)
+  if (job.state === "waiting") state.waiting.add(job)
+  else queue.scheduled.add(job)
+  return job
+}

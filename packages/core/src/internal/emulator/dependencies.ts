@@ -1,0 +1,45 @@
+/** Jobs that depend on other jobs, like the steps of a pipeline. */
+import * as DateTime from "effect/DateTime"
+import type { Job, State } from "./state.ts"
+
+/** Lists the jobs whose dependencies have passed, and fails those with a dependency that has not. */
+export const advance = (state: State, now: number): void => {
+  let hasChanged: boolean
+  do {
+    hasChanged = false
+    for (const job of state.waiting) {
+      const next = nextStateOf(state, job)
+      if (next === "waiting") continue
+      hasChanged = true
+      state.waiting.delete(job)
+      job.state = next
+      if (next === "scheduled") list(job, now)
+      else job.finishedAt = now
+    }
+    // A job that has failed here may be a dependency of others.
+  } while (hasChanged)
+}
+
+/** Lists a job. It was scheduled when it was added, and can run from now on. */
+const list = (job: Job, now: number): void => {
+  const { runnableAt, scheduledAt } = job.listed
+  job.listed = { ...job.listed, runnableAt: DateTime.max(DateTime.makeUnsafe(now), runnableAt ?? scheduledAt) }
+  job.queue.scheduled.add(job)
+}
+
+const nextStateOf = (state: State, job: Job): "waiting" | "waiting_failed" | "scheduled" => {
+  for (const id of job.waitsFor) {
+    const dependency = state.jobs.get(id)
+    if (dependency?.finishedAt === undefined) return "waiting"
+    if (!job.allowsDependencyFailure && !hasPassed(dependency)) return "waiting_failed"
+    // Check each dependency only once.
+    job.waitsFor.delete(id)
+  }
+  return "scheduled"
+}
+
+const hasPassed = ({ exitStatus, softFail, state }: Job): boolean =>
+  state === "finished" &&
+  (exitStatus === 0 ||
+    softFail === true ||
+    (softFail !== false && exitStatus !== undefined && softFail.includes(exitStatus)))

@@ -1,0 +1,152 @@
+/** `stacksapi run --cluster`. It is imported only then, because it needs optional peer dependencies. */
+import { lookup } from "node:dns/promises"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import type { JobRunner } from "@stacksapi/core/JobRunner"
+import type { StacksClient } from "@stacksapi/core/StacksClient"
+import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type * as Migrator from "effect/sql/Migrator"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as ClusterStack from "../../ClusterStack.ts"
+import type * as StackView from "../../StackView.ts"
+import { Failed, Misused } from "./failure.ts"
+import { Host } from "./host.ts"
+import { importPeer } from "./optionalPeers.ts"
+import type { RunInput } from "./runFlags.ts"
+import * as Settings from "./settings.ts"
+
+/** A process of the cluster that is ready to start. */
+export interface ClusterProcess {
+  /** Runs until it is interrupted, or a queue fails. */
+  readonly run: (
+    view: StackView.View,
+    watch: (cluster: ClusterStack.Service) => Effect.Effect<void>
+  ) => Effect.Effect<
+    never,
+    Failed | Misused | StacksError | CursorStalled | Config.ConfigError,
+    StacksClient | JobRunner | Scope.Scope
+  >
+}
+
+/** Checks everything that a process of the cluster needs, so that it fails before anything starts. */
+export const prepare = Effect.fnUntraced(function* (input: RunInput) {
+  const url = yield* databaseUrl
+  const { host, listenHost } = yield* addresses(input)
+  const limits = yield* sharedLimits(input)
+  const database = yield* Layer.build(PgClient.layer({ url, applicationName: "stacksapi" })).pipe(
+    Effect.tap((database) => Context.get(database, SqlClient)`SELECT 1`),
+    Effect.mapError(ofDatabase)
+  )
+  const run: ClusterProcess["run"] = Effect.fnUntraced(
+    function* (view, watch) {
+      const cluster = yield* ClusterStack.make({
+        key: input.key,
+        queues: input.queues,
+        slots: input.maxInFlight,
+        tags: Option.getOrUndefined(input.tags),
+        host,
+        port: input.port,
+        listenHost,
+        onProcessDeath: input.onProcessDeath,
+        lockExpiration: input.lockExpiration * 1000,
+        tablePrefix: input.tablePrefix,
+        shutdownGrace: input.shutdownGrace * 1000,
+        metadata: { program: "stacksapi run --cluster" },
+        onEvent: view.onClusterEvent
+      })
+      yield* view.print(`This process of the cluster is ${host}:${input.port}`)
+      yield* watch(cluster)
+      return yield* cluster.awaitFailure
+    },
+    Effect.catchTags({
+      InvalidOptions: ({ message }) => Effect.fail(new Misused({ message })),
+      JobStoreError: ({ message }) => Effect.fail(new Failed({ message })),
+      ListenError: ({ message }) =>
+        Effect.fail(new Failed({ message: `${message}. See --port, --listen-host and --host` })),
+      SqlError: (error) => Effect.fail(ofDatabase(error)),
+      MigrationError: (error) => Effect.fail(ofDatabase(error))
+    }),
+    Effect.provideContext(Context.merge(database, limits))
+  )
+  return { run } satisfies ClusterProcess
+})
+
+// -----------------------------------------------------------------------------
+// Addresses
+// -----------------------------------------------------------------------------
+
+/** The address for other processes, and the address to listen on, which has to exist on this machine. */
+const addresses = Effect.fnUntraced(function* (input: RunInput) {
+  const host = Option.isSome(input.host) ? input.host.value : yield* (yield* Host).name
+  const listenHost = Option.getOrElse(input.listenHost, () => host)
+  const { address } = yield* Effect.tryPromise(() => lookup(listenHost)).pipe(
+    Effect.mapError(
+      () =>
+        new Failed({
+          message:
+            `This machine can't resolve ${listenHost}. Set --host to the name or address at which the other processes reach it, and ` +
+            "--listen-host to an address of this machine, if that is another"
+        })
+    )
+  )
+  if (isLoopback(address) && Option.isNone(input.host)) {
+    yield* Effect.logWarning(
+      `${listenHost} resolves to ${address} here, so only processes on this machine can join. Set --host to an address that other machines can reach`
+    )
+  }
+  return { host, listenHost }
+})
+
+const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "::1"
+
+// -----------------------------------------------------------------------------
+// Database and Redis
+// -----------------------------------------------------------------------------
+
+const databaseUrl = Effect.gen(function* () {
+  const url = yield* Settings.secret("DATABASE_URL")
+  if (url === "") {
+    return yield* new Failed({
+      message:
+        "No database is set. Set DATABASE_URL to postgres://user:password@host:port/database, or DATABASE_URL_FILE to a file with it"
+    })
+  }
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    return yield* new Failed({
+      message:
+        "DATABASE_URL has to look like postgres://user:password@host:port/database, with %40 for an @ in the password"
+    })
+  }
+  return Redacted.make(url, { label: "DATABASE_URL" })
+})
+
+const ofDatabase = (error: SqlError | Migrator.MigrationError): Failed =>
+  new Failed({ message: `The database of DATABASE_URL can't be used: ${rootOf(error).message}` })
+
+/** The error of PostgreSQL, or of the system. */
+const rootOf = (error: Error): Error => {
+  const cause = Predicate.isTagged(error, "SqlError") && "reason" in error ? error.reason : error.cause
+  return Predicate.isError(cause) ? rootOf(cause) : error
+}
+
+/** The rate limits of all processes together if there is a Redis; else none, and this process has its own. */
+const sharedLimits = Effect.fnUntraced(function* (input: RunInput) {
+  const url = yield* Settings.secret("REDIS_URL")
+  if (url === "") return Context.empty()
+  const RedisRateLimit = yield* importPeer("REDIS_URL", () => import("../../RedisRateLimit.ts"))
+  return yield* Layer.build(
+    RedisRateLimit.layer({
+      url: Redacted.make(url, { label: "REDIS_URL" }),
+      processes: input.processes,
+      prefix: Option.getOrUndefined(input.redisPrefix)
+    })
+  )
+})

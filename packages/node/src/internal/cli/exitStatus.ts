@@ -1,0 +1,17 @@
+/** The exit statuses of the command. The table in docs/cli.md is generated from this. */
+
+export const success = 0
+export const failure = 1
+export const usage = 2
+
+/** 128 and the signal's number, as shells report it. */
+export const signals = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const
+
+export type Signal = keyof typeof signals
+
+export const meanings: ReadonlyArray<readonly [statuses: ReadonlyArray<number>, meaning: string]> = [
+  [[success], "success; also if the reader of a pipe has closed it"],
+  [[failure], "failure; of several jobs, at least one failed"],
+  [[usage], "wrong usage: an unknown flag, or a missing or invalid value"],
+  [Object.values(signals), `ended by ${Object.keys(signals).join(", ").replace("SIGINT", "SIGINT (Ctrl-C)")}`]
+]

@@ -1,0 +1,191 @@
+/**
+ * Declares flags. From one declaration come the parser, the environment variable, the default, the help text, and the tables of
+ * docs/cli.md (`test/docs/cliReference.ts`).
+ */
+import * as Config from "effect/Config"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+
+/** What all kinds of flags can declare. */
+interface Options {
+  /** What the flag is for; without a full stop. */
+  readonly description: string
+  readonly alias?: string
+  /** The placeholder of the value in help texts. */
+  readonly metavar?: string
+  /** The environment variable that sets the flag; true for `STACKSAPI_` and its name. Default none. */
+  readonly variable?: string | true | undefined
+  /** For help texts: variables that are read elsewhere if the flag is not set. */
+  readonly otherVariables?: string
+  /** What applies without a value, for help texts. The functions below add a default value by themselves. */
+  readonly otherwise?: string
+}
+
+/** A flag that has its name, help text and variable, and no default yet. */
+interface Declared<out A> {
+  /** For the help text. */
+  readonly variables: string | undefined
+  readonly otherwise: string | undefined
+  /** Makes the flag. `source`, the variable and the default, is added to its help text. */
+  readonly flag: (source: string) => Flag.Flag<A>
+}
+
+/** The variable of a flag: `STACKSAPI_HEALTH_PORT` for `--health-port`. */
+const variableOf = (name: string): string => `STACKSAPI_${name.toUpperCase().replaceAll("-", "_")}`
+
+/** The end of a help text: ` [env: STACKSAPI_HEALTH_HOST; default: 127.0.0.1]`. */
+const sourceOf = ({ variables }: Declared<unknown>, otherwise: string | undefined): string => {
+  const parts = [
+    ...(variables === undefined ? [] : [`env: ${variables}`]),
+    ...(otherwise === undefined ? [] : [`default: ${otherwise}`])
+  ]
+  return parts.length === 0 ? "" : ` [${parts.join("; ")}]`
+}
+
+/** Splits a help text into what the flag is for, its variable and its default. */
+export const parseHelp = (help: string) => {
+  const [, description = help, variables, otherwise] =
+    /^(.*?) \[(?:env: ([^;\]]+))?(?:; )?(?:default: ([^\]]+))?\]$/.exec(help) ?? []
+  return { description, variables, otherwise }
+}
+
+// -----------------------------------------------------------------------------
+// Kinds
+// -----------------------------------------------------------------------------
+
+const declare = <S, A = S>(
+  name: string,
+  parser: (name: string) => Flag.Flag<S>,
+  setting: (variable: string) => Config.Config<A>,
+  options: Options,
+  shape: (flag: Flag.Flag<S>) => Flag.Flag<A>
+): Declared<A> => {
+  const { alias, description, metavar, otherwise } = options
+  const variable = options.variable === true ? variableOf(name) : options.variable
+  const flag = (source: string) => {
+    const named = parser(name).pipe(
+      (flag) => (alias === undefined ? flag : Flag.withAlias(flag, alias)),
+      (flag) => (metavar === undefined ? flag : Flag.withMetavar(flag, metavar)),
+      Flag.withDescription(description + source)
+    )
+    const flag = shape(named)
+    return variable === undefined ? flag : Flag.withFallbackConfig(flag, setting(variable))
+  }
+  return { variables: variable ?? options.otherVariables, otherwise, flag }
+}
+
+const same = <A>(flag: Flag.Flag<A>): Flag.Flag<A> => flag
+
+export const text = (name: string, options: Options): Declared<string> =>
+  declare(name, Flag.String, Config.String, options, same)
+
+/** A text that may be repeated. Its variable takes several with commas. */
+export const texts = (name: string, options: Options): Declared<ReadonlyArray<string>> =>
+  declare(
+    name,
+    Flag.String,
+    (variable) => Config.Array(Schema.String, variable),
+    options,
+    (flag): Flag.Flag<ReadonlyArray<string>> => Flag.atLeast(flag, 1)
+  )
+
+/** `KEY=VALUE`, which may be repeated. Its variable takes several with commas. */
+export const pairs = (name: string, options: Options): Declared<Record<string, string>> =>
+  declare(
+    name,
+    Flag.KeyValuePair,
+    (variable) => Config.Record(Schema.String, Schema.String, variable),
+    { metavar: "KEY=VALUE", ...options },
+    same
+  )
+
+/** A number of seconds within a range; fractions are allowed. */
+export const seconds = (
+  name: string,
+  { max, min, ...options }: Options & { readonly min: number; readonly max: number }
+): Declared<number> =>
+  check(
+    declare(name, Flag.Finite, Config.Finite, { metavar: "SECONDS", ...options }, same),
+    (value) => value >= min && value <= max,
+    `Expected ${min} to ${max} seconds`
+  )
+
+/** A whole number. */
+export const int = (name: string, options: Options): Declared<number> =>
+  declare(name, Flag.Int, Config.Int, { metavar: "N", ...options }, same)
+
+/** A whole number within a range. */
+export const integer = (
+  name: string,
+  { max, min, ...options }: Options & { readonly min: number; readonly max: number }
+): Declared<number> =>
+  check(int(name, options), (value) => value >= min && value <= max, `Expected a whole number from ${min} to ${max}`)
+
+export const choice = <const Choices extends ReadonlyArray<string>>(
+  name: string,
+  choices: Choices,
+  options: Options
+): Declared<Choices[number]> =>
+  declare(
+    name,
+    (name) => Flag.Literals(name, choices),
+    (variable) => Config.Literals(choices, variable),
+    { metavar: choices.join("|"), ...options },
+    same
+  )
+
+/**
+ * A file or folder, which shells complete. Its value is relative to the working directory if it is inside, so that `-` stays as it
+ * is.
+ */
+export const path = (name: string, pathType: "directory" | "either", options: Options): Declared<string> =>
+  declare(
+    name,
+    (name) => Flag.Path(name, { pathType }),
+    Config.String,
+    options,
+    (flag) =>
+      Flag.mapEffect(flag, (whole) =>
+        Effect.map(Path.Path, (path) => {
+          const relative = path.relative(path.resolve("."), whole)
+          return relative === "" ? "." : relative.startsWith("..") ? whole : relative
+        })
+      )
+  )
+
+/** A switch that is off by default. */
+export const toggle = (name: string, options: Options): Flag.Flag<boolean> =>
+  Flag.withDefault(required(boolean(name, options)), false)
+
+/** A switch that is on by default, and has a `--no-` form. */
+export const negatable = (name: string, options: Options): Flag.Flag<boolean> =>
+  Flag.withDefault(required(boolean(name, options)), true)
+
+const boolean = (name: string, options: Options) => declare(name, Flag.Boolean, Config.Boolean, options, same)
+
+/** Accepts only some values. */
+export const check = <A>(declared: Declared<A>, isValid: (value: A) => boolean, expected: string): Declared<A> => ({
+  ...declared,
+  flag: (source) => Flag.filter(declared.flag(source), isValid, () => expected)
+})
+
+/** Changes the values. */
+export const map = <A, B>(declared: Declared<A>, f: (value: A) => B): Declared<B> => ({
+  ...declared,
+  flag: (source) => Flag.map(declared.flag(source), f)
+})
+
+// -----------------------------------------------------------------------------
+// Without a value
+// -----------------------------------------------------------------------------
+
+export const required = <A>(declared: Declared<A>): Flag.Flag<A> =>
+  declared.flag(sourceOf(declared, declared.otherwise))
+
+export const optional = <A>(declared: Declared<A>): Flag.Flag<Option.Option<A>> => Flag.optional(required(declared))
+
+export const withDefault = <A>(declared: Declared<A>, value: A): Flag.Flag<A> =>
+  Flag.withDefault(declared.flag(sourceOf(declared, declared.otherwise ?? (String(value) || undefined))), value)

@@ -1,0 +1,22 @@
+/** Modules that need a package which not everybody has: they are importPeer when somebody asks for them. */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { Failed } from "./failure.ts"
+
+/** Imports a module for a flag or a variable. Fails if the package that it needs is not installed. */
+export const importPeer = <A>(what: string, load: () => Promise<A>): Effect.Effect<A, Failed> =>
+  Effect.tryPromise(load).pipe(
+    Effect.catch(({ cause }) => {
+      const missing = Predicate.isError(cause) ? missingPackage.exec(cause.message)?.[1] : undefined
+      return missing === undefined
+        ? Effect.die(cause)
+        : Effect.fail(
+            new Failed({
+              message: `${what} needs the package ${missing}. Install it beside @stacksapi/node: npm install --global ${missing}`
+            })
+          )
+    })
+  )
+
+/** Matches Node's ERR_MODULE_NOT_FOUND for the optional packages. Any other missing file is a bug. */
+const missingPackage = /^Cannot find package '(@effect\/sql-pg|redis)'/

@@ -1,0 +1,129 @@
+/**
+ * Writes the tables of `docs/cli.md` from the command's own declarations: commands, flags with their variables and defaults, and exit
+ * statuses. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Option } from "effect"
+import { CliOutput, Command, type HelpDoc } from "effect/cli"
+import * as ExitStatus from "../../packages/node/src/internal/cli/exitStatus.ts"
+import { parseHelp } from "../../packages/node/src/internal/cli/flag.ts"
+import { Host } from "../../packages/node/src/internal/cli/host.ts"
+import { stacksapi } from "../../packages/node/src/internal/cli/main.ts"
+import { root } from "./snippets.ts"
+
+export const file = join(root, "docs/cli.md")
+
+/** The help of a command, as data. */
+const helpOf = Effect.fnUntraced(function* (path: ReadonlyArray<string>) {
+  let help: HelpDoc.HelpDoc | undefined
+  const presenter: CliOutput.Presenter = {
+    present: (event) =>
+      Effect.sync(() => {
+        if (event._tag === "Help") help = event.helpDoc
+      })
+  }
+  yield* Command.runWith(stacksapi, { version: "" })([...path, "--help"]).pipe(
+    Effect.provide(CliOutput.layerPresenter(presenter))
+  )
+  return help ?? (yield* Effect.die(new Error(`stacksapi ${path.join(" ")} has no help`)))
+})
+
+const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
+  [head, head.map(() => "---"), ...rows]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
+    .join("\n")
+
+const code = (text: string): string => `\`${text}\``
+
+const flagRow = ({ aliases, description, name, type }: HelpDoc.FlagDoc): ReadonlyArray<string> => {
+  const help = parseHelp(Option.getOrElse(description, () => "").replace(/ \(choices: [^)]*\)$/, ""))
+  const names = [`--${name}${type === "boolean" ? "" : ` ${type}`}`, ...aliases].map(code).join(", ")
+  const variables = help.variables?.replace(/[A-Z]\w+/g, code) ?? ""
+  const otherwise =
+    help.otherwise === undefined ? "" : /^[\w.-]+$/.test(help.otherwise) ? code(help.otherwise) : help.otherwise
+  return [names, variables, otherwise, help.description]
+}
+
+const flagTable = (flags: ReadonlyArray<HelpDoc.FlagDoc>): string =>
+  table(["flag", "variable", "default", "meaning"], flags.map(flagRow))
+
+/** The flags that several commands share. */
+const sharedNames = ["key", "queue", "tag", "json", "endpoint", "proxy", "token-file"]
+
+const isShared = ({ name }: HelpDoc.FlagDoc): boolean => sharedNames.includes(name)
+
+interface Entry {
+  readonly path: ReadonlyArray<string>
+  readonly help: HelpDoc.HelpDoc
+  readonly summary: string
+}
+
+/** All commands without subcommands, in the order of the help. */
+const leaves = (
+  path: ReadonlyArray<string>,
+  summary: string
+): Effect.Effect<ReadonlyArray<Entry>, never, Effect.Services<ReturnType<typeof helpOf>>> =>
+  Effect.gen(function* () {
+    const help = yield* Effect.orDie(helpOf(path))
+    const subcommands = (help.subcommands ?? []).flatMap(({ commands }) => commands)
+    if (subcommands.length === 0) return [{ path, help, summary }]
+    const entries = yield* Effect.forEach(subcommands, ({ description, name, shortDescription }) =>
+      leaves([...path, name], shortDescription ?? description)
+    )
+    return entries.flat()
+  })
+
+const commandRow = ({ help, path, summary }: Entry): ReadonlyArray<string> => {
+  const args = (help.args ?? []).map(({ name, variadic }) => ` ${name.toUpperCase()}${variadic ? "…" : ""}`).join("")
+  const own = help.flags.filter((flag) => !isShared(flag)).map(({ name }) => code(`--${name}`))
+  const isLong = path[0] === "run" || path[0] === "emulator"
+  return [code(`${path.join(" ")}${args}`), summary, isLong ? "see below" : own.join(", ")]
+}
+
+const tables = Effect.gen(function* () {
+  const entries = yield* leaves([], "")
+  const find = (name: string) => entries.find(({ path }) => path.join(" ") === name)?.help.flags ?? []
+  const run = find("run")
+  const watch = find("jobs watch").filter(isShared)
+  const own = entries
+    .filter(({ path }) => path[0] !== "run" && path[0] !== "emulator")
+    .flatMap(({ help, path }) =>
+      help.flags.filter((flag) => !isShared(flag)).map((flag) => [code(path.join(" ")), ...flagRow(flag)])
+    )
+  return {
+    commands: table(["command", "what it does", "flags"], entries.map(commandRow)),
+    shared: flagTable(watch),
+    own: table(["command", "flag", "variable", "default", "meaning"], own).replaceAll("|  |", "| |"),
+    run: flagTable(run.filter((flag) => !isShared(flag) || flag.name === "queue")),
+    emulator: flagTable(find("emulator").filter(({ name }) => name !== "json")),
+    "exit statuses": table(
+      ["status", "meaning"],
+      ExitStatus.meanings.map(([statuses, meaning]) => [statuses.join(", "), meaning])
+    )
+  } as Record<string, string>
+})
+
+/** The page with current tables. */
+export const update = (page: string): Effect.Effect<string> =>
+  Effect.map(tables, (tables) =>
+    page.replace(/(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)/gs, (_, start: string, name: string, end: string) => {
+      const text = tables[name]
+      if (text === undefined) throw new Error(`There is no table "${name}"`)
+      return `${start}\n${text}\n\n${end}`
+    })
+  ).pipe(
+    Effect.provide(
+      Layer.merge(
+        NodeServices.layer,
+        Layer.succeed(Host, Host.of({ expectStop: Effect.void, name: Effect.succeed("") }))
+      )
+    )
+  )
+
+if (import.meta.main) {
+  const page = await Effect.runPromise(update(readFileSync(file, "utf8")))
+  writeFileSync(file, page)
+  console.log("docs/cli.md: tables are current")
+}
