@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, JobStore, Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import {
   addJobs,
   census,
@@ -103,9 +103,8 @@ describe("A stack with a store", () => {
       Effect.provide(
         clientVia((request, response) =>
           isSlow && request.url.includes("/scheduled-jobs?") ? Effect.delay(response, "3 seconds") : response
-        )
-      ),
-      Effect.provide(emulated())
+        ).pipe(Layer.provideMerge(emulated()))
+      )
     )
   })
 

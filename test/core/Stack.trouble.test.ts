@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { rewriting } from "../support/oddResponses.ts"
 import { addJobs, census, countOf, done, emulated, jobOf, type Run, slowly, start, takes } from "../support/stacks.ts"
@@ -115,9 +115,8 @@ describe("While the service is in trouble", () => {
             }
             const change = expired ? { expires_at: "1969-12-31T23:59:00Z" } : { job_acquisition_token: "" }
             return { job_acquisition_tokens: tokens.map((token) => ({ ...token, ...change })), not_issued: [] }
-          })
-        ),
-        Effect.provide(emulated())
+          }).pipe(Layer.provideMerge(emulated()))
+        )
       )
     })
   }
