@@ -8,6 +8,7 @@
  * - Each case has stack keys of its own, so cases may run side by side, also where the provider has agents of others. It deletes what it
  *   has created.
  * - The agents get a token that no service knows, and jobs that do not exist. So they end soon after their start.
+ * - A call that fails with `Unavailable` is made again for `listedWithin`: trouble that passes breaks no rule.
  * - A case creates at most nine agents. They need capacity, and cost what agents cost.
  *
  * **Example** (The tests of a provider)

@@ -4,7 +4,6 @@ import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -215,15 +214,15 @@ export const withSubject = Effect.fnUntraced(function* (
     eventually
   }
 
-  const exit = yield* Effect.exit(body(subject))
-  yield* Effect.forEach(requests.values(), (request) => Effect.ignoreCause(remove(request)), {
-    concurrency: 4,
-    discard: true
-  })
-  if (Exit.isSuccess(exit)) {
-    yield* Effect.forEach(requests.values(), awaitGone, { discard: true })
-  }
-  return yield* exit
+  // Also where the case is interrupted: agents cost money.
+  const removeAll = Effect.suspend(() =>
+    Effect.forEach(requests.values(), (request) => Effect.ignoreCause(remove(request)), {
+      concurrency: 4,
+      discard: true
+    })
+  )
+  yield* Effect.ensuring(body(subject), removeAll)
+  yield* Effect.forEach(requests.values(), awaitGone, { discard: true })
 })
 
 /** All texts that people may see of an agent. */
