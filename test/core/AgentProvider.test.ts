@@ -232,7 +232,7 @@ describe("A stack whose agents run elsewhere", () => {
         yield* setFaults([{ kind: "Unavailable", operations: [operation], rate: 0.7 }])
         yield* addJobs(10)
         yield* begin()
-        yield* slowly("5 minutes", "1 second")
+        yield* slowly("15 minutes", "2 seconds")
         assert.deepStrictEqual(yield* census, { "finished 0": 10 })
         assert.isEmpty(yield* agents)
         assert.strictEqual((yield* calls).created, 10)
@@ -351,6 +351,31 @@ describe("The next process", () => {
       assert.isEmpty(yield* agents)
       assert.deepStrictEqual(yield* census, { "finished 0": 3 })
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 minute" })))
+  )
+
+  it.effect("uses no capacity twice that agents of jobs which ended meanwhile still take", () =>
+    Effect.gen(function* () {
+      yield* addJobs(4)
+      const options = { requests: () => ({ cpus: 4 }), capacity: { cpus: 8 } }
+      const first = yield* begin({}, options)
+      yield* slowly("20 seconds", "500 millis")
+      assert.lengthOf(yield* agents, 2)
+      yield* first.close
+      // The jobs end while no process is there. Their agents stay.
+      yield* slowly("2 minutes", "1 second")
+      yield* begin({}, options)
+      yield* slowly("4 minutes", "1 second")
+      assert.deepStrictEqual(yield* census, { "finished 0": 4 })
+      assert.isEmpty(yield* agents)
+      const { create, created } = yield* calls
+      assert.strictEqual(created, 4)
+      assert.strictEqual(create, 4)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(
+        services({ runTime: () => "1 minute", deleteTime: "10 seconds", capacity: { amounts: { cpus: 8 } } })
+      )
+    )
   )
 
   it.effect("may delete everything instead", () =>

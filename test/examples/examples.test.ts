@@ -55,6 +55,14 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
     "  Warn Job release failed: No machine may release"
   ],
   "cluster.ts": ["There is no database here: set DATABASE_URL to one of PostgreSQL"],
+  "vm-agents.ts": ["There is no API of machines here: set VM_API_URL to that of yours"],
+  "warm-agents.ts": [
+    "first machine runs build",
+    "second machine runs lint",
+    "build finished with 0",
+    "lint finished with 1",
+    "test finished with 0"
+  ],
   "promises.ts": ["make test with CI=true", "failed: NotFound, retryable: false", "aborted: true"]
 }
 

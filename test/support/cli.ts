@@ -79,7 +79,8 @@ export const start = Effect.fnUntraced(function* (
     ),
     (child) =>
       Effect.sync(() => {
-        if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL")
+        if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+          process.kill(-child.pid, "SIGKILL")
       })
   )
   const output = { stdout: "", stderr: "" }

@@ -3,5 +3,6 @@
  *
  * @since 0.1.0
  */
+export * as AgentProviderContract from "./AgentProviderContract.ts"
 export * as AgentProviderEmulator from "./AgentProviderEmulator.ts"
 export * as StacksEmulator from "./StacksEmulator.ts"
