@@ -285,7 +285,11 @@ describe("An agent that can't be run", () => {
       agentPath: () => "no-such-agent",
       says: () => "Can't run the agent no-such-agent: it is in no folder of PATH"
     },
-    { what: "a folder", agentPath: (path) => path, says: (path) => `Can't run the agent ${path}: ${path} is not a file` },
+    {
+      what: "a folder",
+      agentPath: (path) => path,
+      says: (path) => `Can't run the agent ${path}: ${path} is not a file`
+    },
     {
       what: "a file that is not executable",
       agentPath: (path) => file(path, "#!/bin/sh\n", 0o644),
