@@ -3,7 +3,7 @@
  * and whoever looks for the cause of a failure can take steps out of it.
  */
 import type { StacksApi } from "@stacksapi/core"
-import * as Dice from "./random.ts"
+import * as Dice from "../support/random.ts"
 
 // -----------------------------------------------------------------------------
 // Models

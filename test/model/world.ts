@@ -6,9 +6,9 @@ import { type JobRunner, JobStore, type SlotPool, type Stack, type StackEvent, t
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, type Context, type Deferred, Effect, type Fiber, type Metric, type Scope } from "effect"
 import { HttpClient } from "effect/http"
+import * as Dice from "../support/random.ts"
 import { type SkewableClock, skewable } from "../support/skewableClock.ts"
 import type { JobPlan, Link, Odd, Plan, StackPlan } from "./plan.ts"
-import * as Dice from "./random.ts"
 
 // -----------------------------------------------------------------------------
 // Jobs and their runs

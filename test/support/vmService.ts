@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net"
 import { text } from "node:stream/consumers"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Context, Effect, type Fiber, Redacted } from "effect"
-import * as Random from "../model/random.ts"
+import * as Random from "./random.ts"
 
 /** What a machine does. */
 type Fate = "works" | "failsToBoot" | "hangs"
