@@ -76,11 +76,12 @@ import type * as Stream from "effect/Stream"
 import type * as AgentQueryRules from "./AgentQueryRules.ts"
 
 import * as Runtime from "./internal/stack/runtime.ts"
+import * as TokenCheck from "./internal/stack/tokenCheck.ts"
 import type { JobRunner } from "./JobRunner.ts"
 import type { JobStoreError } from "./JobStore.ts"
 import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
-import type { StacksClient } from "./StacksClient.ts"
+import { StacksClient } from "./StacksClient.ts"
 import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.ts"
 import type { JobDetails, ScheduledJob, StackType } from "./StacksSchema.ts"
 
@@ -268,6 +269,18 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
  */
 export const run = (options: Options): Effect.Effect<never, StartError | CursorStalled, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
+
+/**
+ * Checks that the client's token belongs to a cluster: stacks work in clusters only. Fails with `InvalidOptions`, option `token`, if it
+ * belongs to none. A service that does not tell within 2 seconds is no failure, and is logged. A stack does this when it starts.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
+export const checkToken: Effect.Effect<void, InvalidOptions, StacksClient> = Effect.flatMap(
+  StacksClient,
+  TokenCheck.checkToken
+)
 
 /**
  * Runs a stack until the queue is empty and the stack has no jobs. Jobs that its tags leave out don't count; jobs of a paused

@@ -24,6 +24,18 @@ const lines = (text: string): ReadonlyArray<string> => text.trimEnd().split("\n"
 const objects = (text: string): ReadonlyArray<unknown> =>
   text === "" ? [] : lines(text).map((line) => JSON.parse(line))
 
+describe("stacksapi register with a token of no cluster", () => {
+  it.live("is refused with what to do, and registers nothing", () =>
+    Effect.gen(function* () {
+      const { call, emulator } = yield* emulated("unclustered")
+      const { status, stderr } = yield* call(["register"])
+      assert.strictEqual(status, 2)
+      assert.match(stderr, /must be an agent token of a cluster \(bkct_…\); this one belongs to no cluster/)
+      assert.isEmpty(yield* emulator.stacks)
+    }).pipe(Effect.provide(NodeStacksEmulator.layer({ rateLimits: false, tokenIdentity: { clusterUuid: "" } })))
+  )
+})
+
 layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: true })("stacksapi", (it) => {
   describe("register and deregister", () => {
     it.effect("make a stack known, and gone", () =>

@@ -1,3 +1,4 @@
+import * as Stack from "@stacksapi/core/Stack"
 import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
@@ -27,6 +28,7 @@ export const register = Command.make(
   },
   Effect.fnUntraced(function* (input) {
     const client = yield* StacksClient.StacksClient
+    yield* Stack.checkToken
     const stack = yield* client.registerStack({
       key: input.key,
       queueKey: input.queue,
