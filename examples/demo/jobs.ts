@@ -192,9 +192,9 @@ export interface Simulation {
  * builds images is sometimes killed for its memory, and for a few there is no machine.
  */
 export const simulate = (job: StacksSchema.JobDetails, seed: number): Simulation => {
-  const dice = createHash("sha256").update(`${seed}/${job.id}`).digest()
-  const chance = dice.readUInt32BE(0) / 2 ** 32
-  const seconds = 5 + (dice.readUInt32BE(4) % 240)
+  const hash = createHash("sha256").update(`${seed}/${job.id}`).digest()
+  const chance = hash.readUInt32BE(0) / 2 ** 32
+  const seconds = 5 + (hash.readUInt32BE(4) % 240)
   const isTest = /\b(test|spec|check|lint)/i.test(job.command)
   const isHeavy = /\b(image|docker)\b/i.test(job.command)
   const end = (exitStatus: number, detail: string): Simulation => ({

@@ -10,7 +10,7 @@ const greedy = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Greedy, never, Scope.Scope> {
   const self = { taken: 0, granted: 0, most: 1000, isAwake: true }
   const wants = () => Math.max(0, self.most - self.taken)
-  const seat = yield* pool.join({
+  const membership = yield* pool.join({
     weight,
     taken: () => self.taken,
     wanted: wants,
@@ -23,21 +23,21 @@ const greedy = Effect.fnUntraced(function* (
     wants,
     wantAtMost: (count) => {
       self.most = count
-      seat.update()
+      membership.update()
     },
     take: (count) => {
-      const taken = seat.take(count)
+      const taken = membership.take(count)
       // Who got some looks again, as after each change of its own.
       self.isAwake = taken > 0
       self.taken += taken
       self.granted += taken
-      seat.update()
+      membership.update()
       return taken
     },
-    letGo: () => {
+    release: () => {
       self.taken = Math.max(0, self.taken - 1)
       self.isAwake = true
-      seat.update()
+      membership.update()
     }
   }
 })
@@ -51,7 +51,7 @@ interface Greedy {
   readonly wants: () => number
   readonly wantAtMost: (count: number) => void
   readonly take: (count: number) => number
-  readonly letGo: () => void
+  readonly release: () => void
 }
 
 const sum = (counts: ReadonlyArray<number>) => counts.reduce((total, count) => total + count, 0)
@@ -78,7 +78,7 @@ const turnOver = (members: ReadonlyArray<Greedy>, rounds: number) => {
   const before = members.map((member) => member.granted())
   const sums = members.map(() => 0)
   for (let round = 0; round < rounds; round++) {
-    held.shift()?.letGo()
+    held.shift()?.release()
     settle(members)
     note()
     for (const [index, member] of members.entries()) sums[index] = (sums[index] ?? 0) + member.taken()
@@ -159,7 +159,7 @@ describe("A pool of slots", () => {
       const [one, other] = [yield* greedy(pool), yield* greedy(pool)]
       settle([one, other])
       one.wantAtMost(0)
-      one.letGo()
+      one.release()
       assert.isTrue(other.isAwake())
       settle([one, other])
       assert.strictEqual(other.taken(), 3)
@@ -193,7 +193,7 @@ describe("A pool of slots", () => {
       const busy = yield* greedy(pool)
       asked = 0
       settle([busy])
-      for (let turn = 0; turn < 10; turn++) busy.letGo()
+      for (let turn = 0; turn < 10; turn++) busy.release()
       settle([busy])
       assert.strictEqual(busy.taken(), 10)
       assert.strictEqual(asked, 0)
@@ -216,7 +216,7 @@ describe("A pool of slots", () => {
         for (let step = 0; step < 30; step++) {
           const member = members[random(members.length)]
           if (random(2) === 0) member?.take(1 + random(20))
-          else member?.letGo()
+          else member?.release()
           assert.isAtMost(sum(members.map((member) => member.taken())), size)
         }
         settle(members)

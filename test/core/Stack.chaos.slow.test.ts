@@ -74,6 +74,6 @@ describe("Stack in chaos", () => {
   )
 
   for (const seed of [2, 3, 5, 8, 13]) {
-    it.effect(`does so with other dice, too (${seed})`, () => chaos({ jobs: 1000, seed, slots: 64 }))
+    it.effect(`does so with other random numbers, too (${seed})`, () => chaos({ jobs: 1000, seed, slots: 64 }))
   }
 })

@@ -9,8 +9,8 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Redacted } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { makeProvider } from "../../examples/vm-agents.ts"
-import * as Random from "../model/random.ts"
 import { environmentOf, start } from "../support/cli.ts"
+import * as Random from "../support/random.ts"
 import * as VmService from "../support/vmService.ts"
 
 const program = join(import.meta.dirname, "../../examples/vm-agents.ts")

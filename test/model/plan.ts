@@ -3,7 +3,7 @@
  * and whoever looks for the cause of a failure can take steps out of it.
  */
 import type { StacksApi } from "@stacksapi/core"
-import * as Dice from "./random.ts"
+import * as SeededRandom from "../support/random.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -178,46 +178,51 @@ export interface Plan {
 
 /** The plan of a seed: always the same. */
 export const generate = (seed: number): Plan => {
-  const dice = Dice.make(seed)
-  const minutes = dice.pick([2, 4, 6, 8, 12, 20, 30, 45, 60])
-  const stackCount = dice.weighted([
+  const random = SeededRandom.make(seed)
+  const minutes = random.pick([2, 4, 6, 8, 12, 20, 30, 45, 60])
+  const stackCount = random.weighted([
     [1, 4],
     [2, 4],
     [3, 2],
     [4, 1]
   ])
   // Requests are what a run costs. The shorter a world, the more often its stacks may poll.
-  const pollInterval = Math.max(1, Math.round((minutes * 60 * stackCount) / dice.between(100, 250)))
-  const hasPool = stackCount > 1 && dice.chance(0.25)
-  const stacks = Array.from({ length: stackCount }, (_, index) => stackPlan(dice, index, minutes * 60, pollInterval))
+  const pollInterval = Math.max(1, Math.round((minutes * 60 * stackCount) / random.between(100, 250)))
+  const hasPool = stackCount > 1 && random.chance(0.25)
+  const stacks = Array.from({ length: stackCount }, (_, index) => stackPlan(random, index, minutes * 60, pollInterval))
   return {
     seed,
     tick: Math.max(1, Math.min(5, Math.round(minutes / 8))),
-    rateLimits: dice.chance(0.3),
-    pool: hasPool ? dice.between(1, 8) : undefined,
+    rateLimits: random.chance(0.3),
+    pool: hasPool ? random.between(1, 8) : undefined,
     stacks,
-    steps: new Steps(dice, stacks, hasPool).make(minutes * 60)
+    steps: new Steps(random, stacks, hasPool).make(minutes * 60)
   }
 }
 
-const stackPlan = (dice: Dice.Dice, index: number, seconds: number, pollInterval: number): StackPlan => {
-  const outlivesStack = dice.chance(0.2)
+const stackPlan = (
+  random: SeededRandom.SeededRandom,
+  index: number,
+  seconds: number,
+  pollInterval: number
+): StackPlan => {
+  const outlivesStack = random.chance(0.2)
   return {
     key: `stack-${index}`,
-    slots: dice.pick([1, 2, 3, 5, 8, 25]),
-    pollInterval: Math.max(1, Math.round(pollInterval * dice.pick([0.5, 1, 1, 2]))),
-    stateInterval: Math.max(1, Math.round(pollInterval * dice.pick([0.5, 1, 2]))),
-    reservationExpiry: Math.min(3600, Math.max(60, Math.round(seconds * dice.pick([0.1, 0.2, 0.5, 1])))),
-    startTimeout: dice.pick([20, 60, 300]),
-    authGrace: dice.pick([60, 300]),
-    cancelGrace: dice.pick([0, 5, 30]),
-    shutdownGrace: dice.pick([0, 5, 30, 60]),
-    onClose: outlivesStack || dice.chance(0.3) ? "detach" : "drain",
+    slots: random.pick([1, 2, 3, 5, 8, 25]),
+    pollInterval: Math.max(1, Math.round(pollInterval * random.pick([0.5, 1, 1, 2]))),
+    stateInterval: Math.max(1, Math.round(pollInterval * random.pick([0.5, 1, 2]))),
+    reservationExpiry: Math.min(3600, Math.max(60, Math.round(seconds * random.pick([0.1, 0.2, 0.5, 1])))),
+    startTimeout: random.pick([20, 60, 300]),
+    authGrace: random.pick([60, 300]),
+    cancelGrace: random.pick([0, 5, 30]),
+    shutdownGrace: random.pick([0, 5, 30, 60]),
+    onClose: outlivesStack || random.chance(0.3) ? "detach" : "drain",
     outlivesStack,
-    hasStore: outlivesStack || dice.chance(0.7),
-    weight: dice.pick([1, 1, 2]),
+    hasStore: outlivesStack || random.chance(0.7),
+    weight: random.pick([1, 1, 2]),
     // The first stack takes every job, so that each has somebody to run it.
-    tags: index === 0 || dice.chance(0.6) ? undefined : { os: dice.pick(["linux", "mac"]) }
+    tags: index === 0 || random.chance(0.6) ? undefined : { os: random.pick(["linux", "mac"]) }
   }
 }
 
@@ -235,23 +240,23 @@ const operations: ReadonlyArray<StacksApi.Operation> = [
 const aboutJobs = operations.slice(1)
 
 class Steps {
-  readonly #dice: Dice.Dice
+  readonly #random: SeededRandom.SeededRandom
   readonly #stacks: ReadonlyArray<StackPlan>
   readonly #hasPool: boolean
   readonly #steps: Array<Step> = []
   #jobs = 0
 
-  constructor(dice: Dice.Dice, stacks: ReadonlyArray<StackPlan>, hasPool: boolean) {
-    this.#dice = dice
+  constructor(random: SeededRandom.SeededRandom, stacks: ReadonlyArray<StackPlan>, hasPool: boolean) {
+    this.#random = random
     this.#stacks = stacks
     this.#hasPool = hasPool
   }
 
   make(seconds: number): ReadonlyArray<Step> {
-    const dice = this.#dice
-    this.#push({ do: "addJobs", jobs: this.#newJobs(dice.between(2, 12)) }, dice.between(0, 5))
-    for (const stack of this.#stacks.keys()) this.#push({ do: "start", stack }, dice.pick([0, 0, 1, 5]))
-    const interval = seconds / dice.between(6, 24)
+    const random = this.#random
+    this.#push({ do: "addJobs", jobs: this.#newJobs(random.between(2, 12)) }, random.between(0, 5))
+    for (const stack of this.#stacks.keys()) this.#push({ do: "start", stack }, random.pick([0, 0, 1, 5]))
+    const interval = seconds / random.between(6, 24)
     let passed = 0
     while (passed < seconds) {
       const before = this.#steps.length
@@ -266,32 +271,32 @@ class Steps {
   }
 
   #stack(): number {
-    return this.#dice.below(this.#stacks.length)
+    return this.#random.below(this.#stacks.length)
   }
 
   #job(): string {
     // Recent jobs are the ones that something can still happen to.
-    return `job-${Math.max(0, this.#jobs - 1 - this.#dice.below(Math.min(this.#jobs, 12)))}`
+    return `job-${Math.max(0, this.#jobs - 1 - this.#random.below(Math.min(this.#jobs, 12)))}`
   }
 
   #newJobs(count: number): ReadonlyArray<JobPlan> {
-    const dice = this.#dice
+    const random = this.#random
     // Now and then a whole crowd does the same.
-    const same = dice.chance(0.2) ? behavior(dice) : undefined
+    const same = random.chance(0.2) ? behavior(random) : undefined
     return Array.from({ length: Math.min(count, maxJobs - this.#jobs) }, () => ({
       id: `job-${this.#jobs++}`,
-      behavior: same ?? behavior(dice),
-      priority: dice.pick([0, 0, 0, 1, 5, -1]),
-      runnableIn: dice.chance(0.1) ? dice.between(1, 60) : 0,
-      rules: dice.chance(0.1) ? [`os=${dice.pick(["linux", "mac"])}`] : []
+      behavior: same ?? behavior(random),
+      priority: random.pick([0, 0, 0, 1, 5, -1]),
+      runnableIn: random.chance(0.1) ? random.between(1, 60) : 0,
+      rules: random.chance(0.1) ? [`os=${random.pick(["linux", "mac"])}`] : []
     }))
   }
 
   /** A thing that happens, and its end where it has one. */
   #trouble(interval: number): void {
-    const dice = this.#dice
-    const pause = () => interval * dice.pick([0.2, 0.5, 1, 1, 2])
-    const kind = dice.weighted([
+    const random = this.#random
+    const pause = () => interval * random.pick([0.2, 0.5, 1, 1, 2])
+    const kind = random.weighted([
       ["addJobs", 8],
       ["wait", 2],
       ["cancel", 5],
@@ -310,88 +315,88 @@ class Steps {
     ] as const)
     switch (kind) {
       case "addJobs":
-        this.#push({ do: "addJobs", jobs: this.#newJobs(dice.between(1, 8)) }, pause())
+        this.#push({ do: "addJobs", jobs: this.#newJobs(random.between(1, 8)) }, pause())
         return
       case "wait":
         this.#push({ do: "wait" }, pause())
         return
       case "cancel":
-        for (let left = dice.between(1, 3); left > 0; left--) {
-          const as = dice.pick(["canceled", "canceled", "timed out", "expired"] as const)
-          this.#push({ do: "cancel", job: this.#job(), as }, left === 1 ? pause() : dice.between(0, 3))
+        for (let left = random.between(1, 3); left > 0; left--) {
+          const as = random.pick(["canceled", "canceled", "timed out", "expired"] as const)
+          this.#push({ do: "cancel", job: this.#job(), as }, left === 1 ? pause() : random.between(0, 3))
         }
         return
       case "pause":
         this.#push({ do: "pause", paused: true }, pause())
-        if (dice.chance(0.9)) this.#push({ do: "pause", paused: false }, pause())
+        if (random.chance(0.9)) this.#push({ do: "pause", paused: false }, pause())
         return
       case "faults":
-        this.#push({ do: "faults", faults: Array.from({ length: dice.between(1, 3) }, () => fault(dice)) }, pause())
-        if (dice.chance(0.8)) this.#push({ do: "faults", faults: [] }, pause())
+        this.#push({ do: "faults", faults: Array.from({ length: random.between(1, 3) }, () => fault(random)) }, pause())
+        if (random.chance(0.8)) this.#push({ do: "faults", faults: [] }, pause())
         return
       case "outage":
-        this.#push({ do: "faults", faults: [outage(dice)] }, dice.pick([5, 30, 60, 120, 300, 600, 1200]))
+        this.#push({ do: "faults", faults: [outage(random)] }, random.pick([5, 30, 60, 120, 300, 600, 1200]))
         this.#push({ do: "faults", faults: [] }, pause())
         return
       case "odd":
-        this.#push({ do: "odd", odd: Array.from({ length: dice.between(1, 2) }, () => this.#odd()) }, pause())
-        if (dice.chance(0.8)) this.#push({ do: "odd", odd: [] }, pause())
+        this.#push({ do: "odd", odd: Array.from({ length: random.between(1, 2) }, () => this.#odd()) }, pause())
+        if (random.chance(0.8)) this.#push({ do: "odd", odd: [] }, pause())
         return
       case "forget":
         this.#push({ do: "forget", stack: this.#stack() }, pause())
         return
       case "steal":
         this.#push(
-          { do: dice.pick(["steal", "takeByAgent"] as const), job: this.#job(), keeps: dice.between(5, 120) },
+          { do: random.pick(["steal", "takeByAgent"] as const), job: this.#job(), keeps: random.between(5, 120) },
           pause()
         )
         return
       case "stepClock":
         this.#push(
-          { do: "stepClock", stack: this.#stack(), seconds: dice.pick([-3600, -600, -30, 30, 600, 3600, 86_400]) },
+          { do: "stepClock", stack: this.#stack(), seconds: random.pick([-3600, -600, -30, 30, 600, 3600, 86_400]) },
           pause()
         )
         return
       case "slots":
         this.#push(
-          this.#hasPool && dice.chance(0.5)
-            ? { do: "poolSize", count: dice.pick([0, 1, 3, 8]) }
-            : { do: "slots", stack: this.#stack(), count: dice.pick([0, 1, 2, 4, 10]) },
+          this.#hasPool && random.chance(0.5)
+            ? { do: "poolSize", count: random.pick([0, 1, 3, 8]) }
+            : { do: "slots", stack: this.#stack(), count: random.pick([0, 1, 2, 4, 10]) },
           pause()
         )
         return
       case "link": {
         const stack = this.#stack()
-        const link = dice.pick(["refuses", "hangs", "losesResponses"] as const)
-        this.#push({ do: "link", stack, link }, dice.pick([5, 30, 60, 120, 300, 600, 1200]))
+        const link = random.pick(["refuses", "hangs", "losesResponses"] as const)
+        this.#push({ do: "link", stack, link }, random.pick([5, 30, 60, 120, 300, 600, 1200]))
         this.#push({ do: "link", stack, link: "up" }, pause())
         return
       }
       case "host": {
         const stack = this.#stack()
-        this.#push({ do: "host", stack, broken: true }, dice.pick([2, 10, 60, 400]))
+        this.#push({ do: "host", stack, broken: true }, random.pick([2, 10, 60, 400]))
         this.#push({ do: "host", stack, broken: false }, pause())
         return
       }
       case "close": {
         const stack = this.#stack()
-        if (dice.chance(0.3)) this.#push({ do: "drain", stack }, dice.between(0, 10))
+        if (random.chance(0.3)) this.#push({ do: "drain", stack }, random.between(0, 10))
         this.#push({ do: "close", stack }, pause())
         this.#push({ do: "start", stack }, pause())
         return
       }
       case "crash": {
         const stack = this.#stack()
-        this.#push({ do: "crash", stack }, dice.pick([0, 1, 10, 60, interval]))
+        this.#push({ do: "crash", stack }, random.pick([0, 1, 10, 60, interval]))
         this.#push({ do: "start", stack }, pause())
       }
     }
   }
 
   #odd(): Odd {
-    const dice = this.#dice
-    const times = dice.pick([1, 1, 2, 5])
-    const kind = dice.weighted([
+    const random = this.#random
+    const times = random.pick([1, 1, 2, 5])
+    const kind = random.weighted([
       ["omitReserved", 3],
       ["respellReserved", 1],
       ["nullList", 1],
@@ -406,26 +411,26 @@ class Steps {
     ] as const)
     switch (kind) {
       case "omitReserved":
-        return { kind, all: dice.chance(0.5), times }
+        return { kind, all: random.chance(0.5), times }
       case "nullList":
-        return { kind, list: dice.pick(["reserved", "not_reserved"]), times }
+        return { kind, list: random.pick(["reserved", "not_reserved"]), times }
       case "status":
       case "statusAfter": {
-        const operation = dice.pick(aboutJobs)
-        const status = dice.pick([302, 400, 404, 408, 409, 422, 425, 429, 500, 502, 503])
+        const operation = random.pick(aboutJobs)
+        const status = random.pick([302, 400, 404, 408, 409, 422, 425, 429, 500, 502, 503])
         return kind === "statusAfter"
           ? { kind, operation, status, times }
-          : { kind, operation, status, html: dice.chance(0.2), times }
+          : { kind, operation, status, html: random.chance(0.2), times }
       }
       case "poison":
         return {
           kind,
-          operation: dice.pick([...reserving, ...aboutJobs]),
+          operation: random.pick([...reserving, ...aboutJobs]),
           job: this.#job(),
-          status: dice.pick([400, 422, 422, 500, 503])
+          status: random.pick([400, 422, 422, 500, 503])
         }
       case "oddCursor":
-        return { kind, cursor: dice.pick(["missing", "stuck"]), times }
+        return { kind, cursor: random.pick(["missing", "stuck"]), times }
       default:
         return { kind, times }
     }
@@ -435,9 +440,9 @@ class Steps {
 /** How many jobs a world has at most. */
 const maxJobs = 60
 
-const behavior = (dice: Dice.Dice): Behavior => {
-  const takes = dice.pick([0, 0, 1, 5, 20, 60, 300])
-  const does = dice.weighted([
+const behavior = (random: SeededRandom.SeededRandom): Behavior => {
+  const takes = random.pick([0, 0, 1, 5, 20, 60, 300])
+  const does = random.weighted([
     ["finish", 8],
     ["fail", 1],
     ["die", 1],
@@ -456,30 +461,30 @@ const behavior = (dice: Dice.Dice): Behavior => {
   ] as const)
   switch (does) {
     case "finish":
-      return { does, takes, exitStatus: dice.pick([0, 0, 0, 1, 255, -1]) }
+      return { does, takes, exitStatus: random.pick([0, 0, 0, 1, 255, -1]) }
     case "retry":
     case "release":
-      return { does, times: dice.pick([1, 1, 2, 4]), takes: Math.min(takes, 5) }
+      return { does, times: random.pick([1, 1, 2, 4]), takes: Math.min(takes, 5) }
     case "runAgent":
-      return { does, startsIn: dice.pick([0, 1, 10]), takes, obeys: dice.chance(0.8), survives: dice.chance(0.5) }
+      return { does, startsIn: random.pick([0, 1, 10]), takes, obeys: random.chance(0.8), survives: random.chance(0.5) }
     case "returnInvalid":
-      return { does, what: dice.pick(["NaN", "fraction", "noDetail", "emptySignalReason"]) }
+      return { does, what: random.pick(["NaN", "fraction", "noDetail", "emptySignalReason"]) }
     case "hang":
       return { does }
     case "resistInterruption":
-      return { does, takes, resists: dice.pick([1, 4]) }
+      return { does, takes, resists: random.pick([1, 4]) }
     case "useResource":
-      return { does, takes, releaseTakes: dice.pick([0, 0, 3]), releaseFails: dice.chance(0.2) }
+      return { does, takes, releaseTakes: random.pick([0, 0, 3]), releaseFails: random.chance(0.2) }
     case "talk":
-      return { does, texts: dice.pick([1, 10, 120]), takes }
+      return { does, texts: random.pick([1, 10, 120]), takes }
     default:
       return { does, takes }
   }
 }
 
 /** One of every kind of fault, at some requests. */
-const fault = (dice: Dice.Dice): FaultPlan => {
-  const tag = dice.pick([
+const fault = (random: SeededRandom.SeededRandom): FaultPlan => {
+  const tag = random.pick([
     "Status",
     "Status",
     "Html",
@@ -491,30 +496,33 @@ const fault = (dice: Dice.Dice): FaultPlan => {
     "SlowDown"
   ] as const)
   const selection = {
-    ...(dice.chance(0.6) && { operations: [dice.pick(operations)] }),
-    ...(dice.chance(0.5) ? { rate: dice.pick([0.1, 0.3, 0.6, 1]) } : { times: dice.pick([1, 2, 5]) })
+    ...(random.chance(0.6) && { operations: [random.pick(operations)] }),
+    ...(random.chance(0.5) ? { rate: random.pick([0.1, 0.3, 0.6, 1]) } : { times: random.pick([1, 2, 5]) })
   }
   switch (tag) {
     case "Status":
-      return authOrStatus(dice, selection)
+      return authOrStatus(random, selection)
     case "Stall":
-      return { _tag: tag, duration: dice.pick([1, 7, 20, 45]), ...selection }
+      return { _tag: tag, duration: random.pick([1, 7, 20, 45]), ...selection }
     case "SlowDown":
-      return { _tag: tag, retryAfter: dice.pick([1, 5, 20]), ...selection }
+      return { _tag: tag, retryAfter: random.pick([1, 5, 20]), ...selection }
     default:
       return { _tag: tag, ...selection }
   }
 }
 
-const authOrStatus = (dice: Dice.Dice, selection: Pick<FaultPlan, "operations" | "rate" | "times">): FaultPlan => {
-  const status = dice.pick([401, 403, 408, 409, 425, 429, 500, 502, 503, 503, 504])
-  const retryAfter = status >= 429 && dice.chance(0.3) ? { retryAfter: dice.pick([0, 2, 10]) } : {}
+const authOrStatus = (
+  random: SeededRandom.SeededRandom,
+  selection: Pick<FaultPlan, "operations" | "rate" | "times">
+): FaultPlan => {
+  const status = random.pick([401, 403, 408, 409, 425, 429, 500, 502, 503, 503, 504])
+  const retryAfter = status >= 429 && random.chance(0.3) ? { retryAfter: random.pick([0, 2, 10]) } : {}
   return { _tag: "Status", status, ...retryAfter, ...selection }
 }
 
 /** Nothing works. */
-const outage = (dice: Dice.Dice): FaultPlan =>
-  dice.pick<FaultPlan>([
+const outage = (random: SeededRandom.SeededRandom): FaultPlan =>
+  random.pick<FaultPlan>([
     { _tag: "Status", status: 503 },
     { _tag: "Status", status: 503, retryAfter: 10 },
     { _tag: "Status", status: 429 },

@@ -6,9 +6,9 @@ import { type JobRunner, JobStore, type SlotPool, type Stack, type StackEvent, t
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, type Context, type Deferred, Effect, type Fiber, type Metric, type Scope } from "effect"
 import { HttpClient } from "effect/http"
+import * as SeededRandom from "../support/random.ts"
 import { type SkewableClock, skewable } from "../support/skewableClock.ts"
 import type { JobPlan, Link, Odd, Plan, StackPlan } from "./plan.ts"
-import * as Dice from "./random.ts"
 
 // -----------------------------------------------------------------------------
 // Jobs and their runs
@@ -230,7 +230,7 @@ export class World {
   readonly http: HttpClient.HttpClient
   readonly clock: Clock.Clock
   readonly startedAt: number
-  readonly dice: Dice.Dice
+  readonly random: SeededRandom.SeededRandom
   readonly processes: ReadonlyArray<StackProcess>
   readonly jobs = new Map<string, JobTrace>()
   readonly agents = new Map<string, Agent>()
@@ -269,7 +269,7 @@ export class World {
     this.http = http
     this.clock = clock
     this.startedAt = clock.currentTimeMillisUnsafe()
-    this.dice = Dice.make(plan.seed ^ 0x5bd1e995)
+    this.random = SeededRandom.make(plan.seed ^ 0x5bd1e995)
     this.processes = processes
   }
 

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net"
 import { text } from "node:stream/consumers"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Context, Effect, type Fiber, Redacted } from "effect"
-import * as Random from "../model/random.ts"
+import * as Random from "./random.ts"
 
 /** What a machine does. */
 type Fate = "works" | "failsToBoot" | "hangs"
@@ -109,8 +109,8 @@ export const start = Effect.fnUntraced(function* ({ cpus, failing = 0, hanging =
     const incarnation = (incarnations.get(body.name) ?? 0) + 1
     incarnations.set(body.name, incarnation)
     const random = Random.make(hash(`${seed} ${body.labels["stacksapi-job"]} ${incarnation}`))
-    const dice = random.next()
-    const fate = dice < failing ? "failsToBoot" : dice < failing + hanging ? "hangs" : "works"
+    const chance = random.next()
+    const fate = chance < failing ? "failsToBoot" : chance < failing + hanging ? "hangs" : "works"
     fates[fate]++
     const machine: Machine = {
       ...body,

@@ -3,7 +3,7 @@ import type { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime } from "effect"
 import type { Message } from "./clusterProcess.ts"
 
-type Sighting = Extract<Message, { readonly at: number }> & { readonly name: string }
+type Report = Extract<Message, { readonly at: number }> & { readonly name: string }
 
 /** One run of a job by one process. */
 interface Run {
@@ -14,13 +14,13 @@ interface Run {
 }
 
 export class Witness {
-  readonly #sightings: Array<Sighting> = []
+  readonly #reports: Array<Report> = []
   readonly #deaths = new Map<string, number>()
   /** When each process was suspended and when it went on. */
   readonly #pauses = new Map<string, Array<{ readonly from: number; to: number }>>()
 
   saw(name: string, message: Extract<Message, { readonly at: number }>): void {
-    this.#sightings.push({ ...message, name })
+    this.#reports.push({ ...message, name })
   }
 
   signaled(name: string, signal: NodeJS.Signals): void {
@@ -36,14 +36,14 @@ export class Witness {
   }
 
   /** When jobs began. */
-  get starts(): ReadonlyArray<Sighting> {
-    return this.#sightings.filter(({ type }) => type === "began")
+  get starts(): ReadonlyArray<Report> {
+    return this.#reports.filter(({ type }) => type === "began")
   }
 
   /** How often each job began. */
   get begun(): ReadonlyMap<string, number> {
     const begun = new Map<string, number>()
-    for (const { jobUuid, type } of this.#sightings) {
+    for (const { jobUuid, type } of this.#reports) {
       if (type === "began") begun.set(jobUuid, (begun.get(jobUuid) ?? 0) + 1)
     }
     return begun
@@ -69,7 +69,7 @@ export class Witness {
 
   #runs(): ReadonlyMap<string, ReadonlyArray<Run>> {
     const runs = new Map<string, Array<Run>>()
-    for (const { at, jobUuid, name, type } of this.#sightings.toSorted((a, b) => a.at - b.at)) {
+    for (const { at, jobUuid, name, type } of this.#reports.toSorted((a, b) => a.at - b.at)) {
       const ofJob = runs.get(jobUuid) ?? []
       const run = ofJob.findLast((run) => run.name === name)
       if (type === "began") {

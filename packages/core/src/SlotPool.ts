@@ -159,7 +159,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
       let capacity = initialCapacity
       const members = new Set<Joined>()
       /** Those who want slots: what there is to do grows with their number, not with that of the members. */
-      const hungry = new Set<Joined>()
+      const wanting = new Set<Joined>()
       let size = initial
       let taken = 0
 
@@ -172,14 +172,14 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
         taken += has - joined.taken
         joined.taken = has
         joined.wanted = wanted
-        if (wanted > 0) hungry.add(joined)
-        else hungry.delete(joined)
+        if (wanted > 0) wanting.add(joined)
+        else wanting.delete(joined)
         return isNews
       }
       const look = (joined: Joined) => note(joined, joined.member.taken(), joined.member.wanted())
 
       const share = () => {
-        const claims = Array.from(hungry)
+        const claims = Array.from(wanting)
         divide(free(), claims)
         return claims
       }
@@ -194,7 +194,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
 
       const wake = () => {
         wakeWaiting()
-        if (free() <= 0 || hungry.size === 0) return
+        if (free() <= 0 || wanting.size === 0) return
         for (const { given, member } of share()) if (given > 0) member.wake()
       }
 
@@ -219,7 +219,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
             taken: 0,
             wanted: 0,
             weight: weightOf(member.weight),
-            credit: 0,
+            deficit: 0,
             given: 0,
             chance: 0,
             isItsTurn: false

@@ -8,7 +8,7 @@ export interface Claim {
   /** Its share, compared to the others'. */
   readonly weight: number
   /** The parts of slots that it should have had until now and had not, or had and should not. */
-  credit: number
+  deficit: number
   /** How many slots it may take now. */
   given: number
   /** Its chance of a slot that is nobody's as a whole; all chances come to 1, where there is such a slot. */
@@ -45,7 +45,7 @@ export const divide = (free: number, claims: ReadonlyArray<Claim>): void => {
   }
   if (left <= 0) return
   for (const claim of claims) claim.chance /= parts
-  const next = claims.filter(({ chance }) => chance > 0).sort((a, b) => b.credit + b.chance - a.credit - a.chance)
+  const next = claims.filter(({ chance }) => chance > 0).sort((a, b) => b.deficit + b.chance - a.deficit - a.chance)
   for (const claim of next.slice(0, left)) {
     claim.given++
     claim.isItsTurn = true
@@ -53,9 +53,9 @@ export const divide = (free: number, claims: ReadonlyArray<Claim>): void => {
 }
 
 /** Notes that a claim has taken what it was given, its turn included: the longer the others have to wait the sooner it is theirs. */
-export const settle = (taker: Claim, claims: ReadonlyArray<Claim>): void => {
-  for (const claim of claims) claim.credit += claim.chance
-  taker.credit--
+export const settle = (member: Claim, claims: ReadonlyArray<Claim>): void => {
+  for (const claim of claims) claim.deficit += claim.chance
+  member.deficit--
 }
 
 /** The slots that bring a claim up to a level. */

@@ -1,6 +1,6 @@
 /** Reproducible choices. */
 
-export interface Dice {
+export interface SeededRandom {
   /** A number from 0 up to, not including, 1. */
   readonly next: () => number
   /** A whole number from 0 up to, not including, `count`. */
@@ -13,7 +13,7 @@ export interface Dice {
 }
 
 /** The same seed gives the same choices: the generator mulberry32. */
-export const make = (seed: number): Dice => {
+export const make = (seed: number): SeededRandom => {
   let state = Math.imul(seed, 0x9e3779b1) | 0
   const next = () => {
     state = (state + 0x6d2b79f5) | 0
