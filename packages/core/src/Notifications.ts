@@ -12,6 +12,7 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Queue from "effect/Queue"
@@ -21,7 +22,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { oneLine } from "./internal/client/failures.ts"
 import { CurrentServiceClock } from "./internal/client/serviceClock.ts"
-import { isolate, mayBeOneJobAfterAll } from "./internal/isolate.ts"
+import { isolate, mayBeOneJob, mayBeOneJobAfterAll } from "./internal/isolate.ts"
 import * as LazyPubSub from "./internal/lazyPubSub.ts"
 import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import * as Check from "./internal/options.ts"
@@ -185,6 +186,8 @@ export const make = Effect.fnUntraced(function* ({
   const results = yield* LazyPubSub.make<Outcome>(4096)
   const queue = yield* Queue.dropping<QueuedNotification, Cause.Done>(bufferSize)
   const counts = new Map<string, number>()
+  /** How many batches the service has taken. */
+  let delivered = 0
   /** The notifications without an outcome. */
   const pending = new Set<Notification>()
 
@@ -213,6 +216,7 @@ export const make = Effect.fnUntraced(function* ({
     batch: ReadonlyArray<QueuedNotification>,
     { errors }: CreateStackNotificationsResult
   ): Effect.Effect<void> => {
+    delivered++
     const rejected = new Map(errors.flatMap(({ error, indexes }) => indexes.map((index) => [index, error])))
     return Effect.forEach(
       batch,
@@ -232,60 +236,90 @@ export const make = Effect.fnUntraced(function* ({
   const fail = (batch: ReadonlyArray<QueuedNotification>, error: StacksError) =>
     Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true })
 
-  /** The service is in trouble: what is not too old is sent again. */
-  const sendLater = (
-    batch: ReadonlyArray<QueuedNotification>,
-    error: StacksError,
-    tries: number
-  ): Effect.Effect<void> =>
+  /** Notifications that wait until the service is out of trouble, with how many batches had been delivered before. */
+  let delayed: Array<{ readonly notification: QueuedNotification; readonly deliveredBefore: number }> = []
+  const hasDelayed = yield* Latch.make(false)
+
+  const delay = (batch: ReadonlyArray<QueuedNotification>, error: StacksError) =>
     Effect.suspend(() => {
       const isKept = ({ at }: QueuedNotification) => now() - at < keptMillis
-      const kept = batch.filter(isKept)
-      const delay = Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries))
-      return Effect.andThen(
-        fail(
-          batch.filter((notification) => !isKept(notification)),
-          error
-        ),
-        kept.length === 0 ? Effect.void : Effect.delay(send(kept, tries + 1), delay)
+      for (const notification of batch.filter(isKept)) delayed.push({ notification, deliveredBefore: delivered })
+      if (delayed.length > 0) hasDelayed.openUnsafe()
+      return fail(
+        batch.filter((notification) => !isKept(notification)),
+        error
       )
     })
 
+  /** Whether the service takes others, and not this one. */
+  const isAlone = (batch: ReadonlyArray<QueuedNotification>, error: StacksError, deliveredBefore: number) =>
+    batch.length === 1 && (mayBeOneJob(error) || delivered > deliveredBefore)
+
   /** A batch that fails is divided, because one notification may be the cause. So the others are delivered. */
-  const send = (batch: ReadonlyArray<QueuedNotification>, tries = 0): Effect.Effect<void> =>
+  const send = (
+    batch: ReadonlyArray<QueuedNotification>,
+    request: (batch: ReadonlyArray<QueuedNotification>) => ReturnType<typeof once>,
+    deliveredBefore: number
+  ): Effect.Effect<void> =>
     Effect.matchEffect(request(batch), {
       onSuccess: (answer) => onAnswer(batch, answer),
-      onFailure: (error) =>
-        mayBeOneJobAfterAll(error)
-          ? Effect.flatMap(
-              isolate({ items: batch, error, request: once, onAnswer, isDivisible: mayBeOneJobAfterAll }),
-              ({ failed, offenders }) =>
-                Effect.andThen(
-                  Effect.forEach(offenders, ({ error, item }) => fail([item], error), { discard: true }),
-                  Effect.forEach(failed, ({ error, items }) => sendLater(items, error, tries), { discard: true })
-                )
+      onFailure: (error) => {
+        if (isAlone(batch, error, deliveredBefore)) return fail(batch, error)
+        if (batch.length === 1 || !mayBeOneJobAfterAll(error)) return delay(batch, error)
+        return Effect.flatMap(
+          isolate({ items: batch, error, request: once, onAnswer, isDivisible: mayBeOneJobAfterAll }),
+          ({ failed, offenders }) =>
+            Effect.andThen(
+              Effect.forEach(offenders, ({ error, item }) => fail([item], error), { discard: true }),
+              Effect.forEach(failed, ({ error, items }) => delay(items, error), { discard: true })
             )
-          : sendLater(batch, error, tries)
+        )
+      }
     })
+
+  /** Sends the delayed notifications once more. */
+  const sendDelayed = Effect.suspend(() => {
+    const batch = delayed.slice(0, MaxBatchSize)
+    delayed = delayed.slice(MaxBatchSize)
+    if (delayed.length === 0) hasDelayed.closeUnsafe()
+    const [first] = batch
+    return first === undefined
+      ? Effect.void
+      : send(
+          batch.map(({ notification }) => notification),
+          once,
+          first.deliveredBefore
+        )
+  })
 
   const sending = yield* Stream.fromQueue(queue).pipe(
     Stream.groupedWithin(MaxBatchSize, window),
-    Stream.runForEach((batch) => send(batch)),
+    Stream.runForEach((batch) => send(batch, request, Number.POSITIVE_INFINITY)),
     Effect.forkDetach
   )
+  const retrying = yield* Effect.gen(function* () {
+    let tries = 0
+    while (true) {
+      yield* hasDelayed.await
+      yield* Effect.sleep(Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries)))
+      const before = delivered
+      yield* sendDelayed
+      tries = delivered > before ? 0 : tries + 1
+    }
+  }).pipe(Effect.forkDetach)
+  const failPending = Effect.suspend(() =>
+    Effect.forEach(Array.from(pending), (notification) => report(Outcome.Failed({ notification, error: undefined })), {
+      discard: true
+    })
+  )
   yield* Effect.addFinalizer(() =>
-    Queue.end(queue).pipe(
+    Fiber.interrupt(retrying).pipe(
+      Effect.andThen(Queue.end(queue)),
       Effect.andThen(Fiber.await(sending)),
-      Effect.timeoutOrElse({
-        duration: flushTimeout,
-        orElse: () =>
-          Effect.gen(function* () {
-            yield* Fiber.interrupt(sending)
-            yield* Effect.forEach(Array.from(pending), (notification) =>
-              report(Outcome.Failed({ notification, error: undefined }))
-            )
-          })
-      })
+      Effect.andThen(sendDelayed),
+      Effect.timeoutOption(flushTimeout),
+      Effect.andThen(Fiber.interrupt(sending)),
+      Effect.andThen(failPending)
     )
   )
 
