@@ -242,7 +242,7 @@ describe("a file that can't be used", () => {
     "is empty": ["", "1:1: The file is empty. A pipeline has a list of `steps`."],
     "has no steps": ["env: { A: 1 }", "1:1: There are no `steps`. A pipeline has a list of them."],
     "has steps that are no list": ["steps: make", '1:8: Expected a list, not "make".'],
-    "has no jobs": ["steps: [wait]", "1:1: No job comes of these steps: none has a command to run."],
+    "has no jobs": ["steps: [wait]", "1:1: These steps have no command to run, so there are no jobs."],
     "is no YAML": ["steps:\n  - command: [a", "2:16: Not YAML: Flow sequence"],
     "has a field twice": ["steps:\n  - command: a\n    command: b", "3:5: Not YAML: Map keys must be unique."],
     "has an alias of nothing": ["steps: *shared", "1:8: There is no anchor &shared."],
