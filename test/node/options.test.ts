@@ -95,7 +95,7 @@ refuses(
 )
 
 refuses("CommandRunner", (options) => Layer.build(CommandRunner.layer(options)), [
-  ["shell", "be a program and its arguments", [[""], []]],
+  ["shell", "be a program and its arguments", [[""], [], ["/bin/sh", "a\0b"]]],
   ["workingDirectory", "be the path of a folder", texts],
   ["timeout", "be a duration of 1ms or longer, not ", [...durations, 0]],
   grace,

@@ -305,6 +305,9 @@ const emulate = Effect.fnUntraced(function* ({
   if (maxStacks !== undefined) yield* Check.count("maxStacks", maxStacks, 0)
   yield* Check.integer("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
   const token = Redacted.isRedacted(accepted) ? accepted : Redacted.make(accepted)
+  if (queues?.some((key) => key.trim() === "") === true) {
+    return yield* Check.invalid("queues", "must be keys of queues; one is empty")
+  }
   if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
   const state = yield* State.make({ queues, maxStacks, seed, tokenIdentity })
   const faults = Faults.makePlan(yield* SeededRandom.make(`${seed} faults`))

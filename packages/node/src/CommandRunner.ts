@@ -286,7 +286,13 @@ const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>
   )
 
 const checkOptions = Effect.fnUntraced(function* (options: Options) {
-  if (options.shell !== undefined) yield* Check.text("shell", options.shell[0] ?? "", "a program and its arguments")
+  if (options.shell !== undefined) {
+    yield* Check.text("shell", options.shell[0] ?? "", "a program and its arguments")
+    for (const argument of options.shell.slice(1)) {
+      // An empty argument is one. The byte 0 ends every argument.
+      yield* Check.text("shell", `${argument}.`, "a program and its arguments, without the byte 0")
+    }
+  }
   yield* Check.text("workingDirectory", options.workingDirectory, "the path of a folder")
   yield* Check.duration("timeout", options.timeout, { min: "1 millis" })
   yield* Check.gracePeriod("cancelGracePeriod", options.cancelGracePeriod)

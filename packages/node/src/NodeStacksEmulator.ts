@@ -86,6 +86,7 @@ export const make: (
   yield* Check.text("host", host, "an address to listen on")
   yield* Check.port("port", port, 0)
   yield* Check.integer("maxConnections", maxConnections, 1)
+  for (const name of allowedHosts) yield* Check.text("allowedHosts", name, "names of hosts")
   const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
   // The requests' scope closes after the server, which closes their connections: no client gets a response to an interrupted request.
   const requests = yield* Scope.fork(yield* Effect.scope)
