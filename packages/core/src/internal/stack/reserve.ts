@@ -341,7 +341,7 @@ const onFailure = Effect.fnUntraced(function* (
     if (record === undefined) continue
     if (error._tag === "DecodeError" && isAsked(record)) {
       // The service has answered. What it said about this job can't be read.
-      yield* unconfirmed(state, record, error.message)
+      yield* unconfirmed(state, record, error.message, false)
       continue
     }
     if (record.stage !== "Reserving") continue
@@ -380,8 +380,14 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
 })
 
 /** The service answers, and leaves it open whether this job is reserved. */
-const unconfirmed = Effect.fnUntraced(function* (state: StackState, record: JobRecord, reason: string) {
-  record.doubts++
+const unconfirmed = Effect.fnUntraced(function* (
+  state: StackState,
+  record: JobRecord,
+  reason: string,
+  isReadable = true
+) {
+  // After an answer that can't be read the stack asks for as long as it takes: nothing was said about the job.
+  record.doubts = isReadable ? record.doubts + 1 : Math.min(record.doubts + 1, maxDoubts - 1)
   const now = state.now()
   record.askAt =
     record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + Math.min(1000 * 2 ** (record.doubts - 1), 60_000)
