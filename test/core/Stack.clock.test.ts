@@ -63,6 +63,21 @@ describe("A stack whose clock is set", () => {
       }).pipe(Effect.scoped, Effect.provide(service))
     )
 
+    it.effect(`${direction} by an hour tells how long ago the queue was read`, () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const { begin, step } = yield* onMachine
+        const stack = yield* begin(takes("1 second"))
+        yield* slowly("3 seconds", "100 millis")
+        yield* emulator.setFaults([Fault.Status({ status: 503, operations: ["listScheduledJobs"] })])
+        step(millis)
+        yield* slowly("1 minute", "500 millis")
+        const { sincePolled } = yield* stack.status
+        assert(sincePolled !== undefined)
+        assert.approximately(Duration.toSeconds(sincePolled), 60, 2)
+      }).pipe(Effect.scoped, Effect.provide(service))
+    )
+
     it.effect(`${direction} by an hour after a 503 tries again as soon as it would have`, () =>
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator

@@ -193,6 +193,8 @@ export interface Status {
   readonly isPaused: boolean
   /** When the latest successful poll ended; undefined before the first one. */
   readonly lastPolledAt: DateTime.Utc | undefined
+  /** How long ago that was, whatever the wall clock did since; undefined before the first one. */
+  readonly sincePolled: Duration.Duration | undefined
   readonly maxInFlight: number
   /** The jobs that have started and hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>

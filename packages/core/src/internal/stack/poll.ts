@@ -103,6 +103,7 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
     yield* emit(StackEvent.RequestFailed({ error: poll.failure }))
   } else {
     state.lastPolledAt = DateTime.makeUnsafe(clock.currentTimeMillisUnsafe())
+    state.polledAt = state.now()
     yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
   }
   state.wake()

@@ -307,6 +307,7 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       phase: state.phase,
       isPaused: state.isPaused,
       lastPolledAt: state.lastPolledAt,
+      sincePolled: state.polledAt === undefined ? undefined : Duration.millis(state.now() - state.polledAt),
       maxInFlight: state.limit(),
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,

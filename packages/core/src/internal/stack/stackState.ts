@@ -100,6 +100,8 @@ export class StackState {
   /** Whether the queue has been read. Before, it is not known whether it is paused. */
   isListed = false
   lastPolledAt: DateTime.Utc | undefined
+  /** The same in monotonic milliseconds. */
+  polledAt: number | undefined
   maxInFlight: number
   /** When a job last left the table. */
   busyUntil = Number.NEGATIVE_INFINITY

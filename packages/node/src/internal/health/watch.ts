@@ -3,8 +3,7 @@ import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import type { CursorStalled } from "@stacksapi/core/StacksError"
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
@@ -32,11 +31,11 @@ interface WatchedStack {
 export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.scope, (scope) => {
   const watchedStacks = new Map<unknown, WatchedStack>()
 
-  const snapshotOf = ({ failure, watched }: WatchedStack, now: number): Effect.Effect<Snapshot> =>
+  const snapshotOf = ({ failure, watched }: WatchedStack): Effect.Effect<Snapshot> =>
     Effect.map(watched.status, (status: Stack.Status | Stacks.Status | ClusterStack.Status) => {
       if ("inFlight" in status) {
         return {
-          stacks: [report(status, failure, now)],
+          stacks: [report(status, failure)],
           cluster: null,
           livenessFailure: failure && `stack ${status.key} has failed: ${failure}`
         }
@@ -44,14 +43,14 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
       if ("queues" in status) {
         return {
           stacks: status.queues.map(({ failure, key, queueKey, stack }) =>
-            report(stack ?? { ...absent, key, queueKey }, failure?.message ?? null, now)
+            report(stack ?? { ...absent, key, queueKey }, failure?.message ?? null)
           ),
           cluster: null,
           livenessFailure: failure && `all queues have failed: ${failure}`
         }
       }
       return {
-        stacks: status.leading.map(({ status }) => report(status, null, now)),
+        stacks: status.leading.map(({ status }) => report(status, null)),
         cluster: {
           phase: status.phase,
           slots: status.slots,
@@ -76,8 +75,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
         )
       }),
     snapshot: Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis
-      const snapshots = yield* Effect.forEach(watchedStacks.values(), (watchedStack) => snapshotOf(watchedStack, now))
+      const snapshots = yield* Effect.forEach(watchedStacks.values(), snapshotOf)
       return {
         stacks: snapshots.flatMap(({ stacks }) => stacks),
         cluster: snapshots.find(({ cluster }) => cluster !== null)?.cluster ?? null,
@@ -98,6 +96,7 @@ const absent = {
   phase: "stopped",
   isPaused: false,
   lastPolledAt: undefined,
+  sincePolled: undefined,
   maxInFlight: 0,
   inFlight: [],
   pending: 0,
@@ -108,7 +107,7 @@ const absent = {
   startsSuspended: false
 } as const
 
-const report = (status: Stack.Status, failure: string | null, now: number): StackReport => ({
+const report = (status: Stack.Status, failure: string | null): StackReport => ({
   key: status.key,
   queueKey: status.queueKey,
   phase: status.phase,
@@ -119,7 +118,6 @@ const report = (status: Stack.Status, failure: string | null, now: number): Stac
   backingOff: status.backingOff,
   finishing: status.finishing,
   startsSuspended: status.startsSuspended,
-  secondsSincePoll:
-    status.lastPolledAt === undefined ? null : Math.max(0, (now - DateTime.toEpochMillis(status.lastPolledAt)) / 1000),
+  secondsSincePoll: status.sincePolled === undefined ? null : Duration.toSeconds(status.sincePolled),
   failure
 })
