@@ -142,13 +142,16 @@ const send = Effect.fnUntraced(function* (
   mayBeSent: boolean
 ): Effect.fn.Return<void> {
   let current = outcome
+  /** What was sent last: if the job is over, it ended like this. */
+  let sent = outcome
   let isOpen = mayBeSent
   let tries = 0
   let rejections = 0
   /** How often in a row the service did not know what was finished. */
   let notFound = 0
   while (true) {
-    const before = isOpen ? yield* lookBefore(state, record, current, notFound >= maxNotFound) : undefined
+    const before = isOpen ? yield* lookBefore(state, record, sent, notFound >= maxNotFound) : undefined
+    sent = current
     const next = before ?? (yield* sendOnce(state, record, current))
     if (next._tag === "Settled") return yield* settle(state, record, next.event)
     delayed(state, record)
@@ -210,10 +213,8 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
           if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
           if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
           delayed(state, record)
-          return Effect.map(
-            state.dependencies.states.askBriefly(job.id),
-            (answer) => whenOver(record, Option.getOrUndefined(answer)) ?? again
-          )
+          // Only the state tells a refused outcome from a job that is over. The job holds no slot meanwhile.
+          return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
         }
       })
     )
