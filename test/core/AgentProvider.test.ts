@@ -305,6 +305,30 @@ describe("Without capacity", () => {
   )
 })
 
+describe("A provider that goes on to report a problem", () => {
+  it.effect("does not keep an agent that has acquired its job from working", () =>
+    Effect.gen(function* () {
+      const provider = yield* AgentProvider.AgentProvider
+      let listings = 0
+      const problem = new AgentProvider.ProviderError({ reason: "NoCapacity", message: "the scheduler is behind" })
+      const late: AgentProvider.Service = {
+        ...provider,
+        list: (stackKey) =>
+          Effect.map(provider.list(stackKey), (agents) => {
+            listings++
+            return agents.map((agent) => (agent.phase === "Running" ? { ...agent, problem } : agent))
+          })
+      }
+      yield* addJobs(1)
+      yield* begin().pipe(Effect.provideService(AgentProvider.AgentProvider, late))
+      yield* slowly("3 minutes", "500 millis")
+      assert.deepStrictEqual(yield* census, { "finished 0": 1 })
+      assert.isEmpty(yield* agents)
+      assert.isAtMost(listings, 181)
+    }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 minute" })))
+  )
+})
+
 describe("The next process", () => {
   it.effect("goes on with agents at work, and none is made twice", () =>
     Effect.gen(function* () {

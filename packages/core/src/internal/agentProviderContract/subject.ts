@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as AgentProvider from "../../AgentProvider.ts"
 import { agentName } from "../agentProvider/agentName.ts"
+import { environmentOf, labelsOf } from "../agentProvider/agentRequest.ts"
 import { currentMonotonicMillis } from "../monotonicMillis.ts"
 
 /** How a rule is broken. */
@@ -147,6 +148,7 @@ export const withSubject = Effect.fnUntraced(function* (
     const key = job.stackKey ?? stackKey
     const name = agentName(key, id)
     const token = Redacted.make(`bkjat_contract_${yield* randomHex(24)}`)
+    const of = { name, jobUuid: id, queueKey: "contract", stackKey: key }
     const made = settings.adapt({
       name,
       job: {
@@ -163,15 +165,9 @@ export const withSubject = Effect.fnUntraced(function* (
       details: Effect.succeed({ id, env: { CONTRACT: "yes" }, command: "true" }),
       requests: {},
       token,
-      env: {
-        BUILDKITE_AGENT_ACQUIRE_JOB: id,
-        // Nobody answers there: the agent of a job that does not exist ends.
-        BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/v3/",
-        BUILDKITE_AGENT_NAME: name,
-        BUILDKITE_AGENT_TAGS: "queue=contract",
-        BUILDKITE_AGENT_TOKEN: token
-      },
-      labels: { "stacksapi-stack": key, "stacksapi-queue": "contract", "stacksapi-job": id },
+      // Nobody answers there: the agent of a job that does not exist ends.
+      env: environmentOf(of, token, "http://127.0.0.1:9/v3/"),
+      labels: labelsOf(of),
       annotations: { "stacksapi/build": "contract#1", "stacksapi/step": `a "step" of 100 % Ünïcode` },
       notify: () => Effect.void
     })

@@ -1,0 +1,327 @@
+/**
+ * One run of a job by an agent that a provider creates: from the first listing to the agent's end. `runner.ts` has the picture.
+ */
+import type * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Semaphore from "effect/Semaphore"
+import type * as AgentProvider from "../../AgentProvider.ts"
+import * as JobRunner from "../../JobRunner.ts"
+import type { StacksError } from "../../StacksError.ts"
+import { isAgentOwned, isFinal } from "../../StacksSchema.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
+import { environmentOf, labelsOf } from "./agentRequest.ts"
+import type { CapacityWaits } from "./capacity.ts"
+import { deleteAgent } from "./deleteAgent.ts"
+import type { Fleet } from "./fleets.ts"
+import * as Metrics from "./metrics.ts"
+import type { ProviderHealth } from "./providerHealth.ts"
+import type { Settings } from "./settings.ts"
+
+/** How often an agent is created that does not acquire its job. */
+const maxStarts = 2
+const maxRetryMillis = 30_000
+
+/** What all runs share. */
+export interface Shared {
+  readonly provider: AgentProvider.Service
+  readonly settings: Settings
+  readonly clock: Clock.Clock
+  readonly health: ProviderHealth
+  readonly capacity: CapacityWaits
+  readonly creating: Semaphore.Semaphore
+}
+
+/** A run, and where it stands. Times are monotonic milliseconds. */
+export interface AgentRun {
+  readonly shared: Shared
+  readonly context: JobRunner.JobContext
+  readonly agent: AgentProvider.AgentRef
+  readonly fleet: Fleet
+  /** Whether there may be an agent. */
+  mayExist: boolean
+  /** Only listings that began then or later tell what is there. */
+  listedSince: number
+  /** Calls of `create` since the agent was last seen. */
+  creates: number
+  /** Agents that were seen, or should have been. */
+  starts: number
+  /** Calls of `create` that failed in a row. */
+  failedCreates: number
+  /** When the agent must have acquired its job. */
+  deadline: number
+  refreshAt: number
+  endOfLife: number
+  isSeen: boolean
+  hasAcquired: boolean
+}
+
+const never = {
+  deadline: Number.POSITIVE_INFINITY,
+  refreshAt: Number.POSITIVE_INFINITY,
+  endOfLife: Number.POSITIVE_INFINITY
+}
+
+export const make = (
+  shared: Shared,
+  context: JobRunner.JobContext,
+  agent: AgentProvider.AgentRef,
+  fleet: Fleet
+): AgentRun => ({
+  shared,
+  context,
+  agent,
+  fleet,
+  mayExist: false,
+  listedSince: monotonicMillis(shared.clock),
+  creates: 0,
+  starts: 0,
+  failedCreates: 0,
+  ...never,
+  isSeen: false,
+  hasAcquired: false
+})
+
+const nowOf = ({ shared }: AgentRun): number => monotonicMillis(shared.clock)
+
+// -----------------------------------------------------------------------------
+// Creating
+// -----------------------------------------------------------------------------
+
+const requestFor = ({ agent: { name }, context, shared }: AgentRun, token: Redacted.Redacted) => {
+  const { details, job, notify, queueKey, requests, stackKey } = context
+  const { endpoint, tags } = shared.settings
+  const of = { name, jobUuid: job.id, queueKey, stackKey }
+  const request: AgentProvider.AgentRequest = {
+    name,
+    job,
+    stackKey,
+    queueKey,
+    details,
+    requests,
+    token,
+    notify,
+    env: environmentOf(of, token, endpoint, tags),
+    labels: labelsOf(of),
+    annotations: {
+      "stacksapi/build": `${job.pipeline.slug}#${job.build.number}`,
+      ...(job.step.key !== null && { "stacksapi/step": job.step.key })
+    }
+  }
+  return request
+}
+
+/** Calls `create` once, with a token of its own. Gives why there is no agent, if it fails. */
+const createOnce = (run: AgentRun) => {
+  const { creating, health, provider, settings } = run.shared
+  const count = (result: string) => Metric.update(Metrics.createsBy(result), 1)
+  return creating.withPermit(
+    Effect.gen(function* () {
+      const issued = yield* run.context.issueToken
+      run.mayExist = true
+      run.refreshAt = refreshTime(run, issued)
+      return yield* health.watch(Effect.suspend(() => provider.create(requestFor(run, issued.token)))).pipe(
+        // Without an answer, a listing tells whether there is an agent.
+        Effect.timeoutOption(settings.startDeadline),
+        Effect.matchEffect({
+          onSuccess: (answer) => Effect.as(count(Option.isSome(answer) ? "created" : "timeout"), undefined),
+          onFailure: (error) => Effect.as(count(error.reason), error)
+        })
+      )
+    })
+  )
+}
+
+/** A token is renewed when four fifths of its life are over. */
+const refreshTime = (run: AgentRun, { lifetime }: JobRunner.AcquisitionToken) =>
+  run.shared.provider.refreshToken === undefined
+    ? Number.POSITIVE_INFINITY
+    : nowOf(run) + 0.8 * Duration.toMillis(lifetime)
+
+const refused = ({ message }: AgentProvider.ProviderError) =>
+  new JobRunner.JobRunnerError({ message: `The provider refuses the agent: ${message}` })
+
+/** Ends the run: the job waits without a slot, or is given back if it has waited long enough. */
+const awaitCapacity = Effect.fnUntraced(function* ({ context, shared }: AgentRun, message: string) {
+  const { job, notify, requests, stackKey } = context
+  const { capacityTimeout } = shared.settings
+  const waited = shared.capacity.wait(job, requests, stackKey)
+  if (waited >= capacityTimeout) {
+    const reason = `There was no capacity for ${Duration.format(Duration.millis(capacityTimeout))}: ${message}`
+    yield* notify(reason)
+    return JobRunner.Released({ reason })
+  }
+  if (waited === 0) yield* notify(`Waiting for capacity: ${message}`)
+  return yield* new JobRunner.JobRunnerError({
+    message: `No capacity: ${message}`,
+    isRetryable: true,
+    waitsForCapacity: true
+  })
+})
+
+// -----------------------------------------------------------------------------
+// From the first listing to the end
+// -----------------------------------------------------------------------------
+
+/** Finds the job's agent, or creates it, and waits until it has ended. */
+export const awaitEnd = Effect.fnUntraced(function* (
+  run: AgentRun
+): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError> {
+  const { agent, context, fleet, shared } = run
+  while (true) {
+    // What is there now? Nothing but a listing tells.
+    const { listedSince } = run
+    const found = yield* fleet.list.await(agent.name, (_, listedAt) => listedAt >= listedSince)
+    const outcome = found === undefined ? yield* onMissing(run) : yield* watchAgent(run, found)
+    if (outcome !== undefined) return outcome
+    if (run.hasAcquired || nowOf(run) < run.deadline) continue
+    if (yield* isOver(context)) {
+      acquired(run)
+      continue
+    }
+    const startDeadline = Duration.format(Duration.millis(shared.settings.startDeadline))
+    const end = yield* restart(run, `No agent acquired the job within ${startDeadline}`)
+    if (end !== undefined) return end
+  }
+})
+
+/** No agent is listed: it is created, unless it was there and the job is over. */
+const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
+  const { context, fleet, shared } = run
+  if (run.isSeen) {
+    if (run.hasAcquired || (yield* isOver(context))) return JobRunner.AgentOwned
+    return yield* restart(run, "The agent went away before it had acquired the job")
+  }
+  // It was created and is not listed: the provider may be slow.
+  if (run.creates > 0) yield* Effect.sleep(delayAfter(run.creates))
+  if (nowOf(run) >= run.deadline) return undefined
+  // What is about to be deleted takes up room.
+  while (fleet.sweep?.isPending() === true) yield* fleet.list.next
+  const error = yield* createOnce(run)
+  run.listedSince = nowOf(run)
+  if (error === undefined) {
+    run.creates++
+    run.failedCreates = 0
+    run.deadline = Math.min(run.deadline, nowOf(run) + shared.settings.startDeadline)
+    return undefined
+  }
+  if (error.reason === "Refused") return yield* refused(error)
+  if (error.reason === "NoCapacity") return yield* awaitCapacity(run, error.message)
+  run.failedCreates++
+  if (run.failedCreates === 1) {
+    yield* context.notify(`The agent can't be created now, trying again: ${error.message}`)
+  }
+  yield* Effect.sleep(delayAfter(run.failedCreates))
+  return undefined
+})
+
+/** The agent is there: waits until it ends, does not get on, or a time has come. */
+const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvider.Agent) {
+  const { agent, context, fleet, shared } = run
+  const { capacity, settings } = shared
+  run.mayExist = true
+  if (!run.isSeen) {
+    run.isSeen = true
+    run.starts++
+    // An agent of an earlier process has its time from here on.
+    run.deadline = Math.min(run.deadline, nowOf(run) + settings.startDeadline)
+    run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
+  }
+  if (found.phase === "Running") capacity.found(context.job, context.requests, context.stackKey)
+  const { listedSince } = run
+  const until = Math.min(
+    run.hasAcquired ? Number.POSITIVE_INFINITY : Math.min(run.deadline, run.refreshAt),
+    run.endOfLife
+  )
+  const seen = yield* Effect.timeoutOption(
+    fleet.list.await(
+      agent.name,
+      (next, listedAt) =>
+        listedAt >= listedSince && (next === undefined || next.phase !== found.phase || isNews(run, next))
+    ),
+    Math.max(0, until - nowOf(run))
+  )
+  if (Option.isSome(seen)) return seen.value === undefined ? undefined : yield* onNews(run, seen.value)
+  if (nowOf(run) >= run.endOfLife) {
+    const reason = `The agent has lived for ${Duration.format(Duration.millis(settings.maxLifetime))}, and is deleted`
+    yield* context.notify(reason)
+    return (yield* isOver(context)) ? JobRunner.AgentOwned : JobRunner.Released({ reason })
+  }
+  if (nowOf(run) >= run.refreshAt) {
+    if (yield* isOver(context)) acquired(run)
+    else yield* refresh(run, found)
+  }
+  return undefined
+})
+
+/** The agent has ended, has changed its phase, or does not get on. */
+const onNews = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
+  if (!isNews(run, agent)) return undefined
+  if (run.hasAcquired || (yield* isOver(run.context))) {
+    if (isEnded(agent)) return JobRunner.AgentOwned
+    // It is at work, whatever the provider says of it.
+    acquired(run)
+    return undefined
+  }
+  if (isEnded(agent)) {
+    const message = agent.message === undefined || agent.message === "" ? "" : `: ${agent.message}`
+    return yield* restart(run, `The agent ended before it had acquired the job${message}`)
+  }
+  const { problem } = agent
+  if (problem?.reason === "Refused") return yield* refused(problem)
+  return problem === undefined ? undefined : yield* awaitCapacity(run, problem.message)
+})
+
+const acquired = (run: AgentRun) => {
+  const { job, requests, stackKey } = run.context
+  run.hasAcquired = true
+  run.shared.capacity.found(job, requests, stackKey)
+}
+
+const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
+  const { health, provider } = run.shared
+  run.refreshAt = nowOf(run) + 10_000
+  const issued = yield* Effect.option(run.context.issueToken)
+  if (Option.isNone(issued) || provider.refreshToken === undefined) return
+  const given = yield* Effect.option(health.watch(provider.refreshToken(agent, issued.value.token)))
+  if (Option.isSome(given)) run.refreshAt = refreshTime(run, issued.value)
+})
+
+/** Deletes an agent that did not acquire its job, so that another one is created; gives the job back after the second. */
+const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
+  yield* run.context.notify(reason)
+  // One that was never listed counts, too.
+  if (!run.isSeen) run.starts++
+  if (run.starts >= maxStarts) return JobRunner.Released({ reason })
+  yield* remove(run, reason)
+  Object.assign(run, { listedSince: nowOf(run), isSeen: false, creates: 0, ...never })
+  return undefined
+})
+
+/** Deletes the agent until a listing lacks it. */
+export const remove = ({ agent, fleet, shared }: AgentRun, reason: string): Effect.Effect<void> =>
+  deleteAgent(shared.provider, shared.health, fleet.list, agent, reason)
+
+/** How long an agent has lived before it was seen here. */
+const ageOf = ({ shared }: AgentRun, { createdAt }: AgentProvider.Agent): number =>
+  createdAt === undefined ? 0 : Math.max(0, shared.clock.currentTimeMillisUnsafe() - DateTime.toEpochMillis(createdAt))
+
+const delayAfter = (tries: number): number => Math.min(maxRetryMillis, 1000 * 2 ** Math.min(10, tries - 1))
+
+// -----------------------------------------------------------------------------
+// What is known of an agent and its job
+// -----------------------------------------------------------------------------
+
+const isEnded = ({ phase }: AgentProvider.Agent): boolean => phase === "Succeeded" || phase === "Failed"
+
+/** Whether an agent has ended, or does not get on by itself. One that has acquired its job gets on. */
+const isNews = ({ hasAcquired }: AgentRun, agent: AgentProvider.Agent): boolean =>
+  isEnded(agent) || (!hasAcquired && agent.problem !== undefined && agent.problem.reason !== "Unavailable")
+
+/** Whether the job is an agent's, or over. Then nothing is left to start. */
+const isOver = ({ state }: JobRunner.JobContext): Effect.Effect<boolean> =>
+  Effect.map(state, (jobState) => jobState !== undefined && (isAgentOwned(jobState) || isFinal(jobState)))

@@ -1,0 +1,66 @@
+/** The agents of each stack, listed for as long as somebody looks at them: an attached stack, or a run. */
+import type * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type * as AgentProvider from "../../AgentProvider.ts"
+import * as AgentList from "./agentList.ts"
+import type { ProviderHealth } from "./providerHealth.ts"
+import type { Sweep } from "./sweep.ts"
+
+export interface Fleet {
+  readonly list: AgentList.AgentList
+  readonly scope: Scope.Closeable
+  /** Names of agents that runs watch. */
+  readonly watched: Set<string>
+  users: number
+  /** That of the attached stack, while there is one. */
+  sweep: Sweep | undefined
+}
+
+export interface Fleets {
+  readonly get: (stackKey: string) => Fleet | undefined
+  /** Lists the agents of a stack until the scope closes. */
+  readonly join: (stackKey: string) => Effect.Effect<Fleet, never, Scope.Scope>
+}
+
+export const make = Effect.fnUntraced(function* (
+  provider: AgentProvider.Service,
+  health: ProviderHealth,
+  interval: Duration.Duration,
+  context: Context.Context<never>
+): Effect.fn.Return<Fleets> {
+  const fleets = new Map<string, Fleet>()
+  const oneAtATime = yield* Semaphore.make(1)
+
+  const enter = Effect.fnUntraced(function* (stackKey: string) {
+    const known = fleets.get(stackKey)
+    if (known !== undefined) {
+      known.users++
+      return known
+    }
+    const scope = Scope.makeUnsafe()
+    const list = yield* AgentList.make(provider, stackKey, interval, health).pipe(
+      Scope.provide(scope),
+      Effect.provideContext(context)
+    )
+    const fleet: Fleet = { list, scope, watched: new Set(), users: 1, sweep: undefined }
+    fleets.set(stackKey, fleet)
+    return fleet
+  })
+
+  const leave = (stackKey: string, fleet: Fleet) =>
+    Effect.suspend(() => {
+      fleet.users--
+      if (fleet.users > 0) return Effect.void
+      fleets.delete(stackKey)
+      return Scope.close(fleet.scope, Exit.void)
+    })
+
+  return {
+    get: (stackKey) => fleets.get(stackKey),
+    join: (stackKey) => Effect.acquireRelease(oneAtATime.withPermit(enter(stackKey)), (fleet) => leave(stackKey, fleet))
+  }
+})
