@@ -156,7 +156,6 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
   Effect.map(
     Effect.all([slots(count), Check.amounts("capacity", options.capacity ?? {})]),
     ([initial, initialCapacity]) => {
-      let capacity = initialCapacity
       const members = new Set<Joined>()
       /** Those who want slots: what there is to do grows with their number, not with that of the members. */
       const wanting = new Set<Joined>()
@@ -184,16 +183,10 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
         return claims
       }
 
-      const amounts = () => Array.from(members, ({ member }) => member.amounts ?? holdsNothing)
-
-      /** For members whose jobs wait for amounts, not for slots. */
-      const wakeWaiting = () => {
-        if (Object.keys(capacity).length === 0) return
-        for (const { member } of members) if (member.amounts?.isWaiting() === true) member.wake()
-      }
+      const shared = new SharedCapacity(initialCapacity, members)
 
       const wake = () => {
-        wakeWaiting()
+        shared.wakeWaiting()
         if (free() <= 0 || wanting.size === 0) return
         for (const { given, member } of share()) if (given > 0) member.wake()
       }
@@ -244,11 +237,11 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
             size = checked
             wake()
           }),
-        capacity: () => capacity,
-        held: () => Amounts.sum(amounts().map(({ held }) => held())),
+        capacity: () => shared.capacity,
+        held: () => Amounts.sum(shared.amounts().map(({ held }) => held())),
         setCapacity: (changed) =>
           Effect.map(Check.amounts("capacity", changed), (checked) => {
-            capacity = checked
+            shared.capacity = checked
             wake()
           }),
         join: (member) =>
@@ -257,11 +250,32 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
             update: () => {
               if (members.has(joined) && look(joined)) wake()
             },
-            room: () => Amounts.room(capacity, amounts())
+            room: () => Amounts.room(shared.capacity, shared.amounts())
           }))
       }
     }
   )
+
+/** The capacity of a pool, and what its members hold of it. */
+class SharedCapacity {
+  capacity: Amounts.Amounts
+  readonly #members: ReadonlySet<Joined>
+
+  constructor(capacity: Amounts.Amounts, members: ReadonlySet<Joined>) {
+    this.capacity = capacity
+    this.#members = members
+  }
+
+  amounts(): ReadonlyArray<AmountsOfMember> {
+    return Array.from(this.#members, ({ member }) => member.amounts ?? holdsNothing)
+  }
+
+  /** For members whose jobs wait for amounts, not for slots. */
+  wakeWaiting(): void {
+    if (Object.keys(this.capacity).length === 0) return
+    for (const { member } of this.#members) if (member.amounts?.isWaiting() === true) member.wake()
+  }
+}
 
 const holdsNothing: AmountsOfMember = { held: () => Amounts.none, aged: () => undefined, isWaiting: () => false }
 

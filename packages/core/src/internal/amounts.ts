@@ -5,6 +5,7 @@
  */
 import * as Predicate from "effect/Predicate"
 import type { AmountsOfMember, Room } from "../SlotPool.ts"
+import { shown } from "./shown.ts"
 
 export type Amounts = Readonly<Record<string, number>>
 
@@ -77,7 +78,7 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
 
 /** What is wrong with amounts, if anything is. */
 export const issueOf = (amounts: unknown): string | undefined => {
-  if (!Predicate.isObject(amounts)) return `must be a record of numbers, not ${String(amounts)}`
+  if (!Predicate.isObject(amounts)) return `must be a record of numbers, not ${shown(amounts)}`
   const wrong = Object.entries(amounts).find(([, amount]) => !(Predicate.isNumber(amount) && amount >= 0))
-  return wrong === undefined ? undefined : `must have numbers of 0 or more; ${wrong[0]} is ${String(wrong[1])}`
+  return wrong === undefined ? undefined : `must have numbers of 0 or more; ${wrong[0]} is ${shown(wrong[1])}`
 }

@@ -61,8 +61,13 @@ export class Admission {
     return waiting.since + state.dependencies.settings.agingMillis <= state.now() ? { jobUuid, ...waiting } : undefined
   }
 
+  /** The amounts that a job takes: none where they are wrong, since such a job is not reserved here. */
+  amountsOf(job: ScheduledJob): Amounts {
+    return Result.getOrElse(this.#requestsOf(job), () => none)
+  }
+
   /** The amounts that a job takes, or what is wrong with them. */
-  requestsOf(job: ScheduledJob): Result.Result<Amounts, string> {
+  #requestsOf(job: ScheduledJob): Result.Result<Amounts, string> {
     const { requests } = this.#state().dependencies.settings
     if (requests === undefined) return Result.succeed(none)
     return Result.try({ try: () => requests(job), catch: messageOf }).pipe(
@@ -92,11 +97,15 @@ export class Admission {
     /** Jobs of this selection for which there was no room. */
     let passed: Array<readonly [jobUuid: string, requests: Amounts]> = []
     return (job, taken) => {
-      const requests = this.requestsOf(job)
+      const requests = this.#requestsOf(job)
       if (Result.isFailure(requests)) return this.#refuse(job, requests.failure)
       const exceeded = room.exceeded(requests.success)
       if (exceeded !== undefined) return this.#refuse(job, exceeded)
-      if (runner.mayReserve?.(job, requests.success, settings.key) === false) return "drop"
+      if (runner.mayReserve?.(job, requests.success, settings.key) === false) {
+        // Nothing is kept for a job that must not start.
+        this.#waiting.delete(job.id)
+        return "drop"
+      }
       if (settings.admit !== undefined && !this.#admitted.has(job.id)) {
         if (this.#asking.has(job.id) || this.#backoff.has(job.id, state.now())) return "drop"
         if (this.#asking.size >= maxAsking || this.#asking.size + taken >= slots) return "stop"

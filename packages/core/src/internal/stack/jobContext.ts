@@ -4,12 +4,10 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import { type JobContext, JobRunnerError } from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned } from "../../StacksSchema.ts"
-import { none } from "../amounts.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { readAgain } from "./retryPolicies.ts"
@@ -50,7 +48,7 @@ export const makeJobContext = (
         token,
         lifetime: Duration.millis(Math.max(0, validUntil - state.now()))
       })),
-      requests: Result.getOrElse(state.dependencies.admission.requestsOf(job), () => none),
+      requests: record.requests,
       state: Effect.tap(states.ask(job.id), (jobState) =>
         Effect.sync(() => {
           if (jobState !== undefined && isAgentOwned(jobState)) run.hasAgent = true

@@ -16,6 +16,7 @@ import type * as Fiber from "effect/Fiber"
 import type { StopReason } from "../../JobRunner.ts"
 import type { SavedOutcome } from "../../JobStore.ts"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import { type Amounts, none } from "../amounts.ts"
 import type { ReserveSpan } from "./spans.ts"
 
 /**
@@ -93,6 +94,8 @@ export interface JobRecord {
   readonly stage: StageName
   /** Whether an earlier process has saved the job. */
   readonly isRecovered: boolean
+  /** The amounts that it takes while it holds a slot. */
+  readonly requests: Amounts
   /** When the last request was sent that may have reserved the job, and when its reservation was last confirmed. */
   askedAt: number
   confirmedAt: number
@@ -134,12 +137,18 @@ export class JobTable {
   readonly #stages = new Map<StageName, Set<JobRecord>>()
 
   /** Adds a job that is about to be reserved, or that an earlier process may have reserved. */
-  add(job: ScheduledJob, stage: "Reserving" | "InDoubt" | "FinishDelayed", isRecovered = false): JobRecord {
+  add(
+    job: ScheduledJob,
+    stage: "Reserving" | "InDoubt" | "FinishDelayed",
+    requests: Amounts = none,
+    isRecovered = false
+  ): JobRecord {
     if (this.#records.has(job.id)) throw invalid(job.id, this.stageOf(job.id), stage)
     const record: JobRecord = {
       job,
       stage,
       isRecovered,
+      requests,
       askedAt: Number.NEGATIVE_INFINITY,
       confirmedAt: Number.NEGATIVE_INFINITY,
       wasReserved: false,

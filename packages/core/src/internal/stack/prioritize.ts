@@ -30,7 +30,7 @@ export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
   const slots = wanted > 0 ? state.membership.take(wanted) : 0
   const select = admission.selector(slots)
   const jobs = state.pending.take(slots, (job, taken) => (state.mayReserve(job) ? select(job, taken) : "drop"))
-  for (const job of jobs) state.claimed.set(job.id, job)
+  for (const job of jobs) state.claimed.set(job.id, admission.amountsOf(job))
   state.membership.update()
   state.signals.demand.openUnsafe()
   return jobs

@@ -5,7 +5,6 @@ import type * as DateTime from "effect/DateTime"
 import type * as Deferred from "effect/Deferred"
 import type * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type * as JobRunner from "../../JobRunner.ts"
@@ -107,8 +106,8 @@ export class StackState {
   busyUntil = Number.NEGATIVE_INFINITY
   /** Nothing is reserved before then: the service is in trouble, or asked for it. */
   restUntil = Number.NEGATIVE_INFINITY
-  /** Jobs of the next requests that reserve: they have their slots, and are not in the table yet. */
-  readonly claimed = new Map<string, ScheduledJob>()
+  /** The amounts of jobs that the next requests reserve: they have their slots, and are not in the table yet. */
+  readonly claimed = new Map<string, Amounts.Amounts>()
   membership: Membership = { take: (count) => count, update: () => {}, room: () => Amounts.unlimited }
   readonly #reported = new Set<string>()
 
@@ -158,13 +157,11 @@ export class StackState {
 
   /** What jobs hold of the capacity: those that hold a slot, and those for which one is kept. */
   heldAmounts(): Amounts.Amounts {
-    const { admission, settings } = this.dependencies
-    if (settings.requests === undefined) return Amounts.none
+    if (this.dependencies.settings.requests === undefined) return Amounts.none
     const holding = this.table
       .all()
       .filter(({ keepsSlot, stage }) => holdsSlot(stage) || (keepsSlot && isWaiting(stage)))
-    const jobs = [...holding.map(({ job }) => job), ...this.claimed.values()]
-    return Amounts.sum(jobs.map((job) => Result.getOrElse(admission.requestsOf(job), () => Amounts.none)))
+    return Amounts.sum([...holding.map(({ requests }) => requests), ...this.claimed.values()])
   }
 
   /** The slots that are neither taken nor kept. */
@@ -175,7 +172,7 @@ export class StackState {
   /** Adds a job to the table. */
   add(job: ScheduledJob, stage: "Reserving" | "InDoubt" | "FinishDelayed", isRecovered = false): JobRecord {
     this.signals.drained.closeUnsafe()
-    return this.table.add(job, stage, isRecovered)
+    return this.table.add(job, stage, this.dependencies.admission.amountsOf(job), isRecovered)
   }
 
   /** Takes a job out of the table, for good. A poll that began before may still list it. */

@@ -8,7 +8,6 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
@@ -76,13 +75,15 @@ const takeSlot = (state: StackState, record: JobRecord): boolean => {
   if (hasAgent === undefined) return false
   // It holds what it takes already.
   if (hasAgent) return true
-  if (record.keepsSlot && (isPoolOverdrawn(state) || areAmountsOverdrawn(state, record))) {
+  if (record.keepsSlot && (isPoolOverdrawn(state) || state.membership.room().isOverdrawn(record.requests))) {
     // There is less than what is taken: a job that waits gives its slot back, and waits for another.
     record.keepsSlot = false
     state.membership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
-  return record.keepsSlot || (state.room() > 0 && hasAmounts(state, record) && state.membership.take(1) > 0)
+  if (record.keepsSlot) return true
+  const hasRoom = state.room() > 0 && state.membership.room().fits(record.job.id, record.requests)
+  return hasRoom && state.membership.take(1) > 0
 }
 
 /** Whether an agent of an earlier process is there for a job of it; undefined while the runner does not know. */
@@ -92,21 +93,6 @@ const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefi
 }
 
 const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
-
-const areAmountsOverdrawn = (state: StackState, { job }: JobRecord): boolean => {
-  const { admission, settings } = state.dependencies
-  if (settings.requests === undefined) return false
-  const requests = admission.requestsOf(job)
-  return Result.isSuccess(requests) && state.membership.room().isOverdrawn(requests.success)
-}
-
-/** Whether there is room for the amounts of a job that holds none. */
-const hasAmounts = (state: StackState, { job }: JobRecord): boolean => {
-  const { admission, settings } = state.dependencies
-  if (settings.requests === undefined) return true
-  const requests = admission.requestsOf(job)
-  return Result.isFailure(requests) || state.membership.room().fits(job.id, requests.success)
-}
 
 /** Gives a reserved job its slot, and starts it in a fiber of its own. `isKnown`: its state was just read. */
 export const launch = (state: StackState, record: JobRecord, isKnown = false): Effect.Effect<void> =>
