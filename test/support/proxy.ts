@@ -4,6 +4,7 @@ import * as Https from "node:https"
 import * as Net from "node:net"
 import { Effect, type Scope } from "effect"
 import type * as Certificate from "./certificate.ts"
+import { listen } from "./listen.ts"
 
 export interface Options {
   /** The port of this machine to which it leads. */
@@ -83,18 +84,7 @@ export const make = Effect.fnUntraced(function* (options: Options): Effect.fn.Re
     keep(onward)
     onward.on("error", () => socket.destroy())
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        for (const socket of sockets) socket.destroy()
-      })
-  )
-  const address = server.address()
-  const port = typeof address === "object" && address !== null ? address.port : 0
+  const port = yield* listen(server, sockets)
   const host = options.certificate === undefined ? `127.0.0.1:${port}` : `localhost:${port}`
   return { port, host, url: `http${options.certificate === undefined ? "" : "s"}://${host}`, seen }
 })
@@ -121,17 +111,6 @@ export const makeSocks = Effect.fnUntraced(function* (to: number): Effect.fn.Ret
       })
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.callback<void>((resume) => {
-        server.close(() => resume(Effect.void))
-        for (const socket of sockets) socket.destroy()
-      })
-  )
-  const address = server.address()
-  const port = typeof address === "object" && address !== null ? address.port : 0
+  const port = yield* listen(server, sockets)
   return { port, host: `127.0.0.1:${port}`, url: `socks5://127.0.0.1:${port}`, seen }
 })

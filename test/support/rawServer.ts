@@ -3,6 +3,7 @@ import * as Net from "node:net"
 import * as Tls from "node:tls"
 import { Deferred, Effect, Latch, type Scope } from "effect"
 import type { Certificate } from "./certificate.ts"
+import { listen } from "./listen.ts"
 
 /** A request as it came over the wire. */
 export interface RawRequest {
@@ -79,18 +80,7 @@ export const make = (
         ? Net.createServer({ allowHalfOpen }, converse)
         : Tls.createServer({ cert: certificate.cert, key: certificate.key, ALPNProtocols: ["http/1.1"] }, converse)
     server.on("connection", keep)
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          for (const socket of sockets) socket.destroy()
-        })
-    )
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
+    const port = yield* listen(server, sockets)
     const origin = `${certificate === undefined ? "http" : "https"}://127.0.0.1:${port}`
     return {
       origin,
