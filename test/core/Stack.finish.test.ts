@@ -145,8 +145,11 @@ describe("An outcome that can't be sent", () => {
       { _tag: "Finished", exitStatus: 0, detail: "x", signalReason: 9n },
       /signalReason.*9/
     ],
-    "a detail that has no text": [{ _tag: "Finished", exitStatus: 0, detail: Object.create(null) }, /detail.*no text/],
-    "a tag that has no text": [{ _tag: Object.create(null) }, /outcome.*no text/],
+    "a detail that has no text": [
+      { _tag: "Finished", exitStatus: 0, detail: Object.create(null) },
+      /detail must be a text, not \{\}/
+    ],
+    "a tag that has no text": [{ _tag: Object.create(null) }, /outcome must be .*, not \{\}/],
     "a detail that throws": [
       Object.defineProperty({ _tag: "Finished", exitStatus: 0 }, "detail", {
         get: () => {

@@ -8,6 +8,7 @@ import type * as AgentQueryRules from "../AgentQueryRules.ts"
 import { InvalidOptions, InvalidRequest } from "../StacksError.ts"
 import { issueOf } from "./amounts.ts"
 import { declarations, type Endpoint } from "./api/declaration.ts"
+import { shown } from "./shown.ts"
 
 export const invalid = (option: string, issue: string): Effect.Effect<never, InvalidOptions> =>
   Effect.fail(new InvalidOptions({ option, issue }))
@@ -40,7 +41,7 @@ export const duration = (
   const isInRange = millis >= (range.min?.[0] ?? 0) && millis <= (range.max?.[0] ?? Number.POSITIVE_INFINITY)
   return Option.isSome(value) && isInRange && hasNoNaN(input)
     ? Effect.succeed(value.value)
-    : invalid(option, `must be a duration ${rangeOf(range)}, not ${shown(input)}`)
+    : invalid(option, `must be a duration ${rangeOf(range)}, not ${Predicate.isString(input) ? input : shown(input)}`)
 }
 
 /** `Duration` turns NaN into 0. */
@@ -86,13 +87,6 @@ export const described = <A>(
   Effect.catchTag(Schema.decodeUnknownEffect(Schema.toType(schema))(value), "SchemaError", ({ message }) =>
     invalid(option, `${message.replace(/^E/, "e").replaceAll(/\s+/g, " ")}, not ${shown(value)}`)
   )
-
-const shown = (value: unknown): string =>
-  Duration.isDuration(value)
-    ? Duration.format(value)
-    : Predicate.isObject(value)
-      ? JSON.stringify(value)
-      : String(value)
 
 /** For options of one request, which fails with `InvalidRequest`. */
 export const ofRequest = <A, R>(
