@@ -1,12 +1,13 @@
 /**
  * A smoke test: packs both packages, installs the tarballs and Effect with npm into an empty project, checks the types of the program
- * `test/packaging/consumer.ts` there, and runs it. Modules that need an optional peer are imported at the end, after the peer is
+ * `test/packaging/consumer.ts` there, and runs it. Then it compiles programs that export one of everything to declarations. Modules that need an optional peer are imported at the end, after the peer is
  * installed. `--packed` uses existing tarballs.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { optionalPeers, pack, packages, root, run } from "./run.ts"
+import { checkDeclarations, writeDeclarationPrograms } from "./smoke/declarations.ts"
 
 const project = mkdtempSync(join(tmpdir(), "stacksapi-smoke-"))
 process.on("exit", () => rmSync(project, { recursive: true, force: true }))
@@ -76,4 +77,7 @@ install(...new Set(Object.values(optionalPeers).map((peer) => `${peer}@${version
 run("tsc", ["--project", project])
 run("node", ["optional.ts"], project)
 run("node", ["cluster.mjs", "No database is set. Set DATABASE_URL"], project)
+const exported = await writeDeclarationPrograms(project)
+checkDeclarations(project, join(root, "node_modules/typescript"))
+console.log(`${exported} exported names in a program that writes declarations`)
 console.log(`${names.length + optional.length} modules imported from the packed tarballs`)

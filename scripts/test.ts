@@ -4,7 +4,7 @@
  *
  *     node scripts/test.ts [--slow]
  *
- * `--slow` runs the slow steps instead: the tests named `*.slow.test.ts`, and the suite for all runtimes.
+ * `--slow` runs the slow steps instead: the tests named `*.slow.test.ts`, the slow part of the smoke test, and the suite for all runtimes.
  */
 import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
@@ -53,7 +53,9 @@ const slowSteps: ReadonlyArray<Step> = [
   { script: "chromium" },
   { script: "services" },
   { script: "test:unit", args: ["--project=slow", ...reporters], count: vitestCount },
-  { script: "compat", count: lastLineCount }
+  { script: "smoke:slow" },
+  // `smoke:slow` has made the tarballs.
+  { script: "compat", args: ["--packed"], count: lastLineCount }
 ]
 
 const fastSteps: ReadonlyArray<Step> = [

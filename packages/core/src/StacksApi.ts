@@ -11,16 +11,49 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import type { Endpoint, Operation, RateLimitScope } from "./internal/api/declaration.ts"
 import * as Declaration from "./internal/api/declaration.ts"
 import * as StacksSchema from "./StacksSchema.ts"
 
-/**
- * The scope that an endpoint's requests are counted under.
- *
- * @since 0.1.0
- * @category models
- */
-export type RateLimitScope = Declaration.RateLimitScope
+// An alias of these types would not do: declarations of programs would name the internal module.
+export type {
+  /**
+   * The name of an endpoint.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Endpoint,
+  /**
+   * The name of a method of the client: an endpoint, or `failJob` (which calls `finishJob`) or `createStackNotification` (which calls
+   * `createStackNotifications`).
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Operation,
+  /**
+   * The scope that an endpoint's requests are counted under.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  RateLimitScope,
+  /**
+   * The request of an endpoint: its path parameters, query and body as one flat object.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Request,
+  /**
+   * The success of an endpoint.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Success
+} from "./internal/api/declaration.ts"
 
 /**
  * The rate limit of an endpoint: a stack may send at most `limit` requests of this `scope` in any second.
@@ -160,39 +193,6 @@ export class StacksApi extends HttpApi.make("StacksApi")
     OpenApi.Description,
     "The API for programs that take scheduled jobs from Buildkite and start agents for them. Generated from stacksapi's declaration; Buildkite publishes no such document."
   ) {}
-
-/**
- * The name of an endpoint.
- *
- * @since 0.1.0
- * @category models
- */
-export type Endpoint = Declaration.Endpoint
-
-/**
- * The request of an endpoint: its path parameters, query and body as one flat object.
- *
- * @since 0.1.0
- * @category models
- */
-export type Request<E extends Endpoint> = Declaration.Request<E>
-
-/**
- * The success of an endpoint.
- *
- * @since 0.1.0
- * @category models
- */
-export type Success<E extends Endpoint> = Declaration.Success<E>
-
-/**
- * The name of a method of the client: an endpoint, or `failJob` (which calls `finishJob`) or `createStackNotification` (which calls
- * `createStackNotifications`).
- *
- * @since 0.1.0
- * @category models
- */
-export type Operation = Declaration.Operation
 
 /**
  * The endpoint that an operation calls.
