@@ -151,11 +151,35 @@ describe("tokens", () => {
     }).pipe(provided)
   )
 
-  it.effect("of agents learn that what the emulator does not have is not found", () =>
+  it.effect("of jobs open what is about the job, until their agent is gone", () =>
     Effect.gen(function* () {
+      yield* addJobs("j")
       const agent = yield* connect("bkct_emulator")
-      assert.strictEqual(yield* agent.status("POST", "jobs/j/artifacts", { body: {} }), 404)
-      assert.strictEqual(yield* agent.status("POST", "pause"), 404)
+      const acquired = yield* agent.ask("PUT", "jobs/j/acquire")
+      const token = String(acquired.body["token"])
+      assert.match(token, /^bkaj_eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{43}$/)
+      assert.match(agent.accessToken, /^bkaa_\w+\.\w+$/)
+      assert.strictEqual((yield* call(token, "PUT", "jobs/j/start")).status, 200)
+      assert.strictEqual((yield* call(token, "POST", "jobs/j/data/keys")).status, 200)
+      assert.strictEqual((yield* call(token, "GET", "ping")).status, 401)
+      assert.strictEqual((yield* call(token, "GET", "stacks/s/jobs/j")).status, 401)
+      yield* agent.ask("POST", "disconnect")
+      assert.strictEqual((yield* call(token, "POST", "jobs/j/data/keys")).status, 401)
+    }).pipe(provided)
+  )
+
+  it.effect("of agents learn at once that the emulator does not have something", () =>
+    Effect.gen(function* () {
+      yield* addJobs("j")
+      const agent = yield* connect("bkct_emulator")
+      yield* begin(agent, "j")
+      assert.strictEqual(yield* agent.status("POST", "jobs/j/unheard/of"), 404)
+      for (const path of ["pause", "resume", "jobs/j/oidc/tokens", "jobs/j/repository_access_token"]) {
+        const { body, status } = yield* agent.ask("POST", path, { body: {} })
+        assert.strictEqual(status, 422, path)
+        assert.match(String(body["message"]), /^The emulator does not have /, path)
+        assert.strictEqual((yield* call("bkct_other", "POST", path)).status, 401, path)
+      }
     }).pipe(provided)
   )
 })

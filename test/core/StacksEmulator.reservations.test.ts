@@ -193,7 +193,7 @@ describe("job acquisition tokens", () => {
       const issued = body as { job_acquisition_tokens: ReadonlyArray<{ job_acquisition_token: string }> }
       assert.strictEqual(status, 201)
       const token = issued.job_acquisition_tokens[0]?.job_acquisition_token
-      assert.match(token ?? "", /^bkjat_[A-Za-z0-9]{40}$/)
+      assert.match(token ?? "", /^bkjat_eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{43}$/)
       assert.deepStrictEqual(body, {
         job_acquisition_tokens: [
           { job_uuid: "mine", job_acquisition_token: token, expires_at: "1970-01-01T00:15:00.000Z" }

@@ -6,8 +6,8 @@
  * {@link Fault}s make it misbehave.
  *
  * It also serves the part of the agents' API that an agent for one job needs: `buildkite-agent` 3.20 or later can run a job
- * against the emulator. Artifacts, secrets and `pipeline upload` are missing. An agent that sends no connect, heartbeat or ping
- * for 3 minutes is lost. The job of an agent that is lost or disconnects too early is finished with status -1 and the signal
+ * against the emulator, with artifacts, meta-data, annotations, secrets and steps. For `pipeline upload` it needs
+ * {@link Options.readPipeline}. An agent that sends no connect, heartbeat or ping for 3 minutes is lost. The job of an agent that is lost or disconnects too early is finished with status -1 and the signal
  * reason `agent_stop`.
  *
  * **Example** (Registering a stack and listing its jobs)
@@ -44,11 +44,13 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { advance } from "./internal/emulator/advance.ts"
+import * as Artifacts from "./internal/emulator/artifacts.ts"
 import type { BrokenConnection } from "./internal/emulator/brokenConnection.ts"
 import * as CreateJobs from "./internal/emulator/createJobs.ts"
 import * as Faults from "./internal/emulator/faults.ts"
 import * as InProcess from "./internal/emulator/inProcess.ts"
 import * as Jobs from "./internal/emulator/jobs.ts"
+import * as PipelineUploads from "./internal/emulator/pipelineUploads.ts"
 import * as RateLimits from "./internal/emulator/rateLimits.ts"
 import { type LoggedRequest, RequestLog } from "./internal/emulator/requestLog.ts"
 import { basePath } from "./internal/emulator/routes.ts"
@@ -146,6 +148,15 @@ export {
 } from "./internal/emulator/faults.ts"
 export type {
   /**
+   * A pipeline that a job uploads, with the jobs of its build.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  PipelineUpload
+} from "./internal/emulator/pipelineUploads.ts"
+export type {
+  /**
    * An operation of the agents' API.
    *
    * @since 0.1.0
@@ -169,6 +180,27 @@ export type {
    * @category models
    */
   AgentView as Agent,
+  /**
+   * An annotation of a build or a job: context, style and body.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  Annotation,
+  /**
+   * An artifact of a job: path, size, checksums and state.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  Artifact,
+  /**
+   * A build: its jobs in the order of the pipeline, meta-data, annotations and artifacts.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  BuildView as Build,
   /**
    * A job of the emulator, with `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
    *
@@ -237,6 +269,10 @@ export interface Service {
    * each job, and 128 MiB of all jobs, of which it removes the oldest logs first.
    */
   readonly jobLog: (jobUuid: string) => Effect.Effect<string>
+  /** The builds, each with its jobs, meta-data, annotations and artifacts. */
+  readonly builds: Effect.Effect<ReadonlyArray<Views.BuildView>>
+  /** The content of an artifact, by its id; empty before its upload. The emulator keeps at most 256 MiB of artifacts. */
+  readonly artifact: (artifactId: string) => Effect.Effect<Uint8Array>
   /** The stored notifications, in the order of their arrival. */
   readonly notifications: Effect.Effect<ReadonlyArray<Views.NotificationView>>
   /** The registered stacks. */
@@ -280,6 +316,15 @@ export interface Options {
    * queues of a cluster.
    */
   readonly tokenIdentity?: Partial<TokenIdentity> | undefined
+  /** The secrets that jobs can read with `buildkite-agent secret get`, by their keys. Default: none. */
+  readonly secrets?: Readonly<Record<string, Redacted.Redacted>> | undefined
+  /**
+   * Makes jobs of a pipeline that a job uploads, or says what is wrong with it. `NodeStacksEmulator` has one. Default: rejects
+   * every pipeline.
+   */
+  readonly readPipeline?:
+    | ((upload: PipelineUploads.PipelineUpload) => Result.Result<ReadonlyArray<CreateJobs.NewJob>, string>)
+    | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -298,6 +343,8 @@ const emulate = Effect.fnUntraced(function* ({
   maxStacks,
   queues,
   rateLimits = false,
+  readPipeline = PipelineUploads.unreadable,
+  secrets = {},
   seed = 1,
   tokenIdentity,
   token: accepted = "bkct_emulator"
@@ -309,12 +356,12 @@ const emulate = Effect.fnUntraced(function* ({
     return yield* Check.invalid("queues", "must be keys of queues; one is empty")
   }
   if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
-  const state = yield* State.make({ queues, maxStacks, seed, tokenIdentity })
+  const state = yield* State.make({ queues, maxStacks, secrets, seed, tokenIdentity })
   const faults = Faults.makePlan(yield* SeededRandom.make(`${seed} faults`))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
   const view = (job: State.Job) => Views.job(state, job)
-  const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log })
+  const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log, readPipeline })
 
   /** Acts on the current state. A failure is a mistake of the caller, so it becomes a defect. */
   const now = <A>(act: (now: number) => Result.Result<A, string>): Effect.Effect<A> =>
@@ -361,12 +408,21 @@ const emulate = Effect.fnUntraced(function* ({
           onSuccess: (job) => Effect.succeed(view(job))
         })
       ),
-    completeJob: (id, exitStatus = 0) => onJob(id, (job, now) => Result.map(Jobs.complete(job, exitStatus, now), view)),
+    completeJob: (id, exitStatus = 0) =>
+      onJob(id, (job, now) => Result.map(Jobs.complete(state, job, exitStatus, now), view)),
     jobs: now(() => Result.succeed(Array.from(state.jobs.values(), view))),
     queues: Effect.sync(() => Array.from(state.queues.values(), Views.queue)),
     faults: Effect.sync(() => faults.inForce()),
     agents: now(() => Result.succeed(Array.from(state.agents.values(), Views.agent))),
     jobLog: (id) => onJob(id, () => Result.succeed(state.logs.text(id))),
+    builds: now(() => Result.succeed(Array.from(state.builds.values(), Views.build))),
+    artifact: (id) =>
+      now(() => {
+        const artifact = Artifacts.find(state, id)
+        return artifact === undefined
+          ? Result.fail(`there is no artifact ${id}`)
+          : Result.succeed(Artifacts.content(artifact))
+      }),
     notifications: Effect.sync(() => state.notifications.map(Views.notification)),
     stacks: now((now) =>
       Result.succeed(Array.from(state.stacks.values(), (stack) => Stacks.describe(state, stack, now)))

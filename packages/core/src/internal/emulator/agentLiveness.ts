@@ -1,5 +1,6 @@
 /** Which agents are alive. An agent that disconnects, or sends nothing for too long, loses its job. */
-import type { Agent, State } from "./state.ts"
+import * as Deadlines from "./deadlines.ts"
+import { type Agent, endJob, type State } from "./state.ts"
 
 /** An agent that sends nothing for this long is lost, by the service's rule since 2024. */
 const lostAfterMillis = 3 * 60 * 1000
@@ -18,12 +19,12 @@ export const advance = (state: State, now: number): void => {
 export const remove = (state: State, agent: Agent, how: "disconnected" | "lost", now: number): void => {
   state.liveAgents.delete(agent)
   state.accessTokens.delete(agent.accessToken)
+  if (agent.jobToken !== undefined) state.jobTokens.delete(agent.jobToken)
   agent.state = how
   const job = agent.job
   if (job === undefined) return
-  agent.job = undefined
-  job.state = job.state === "canceling" ? "canceled" : "finished"
-  job.finishedAt = now
+  Deadlines.clear(state, job)
+  endJob(job, now)
   job.exitStatus = -1
   job.signalReason = "agent_stop"
   job.detail = how === "lost" ? "The agent was lost" : "The agent disconnected before its job had ended"

@@ -3,40 +3,43 @@
  * 3.20 to 4.0 sends and expects.
  */
 import * as DateTime from "effect/DateTime"
-import * as Effect from "effect/Effect"
 import * as FindMyWay from "effect/http/FindMyWay"
-import type * as Headers from "effect/http/Headers"
-import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AgentLiveness from "./agentLiveness.ts"
+import {
+  type AgentRequest,
+  type Answer,
+  aboutJob,
+  asAgent,
+  type Endpoint,
+  flag,
+  type Handle,
+  lenient,
+  lenientText,
+  toCount,
+  withBody
+} from "./agentRequest.ts"
 import * as Agents from "./agents.ts"
-import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
+import * as AnnotationRoutes from "./annotationRoutes.ts"
+import * as ArtifactRoutes from "./artifactRoutes.ts"
+import * as BuildRoutes from "./buildRoutes.ts"
+import { errorResponse } from "./errorResponse.ts"
 import * as JobEnvironment from "./jobEnvironment.ts"
-import { type AgentOperation, parseJson } from "./requestLog.ts"
+import * as JobUpdateRoutes from "./jobUpdateRoutes.ts"
+import * as MetaDataRoutes from "./metaDataRoutes.ts"
+import * as PipelineUploadRoutes from "./pipelineUploadRoutes.ts"
+import type { AgentOperation } from "./requestLog.ts"
 import { basePath } from "./routes.ts"
+import * as SecretRoutes from "./secretRoutes.ts"
 import type { Agent, Job, State } from "./state.ts"
-
-/** An agent's request. */
-interface AgentRequest {
-  readonly state: State
-  readonly clusterToken: Redacted.Redacted
-  readonly token: string | undefined
-  readonly params: Readonly<Record<string, string | undefined>>
-  readonly query: URLSearchParams
-  readonly headers: Headers.Headers
-  readonly body: Uint8Array
-  readonly now: number
-}
-
-/** The JSON of the response. */
-type Answer = Result.Result<unknown, ErrorResponse>
+import * as StepRoutes from "./stepRoutes.ts"
+import * as UnsupportedRoutes from "./unsupportedRoutes.ts"
 
 export interface Route {
   readonly operation: AgentOperation
   readonly params: AgentRequest["params"]
-  readonly handle: (request: AgentRequest) => Answer
+  readonly handle: Handle
 }
 
 /** The route of an agent's request; undefined for other requests. */
@@ -58,38 +61,6 @@ const maxChunkBytes = 100 * 1024
 const maxLogBytes = 1024 * 1024 * 1024
 
 // -----------------------------------------------------------------------------
-// Authentication
-// -----------------------------------------------------------------------------
-
-const asAgent =
-  (handle: (agent: Agent, request: AgentRequest) => Answer) =>
-  (request: AgentRequest): Answer =>
-    Result.flatMap(Agents.authenticate(request.state, request.token), (agent) => handle(agent, request))
-
-const aboutJob = (handle: (job: Job, request: AgentRequest, agent: Agent) => Answer) =>
-  asAgent((agent, request) =>
-    Result.flatMap(Agents.jobOf(request.state, agent, request.params["jobUuid"] ?? ""), (job) =>
-      handle(job, request, agent)
-    )
-  )
-
-/** Decodes the body. No body counts as an empty object. */
-const withBody = <A>(schema: Schema.Decoder<A>) => {
-  const decode = Schema.decodeUnknownResult(schema)
-  return ({ body }: AgentRequest, handle: (value: A) => Answer): Answer => {
-    const text = new TextDecoder().decode(body)
-    const json = text === "" ? Option.some({}) : parseJson(text)
-    if (Option.isNone(json)) return errorResponse(400, "The body is not valid JSON")
-    return Result.match(decode(json.value), {
-      onFailure: ({ message }) => errorResponse(422, message.replaceAll(/\s+/g, " ")),
-      onSuccess: handle
-    })
-  }
-}
-
-const lenientText = Schema.NullishOr(Schema.String).pipe(Schema.withDecodingDefaultKey(Effect.succeed(undefined)))
-
-// -----------------------------------------------------------------------------
 // Agents
 // -----------------------------------------------------------------------------
 
@@ -98,9 +69,7 @@ const readRegistration = withBody(
     name: lenientText,
     hostname: lenientText,
     version: lenientText,
-    meta_data: Schema.NullishOr(Schema.Array(Schema.String)).pipe(
-      Schema.withDecodingDefaultKey(Effect.succeed(undefined))
-    )
+    meta_data: lenient(Schema.Array(Schema.String))
   })
 )
 
@@ -154,9 +123,7 @@ const heartbeat = asAgent((agent, request) =>
   })
 )
 
-const readStop = withBody(
-  Schema.Struct({ force: Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false))) })
-)
+const readStop = withBody(Schema.Struct({ force: flag }))
 
 const stop = asAgent((agent, request) =>
   readStop(request, ({ force }) => {
@@ -175,6 +142,7 @@ const describeJob = (job: Job) => ({ id: job.listed.id, state: job.state })
 const describeAcquiredJob = (state: State, job: Job, agent: Agent) => ({
   ...describeJob(job),
   env: JobEnvironment.make(state, job, agent),
+  token: agent.jobToken,
   priority: job.listed.priority,
   runnable_at: DateTime.formatIso(job.listed.runnableAt ?? job.listed.scheduledAt),
   chunks_max_size_bytes: maxChunkBytes,
@@ -198,7 +166,7 @@ const accept = aboutJob((job, { state }, agent) =>
     : errorResponse(422, `The job is already ${job.state}`)
 )
 
-const start = aboutJob((job, { now }) => Result.map(Agents.start(job, now), () => describeJob(job)))
+const start = aboutJob((job, { now, state }) => Result.map(Agents.start(state, job, now), () => describeJob(job)))
 
 const show = aboutJob((job) => Result.succeed(describeJob(job)))
 
@@ -211,16 +179,12 @@ const uploadChunk = aboutJob((job, { body, query, state }) => {
   return Result.succeed({})
 })
 
-const toCount = (text: string | null): number | undefined => (/^\d{1,15}$/.test(text ?? "") ? Number(text) : undefined)
-
 /** Accepts a request and does nothing. */
 const ignore = aboutJob(() => Result.succeed({}))
 
 const readResult = withBody(
   Schema.Struct({
-    exit_status: Schema.NullishOr(
-      Schema.Union([Schema.Int, Schema.String.check(Schema.isPattern(/^-?\d{1,10}$/))])
-    ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(undefined))),
+    exit_status: lenient(Schema.Union([Schema.Int, Schema.String.check(Schema.isPattern(/^-?\d{1,10}$/))])),
     signal: lenientText,
     signal_reason: lenientText
   })
@@ -230,6 +194,7 @@ const finish = aboutJob((job, request) =>
   readResult(request, ({ exit_status, signal, signal_reason }) =>
     Result.map(
       Agents.finish(
+        request.state,
         job,
         {
           exitStatus: Number(exit_status ?? -1),
@@ -244,65 +209,38 @@ const finish = aboutJob((job, request) =>
 )
 
 // -----------------------------------------------------------------------------
-// Meta-data of builds: the agent writes the commit there
-// -----------------------------------------------------------------------------
-
-const readMetaData = withBody(
-  Schema.Struct({
-    key: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
-    value: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("")))
-  })
-)
-
-const aboutMetaData = (handle: (all: Map<string, string>, key: string, value: string) => Answer) =>
-  aboutJob((job, request) =>
-    readMetaData(request, ({ key, value }) => {
-      const { metaData } = request.state
-      const build = job.listed.build.uuid ?? ""
-      const all = metaData.get(build) ?? new Map<string, string>()
-      metaData.set(build, all)
-      return handle(all, key, value)
-    })
-  )
-
-const setMetaData = aboutMetaData((all, key, value) => {
-  all.set(key, value)
-  return Result.succeed({ key, value })
-})
-
-const getMetaData = aboutMetaData((all, key) => {
-  const value = all.get(key)
-  return value === undefined ? errorResponse(404, `No key ${key} found`) : Result.succeed({ key, value })
-})
-
-const hasMetaData = aboutMetaData((all, key) => Result.succeed({ exists: all.has(key) }))
-
-const listMetaData = aboutMetaData((all) => Result.succeed(Array.from(all.keys())))
-
-// -----------------------------------------------------------------------------
 // The router
 // -----------------------------------------------------------------------------
 
+const endpoints: ReadonlyArray<Endpoint> = [
+  ["POST", "register", "registerAgent", register],
+  ["POST", "connect", "connectAgent", connect],
+  ["POST", "disconnect", "disconnectAgent", disconnect],
+  ["GET", "ping", "pingAgent", ping],
+  ["POST", "heartbeat", "heartbeatAgent", heartbeat],
+  ["POST", "stop", "stopAgent", stop],
+  ["PUT", "jobs/:jobUuid/acquire", "acquireJob", acquire],
+  ["PUT", "jobs/:jobUuid/accept", "acceptJob", accept],
+  ["PUT", "jobs/:jobUuid/start", "startJob", start],
+  ["GET", "jobs/:jobUuid", "showJob", show],
+  ["POST", "jobs/:jobUuid/chunks", "uploadLogChunk", uploadChunk],
+  ["POST", "jobs/:jobUuid/header_times", "saveHeaderTimes", ignore],
+  ["PUT", "jobs/:jobUuid/finish", "finishAgentJob", finish]
+]
+
 const router = FindMyWay.make<Omit<Route, "params">>()
 
-const on = (method: "GET" | "POST" | "PUT", path: string, operation: AgentOperation, handle: Route["handle"]) =>
+for (const [method, path, operation, handle] of [
+  ...endpoints,
+  ...AnnotationRoutes.endpoints,
+  ...ArtifactRoutes.endpoints,
+  ...BuildRoutes.endpoints,
+  ...JobUpdateRoutes.endpoints,
+  ...MetaDataRoutes.endpoints,
+  ...PipelineUploadRoutes.endpoints,
+  ...SecretRoutes.endpoints,
+  ...StepRoutes.endpoints,
+  ...UnsupportedRoutes.endpoints
+]) {
   router.on(method, `${basePath}/${path}`, { operation, handle })
-
-on("POST", "register", "registerAgent", register)
-on("POST", "connect", "connectAgent", connect)
-on("POST", "disconnect", "disconnectAgent", disconnect)
-on("GET", "ping", "pingAgent", ping)
-on("POST", "heartbeat", "heartbeatAgent", heartbeat)
-on("POST", "stop", "stopAgent", stop)
-on("PUT", "jobs/:jobUuid/acquire", "acquireJob", acquire)
-on("PUT", "jobs/:jobUuid/accept", "acceptJob", accept)
-on("PUT", "jobs/:jobUuid/start", "startJob", start)
-on("GET", "jobs/:jobUuid", "showJob", show)
-on("POST", "jobs/:jobUuid/chunks", "uploadLogChunk", uploadChunk)
-on("POST", "jobs/:jobUuid/header_times", "saveHeaderTimes", ignore)
-on("PUT", "jobs/:jobUuid/finish", "finishAgentJob", finish)
-on("POST", "jobs/:jobUuid/annotations", "annotateBuild", ignore)
-on("POST", "jobs/:jobUuid/data/set", "setMetaData", setMetaData)
-on("POST", "jobs/:jobUuid/data/get", "getMetaData", getMetaData)
-on("POST", "jobs/:jobUuid/data/exists", "hasMetaData", hasMetaData)
-on("POST", "jobs/:jobUuid/data/keys", "listMetaData", listMetaData)
+}

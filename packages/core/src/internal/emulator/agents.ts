@@ -2,9 +2,11 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as AgentLiveness from "./agentLiveness.ts"
+import * as Deadlines from "./deadlines.ts"
 import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import * as Jobs from "./jobs.ts"
 import type { Agent, Job, State } from "./state.ts"
+import * as Tokens from "./tokens.ts"
 
 export interface NewAgent {
   readonly name: string
@@ -40,7 +42,9 @@ export const register = (
     hostname,
     version,
     tags,
-    accessToken: `bkaat_${state.agentRandom.text(40)}`,
+    accessToken: Tokens.agentToken(state.agentRandom),
+    jobToken: undefined,
+    lastJobUuid: undefined,
     acquisitionToken,
     state: "registered",
     job: undefined,
@@ -52,6 +56,12 @@ export const register = (
   state.accessTokens.set(agent.accessToken, agent)
   state.liveAgents.add(agent)
   return Result.succeed(agent)
+}
+
+/** The agent of the token that came with its job, or of its access token. */
+export const authenticateJob = (state: State, token: string | undefined): Result.Result<Agent, ErrorResponse> => {
+  const agent = state.jobTokens.get(token ?? "")
+  return agent === undefined ? authenticate(state, token) : Result.succeed(agent)
 }
 
 /** The agent of an access token, unless it is disconnected or lost. */
@@ -105,6 +115,9 @@ export const acquire = (
     onSuccess: () => {
       job.agent = agent
       agent.job = job
+      agent.lastJobUuid = jobUuid
+      agent.jobToken = Tokens.jobToken(state.agentRandom, jobUuid)
+      state.jobTokens.set(agent.jobToken, agent)
       return job
     }
   })
@@ -117,10 +130,11 @@ export const jobOf = (state: State, agent: Agent, jobUuid: string): Result.Resul
 }
 
 /** Safe to repeat if a response was lost. */
-export const start = (job: Job, now: number): Result.Result<void, ErrorResponse> => {
+export const start = (state: State, job: Job, now: number): Result.Result<void, ErrorResponse> => {
   if (job.state !== "accepted" && job.state !== "running") return errorResponse(422, `The job is ${job.state}`)
   job.state = "running"
   job.startedAt ??= now
+  Deadlines.startTimeout(state, job)
   return Result.void
 }
 
@@ -130,8 +144,10 @@ export interface JobResult {
   readonly signalReason: string | undefined
 }
 
-export const finish = (job: Job, result: JobResult, now: number): Result.Result<void, ErrorResponse> => {
-  return Result.mapBoth(Jobs.complete(job, result.exitStatus, now), {
+export const finish = (state: State, job: Job, result: JobResult, now: number): Result.Result<void, ErrorResponse> => {
+  // A promise to fail overrides a success.
+  const exitStatus = result.exitStatus === 0 ? (job.promisedExitStatus ?? 0) : result.exitStatus
+  return Result.mapBoth(Jobs.complete(state, job, exitStatus, now), {
     onFailure: (message): ErrorResponse => ({ status: 422, message }),
     onSuccess: () => {
       job.signal = result.signal

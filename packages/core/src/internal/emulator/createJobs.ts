@@ -1,9 +1,11 @@
 /** Creates jobs, as pipelines do. */
 import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
+import * as BuildData from "./buildData.ts"
 import { findQueue, type Job, type State } from "./state.ts"
 
 /** A job to add. Only `queueKey` is required. */
@@ -29,6 +31,17 @@ export interface NewJob {
   readonly dependsOn?: ReadonlyArray<string> | undefined
   /** Whether the jobs in `dependsOn` may also fail. Default false. */
   readonly allowDependencyFailure?: boolean | undefined
+  /**
+   * Whether `dependsOn` are the jobs before a `wait` step. Then the job also waits for the jobs that one of them uploads with
+   * `pipeline upload`. Default false.
+   */
+  readonly isAfterWait?: boolean | undefined
+  /** How long it may run before it times out. Default: any time. */
+  readonly timeout?: Duration.Input | undefined
+  /** The id of its step, which jobs of one step share. Default: an id of its own, or that of the build's step with the same key. */
+  readonly stepId?: string | undefined
+  /** The label of its step. Default: `BUILDKITE_LABEL` in `env`, or its command. */
+  readonly label?: string | undefined
   /** Whether it passes with any exit status (true), or with which ones besides 0. Only dependent jobs look at this. Default false. */
   readonly softFail?: boolean | ReadonlyArray<number> | undefined
 }
@@ -63,6 +76,8 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
   if (queue === undefined) return undefined
   const waitsFor = new Set(newJob.dependsOn)
   const scheduledAt = DateTime.toUtc(DateTime.makeUnsafe(newJob.scheduledAt ?? now))
+  const build = { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build }
+  const steps = BuildData.open(state, build.uuid ?? state.buildUuid)
   const job: Job = {
     sequence: state.jobs.size,
     queue,
@@ -77,13 +92,15 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
         runnableAt: DateTime.toUtc(DateTime.makeUnsafe(newJob.runnableAt))
       }),
       pipeline: { slug: "emulated-pipeline", uuid: state.pipelineUuid, ...newJob.pipeline },
-      build: { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build },
+      build,
       step: { key: null, ...newJob.step }
     },
     env: newJob.env ?? {},
     command: newJob.command ?? "",
+    step: stepOf(state, steps, newJob),
     state: waitsFor.size === 0 ? "scheduled" : "waiting",
     waitsFor,
+    isAfterWait: newJob.isAfterWait ?? false,
     allowsDependencyFailure: newJob.allowDependencyFailure ?? false,
     softFail: newJob.softFail ?? false,
     reservedBy: undefined,
@@ -95,12 +112,26 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
     signal: undefined,
     signalReason: undefined,
     agent: undefined,
+    timeout: newJob.timeout === undefined ? undefined : Duration.toMillis(newJob.timeout),
+    deadline: undefined,
+    promisedExitStatus: undefined,
     startedAt: undefined,
     finishedAt: undefined,
     notifications: 0
   }
   state.jobs.set(job.listed.id, job)
+  steps.jobs.push(job)
   if (job.state === "waiting") state.waiting.add(job)
   else queue.scheduled.add(job)
   return job
+}
+
+const stepOf = (
+  state: State,
+  build: BuildData.BuildData,
+  { command, env, label, step, stepId }: NewJob
+): BuildData.Step => {
+  const key = step?.key ?? null
+  const id = stepId ?? build.stepsByKey.get(key ?? "")?.id ?? state.stepRandom.uuid()
+  return BuildData.openStep(build, { id, key, label: label ?? env?.["BUILDKITE_LABEL"] ?? command ?? "" })
 }

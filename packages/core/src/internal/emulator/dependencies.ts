@@ -38,7 +38,7 @@ const nextStateOf = (state: State, job: Job): "waiting" | "waiting_failed" | "sc
   return "scheduled"
 }
 
-const hasPassed = ({ exitStatus, softFail, state }: Job): boolean =>
+export const hasPassed = ({ exitStatus, softFail, state }: Job): boolean =>
   state === "finished" &&
   (exitStatus === 0 ||
     softFail === true ||

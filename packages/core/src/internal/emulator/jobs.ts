@@ -2,9 +2,11 @@
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
 import { isAgentOwned, type ScheduledJobsPage } from "../../StacksSchema.ts"
+import * as Deadlines from "./deadlines.ts"
 import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
-import { type Job, type Queue, release, reserve, type Stack, type State } from "./state.ts"
+import { endJob, type Job, type Queue, release, reserve, type Stack, type State } from "./state.ts"
 import type { Position } from "./timeline.ts"
+import * as Tokens from "./tokens.ts"
 
 export const find = (state: State, id: string): Result.Result<Job, ErrorResponse> => {
   const job = state.jobs.get(id)
@@ -117,6 +119,7 @@ const end = (job: Job, how: "finished" | "canceled", now: number): void => {
 
 export const cancel = (state: State, job: Job, now: number): void => {
   if (isAgentOwned(job.state)) {
+    Deadlines.clear(state, job)
     job.state = "canceling"
   } else if (job.state === "scheduled" || job.state === "reserved" || job.state === "waiting") {
     release(state, job)
@@ -127,13 +130,15 @@ export const cancel = (state: State, job: Job, now: number): void => {
 /** An agent acquires and starts a job, by its id or by an acquisition token. */
 export const acquire = (state: State, tokenOrJobUuid: string, now: number): Result.Result<Job, string> => {
   const token = state.tokens.get(tokenOrJobUuid)
-  if (token?.isOver ?? tokenOrJobUuid.startsWith(tokenPrefix)) return Result.fail("the token is not valid")
+  if (token?.isOver ?? tokenOrJobUuid.startsWith(Tokens.acquisitionTokenPrefix))
+    return Result.fail("the token is not valid")
   if (token !== undefined && token.expiresAt <= now) return Result.fail("the token has expired")
   const job = token?.job ?? state.jobs.get(tokenOrJobUuid)
   if (job === undefined) return Result.fail(`there is no job ${tokenOrJobUuid}`)
   return Result.map(accept(state, job), () => {
     job.state = "running"
     job.startedAt = now
+    Deadlines.startTimeout(state, job)
     return job
   })
 }
@@ -148,20 +153,18 @@ export const accept = (state: State, job: Job): Result.Result<void, string> => {
   return Result.void
 }
 
-/** An agent reports that its job has ended. A job that was being canceled is then canceled. */
-export const complete = (job: Job, exitStatus: number, now: number): Result.Result<Job, string> => {
+/** An agent reports that its job has ended. A job that was being canceled or timed out is then canceled or timed out. */
+export const complete = (state: State, job: Job, exitStatus: number, now: number): Result.Result<Job, string> => {
   if (!isAgentOwned(job.state)) return Result.fail(`job ${job.listed.id} is ${job.state}: no agent owns it`)
-  end(job, job.state === "canceling" ? "canceled" : "finished", now)
+  Deadlines.clear(state, job)
+  endJob(job, now)
   job.exitStatus = exitStatus
-  if (job.agent !== undefined) job.agent.job = undefined
   return Result.succeed(job)
 }
 
 // -----------------------------------------------------------------------------
 // Acquisition tokens
 // -----------------------------------------------------------------------------
-
-const tokenPrefix = "bkjat_"
 
 /** Issues tokens for jobs that this stack has reserved. */
 export const issueTokens = (
@@ -183,7 +186,7 @@ export const issueTokens = (
       notIssued.push(jobUuid)
       continue
     }
-    const token = `${tokenPrefix}${state.random.text(40)}`
+    const token = Tokens.acquisitionToken(state.random, jobUuid, expiresAt)
     job.tokens.add(token)
     state.tokens.set(token, { job, expiresAt, isUsed: false, isOver: false })
     issued.push({ jobUuid, token })

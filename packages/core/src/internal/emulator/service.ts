@@ -4,6 +4,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Headers from "effect/http/Headers"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
@@ -20,9 +21,12 @@ import * as Result from "effect/Result"
 import type { Limit } from "../../StacksApi.ts"
 import { advance } from "./advance.ts"
 import * as AgentRoutes from "./agentRoutes.ts"
+import * as Agents from "./agents.ts"
 import { applyFault } from "./applyFault.ts"
+import * as Artifacts from "./artifacts.ts"
 import * as ErrorResponse from "./errorResponse.ts"
 import type { FaultPlan } from "./faults.ts"
+import type { UploadReader } from "./pipelineUploads.ts"
 import * as RateLimits from "./rateLimits.ts"
 import * as RequestInfo from "./requestInfo.ts"
 import { isDeep, type LogEntry, parseJson, type RequestLog } from "./requestLog.ts"
@@ -34,11 +38,12 @@ export interface ServiceOptions {
   readonly token: Redacted.Redacted
   readonly limiter: RateLimits.RateLimiter
   readonly faults: FaultPlan
+  readonly readPipeline: UploadReader
   readonly log: RequestLog
 }
 
 /** Makes the effect that responds to the current request. */
-export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, token }: ServiceOptions) {
+export const make = Effect.fnUntraced(function* ({ faults, limiter, log, readPipeline, state, token }: ServiceOptions) {
   const app = yield* HttpRouter.toHttpEffect(
     HttpApiBuilder.layer(Routes.Api).pipe(Layer.provide([Routes.layer(state), HttpServer.layerServices]))
   )
@@ -66,7 +71,7 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
 
   /** An agent that sends an unknown request gets a 404, not a 401. */
   const isAgent = ({ endpoint, request }: RequestInfo.RequestInfo): boolean =>
-    endpoint === undefined && state.accessTokens.has(RequestInfo.tokenOf(request) ?? "")
+    endpoint === undefined && Result.isSuccess(Agents.authenticateJob(state, RequestInfo.tokenOf(request)))
 
   const processAgent = (route: AgentRoutes.Route, request: HttpServerRequest.HttpServerRequest, body: Uint8Array) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
@@ -78,6 +83,7 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
         route.handle({
           state,
           clusterToken: token,
+          readPipeline,
           token: RequestInfo.tokenOf(request),
           params,
           query,
@@ -87,7 +93,8 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
         }),
         {
           onFailure: ErrorResponse.toHttpResponse,
-          onSuccess: (answer) => HttpServerResponse.jsonUnsafe(answer)
+          onSuccess: (answer) =>
+            HttpServerResponse.isHttpServerResponse(answer) ? answer : HttpServerResponse.jsonUnsafe(answer)
         }
       )
     })
@@ -128,8 +135,11 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
       const body = yield* Effect.option(Effect.map(request.arrayBuffer, (buffer) => new Uint8Array(buffer)))
       const { headers, method, url } = original
       const { operation: agentOperation } = route
-      // The output of jobs is not logged.
-      const text = agentOperation === "uploadLogChunk" ? "" : new TextDecoder().decode(Option.getOrUndefined(body))
+      // The output and the artifacts of jobs are not logged.
+      const text =
+        agentOperation === "uploadLogChunk" || agentOperation === "uploadArtifact"
+          ? ""
+          : new TextDecoder().decode(Option.getOrUndefined(body))
       return yield* respond(
         { endpoint: undefined, agentOperation, method, url, headers, text },
         RequestInfo.defaultLimit,
@@ -139,7 +149,12 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
           onSome: (body) => processAgent(route, original, body)
         })
       )
-    }).pipe(HttpMiddleware.decompression())
+    }).pipe(
+      HttpMiddleware.decompression(),
+      route.operation === "uploadArtifact"
+        ? Effect.provideService(HttpIncomingMessage.MaxBodySize, maxUploadSize)
+        : identity
+    )
 
   const httpEffect = Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -152,6 +167,9 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, state, 
 
 /** More than twice the largest valid request: 1000 notifications of 256 characters. */
 const maxBodySize = ByteSize.mebibytes(8)
+
+/** An artifact, and the form around it. */
+const maxUploadSize = ByteSize.bytes(Artifacts.maxFormBytes)
 
 const tooLarge: ErrorResponse.ErrorResponse = {
   status: 413,

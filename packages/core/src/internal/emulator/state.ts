@@ -1,7 +1,10 @@
 /** The state of the emulated service. */
 import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
+import type * as Artifacts from "./artifacts.ts"
+import type { BuildData, Step } from "./buildData.ts"
 import { JobLogs } from "./jobLogs.ts"
 import * as SeededRandom from "./seededRandom.ts"
 import { Timeline } from "./timeline.ts"
@@ -11,12 +14,15 @@ export interface StateOptions {
   readonly maxStacks: number | undefined
   readonly seed: number
   readonly tokenIdentity: Partial<StacksSchema.TokenIdentity> | undefined
+  readonly secrets: Readonly<Record<string, Redacted.Redacted>>
 }
 
 export interface State {
   readonly random: SeededRandom.SeededRandom
   /** A generator of its own, because agents register at any time and must not change the ids of jobs. */
   readonly agentRandom: SeededRandom.SeededRandom
+  /** A generator of its own for the ids of steps. */
+  readonly stepRandom: SeededRandom.SeededRandom
   readonly organizationUuid: string
   /** The identity of the token that it accepts. */
   readonly tokenIdentity: StacksSchema.TokenIdentity
@@ -40,8 +46,20 @@ export interface State {
   readonly liveAgents: Set<Agent>
   readonly accessTokens: Map<string, Agent>
   readonly logs: JobLogs
-  /** The meta-data of each build. */
-  readonly metaData: Map<string, Map<string, string>>
+  /** The running jobs that end or time out by themselves, by that time. */
+  readonly deadlines: Timeline<Job>
+  readonly builds: Map<string, BuildData>
+  /** The agents of the tokens that came with jobs. */
+  readonly jobTokens: Map<string, Agent>
+  readonly artifacts: {
+    readonly batches: Map<string, ReadonlyArray<Artifacts.Artifact>>
+    readonly byKey: Map<string, Artifacts.Artifact>
+    bytes: number
+  }
+  /** The results of pipeline uploads: an error, or undefined. */
+  readonly pipelineUploads: Map<string, string | undefined>
+  /** What jobs can read with `buildkite-agent secret get`. */
+  readonly secrets: Readonly<Record<string, Redacted.Redacted>>
 }
 
 export interface Queue {
@@ -71,9 +89,12 @@ export interface Job {
   listed: ScheduledJob
   readonly env: Readonly<Record<string, string>>
   readonly command: string
+  readonly step: Step
   state: JobState
   /** The ids of its dependencies that have not ended. */
   readonly waitsFor: Set<string>
+  /** Whether it waits for all jobs before a `wait`, so also for those that they upload. */
+  readonly isAfterWait: boolean
   readonly allowsDependencyFailure: boolean
   readonly softFail: boolean | ReadonlyArray<number>
   /** The key of the stack that reserved it. It is kept after an agent has acquired the job. */
@@ -90,6 +111,12 @@ export interface Job {
   signalReason: string | undefined
   /** The agent that acquired it. */
   agent: Agent | undefined
+  /** How long it may run, in milliseconds. */
+  timeout: number | undefined
+  /** What happens to it while an agent owns it, and when. */
+  deadline: { readonly at: number; readonly becomes: "timing_out" | "canceled" } | undefined
+  /** An exit status that the job has promised to fail with. */
+  promisedExitStatus: number | undefined
   startedAt: number | undefined
   finishedAt: number | undefined
   notifications: number
@@ -111,11 +138,15 @@ export interface Agent {
   readonly version: string
   readonly tags: ReadonlyArray<string>
   readonly accessToken: string
+  /** The token that came with its job. */
+  jobToken: string | undefined
   /** The token that it registered with; undefined if that was the cluster's token. */
   readonly acquisitionToken: string | undefined
   state: "registered" | "connected" | "disconnected" | "lost"
   /** The job that it runs. */
   job: Job | undefined
+  /** The job that it runs or has run last. */
+  lastJobUuid: string | undefined
   /** Whether it was asked to stop. */
   isStopping: boolean
   readonly registeredAt: number
@@ -141,6 +172,7 @@ export const make = Effect.fnUntraced(function* (options: StateOptions): Effect.
   const state: State = {
     random,
     agentRandom: yield* SeededRandom.make(`${options.seed} agents`),
+    stepRandom: yield* SeededRandom.make(`${options.seed} steps`),
     organizationUuid: tokenIdentity.organizationUuid,
     tokenIdentity,
     pipelineUuid: random.uuid(),
@@ -158,7 +190,12 @@ export const make = Effect.fnUntraced(function* (options: StateOptions): Effect.
     liveAgents: new Set(),
     accessTokens: new Map(),
     logs: new JobLogs(),
-    metaData: new Map()
+    deadlines: new Timeline((job) => job.deadline?.at ?? 0),
+    builds: new Map(),
+    jobTokens: new Map(),
+    artifacts: { batches: new Map(), byKey: new Map(), bytes: 0 },
+    pipelineUploads: new Map(),
+    secrets: options.secrets
   }
   for (const key of options.queues ?? []) openQueue(state, key)
   return state
@@ -246,4 +283,11 @@ export const release = (state: State, job: Job): void => {
   if (job.state === "reserved") endReservation(state, job)
   else if (job.state === "scheduled") job.queue.scheduled.remove(job)
   else if (job.state === "waiting") state.waiting.delete(job)
+}
+
+/** Ends a job of an agent: as canceled or timed out if it was being stopped for that. */
+export const endJob = (job: Job, now: number): void => {
+  job.state = job.state === "canceling" ? "canceled" : job.state === "timing_out" ? "timed_out" : "finished"
+  job.finishedAt = now
+  if (job.agent !== undefined) job.agent.job = undefined
 }

@@ -1,6 +1,8 @@
 /** Immutable copies of the state of the emulator. */
 import * as DateTime from "effect/DateTime"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
+import type * as Artifacts from "./artifacts.ts"
+import type * as BuildData from "./buildData.ts"
 import type * as State from "./state.ts"
 
 /** A job in any state. */
@@ -45,6 +47,43 @@ export interface AgentView {
   readonly registeredAt: DateTime.Utc
   /** The time of its last connect, heartbeat or ping. */
   readonly lastSeen: DateTime.Utc
+}
+
+/** A build, and what its jobs have left there. */
+export interface BuildView {
+  readonly id: string
+  /** The ids of its jobs, in the order of the pipeline. */
+  readonly jobUuids: ReadonlyArray<string>
+  readonly metaData: Readonly<Record<string, string>>
+  readonly annotations: ReadonlyArray<Annotation>
+  /** In the order of their creation. */
+  readonly artifacts: ReadonlyArray<Artifact>
+}
+
+/** An annotation of a build or a job. */
+export interface Annotation {
+  readonly context: string
+  readonly scope: "build" | "job"
+  /** The job that annotated it last. */
+  readonly jobUuid: string
+  readonly style: string
+  readonly priority: number
+  readonly body: string
+}
+
+/** An artifact of a job. */
+export interface Artifact {
+  readonly id: string
+  readonly jobUuid: string
+  readonly path: string
+  /** In bytes. */
+  readonly size: number
+  readonly sha1sum: string
+  readonly sha256sum: string
+  readonly state: "new" | "finished" | "error"
+  /** Where its agent has uploaded it by itself; undefined for the emulator. */
+  readonly uploadDestination: string | undefined
+  readonly createdAt: DateTime.Utc
 }
 
 /** A queue of the cluster. */
@@ -102,6 +141,26 @@ export const notification = ({ receivedAt, timestamp, ...rest }: State.Notificat
   ...rest,
   timestamp: DateTime.makeUnsafe(timestamp),
   receivedAt: DateTime.makeUnsafe(receivedAt)
+})
+
+export const build = (build: BuildData.BuildData): BuildView => ({
+  id: build.id,
+  jobUuids: build.jobs.map(({ listed }) => listed.id),
+  metaData: Object.fromEntries(build.metaData),
+  annotations: Array.from(build.annotations.values(), (annotation) => ({ ...annotation })),
+  artifacts: build.artifacts.map(artifact)
+})
+
+const artifact = (artifact: Artifacts.Artifact): Artifact => ({
+  id: artifact.id,
+  jobUuid: artifact.job.listed.id,
+  path: artifact.path,
+  size: artifact.fileSize,
+  sha1sum: artifact.sha1sum,
+  sha256sum: artifact.sha256sum,
+  state: artifact.state,
+  uploadDestination: artifact.uploadDestination,
+  createdAt: DateTime.makeUnsafe(artifact.createdAt)
 })
 
 const time = (millis: number | undefined): DateTime.Utc | undefined =>

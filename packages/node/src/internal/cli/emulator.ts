@@ -89,6 +89,7 @@ export const emulator = Command.make(
         port: input.port,
         allowedHosts: input.allowedHosts,
         rateLimits: input.rateLimits,
+        defaultQueueKey: input.queue,
         token: Redacted.make(token)
       })
       yield* addJobs(emulator, jobs)

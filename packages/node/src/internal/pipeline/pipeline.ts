@@ -26,6 +26,8 @@ export interface Options {
   /** The queue of jobs whose `agents` name none. */
   readonly queueKey: string
   readonly slug: string
+  /** The upload of the file by a job; undefined for the pipeline with which a build begins. */
+  readonly upload?: StacksEmulator.PipelineUpload | undefined
 }
 
 export interface Pipeline {
@@ -47,7 +49,8 @@ export const parse = (text: string, options: Options): Result.Result<Pipeline, P
     const ignored: Ignored = new Map()
     const pipeline = yield* readPipeline(file, ignored)
     const builder = new Builder(pipeline, options)
-    yield* builder.addAll(pipeline.steps, { waitFor: [], allowFailure: false }, undefined)
+    const preceding = options.upload?.precedingJobs ?? []
+    yield* builder.addAll(pipeline.steps, { waitFor: [], allowFailure: false }, undefined, preceding)
     yield* builder.connect()
     if (builder.jobs.length === 0) return yield* file.fail("These steps have no command to run, so there are no jobs.")
     return {
@@ -55,6 +58,20 @@ export const parse = (text: string, options: Options): Result.Result<Pipeline, P
       notes: [...builder.notes, ...Array.from(ignored, describeIgnored)]
     }
   })
+
+/** Reads a pipeline that a job has uploaded. Its jobs come into the queue of the key unless they name another. */
+export const readUpload =
+  (queueKey: string) =>
+  (upload: StacksEmulator.PipelineUpload): Result.Result<ReadonlyArray<StacksEmulator.NewJob>, string> =>
+    Result.mapBoth(
+      parse(JSON.stringify(upload.pipeline) ?? "", {
+        file: "pipeline",
+        queueKey,
+        slug: upload.job.pipeline.slug ?? "pipeline",
+        upload
+      }),
+      { onFailure: ({ message }) => message, onSuccess: ({ jobs }) => jobs }
+    )
 
 const describeIgnored = ([name, lines]: readonly [string, ReadonlyArray<number>]): string =>
   `\`${name}\` is ignored (${lines.length === 1 ? "line" : "lines"} ${lines.join(", ")})`
@@ -77,18 +94,25 @@ class Builder {
   readonly notes: Array<string> = []
   readonly #pipeline: PipelineFile
   readonly #options: Options
+  readonly #stepIndexes = new Map<CommandStep, number>()
   /** The jobs of each step, by the step's key. */
   readonly #idsOf = new Map<string, ReadonlyArray<string>>()
 
   constructor(pipeline: PipelineFile, options: Options) {
     this.#pipeline = pipeline
     this.#options = options
+    for (const [key, ids] of options.upload?.jobsByStepKey ?? []) this.#idsOf.set(key, ids)
   }
 
-  /** Adds the jobs of steps. A `wait` waits for the steps before it. */
-  addAll(steps: ReadonlyArray<Step>, before: Stage, group: GroupStep | undefined): Result.Result<void, PipelineError> {
+  /** Adds the jobs of steps. A `wait` waits for the preceding jobs and the steps before it. */
+  addAll(
+    steps: ReadonlyArray<Step>,
+    before: Stage,
+    group: GroupStep | undefined,
+    preceding: ReadonlyArray<string>
+  ): Result.Result<void, PipelineError> {
     return Result.gen(this, function* () {
-      const ids: Array<string> = []
+      const ids: Array<string> = [...preceding]
       let stage = before
       for (const step of steps) {
         const start = this.jobs.length
@@ -103,7 +127,7 @@ class Builder {
             break
           case "group":
             if (step.isSkipped) this.#note(step.at, "the group is skipped")
-            else yield* this.addAll(step.steps, stage, step)
+            else yield* this.addAll(step.steps, stage, step, [])
             break
           case "command":
             yield* this.#addCommand(step, group, stage)
@@ -165,14 +189,19 @@ class Builder {
     combination: Combination,
     index: number
   ): StacksEmulator.NewJob {
-    const { queueKey, slug } = this.#options
-    const id = uuidOf(`${slug}/${buildNumber}/${this.jobs.length}`)
+    const { queueKey, slug, upload } = this.#options
+    const seed = upload === undefined ? `${slug}/${buildNumber}` : `${slug}/${buildNumber}/${upload.id}`
+    const id = uuidOf(`${seed}/${this.jobs.length}`)
     const rules = (step.agents ?? this.#pipeline.agents).map((rule) => fill(rule, combination))
     const command = fill(step.command, combination)
     const label = step.label === undefined ? undefined : numbered(fill(step.label, combination), step, index)
     const env = { ...this.#pipeline.env, ...step.env }
-    const pipeline = { slug, uuid: uuidOf(slug) }
-    const build = { uuid: uuidOf(`${slug}/${buildNumber}`), number: buildNumber, branch }
+    const pipeline = { slug, uuid: upload?.job.pipeline.uuid ?? uuidOf(slug) }
+    const build = {
+      uuid: upload?.job.build.uuid ?? uuidOf(`${slug}/${buildNumber}`),
+      number: upload?.job.build.number ?? buildNumber,
+      branch: upload?.job.build.branch ?? branch
+    }
     return {
       id,
       queueKey: queueOf(rules) ?? queueKey,
@@ -183,6 +212,8 @@ class Builder {
       pipeline,
       build,
       step: { key: step.key ?? null },
+      stepId: uuidOf(`${seed}/step ${this.#stepIndex(step)}`),
+      label: label ?? command,
       env: {
         ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, fill(value, combination)])),
         CI: "true",
@@ -200,12 +231,18 @@ class Builder {
         BUILDKITE_PIPELINE_SLUG: slug,
         BUILDKITE_PIPELINE_ID: pipeline.uuid,
         BUILDKITE_BUILD_ID: build.uuid,
-        BUILDKITE_BUILD_NUMBER: String(buildNumber),
-        BUILDKITE_BRANCH: branch,
+        BUILDKITE_BUILD_NUMBER: String(build.number),
+        BUILDKITE_BRANCH: build.branch,
         BUILDKITE_COMMIT: "HEAD",
         BUILDKITE_SOURCE: "api"
       }
     }
+  }
+
+  #stepIndex(step: CommandStep): number {
+    const index = this.#stepIndexes.get(step) ?? this.#stepIndexes.size
+    this.#stepIndexes.set(step, index)
+    return index
   }
 
   /** Says what each job depends on, once all keys are known. */
@@ -221,6 +258,7 @@ class Builder {
         planned.job = {
           ...planned.job,
           dependsOn: Array.from(ids),
+          isAfterWait: own === undefined,
           allowDependencyFailure:
             step.allowDependencyFailure ||
             group?.allowDependencyFailure === true ||
@@ -247,7 +285,8 @@ class Builder {
   /** Removes jobs that can run until none can. The remaining ones are in a cycle. */
   #firstInCycle(): Planned | undefined {
     let left: ReadonlyArray<Planned> = this.jobs
-    const ran = new Set<string | undefined>()
+    const ran = new Set<string | undefined>(this.#options.upload?.precedingJobs)
+    for (const ids of this.#options.upload?.jobsByStepKey.values() ?? []) for (const id of ids) ran.add(id)
     for (;;) {
       const canRun = ({ job }: Planned) => job.dependsOn?.every((id) => ran.has(id)) ?? true
       const free = left.filter(canRun)
