@@ -5,10 +5,10 @@ import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import type { Job, State } from "./state.ts"
 
 /** The bytes of all artifacts together. An upload beyond them is refused. */
-export const maxBytes = 256 * 1024 * 1024
+const maxBytes = 256 * 1024 * 1024
 
 /** The largest part of an artifact. The service offers several parts for large files to agents that can upload them. */
-export const maxPartBytes = 5 * 1024 * 1024
+const maxPartBytes = 5 * 1024 * 1024
 
 /** The largest artifact of an agent that can't upload parts, with what the form adds. */
 export const maxFormBytes = 64 * 1024 * 1024
@@ -34,7 +34,7 @@ export interface Artifact {
   state: "new" | "finished" | "error"
 }
 
-export interface NewArtifact {
+interface NewArtifact {
   readonly path: string
   readonly absolutePath: string
   readonly globPath: string

@@ -23,7 +23,7 @@ export interface Step {
   readonly notify: Array<unknown>
 }
 
-export interface Annotation {
+interface Annotation {
   readonly context: string
   readonly scope: "build" | "job"
   /** The job that annotated it last. */
