@@ -138,11 +138,14 @@ describe("A stack that is refused", () => {
       assert.strictEqual(error?._tag === "ErrorResponse" ? error.status : 0, status)
     }
 
-    it.effect(`with ${status} at its start fails, and says what to do`, () =>
+    it.effect(`with ${status} at its start fails after authGrace, and says what to do`, () =>
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator
         yield* emulator.setFaults([Fault.Status({ status })])
-        isSaid((yield* within("1 minute", run(takes(1)))).exit)
+        const { exit, passed } = yield* within("3 minutes", run(takes(1), { authGrace: "1 minute" }))
+        isSaid(exit)
+        assert.isAtLeast(Duration.toSeconds(passed), 60)
+        assert.isAtMost(Duration.toSeconds(passed), 100)
       }).pipe(Effect.provide(emulated()))
     )
 
@@ -166,9 +169,9 @@ describe("A stack that is refused", () => {
     )
   }
 
-  it.effect("because there is no such queue fails, and says what to do", () =>
+  it.effect("because there is no such queue fails after authGrace, and says what to do", () =>
     Effect.gen(function* () {
-      const { exit } = yield* within("1 minute", run(takes(1)))
+      const { exit } = yield* within("3 minutes", run(takes(1), { authGrace: "1 minute" }))
       assert.match(String(exit), /check its key/)
     }).pipe(Effect.provide(emulated({ queues: ["other"] })))
   )

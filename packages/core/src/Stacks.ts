@@ -42,6 +42,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Check from "./internal/options.ts"
+import { IsRestarted } from "./internal/stack/registration.ts"
 import * as Settings from "./internal/stack/settings.ts"
 import { stackKey } from "./internal/stack/stackKey.ts"
 import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
@@ -241,7 +242,7 @@ export const make = Effect.fnUntraced(function* ({
         ...options,
         pool,
         onEvent: onEvent === undefined ? undefined : (event) => onEvent(event, options.queueKey)
-      }).pipe(Effect.provideService(CheckToken, false))
+      }).pipe(Effect.provideService(CheckToken, false), Effect.provideService(IsRestarted, true))
       entry.stack = stack
       entry.failure = undefined
       if (onStack !== undefined) yield* onStack(stack)

@@ -1,4 +1,7 @@
 /** The stack's registration: made at the start, and again whenever the service has forgotten it. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -6,10 +9,17 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { InvalidOptions, StacksError } from "../../StacksError.ts"
-import { persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
-import { isNotFound } from "./serviceErrors.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
+import { endless, persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
+import { isNotFound, isRefusal, isUnauthorized, withAdvice } from "./serviceErrors.ts"
+import type { ServiceMonitor } from "./serviceMonitor.ts"
 import type { Settings } from "./settings.ts"
 import { checkToken } from "./tokenCheck.ts"
+
+/** Whether the caller starts a stack again that is not let in, or whose queue does not exist. Such a start fails at once. */
+export const IsRestarted: Context.Reference<boolean> = Context.Reference("@stacksapi/core/internal/stack/IsRestarted", {
+  defaultValue: () => false
+})
 
 export interface Registration {
   /** The number of the registration in force. */
@@ -22,14 +32,13 @@ export interface Registration {
 
 /** Registers. When the scope closes it deregisters, unless the stack detaches. */
 export const make = Effect.fnUntraced(function* (
-  client: StacksClient.Service,
-  { key, metadata, onClose, queueKey, type }: Settings,
+  monitor: ServiceMonitor,
+  settings: Settings,
   emit: (event: StackEvent) => Effect.Effect<void>
 ): Effect.fn.Return<Registration, StacksError | InvalidOptions, Scope.Scope> {
-  const stackKey = key
-  const register = client
-    .registerStack({ key, type, queueKey, metadata })
-    .pipe(RetryPolicy.withPolicy(persistent), readAgain, Effect.asVoid)
+  const { client } = monitor
+  const { key: stackKey, onClose, queueKey } = settings
+  const request = register(client, settings)
 
   yield* checkToken(client)
 
@@ -46,7 +55,9 @@ export const make = Effect.fnUntraced(function* (
         : Effect.void
     )
   )
-  yield* Effect.tapError(register, () => Effect.sync(() => (mayBeRegistered = false)))
+  yield* Effect.tapError(registerFirst(request, monitor, settings, emit), () =>
+    Effect.sync(() => (mayBeRegistered = false))
+  )
   yield* emit(StackEvent.Registered({ stackKey, queueKey }))
 
   let current = 1
@@ -56,7 +67,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.suspend(() =>
         current === seen
           ? Effect.andThen(
-              register,
+              request.pipe(RetryPolicy.withPolicy(persistent), readAgain),
               Effect.suspend(() => {
                 current++
                 return emit(StackEvent.ReRegistered({ stackKey, queueKey }))
@@ -74,4 +85,45 @@ export const make = Effect.fnUntraced(function* (
         return Effect.catchIf(request, isNotFound, () => Effect.andThen(renew(seen), request))
       })
   }
+})
+
+const register = (
+  client: StacksClient.Service,
+  { key, metadata, queueKey, type }: Settings
+): Effect.Effect<void, StacksError> => Effect.asVoid(client.registerStack({ key, type, queueKey, metadata }))
+
+/**
+ * Registers for the first time, however long the service is in trouble. Only a clear refusal ends the start: at once where the
+ * service refuses what it was sent, and after `authGrace` where it does not let the stack in, or knows no such queue.
+ */
+const registerFirst = Effect.fnUntraced(function* (
+  request: Effect.Effect<void, StacksError>,
+  monitor: ServiceMonitor,
+  { authGrace }: Settings,
+  emit: (event: StackEvent) => Effect.Effect<void>
+): Effect.fn.Return<void, StacksError> {
+  const clock = yield* Clock.Clock
+  const isRestarted = yield* IsRestarted
+  /** Since when every response has been 404. */
+  let notFoundSince: number | undefined
+  const isFinal = (error: StacksError): boolean => {
+    if (isUnauthorized(error)) return isRestarted || monitor.hasGivenUp()
+    if (!isNotFound(error)) {
+      notFoundSince = undefined
+      return isRefusal(error)
+    }
+    const now = monotonicMillis(clock)
+    notFoundSince ??= now
+    return isRestarted || now - notFoundSince >= Duration.toMillis(authGrace)
+  }
+  yield* request.pipe(
+    RetryPolicy.withPolicy(RetryPolicy.none),
+    Effect.retry({
+      schedule: endless,
+      while: (error) =>
+        isFinal(error)
+          ? Effect.succeed(false)
+          : Effect.as(emit(StackEvent.RequestFailed({ error: withAdvice(error) })), true)
+    })
+  )
 })

@@ -6,6 +6,7 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { StacksError } from "../../StacksError.ts"
+import { retryAfterOf } from "./serviceErrors.ts"
 
 /** How long each of the last requests may take when a stack ends. */
 export const shutdownTimeout = Duration.seconds(5)
@@ -41,6 +42,14 @@ export const OnRetry: Context.Reference<(error: StacksError) => Effect.Effect<vo
 export const persistent: RetryPolicy.Policy = RetryPolicy.make(
   Schedule.tap(growing, ({ input }) => Effect.flatMap(OnRetry, (onRetry) => onRetry(input)))
 ).pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.mapSchedule(Schedule.modifyDelay(spread)))
+
+/** The delays of {@link persistent}, after any failure. */
+export const endless = growing.pipe(
+  Schedule.modifyDelay(({ duration, input }) =>
+    Effect.succeed(Duration.max(duration, retryAfterOf(input) ?? Duration.zero))
+  ),
+  Schedule.modifyDelay(spread)
+)
 
 /** For what has little time. */
 export const quick: RetryPolicy.Policy = RetryPolicy.make(Schedule.spaced("500 millis"))

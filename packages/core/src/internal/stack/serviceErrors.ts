@@ -41,6 +41,16 @@ export const isUnauthorized = (error: StacksError.StacksError | StacksError.Curs
 export const isNotFound = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "NotFound"
 
+/** Statuses in the 400s that may go by themselves, or that a proxy answers. */
+const passingStatuses = new Set([401, 403, 404, 407, 408, 409, 425, 429])
+
+/** Whether the service refuses what it was sent, so that it would refuse it again. A page of a proxy is no refusal. */
+export const isRefusal = (error: StacksError.StacksError): boolean => {
+  if (error._tag !== "ErrorResponse") return error._tag === "InvalidRequest"
+  const { rawBody, status } = error
+  return status >= 400 && status < 500 && !passingStatuses.has(status) && !rawBody.trimStart().startsWith("<")
+}
+
 /** Whether the service may have acted on a request that failed like this. */
 export const mayBeProcessed = (error: StacksError.StacksError): boolean => {
   switch (error._tag) {

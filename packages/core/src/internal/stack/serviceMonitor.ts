@@ -14,6 +14,8 @@ export interface ServiceMonitor {
   readonly client: StacksClient.Service
   /** How many requests have succeeded. */
   readonly successes: () => number
+  /** Whether the service has not let the stack in for `authGrace`. */
+  readonly hasGivenUp: () => boolean
 }
 
 /** A refusal that is older than this, and than `authGrace`, says nothing about the next one: nobody has asked in between. */
@@ -37,6 +39,7 @@ export const make = Effect.fnUntraced(function* (
   const authGrace = Duration.toMillis(settings.authGrace)
   const memory = Math.max(authGrace, refusalMemoryMillis)
   let successes = 0
+  let hasGivenUp = false
   /** Operations that are refused. */
   const refusals = new Map<Operation, Refusal>()
 
@@ -51,7 +54,9 @@ export const make = Effect.fnUntraced(function* (
     const known = refusals.get(operation)
     const since = known !== undefined && now - known.lastAt <= memory ? known.since : now
     refusals.set(operation, { since, lastAt: now })
-    return now - since >= authGrace ? Effect.asVoid(giveUp(error)) : Effect.void
+    if (now - since < authGrace) return Effect.void
+    hasGivenUp = true
+    return Effect.asVoid(giveUp(error))
   }
 
   const watched =
@@ -77,6 +82,7 @@ export const make = Effect.fnUntraced(function* (
       createStackNotifications: watched("createStackNotifications", client.createStackNotifications),
       issueJobAcquisitionTokens: watched("issueJobAcquisitionTokens", client.issueJobAcquisitionTokens)
     },
-    successes: () => successes
+    successes: () => successes,
+    hasGivenUp: () => hasGivenUp
   }
 })
