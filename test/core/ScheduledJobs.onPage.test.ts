@@ -64,7 +64,7 @@ describe("ScheduledJobs.polls with onPage", () => {
       const seen: Array<readonly [number, boolean]> = []
       const onPage = ({ dispatchPaused, jobs }: ScheduledJobs.PolledPage) =>
         Effect.as(
-          Effect.sync(() => void seen.push([jobs.length, dispatchPaused])),
+          Effect.sync(() => void seen.push([jobs.length, dispatchPaused === true])),
           true
         )
       yield* onePoll({ ...request, tags: { os: "linux" }, onPage })

@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, JobStore } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
+import { rewriting } from "../support/oddResponses.ts"
 import { addJobs, countOf, done, emulated, jobOf, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
@@ -31,6 +32,36 @@ describe("On a queue that is paused", () => {
         for (const id of ids) assert.strictEqual((yield* jobOf(id)).state, "finished")
       }).pipe(Effect.scoped, Effect.provide(emulated()))
     )
+  }
+
+  for (const [what, queue] of [
+    ["null for the queue", null],
+    ["no flag", { id: "q" }],
+    ["null for the flag", { id: "q", dispatch_paused: null }]
+  ] as const) {
+    it.effect(`a page with ${what} leaves the queue paused, and no job starts`, () => {
+      let isOdd = false
+      const odd = rewriting("/scheduled-jobs", (page) => (isOdd ? { ...(page as object), cluster_queue: queue } : page))
+      return Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        yield* emulator.pauseQueue("q", true)
+        const stack = yield* start(takes("1 second"))
+        yield* slowly("3 seconds", "100 millis")
+        isOdd = true
+        yield* slowly("3 seconds", "100 millis")
+        // The polls begin anew.
+        yield* emulator.setFaults([Fault.Status({ status: 400, operations: ["listScheduledJobs"], times: 1 })])
+        const [id = ""] = yield* addJobs(1)
+        yield* slowly("1 minute", "500 millis")
+        assert.strictEqual((yield* jobOf(id)).state, "scheduled")
+        assert.isTrue((yield* stack.status).isPaused)
+        assert.notInclude(stack.names(), "Resumed")
+        isOdd = false
+        yield* emulator.pauseQueue("q", false)
+        yield* slowly("10 seconds", "500 millis")
+        assert.strictEqual((yield* jobOf(id)).state, "finished")
+      }).pipe(Effect.scoped, Effect.provide(odd.pipe(Layer.provideMerge(emulated()))))
+    })
   }
 
   it.effect("a job in backoff is not started; it stays reserved, and starts when the queue resumes", () =>

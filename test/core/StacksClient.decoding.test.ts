@@ -137,13 +137,13 @@ describe("listScheduledJobs", () => {
   it.effect.each([
     [{ dispatch_paused: true }, true],
     [{ dispatch_paused: false }, false],
-    [{ dispatch_paused: null }, false],
+    [{ dispatch_paused: null }, undefined],
     [{ paused: true }, true],
     [{ paused: false }, false],
     [{ dispatch_paused: true, paused: false }, true],
     [{ dispatch_paused: false, paused: true }, false],
     [{ dispatch_paused: null, paused: true }, true],
-    [{}, false]
+    [{}, undefined]
   ] as const)("a queue with %j is paused: %s", ([flags, expected]) =>
     Effect.gen(function* () {
       const { clusterQueue } = yield* list({ ...page, cluster_queue: { id: "q", ...flags } })
@@ -266,7 +266,7 @@ describe("listScheduledJobs", () => {
     Effect.gen(function* () {
       const empty = {
         jobs: [],
-        clusterQueue: { id: null, dispatchPaused: false },
+        clusterQueue: { id: null, dispatchPaused: undefined },
         pageInfo: { hasNextPage: false, endCursor: null }
       }
       assert.deepStrictEqual(yield* list({ jobs: null }), empty)

@@ -86,7 +86,8 @@ export interface PolledPage {
   readonly jobs: ReadonlyArray<ScheduledJob>
   /** The jobs of the page that could not be decoded. */
   readonly undecodable: ReadonlyArray<UndecodableJob>
-  readonly dispatchPaused: boolean
+  /** Whether the queue's dispatch is paused, as the service said last; undefined if it has not said so yet. */
+  readonly dispatchPaused: boolean | undefined
   /** Whether this is the last page of the poll, whatever `onPage` returns. */
   readonly isLast: boolean
 }
@@ -111,7 +112,7 @@ export interface Poll {
   readonly listed: ReadonlyArray<ScheduledJob>
   /** The listed jobs that could not be decoded. Each is logged once, as a warning, while it stays listed. */
   readonly undecodable: ReadonlyArray<UndecodableJob>
-  /** Whether the queue's dispatch is paused; undefined if no page could be read. */
+  /** Whether the queue's dispatch is paused, as the service said last; undefined if no page could be read, or none has said so yet. */
   readonly dispatchPaused: boolean | undefined
   /** Whether the poll read the last page of the queue. */
   readonly isComplete: boolean
@@ -257,8 +258,8 @@ const pollEvery = (
   const runnable = (jobs: ReadonlyArray<ScheduledJob>, dispatchPaused: boolean | undefined, now: number) =>
     dispatchPaused ? [] : jobs.filter((job) => isRunnable(job, now) && isForUs(job.agentQueryRules))
   return Stream.unfold(
-    { startAt: Number.NEGATIVE_INFINITY, failures: 0, logged: noIssues, ownServiceClock: undefined } as PollState,
-    Effect.fnUntraced(function* ({ failures, ownServiceClock, startAt, logged }) {
+    firstPoll,
+    Effect.fnUntraced(function* ({ failures, isPaused, ownServiceClock, startAt, logged }) {
       const clock = yield* Clock.Clock
       const serviceClock = (yield* CurrentServiceClock) ?? ownServiceClock ?? new ServiceClock()
       const waited = startAt - monotonicMillis(clock)
@@ -270,6 +271,7 @@ const pollEvery = (
       const pages = yield* readPages(
         request,
         serviceClock,
+        isPaused,
         ({ clusterQueue: { dispatchPaused }, jobs, undecodable = [] }, index, isLast) =>
           onPage === undefined
             ? Effect.succeed(index + 1 < maxPages)
@@ -325,6 +327,7 @@ const pollEvery = (
       const next: PollState = {
         startAt: nextAt,
         failures: failed,
+        isPaused: pages.dispatchPaused ?? isPaused,
         logged: pages.failure === undefined ? issues : logged,
         ownServiceClock: serviceClock
       }
@@ -338,12 +341,20 @@ interface PollState {
   /** Milliseconds of the monotonic clock. */
   readonly startAt: number
   readonly failures: number
+  /** What the service said last about the queue's dispatch. */
+  readonly isPaused: boolean | undefined
   /** The jobs that could not be decoded and were logged. */
   readonly logged: ReadonlySet<string>
   readonly ownServiceClock: ServiceClock | undefined
 }
 
-const noIssues: ReadonlySet<string> = new Set()
+const firstPoll: PollState = {
+  startAt: Number.NEGATIVE_INFINITY,
+  failures: 0,
+  isPaused: undefined,
+  logged: new Set(),
+  ownServiceClock: undefined
+}
 
 const describe = ({ id, issue }: UndecodableJob): string => (id === undefined ? issue : `${id}: ${issue}`)
 
@@ -371,12 +382,14 @@ interface PollPages {
 const readPages = Effect.fnUntraced(function* (
   { clusterQueueKey, pageSize = MaxBatchSize, stackKey }: WatchRequest,
   serviceClock: ServiceClock,
+  isPaused: boolean | undefined,
   wantsMore: (page: ScheduledJobsPage, index: number, isLast: boolean) => Effect.Effect<boolean>
 ): Effect.fn.Return<PollPages, StacksError.FatalError | StacksError.CursorStalled, StacksClient.StacksClient> {
   const client = yield* StacksClient.StacksClient
   const trail = new CursorTrail(undefined)
   const listed = new Map<string, ScheduledJob>()
   const undecodable: Array<UndecodableJob> = []
+  let known = isPaused
   let dispatchPaused: boolean | undefined
   let startCursor: string | undefined
   const pollPages = (rest: Partial<Pick<PollPages, "isComplete" | "failure" | "retryAfter">>): PollPages => ({
@@ -404,11 +417,14 @@ const readPages = Effect.fnUntraced(function* (
     const { headers, value } = result
     for (const job of value.jobs) listed.set(job.id, job)
     undecodable.push(...(value.undecodable ?? []))
-    dispatchPaused = dispatchPaused === true || value.clusterQueue.dispatchPaused
+    // A page that does not say it leaves it as it was.
+    const clusterQueue = { ...value.clusterQueue, dispatchPaused: value.clusterQueue.dispatchPaused ?? known }
+    known = clusterQueue.dispatchPaused
+    dispatchPaused = dispatchPaused === true || known
     const { endCursor, hasNextPage } = value.pageInfo
     const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
     const isLast = !hasNextPage || (asked !== undefined && Duration.toMillis(asked) > 0)
-    const goesOn = yield* wantsMore(value, index, isLast)
+    const goesOn = yield* wantsMore({ ...value, clusterQueue }, index, isLast)
     if (!goesOn || isLast) return pollPages({ isComplete: !hasNextPage, retryAfter: asked })
     if (!trail.advancesTo(endCursor)) return yield* new StacksError.CursorStalled({ cursor: endCursor })
     startCursor = endCursor

@@ -399,7 +399,8 @@ export interface ScheduledJob {
 /**
  * The queue of a page. If `dispatchPaused` is true, its jobs are listed but must not be started.
  *
- * On the wire it is `dispatch_paused`, or `paused` if that is missing. Without both, the queue is not paused.
+ * On the wire it is `dispatch_paused`, or `paused` if that is missing. Without both, it is undefined: what the service said last still
+ * holds.
  *
  * @since 0.1.0
  * @category schemas
@@ -410,9 +411,9 @@ export const ClusterQueue = Schema.Struct({
   paused: Schema.optional(Schema.NullOr(Schema.Boolean))
 }).pipe(
   Schema.decodeTo(
-    Schema.Struct({ id: NullableString, dispatchPaused: Schema.Boolean }),
+    Schema.Struct({ id: NullableString, dispatchPaused: Schema.UndefinedOr(Schema.Boolean) }),
     SchemaTransformation.transform({
-      decode: ({ dispatch_paused, id, paused }) => ({ id, dispatchPaused: dispatch_paused ?? paused ?? false }),
+      decode: ({ dispatch_paused, id, paused }) => ({ id, dispatchPaused: dispatch_paused ?? paused ?? undefined }),
       encode: ({ dispatchPaused, id }) => ({ id, dispatch_paused: dispatchPaused })
     })
   )

@@ -59,8 +59,9 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
   const { emit, settings } = state.dependencies
   if (page.index === 0) startPoll(state, page.monotonicStart)
   state.isListed = true
-  if (page.dispatchPaused !== state.isPaused) {
-    state.isPaused = page.dispatchPaused
+  const isPaused = page.dispatchPaused ?? state.isPaused
+  if (isPaused !== state.isPaused) {
+    state.isPaused = isPaused
     yield* emit(state.isPaused ? StackEvent.Paused() : StackEvent.Resumed())
   }
   state.pending.add(page.jobs.filter((job) => JobId.isUsable(job.id) && state.mayReserve(job)))
@@ -71,7 +72,7 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
   for (const { id, issue } of page.undecodable) {
     yield* ignore(state, id === undefined ? "without an id" : JobId.shown(id), issue)
   }
-  if (page.isLast || page.dispatchPaused) return false
+  if (page.isLast || isPaused) return false
   if (page.index + 1 < minPages) return true
   const until = page.monotonicStart + Duration.toMillis(settings.pollInterval)
   while (state.pending.size >= Prioritize.spareSlots(state) || state.restUntil > state.now()) {

@@ -40,7 +40,7 @@ export const list = Command.make(
     yield* (all ? pages : Stream.take(pages, 1)).pipe(
       Stream.runForEach(({ clusterQueue, jobs, pageInfo }) => {
         count += jobs.length
-        isPaused = clusterQueue.dispatchPaused
+        isPaused = clusterQueue.dispatchPaused ?? isPaused
         hasMore = pageInfo.hasNextPage
         return printer.print(jobs)
       })
