@@ -2,8 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, type Layer } from "effect"
-import { bodyOf, rewriting } from "../support/oddResponses.ts"
+import { Effect, Fiber, Layer } from "effect"
+import { bodyOf, refusing, rewriting } from "../support/oddResponses.ts"
 import { addJobs, census, countOf, emulated, jobOf, slowly, start, takes } from "../support/stacks.ts"
 
 const { Fault } = StacksEmulator
@@ -98,6 +98,42 @@ describe("A reserve response that", () => {
       assert.include(stack.names(), "NotReserved")
       const asked = yield* countOf("batchReserveJobs")
       assert.isAtMost(asked, 12)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+})
+
+describe("A job in doubt", () => {
+  it.effect("that gets no answer in an outage is asked for until there is one, and then runs", () => {
+    let isOut = false
+    const refusals = refusing({ endpoint: "/batch-reserve", jobUuid: "a", status: 500, isOn: () => isOut })
+    return Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1, { id: "a" })
+      yield* emulator.setFaults([Fault.LostResponse({ operations: ["batchReserveJobs"], times: 1 })])
+      const stack = yield* start(takes("1 second"), { reservationExpiry: "1 hour" })
+      yield* slowly("500 millis", "100 millis")
+      isOut = true
+      yield* slowly("5 minutes", "2 seconds")
+      assert.strictEqual((yield* jobOf("a")).state, "reserved")
+      assert.isEmpty((yield* stack.status).inFlight)
+      isOut = false
+      yield* slowly("30 seconds", "500 millis")
+      assert.strictEqual((yield* jobOf("a")).state, "finished")
+    }).pipe(Effect.scoped, Effect.provide(refusals.pipe(Layer.provideMerge(emulated()))))
+  })
+
+  it.effect("when the stack drains is given back, and counts as not reserved: no event has said that it was", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1, { id: "a" })
+      const stack = yield* start(takes("1 second"), { reservationExpiry: "1 hour" }).pipe(
+        Effect.provide(odd(() => ({ reserved: [], not_reserved: [] })))
+      )
+      yield* slowly("5 seconds", "100 millis")
+      const draining = yield* Effect.forkChild(stack.drain)
+      yield* slowly("10 seconds", "100 millis")
+      yield* Fiber.join(draining)
+      assert.strictEqual((yield* jobOf("a")).state, "scheduled")
+      assert.deepStrictEqual(stack.names(), ["Registered", "InDoubt", "Draining", "NotReserved", "Stopped"])
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 })

@@ -2,9 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, type Stack, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Exit, Scope } from "effect"
-import { refusing } from "../support/oddResponses.ts"
-import { addJobs, done, emulated, jobOf, type Run, slowly, start, takes, within } from "../support/stacks.ts"
+import { Duration, Effect, Exit, Scope } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { bodyOf, refusing } from "../support/oddResponses.ts"
+import { addJobs, clientVia, done, emulated, jobOf, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
 const bad = "bad"
 
@@ -262,6 +263,56 @@ describe("A job for which the service refuses", () => {
       assert.strictEqual((yield* jobOf(bad)).state, "reserved")
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  it.effect("its details with 404, for ever, backs off up to 5 minutes, stays reserved, and is reported", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1, { id: bad })
+      const [other = ""] = yield* addJobs(1)
+      const stack = yield* begin(
+        ({ details }) => Effect.as(details, done),
+        { maxInFlight: 1, reservationExpiry: "2 minutes" },
+        refusing({ endpoint: "/jobs/bad", jobUuid: bad, status: 404 })
+      )
+      yield* slowly("1 hour", "5 seconds")
+      assert.strictEqual((yield* jobOf(other)).state, "finished")
+      assert.deepInclude(yield* jobOf(bad), { state: "reserved", exitStatus: undefined })
+      const delays = stack.seen.flatMap((event) =>
+        event._tag === "BackedOff" ? [Duration.toSeconds(event.delay)] : []
+      )
+      assert.deepStrictEqual(delays.slice(0, 8), [5, 10, 20, 40, 80, 160, 300, 300])
+      assert.isAtMost(delays.length, 20)
+      assert.lengthOf(reportsOf(stack.seen), 1)
+      assert.strictEqual((yield* stack.status).backingOff, 1)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("everything, because it is deleted, is dropped and not finished", () => {
+    let isDeleted = false
+    const deleting = clientVia((request, response) => {
+      const isAboutIt = request.url.endsWith(`/jobs/${bad}`) || bodyOf(request).includes(`"${bad}"`)
+      if (!isDeleted || !isAboutIt) return response
+      const answer = request.url.endsWith("/batch-reserve")
+        ? HttpServerResponse.jsonUnsafe({ reserved: [], not_reserved: [bad] })
+        : request.url.endsWith("/get-states")
+          ? HttpServerResponse.jsonUnsafe({ states: {} })
+          : HttpServerResponse.jsonUnsafe({ message: "no such job" }, { status: 404 })
+      return Effect.succeed(HttpServerResponse.toClientResponse(answer, { request }))
+    })
+    return Effect.gen(function* () {
+      yield* addJobs(1, { id: bad })
+      const details: Run = ({ details }) =>
+        Effect.suspend(() => {
+          isDeleted = true
+          return Effect.as(details, done)
+        })
+      const stack = yield* begin(details, { reservationExpiry: "1 hour" }, deleting)
+      yield* slowly("2 minutes", "500 millis")
+      const names = stack.names().filter((name) => name !== "RequestFailed" && name !== "ReRegistered")
+      assert.deepStrictEqual(names.slice(0, 4), ["Registered", "Reserved", "Started", "BackedOff"])
+      assert.strictEqual(names.at(-1), "ReservationLost")
+      assert.strictEqual((yield* stack.status).backingOff, 0)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  })
 
   it.effect("reservations, and a second one, do not stop a queue of 200", () =>
     Effect.gen(function* () {

@@ -27,7 +27,7 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  * - `JobIgnored`: the stack can't use the job, and leaves it alone. Reported once for each job.
  * - `NotAdmitted`: the stack does not reserve the job, because of the option `admit`, or because its `requests` are larger than the
  *   capacity.
- * - `NotReserved`: somebody else was faster, or the job can't be reserved any more.
+ * - `NotReserved`: somebody else was faster, the job can't be reserved any more, or the stack ended while the job was in doubt.
  * - `InDoubt`: a response left open whether the job is reserved. The stack asks again to learn it. The job holds no slot, unless it
  *   runs: then the response was one to a renewal.
  *

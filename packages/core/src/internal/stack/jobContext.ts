@@ -11,6 +11,7 @@ import { isAgentOwned } from "../../StacksSchema.ts"
 import { mayBeOneJob } from "../isolate.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { readAgain } from "./retryPolicies.ts"
+import { isNotFound } from "./serviceErrors.ts"
 import type { StackState } from "./stackState.ts"
 import type { TokenAnswer } from "./tokens.ts"
 
@@ -34,7 +35,7 @@ export const makeJobContext = (
   const trouble: ServiceTrouble = { failures: new Map(), notIssued: new Set() }
   const details = once(
     Effect.suspend(() => readDetails(state, record)),
-    (error) => trouble.failures.set(error, { isOffender: mayBeOneJob(error) })
+    (error) => trouble.failures.set(error, { isOffender: isAboutJob(error) })
   )
   return {
     trouble,
@@ -88,9 +89,12 @@ const readDetails = (state: StackState, { job }: JobRecord) => {
   return client.getJob({ stackKey: settings.key, jobUuid: job.id }).pipe(
     registration.withReRegister,
     readAgain,
-    Effect.tapError((error) => reportOffender(state, job.id, error, mayBeOneJob(error)))
+    Effect.tapError((error) => reportOffender(state, job.id, error, isAboutJob(error)))
   )
 }
+
+/** Whether a failure of `getJob` is about its job. A 404 is: the stack has registered again by then. */
+const isAboutJob = (error: StacksError): boolean => mayBeOneJob(error) || isNotFound(error)
 
 type Issued = Extract<TokenAnswer, { readonly _tag: "Issued" }>
 

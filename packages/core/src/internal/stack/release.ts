@@ -56,7 +56,7 @@ export const release = Effect.fnUntraced(function* (
         const record = left.get(jobUuid)
         if (record === undefined) return Effect.void
         left.delete(jobUuid)
-        return settle(state, record, StackEvent.Released({ job: record.job, reason }))
+        return settle(state, record, releasedEvent(record, reason))
       },
       { discard: true }
     )
@@ -85,3 +85,7 @@ export const release = Effect.fnUntraced(function* (
     })
   }
 })
+
+/** A job in doubt may never have been reserved. */
+const releasedEvent = ({ isRecovered, job, wasReserved }: JobRecord, reason: string): StackEvent =>
+  wasReserved || isRecovered ? StackEvent.Released({ job, reason }) : StackEvent.NotReserved({ job })

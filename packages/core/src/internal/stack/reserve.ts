@@ -14,7 +14,7 @@ import * as Prioritize from "./prioritize.ts"
 import { onRecoveredJobRefused } from "./recover.ts"
 import { RequestStreak } from "./requestStreak.ts"
 import { requestTimeout, within } from "./requestTimeout.ts"
-import { isNotFound, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
+import { isNotFound, isRefusal, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { removeSaved, settle } from "./settle.ts"
 import { inReserveSpan } from "./spans.ts"
 import type { StackState } from "./stackState.ts"
@@ -376,21 +376,23 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
     yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
   }
   if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
-  yield* unconfirmed(state, record, error.message)
+  // A refusal is an answer about the job. Where there is none, the job may be reserved, and nobody would ask again.
+  yield* unconfirmed(state, record, error.message, isRefusal(error))
 })
 
-/** The service answers, and leaves it open whether this job is reserved. */
+/**
+ * It stays open whether this job is reserved. The stack asks again: six times where the service answers, and for as long as it takes
+ * where it does not, or where its answer can't be read (`isAnswered` is false).
+ */
 const unconfirmed = Effect.fnUntraced(function* (
   state: StackState,
   record: JobRecord,
   reason: string,
-  isReadable = true
+  isAnswered = true
 ) {
-  // After an answer that can't be read the stack asks for as long as it takes: nothing was said about the job.
-  record.doubts = isReadable ? record.doubts + 1 : Math.min(record.doubts + 1, maxDoubts - 1)
+  record.doubts = isAnswered ? record.doubts + 1 : Math.min(record.doubts + 1, maxDoubts - 1)
   const now = state.now()
-  record.askAt =
-    record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + Math.min(1000 * 2 ** (record.doubts - 1), 60_000)
+  record.askAt = record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + 1000 * 2 ** (record.doubts - 1)
   if (record.stage !== "Unconfirmed") {
     state.table.move(record, "Unconfirmed")
     yield* state.dependencies.emit(StackEvent.InDoubt({ job: record.job, reason }))

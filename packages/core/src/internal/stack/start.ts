@@ -55,6 +55,9 @@ export const startIfPossible = (state: StackState, record: JobRecord): Effect.Ef
     return Effect.void
   })
 
+/** Whether it was long ago that the service said that the job is reserved. */
+const isOld = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + confirmedFor < state.now()
+
 /** Whether the reservation may have lapsed: the service was away for longer than it lasts. */
 const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
   confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
@@ -99,8 +102,7 @@ export const launch = (state: StackState, record: JobRecord, isKnown = false): E
   Effect.suspend(() => {
     const { breaker, settings } = state.dependencies
     const { job } = record
-    const isOld = record.confirmedAt + confirmedFor < state.now()
-    const hasWaited = !isKnown && (record.failures > 0 || record.isRecovered || isOld)
+    const hasWaited = !isKnown && (record.failures > 0 || record.isRecovered || isOld(state, record))
     // At one go: whoever counts in between must not find a slot free.
     state.table.move(record, "Starting")
     record.keepsSlot = true
@@ -172,7 +174,9 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     yield* settle(state, record, event)
     return false
   }
-  if (jobState === "scheduled" || isLapsed(state, record)) {
+  // A job that the service does not know may be deleted: then the next request to reserve it is refused.
+  const isUnknown = jobState === undefined && isOld(state, record)
+  if (jobState === "scheduled" || isUnknown || isLapsed(state, record)) {
     doubt(state, record)
     return false
   }
