@@ -41,6 +41,7 @@ export const onRequest = (world: World, life: Life, sent: Sent): Effect.Effect<v
       for (const id of sent.jobs) life.released.set(id, world.now)
       return
     }
+    yield* checkFinishes(world, life, sent)
     for (const id of sent.jobs) life.released.delete(id)
     if (!life.plan.hasStore) return
     const saved = yield* Effect.orDie(life.process.store.load(life.plan.key))
@@ -50,6 +51,22 @@ export const onRequest = (world: World, life: Life, sent: Sent): Effect.Effect<v
       // The renewal of a job that is over reserves nothing.
       if (view === undefined || names.has(id) || isOver(view.state)) continue
       world.violate("a job is saved before it is reserved", `${life.name} asks to reserve ${id}, and did not save it`)
+    }
+  })
+
+/** Jobs that wait for their finish hold no slot, and must not become more and more. */
+const checkFinishes = (world: World, life: Life, sent: Sent): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const fresh = sent.jobs.filter((id) => !life.asked.has(id))
+    for (const id of fresh) life.asked.add(id)
+    const before = life.status
+    if (fresh.length === 0 || life.service === undefined || before === undefined || life.slots === 0) return
+    const { finishing } = yield* life.service.status
+    if (Math.min(before.finishing, finishing) >= life.slots) {
+      world.violate(
+        "nothing is reserved while too many finishes wait",
+        `${life.name} asks to reserve ${fresh.join(" ")}: ${finishing} wait, ${life.slots} slots`
+      )
     }
   })
 
@@ -135,7 +152,8 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
       violate("no job starts before it is runnable", `${runnableAt.epochMilliseconds - world.now} ms too early`)
     }
     const open = life.open.get(id)
-    if (open !== undefined && world.now < open.startsAt - 100) {
+    // A job that an agent has is not started: its runner waits for the agent.
+    if (open !== undefined && !isAgentOwned(job.view.state) && world.now < open.startsAt - 100) {
       violate("a job waits for its backoff", `it was to wait for ${open.startsAt - world.now} ms more`)
     }
 
@@ -259,6 +277,8 @@ const checkOrder = (
   { plan: { id } }: JobTrace
 ): void => {
   const open = life.open.get(id)
+  if (event._tag !== "InDoubt") life.doubted.delete(id)
+  if (event._tag === "NotReserved" || terminal.has(event._tag)) life.asked.delete(id)
   const violate = (message: string) =>
     world.violate("a job's events come in order", `${life.name}: ${event._tag} of ${id} ${message}`)
   switch (event._tag) {
@@ -271,6 +291,7 @@ const checkOrder = (
       if (open !== undefined) violate("while it is reserved")
       return
     case "InDoubt":
+      if (open === undefined) life.doubted.add(id)
       return
     default:
   }
@@ -286,7 +307,7 @@ const checkOrder = (
       open.hasStarted = true
       return
     case "BackedOff":
-      open.startsAt = world.now + Duration.toMillis(event.delay)
+      open.startsAt = backedOffAt(world, life, id) + Duration.toMillis(event.delay)
       return
     case "FinishRejected":
       if (open.isFinishRejected) violate("a second time")
@@ -299,6 +320,17 @@ const checkOrder = (
     default:
   }
   life.open.delete(id)
+}
+
+/**
+ * From when the delay of a job that backs off counts: from the end of its run. The event arrives later, within a tick, as does that
+ * of a job which has not run because its state could not be read.
+ */
+const backedOffAt = (world: World, life: Life, id: string): number => {
+  const tick = world.plan.tick * 1000
+  const run = world.jobs.get(id)?.runs.at(-1)
+  const ended = run?.life === life ? run.endedAt : undefined
+  return Math.max(ended ?? Number.NEGATIVE_INFINITY, world.now - tick)
 }
 
 const newOpenJob = (world: World): OpenJob => ({
@@ -374,11 +406,9 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     const status = yield* life.service.status
     const before = life.status
     life.status = status
-    const reserved = life.count("Reserved")
-    const isNewReserved = reserved > life.reservedBefore
-    life.reservedBefore = reserved
     const had = new Set(before?.inFlight.map(({ id }) => id))
-    const hasNew = status.inFlight.some(({ id }) => !had.has(id))
+    // An agent of an earlier life is at work already, whether or not there is a slot for its job.
+    const hasNew = status.inFlight.some(({ id }) => !had.has(id) && !life.inherited.has(id))
     if (hasNew && status.inFlight.length > life.slots) {
       world.violate(
         "never more jobs than slots",
@@ -408,14 +438,6 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
       world.violate(
         "events add up",
         `${life.name} has reserved ${open.join(" ")}, and its status knows ${known} jobs: ${status.inFlight.map(({ id }) => id).join(" ")}; ${status.backingOff} backing off, ${status.finishing} finishing`
-      )
-    }
-    // A job in doubt is asked about all the same.
-    if (!isNewReserved || life.recovered.size > 0 || before === undefined || before.inDoubt > 0) return
-    if (life.slots > 0 && Math.min(before.finishing, status.finishing) >= life.slots) {
-      world.violate(
-        "nothing is reserved while too many finishes wait",
-        `${life.name}: ${status.finishing} wait, ${life.slots} slots`
       )
     }
   })
@@ -475,7 +497,8 @@ const checkReservations = (world: World, life: Life): void => {
     const { view } = job
     if (view.state !== "reserved" || job.holder !== life || job.stolenAt !== undefined) continue
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
-    if (world.isPoisoned(job.plan.id)) continue
+    // A job in doubt is dropped when the last request that may have reserved it has lapsed, and its reservation with it.
+    if (world.isPoisoned(job.plan.id) || life.doubted.has(job.plan.id)) continue
     const since = view.reservedAt?.epochMilliseconds ?? 0
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
       world.violate(

@@ -535,7 +535,10 @@ const calm = (world: World) =>
       world,
       limit,
       tick,
-      () => Invariants.isDone(world) && world.saved === 0 && world.lives.every(({ isUp }) => isUp)
+      () =>
+        Invariants.isDone(world) &&
+        world.saved === 0 &&
+        world.lives.every(({ doubted, isUp }) => isUp && doubted.size === 0)
     )
     if (world.violation !== undefined) return
     if (!Invariants.isDone(world)) {

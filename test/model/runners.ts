@@ -36,6 +36,8 @@ const watched = (world: World, life: Life, job: JobTrace, context: JobRunner.Job
       }
       world.note(`${life.name}: run ${job.plan.id} ${JSON.stringify(job.plan.behavior)}`)
       yield* onRunStart(world, run)
+      if (world.agents.has(job.plan.id)) life.inherited.add(job.plan.id)
+      else life.inherited.delete(job.plan.id)
       life.active.set(job.plan.id, run)
       job.runs.push(run)
       const runner = JobRunner.make((context) => behave(world, run, context))

@@ -119,14 +119,20 @@ export class Life {
   // What its events tell.
   readonly counts = new Map<StackEvent.StackEvent["_tag"], number>()
   readonly open = new Map<string, OpenJob>()
-  readonly history: Array<string> = []
+  /** Jobs in doubt that it has not reserved before. */
+  readonly doubted = new Set<string>()
   /** Jobs for which it reserved no longer than a second: it gives them back. */
   readonly released = new Map<string, number>()
 
   // What its runners tell.
   readonly active = new Map<string, Run>()
 
+  /** Jobs whose agents an earlier life has started. */
+  readonly inherited = new Set<string>()
+
   // What the network tells.
+  /** Jobs that it has asked to reserve, and that have not ended since. */
+  readonly asked = new Set<string>()
   readonly pending = new Set<PendingRequest>()
   /** Since when every page that arrived said that the queue is paused. */
   pausedSince: number | undefined
@@ -142,7 +148,6 @@ export class Life {
   /** When it was last certain that all reservations had been renewed in time. */
   solidAt: number
   status: Stack.Status | undefined
-  reservedBefore = 0
   /** Since when it could take a job that it has not seen before. */
   hasRoomSince: number | undefined
   /** The jobs that it has had to do with, and leaves alone perhaps. */
