@@ -153,6 +153,22 @@ describe("A stack whose agents run elsewhere", () => {
       }).pipe(Effect.scoped, Effect.provide(services({ behavior: () => "hangs" })))
   )
 
+  it.effect("says on the job's page why an agent failed that had acquired the job", () =>
+    Effect.gen(function* () {
+      const [failing = "", passing = ""] = yield* addJobs(2)
+      yield* begin()
+      yield* slowly("10 seconds", "500 millis")
+      assert.strictEqual((yield* jobOf(failing)).state, "running")
+      yield* (yield* emulator).crashAgent(AgentProvider.nameOf("s", failing))
+      yield* slowly("2 minutes", "500 millis")
+      const { notifications } = yield* StacksEmulator.StacksEmulator
+      const told = (yield* notifications).map(({ detail, jobUuid }) => [jobUuid, detail])
+      assert.deepStrictEqual(told, [[failing, "The agent failed: The machine crashed"]])
+      assert.strictEqual((yield* jobOf(passing)).exitStatus, 0)
+      assert.isEmpty(yield* agents)
+    }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 minute" })))
+  )
+
   it.effect("creates an agent again that failed to boot", () => {
     let boots = 0
     return Effect.gen(function* () {

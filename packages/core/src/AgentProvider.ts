@@ -124,7 +124,7 @@ export interface Agent {
   readonly phase: "Pending" | "Running" | "Succeeded" | "Failed"
   /** Why it is in this phase, in a sentence. Shown on the job's page. */
   readonly message?: string | undefined
-  /** Why it does not get on, for example no capacity. */
+  /** Why it does not get on, for example no capacity; or what its job's page must say of its end, whatever became of the job. */
   readonly problem?: ProviderError | undefined
   readonly exitStatus?: number | undefined
   readonly createdAt?: DateTime.Utc | undefined

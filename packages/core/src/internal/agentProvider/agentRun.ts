@@ -262,7 +262,10 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
 const onNews = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
   if (!isNews(run, agent)) return undefined
   if (run.hasAcquired || (yield* isOver(run.context))) {
-    if (isEnded(agent)) return JobRunner.AgentOwned
+    if (isEnded(agent)) {
+      yield* tellFailure(run, agent)
+      return JobRunner.AgentOwned
+    }
     // It is at work, whatever the provider says of it.
     acquired(run)
     return undefined
@@ -274,6 +277,18 @@ const onNews = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.
   const { problem } = agent
   if (problem?.reason === "Refused") return yield* refused(problem)
   return problem === undefined ? undefined : yield* awaitCapacity(run, problem.message)
+})
+
+/** Says on the job's page why an agent failed: if its job goes on without it, or the provider knows of a problem. */
+const tellFailure = Effect.fnUntraced(function* (
+  { context }: AgentRun,
+  { message, phase, problem }: AgentProvider.Agent
+) {
+  if (phase !== "Failed" || message === undefined || message === "") return
+  const jobState = yield* context.state
+  if (problem !== undefined || (jobState !== undefined && !isFinal(jobState))) {
+    yield* context.notify(`The agent failed: ${message}`)
+  }
 })
 
 const acquired = (run: AgentRun) => {
