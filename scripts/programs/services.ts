@@ -7,25 +7,33 @@ interface Server {
   readonly program: string
   /** Debian's folder with a folder for each version, if the program is not on the PATH. */
   readonly versions?: string
-  readonly debianPackage: string
+  /** What to install; the package of the program comes first. */
+  readonly debianPackages: ReadonlyArray<string>
 }
 
 const servers: ReadonlyArray<Server> = [
-  { program: "redis-server", debianPackage: "redis-server" },
-  { program: "postgres", versions: "/usr/lib/postgresql", debianPackage: "postgresql" }
+  { program: "redis-server", debianPackages: ["redis-server"] },
+  { program: "postgres", versions: "/usr/lib/postgresql", debianPackages: ["postgresql"] },
+  { program: "dockerd", debianPackages: ["docker.io", "runc", "containerd", "iptables", "tini"] },
+  { program: "docker-registry", debianPackages: ["docker-registry"] },
+  // A shell without libraries, for images.
+  { program: "busybox", debianPackages: ["busybox-static"] }
 ]
 
 const find = ({ program, versions }: Server): string | undefined =>
   findProgram(program) ??
+  ["/usr/sbin", "/sbin"].map((folder) => join(folder, program)).find((path) => existsSync(path)) ??
   (versions !== undefined && existsSync(versions) ? readdirSync(versions) : [])
     .map((version) => join(versions ?? "", version, "bin", program))
     .find((path) => existsSync(path))
 
 const missing = servers.filter((server) => find(server) === undefined)
-if (missing.length > 0 && canInstall()) install(...missing.map(({ debianPackage }) => debianPackage))
+if (missing.length > 0 && canInstall()) install(...missing.flatMap(({ debianPackages }) => debianPackages))
 for (const server of servers) {
-  const { debianPackage, program } = server
+  const { debianPackages, program } = server
   const path = find(server)
-  console.log(path ?? `There is no ${program}: install it (Debian, Ubuntu: apt-get install ${debianPackage}).`)
+  console.log(
+    path ?? `There is no ${program}: install it (Debian, Ubuntu: apt-get install ${debianPackages.join(" ")}).`
+  )
   if (path === undefined) process.exitCode = 1
 }

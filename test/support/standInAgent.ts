@@ -3,7 +3,7 @@
  * moment, and ends in any way that it is told to. Plain Node, nothing else: hundreds of them run in a test.
  */
 import { spawn } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { appendFileSync, readFileSync } from "node:fs"
 import * as Http from "node:http"
 
 /** What an agent does with its job. */
@@ -18,6 +18,8 @@ export interface Plan {
   readonly shouts?: number
   /** Starts a process in another session, and leaves it; one that is deaf ends by SIGKILL only. It prints `left <pid>`. */
   readonly leavesBehind?: "deaf" | "plain"
+  /** The job takes all memory that there is, until it is killed; then it exits with 137, as a shell's would. */
+  readonly hogs?: boolean
   /** How long the job takes. Default 0. */
   readonly millis?: number
   /** Ends with this status, or by this signal, while its job runs. */
@@ -108,15 +110,29 @@ const work = (token: string) =>
     if (interrupts.count - (plan.isDeafTo ?? 0) >= 2) end("canceled")
   })
 
+/** The token of the environment, or of the configuration file, as the real one has it. */
+const acquisitionToken = (): string => {
+  const { BUILDKITE_AGENT_CONFIG: file, BUILDKITE_AGENT_TOKEN: token } = environment
+  if (token !== undefined || file === undefined) return token ?? ""
+  return /^token="(.*)"$/m.exec(readFileSync(file, "utf8"))?.[1] ?? ""
+}
+
+/** Takes memory in a process of its own until that is killed. */
+const hog = () =>
+  new Promise<void>((resolve) => {
+    const code = "const all = []; for (;;) all.push(Buffer.alloc(1024 * 1024, 1))"
+    spawn(process.execPath, ["--eval", code], { stdio: "ignore" }).on("exit", () => resolve())
+  })
+
 const main = async (): Promise<number> => {
-  const { BUILDKITE_AGENT_TOKEN: acquisitionToken = "", BUILDKITE_AGENT_NAME: name = "" } = environment
+  const { BUILDKITE_AGENT_NAME: name = "" } = environment
   await say(`Starting ${name}`)
   if (plan.fallsBefore !== undefined) return fall(plan.fallsBefore)
   if (plan.quits !== undefined) {
     for (const line of plan.prints ?? []) await say(expand(line, {}))
     return plan.quits
   }
-  const registered = await send("POST", "register", acquisitionToken, {
+  const registered = await send("POST", "register", acquisitionToken(), {
     name,
     hostname: "stand-in",
     version: "3.137.0",
@@ -135,6 +151,8 @@ const main = async (): Promise<number> => {
     await send("POST", "disconnect", token)
     return acquired.status === 422 ? 27 : acquired.status === 423 ? 28 : 0
   }
+  const { STAND_IN_ACQUIRED: acquiredFile } = environment
+  if (acquiredFile !== undefined) appendFileSync(acquiredFile, `${jobUuid}\n`)
   await send("PUT", `jobs/${jobUuid}/start`, token, { started_at: new Date().toISOString() })
   const jobEnvironment = Object(acquired.body["env"])
   const lines = (plan.prints ?? []).map((line) => expand(line, jobEnvironment))
@@ -153,10 +171,11 @@ const main = async (): Promise<number> => {
   }
   const log = `${lines.join("\n")}\n`
   await send("POST", `jobs/${jobUuid}/chunks?sequence=1&offset=0&size=${Buffer.byteLength(log)}`, token, log)
+  if (plan.hogs === true) await hog()
   const how = await work(token)
   if (typeof plan.breaks === "string") return fall(plan.breaks)
   if (plan.breaks !== undefined) return plan.breaks
-  const status = how === "canceled" ? -1 : (plan.jobExits ?? 0)
+  const status = how === "canceled" ? -1 : (plan.jobExits ?? (plan.hogs === true ? 137 : 0))
   await send("PUT", `jobs/${jobUuid}/finish`, token, {
     exit_status: String(status),
     signal_reason: how === "canceled" ? "cancel" : "",

@@ -83,6 +83,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Check from "./internal/options.ts"
+import { agentExits } from "./internal/process/agentExits.ts"
 import * as ChildProcesses from "./internal/process/childProcesses.ts"
 import * as Environment from "./internal/process/environment.ts"
 import { describeCode, errorDescription } from "./internal/process/errorDescription.ts"
@@ -277,14 +278,6 @@ const configuredEndpoint = Config.URL("BUILDKITE_AGENT_ENDPOINT").pipe(
 // Outcomes
 // -----------------------------------------------------------------------------
 
-/** What an agent's exit status means if it has not run its job. */
-const reasons: Readonly<Record<number, string>> = {
-  0: "it could not acquire the job",
-  1: "it could not register, or its settings are wrong",
-  27: "the service would not let it acquire the job",
-  28: "the job is locked"
-}
-
 /** Acquiring failed, but the service did not reject it. Mostly the status for a locked job, too. */
 const notAcquired = 0
 const rejected = 27
@@ -305,7 +298,7 @@ const outcomeOf = Effect.fnUntraced(function* (
   const status = termination._tag === "Exited" ? termination.status : undefined
   const mustWait = (status === locked || status === notAcquired) && now !== undefined && waitsForOthers.has(now)
   if (now === "reserved" || mustWait) {
-    const reason = status === undefined ? undefined : reasons[status]
+    const reason = status === undefined ? undefined : agentExits[status]
     return yield* new JobRunner.JobRunnerError({
       message: withLastLines(
         `The agent did not run the job (${end}${reason === undefined ? "" : `: ${reason}`})`,

@@ -49,8 +49,12 @@ export const minimal = (extra: Extra = {}): Environment => {
     const value = own[name]
     if (value !== undefined) environment[name] = value
   }
-  return { ...environment, ...Record.filter(plain(extra), (_, name) => !forbidden.includes(name)) }
+  return { ...environment, ...withoutTokens(plain(extra)) }
 }
+
+/** Variables without the tokens that no job gets. */
+export const withoutTokens = (environment: Environment): Environment =>
+  Record.filter(environment, (_, name) => !forbidden.includes(name))
 
 const plain = (extra: Extra): Environment =>
   Record.map(extra, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))

@@ -1,0 +1,152 @@
+/** Creates the container of an agent: image, container, token, start. */
+import { type AgentRequest, ProviderError } from "@stacksapi/core/AgentProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import type * as Path from "effect/Path"
+import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import type * as Redacted from "effect/Redacted"
+import type { PullPolicy } from "../../DockerProvider.ts"
+import * as Body from "./container.ts"
+import * as Credentials from "./credentials.ts"
+import * as DockerConfig from "./dockerConfig.ts"
+import type { Engine, EngineError } from "./engine.ts"
+import * as Failures from "./failures.ts"
+import { parseImage } from "./imageReference.ts"
+import type { KeyedLock } from "./keyedLock.ts"
+import * as Pull from "./pull.ts"
+import { Created, Details, Image } from "./schemas.ts"
+import * as Tar from "./tar.ts"
+
+/** What reading Docker's configuration and running its helpers needs. */
+export type Host = FileSystem.FileSystem | Path.Path | ChildProcessSpawner
+
+const slow = Duration.minutes(1)
+
+const isStatus = (status: number) => (error: EngineError) => error.status === status
+
+// -----------------------------------------------------------------------------
+// Image
+// -----------------------------------------------------------------------------
+
+const inspectImage = (engine: Engine, image: string) =>
+  engine.json(Image, "GET", `/images/${image.split("/").map(encodeURIComponent).join("/")}/json`).pipe(
+    Effect.catchIf(isStatus(404), () => Effect.undefined),
+    Effect.mapError(Failures.ofCreate)
+  )
+
+const credentialsFor = Effect.fnUntraced(
+  function* (image: string) {
+    return yield* Credentials.headerFor(yield* DockerConfig.read, parseImage(image).registry)
+  },
+  Effect.mapError(({ message }) => new ProviderError({ reason: "NoCapacity", message }))
+)
+
+/** The image on this Engine, which is pulled by the policy. */
+const provideImage = Effect.fnUntraced(function* (
+  engine: Engine,
+  image: string,
+  policy: PullPolicy,
+  notify: AgentRequest["notify"]
+) {
+  if (policy !== "always") {
+    const found = yield* inspectImage(engine, image)
+    if (found !== undefined) return found
+    if (policy === "never") return yield* missing(`The image ${image} is not on ${engine.host}, and is never pulled`)
+  }
+  const auth = yield* credentialsFor(image)
+  yield* Effect.mapError(Pull.pull(engine, image, auth, notify), (error) => Failures.ofPull(image, error))
+  const pulled = yield* inspectImage(engine, image)
+  return pulled ?? (yield* missing(`The image ${image} was pulled, and is not on ${engine.host}`))
+})
+
+const missing = (message: string) => new ProviderError({ reason: "Refused", message })
+
+// -----------------------------------------------------------------------------
+// Container
+// -----------------------------------------------------------------------------
+
+/** A file of a container that has not started; empty if there is none. */
+const readFile = (engine: Engine, id: string, path: string) =>
+  engine.send("GET", `/containers/${id}/archive`, { query: { path } }).pipe(
+    Effect.flatMap(({ arrayBuffer }) => arrayBuffer),
+    Effect.map((buffer) => Tar.readFirst(new Uint8Array(buffer)) ?? ""),
+    Effect.catchTag("EngineError", (error) => (error.status === 404 ? Effect.succeed("") : Effect.fail(error))),
+    Effect.catchTag("HttpClientError", () => Effect.succeed(""))
+  )
+
+/** Puts the token into a container: as a file that its user alone can read, and that no description of the container shows. */
+const putToken = Effect.fnUntraced(function* (
+  engine: Engine,
+  id: string,
+  {
+    container,
+    image,
+    token
+  }: { readonly container: Body.Container; readonly image: Image; readonly token: Redacted.Redacted }
+) {
+  const user = Body.userOf(container, image)
+  const uid =
+    user === ""
+      ? 0
+      : /^\d+$/.test(user)
+        ? Number(user)
+        : (Body.uidIn(yield* readFile(engine, id, "/etc/passwd"), user) ?? 0)
+  const ownFile = Body.ownConfigFile(image)
+  const own = ownFile === undefined ? "" : yield* readFile(engine, id, ownFile)
+  const response = yield* engine.send("PUT", `/containers/${id}/archive`, {
+    query: { path: "/" },
+    body: Body.configArchive(uid, own, token)
+  })
+  yield* Effect.ignore(response.text)
+})
+
+/** Networks beyond the first one, which the container is created with. */
+const connect = (engine: Engine, id: string, networks: ReadonlyArray<string>) =>
+  Effect.forEach(
+    networks.slice(1),
+    (network) =>
+      engine
+        .send("POST", `/networks/${encodeURIComponent(network)}/connect`, { body: { Container: id } })
+        .pipe(Effect.flatMap(({ text }) => Effect.ignore(text))),
+    { discard: true }
+  )
+
+/** The id of the container with this name, which is there already; undefined if it has been started. */
+const unstarted = Effect.fnUntraced(function* (engine: Engine, name: string) {
+  const { Id, State } = yield* engine.json(Details, "GET", `/containers/${name}/json`)
+  return State.Status === "created" ? Id : undefined
+})
+
+export interface Settings {
+  readonly pull: PullPolicy
+  /** One pull of an image at a time. */
+  readonly pulling: KeyedLock
+}
+
+/**
+ * Creates and starts a container. Gives its id, or undefined if one of this name has been started before. One that was created and not
+ * started, by a process that ended meanwhile, gets this token, and is started.
+ */
+export const create = Effect.fnUntraced(function* (
+  engine: Engine,
+  request: AgentRequest,
+  container: Body.Container,
+  { pull, pulling }: Settings
+) {
+  const { name, notify, token } = request
+  const image = yield* pulling(`${engine.host} ${container.image}`)(provideImage(engine, container.image, pull, notify))
+  const body = Body.bodyOf(request, container)
+  return yield* Effect.gen(function* () {
+    const id = yield* engine.json(Created, "POST", "/containers/create", { query: { name }, body, timeout: slow }).pipe(
+      Effect.map(({ Id }) => Id),
+      Effect.catchIf(isStatus(409), () => unstarted(engine, name))
+    )
+    if (id === undefined) return undefined
+    yield* connect(engine, id, container.networks ?? [])
+    yield* putToken(engine, id, { container, image, token })
+    const response = yield* engine.send("POST", `/containers/${id}/start`, { timeout: slow })
+    yield* Effect.ignore(response.text)
+    return id
+  }).pipe(Effect.mapError(Failures.ofCreate))
+})

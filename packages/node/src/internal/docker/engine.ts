@@ -1,0 +1,220 @@
+/** A client of a Docker Engine's API: Effect's `HttpClient` over a unix socket or TCP, with the API version that the Engine has. */
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import type * as HttpMethod from "effect/http/HttpMethod"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Endpoint } from "./endpoint.ts"
+
+/** The oldest and the newest version whose requests and responses are known to be as written here. */
+const oldest = [1, 40] as const
+const newest = [1, 51] as const
+
+const connectTimeout = Duration.seconds(5)
+const defaultTimeout = Duration.seconds(30)
+
+/** A call failed. Without a status the Engine did not answer, and nothing is known about what the call did. */
+export class EngineError extends Data.TaggedError("EngineError")<{
+  readonly host: string
+  readonly status: number | undefined
+  /** What the Engine says, or why there is no answer. */
+  readonly message: string
+  readonly cause?: unknown
+}> {}
+
+export interface Call {
+  readonly query?: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  readonly headers?: Readonly<Record<string, string>>
+  /** A JSON value, or an archive. */
+  readonly body?: object | Uint8Array
+  /** Until the response's head is there. Default 30 seconds. */
+  readonly timeout?: Duration.Duration
+}
+
+export interface Engine {
+  readonly host: string
+  /** Sends a request. Fails with what the Engine says for a status of 400 and more. */
+  readonly send: (
+    method: HttpMethod.HttpMethod,
+    path: string,
+    call?: Call
+  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, EngineError>
+  /** The body of a response, decoded. */
+  readonly json: <A>(
+    schema: Schema.Codec<A, unknown>,
+    method: HttpMethod.HttpMethod,
+    path: string,
+    call?: Call
+  ) => Effect.Effect<A, EngineError>
+  /** The bytes of a response as they arrive. */
+  readonly bytes: (method: HttpMethod.HttpMethod, path: string, call?: Call) => Stream.Stream<Uint8Array, EngineError>
+  /** The lines of a response, decoded as they arrive. */
+  readonly lines: <A>(
+    schema: Schema.Codec<A, unknown>,
+    method: HttpMethod.HttpMethod,
+    path: string,
+    call?: Call
+  ) => Stream.Stream<A, EngineError>
+  /** Whether it answers. */
+  readonly ping: Effect.Effect<void, EngineError>
+}
+
+/** Makes a client whose connections close with the scope. */
+export const make = Effect.fnUntraced(function* (endpoint: Endpoint): Effect.fn.Return<Engine, never, Scope.Scope> {
+  const { baseUrl, host } = endpoint
+  const dispatcher = yield* NodeHttpClient.makeDispatcherOptions({ connect: connectionOf(endpoint) })
+  const http = yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
+  let version: string | undefined
+
+  const failed = (status: number | undefined, message: string, cause?: unknown) =>
+    new EngineError({ host, status, message, cause })
+
+  const noAnswer = (error: HttpClientError.HttpClientError) => {
+    // It may come back with another version.
+    version = undefined
+    // Not the error itself: it has the request, and that may have credentials.
+    const cause = "cause" in error.reason ? error.reason.cause : undefined
+    return failed(undefined, whyNoAnswer(cause) ?? error.reason._tag, cause)
+  }
+
+  const execute = Effect.fnUntraced(function* (
+    method: HttpMethod.HttpMethod,
+    path: string,
+    { body, headers, query, timeout = defaultTimeout }: Call
+  ) {
+    const request = HttpClientRequest.make(method)(`${baseUrl}${path}`, { urlParams: query, headers }).pipe(
+      (request) =>
+        body === undefined
+          ? request
+          : body instanceof Uint8Array
+            ? HttpClientRequest.bodyUint8Array(request, body, "application/x-tar")
+            : HttpClientRequest.bodyJsonUnsafe(request, body)
+    )
+    const answered = yield* http.execute(request).pipe(Effect.mapError(noAnswer), Effect.timeoutOption(timeout))
+    if (Option.isNone(answered)) {
+      return yield* failed(undefined, `it does not answer within ${Duration.format(timeout)}`)
+    }
+    const response = answered.value
+    if (response.status < 400) return response
+    const text = yield* Effect.orElseSucceed(response.text, () => "")
+    return yield* failed(response.status, messageIn(text) ?? `status ${response.status}`)
+  }, withoutTraces)
+
+  const ping = Effect.gen(function* () {
+    const response = yield* execute("GET", "/_ping", { timeout: Duration.seconds(10) })
+    yield* Effect.ignore(response.text)
+    const text = response.headers["api-version"] ?? ""
+    const offered = parseVersion(text)
+    if (offered === undefined || isOlder(offered, oldest)) {
+      return yield* failed(
+        undefined,
+        `its API version is ${text === "" ? "unknown" : text}, and ${oldest.join(".")} is needed (Docker 19.03 or later)`
+      )
+    }
+    version = `v${(isOlder(offered, newest) ? offered : newest).join(".")}`
+  })
+
+  const send: Engine["send"] = Effect.fnUntraced(function* (method, path, call = {}) {
+    if (version === undefined) yield* ping
+    return yield* execute(method, `/${version}${path}`, call)
+  })
+
+  const unreadable = (cause: unknown) => failed(undefined, "its response can't be read", cause)
+
+  const bytes: Engine["bytes"] = (method, path, call) =>
+    Stream.unwrap(
+      Effect.map(send(method, path, call), ({ stream }) => Stream.mapError(stream, () => unreadable(undefined)))
+    )
+
+  return {
+    host,
+    send,
+    json: Effect.fnUntraced(function* (schema, method, path, call) {
+      const response = yield* send(method, path, call)
+      const text = yield* Effect.mapError(response.text, () => unreadable(undefined))
+      return yield* Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(text), ({ message }) =>
+        unreadable(message)
+      )
+    }),
+    bytes,
+    lines: (schema, method, path, call) =>
+      bytes(method, path, call).pipe(
+        Stream.decodeText(),
+        Stream.splitLines,
+        Stream.filter((line) => line.trim() !== ""),
+        Stream.mapEffect((line) =>
+          Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(line), ({ message }) =>
+            unreadable(message)
+          )
+        )
+      ),
+    ping
+  }
+})
+
+const connectionOf = ({ socketPath, tls }: Endpoint) => ({
+  timeout: Duration.toMillis(connectTimeout),
+  ...(socketPath !== undefined && { socketPath }),
+  ...(tls !== undefined && {
+    rejectUnauthorized: tls.rejectUnauthorized,
+    ...(tls.ca !== undefined && { ca: tls.ca }),
+    ...(tls.cert !== undefined && { cert: tls.cert }),
+    ...(tls.key !== undefined && { key: tls.key })
+  })
+})
+
+/** An Engine is listed every second, and its requests may hold credentials. */
+const withoutTraces = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  effect.pipe(
+    Effect.provideService(HttpClient.TracerDisabledWhen, () => true),
+    Effect.provideService(HttpClient.TracerPropagationEnabled, false)
+  )
+
+// -----------------------------------------------------------------------------
+// Parts of responses
+// -----------------------------------------------------------------------------
+
+type Version = readonly [major: number, minor: number]
+
+const parseVersion = (text: string): Version | undefined => {
+  const [, major, minor] = /^(\d+)\.(\d+)$/.exec(text) ?? []
+  return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)]
+}
+
+const isOlder = ([major, minor]: Version, [otherMajor, otherMinor]: Version): boolean =>
+  major === otherMajor ? minor < otherMinor : major < otherMajor
+
+const ErrorBody = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
+
+const messageIn = (text: string): string | undefined =>
+  Option.match(Schema.decodeUnknownOption(ErrorBody)(text), {
+    onNone: () => text.trim() || undefined,
+    onSome: ({ message }) => message
+  })
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: "this user may not use its socket",
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "the connection broke",
+  EHOSTUNREACH: "the host can't be reached",
+  ENOENT: "there is no such socket",
+  ENOTFOUND: "there is no such host",
+  EPIPE: "the connection broke",
+  UND_ERR_CONNECT_TIMEOUT: "the host does not answer",
+  UND_ERR_SOCKET: "the connection broke"
+}
+
+const whyNoAnswer = (cause: unknown): string | undefined => {
+  if (!Predicate.isError(cause)) return undefined
+  const code = "code" in cause ? String(cause.code) : ""
+  return reasons[code] ?? (code === "" ? cause.message : `${cause.message} (${code})`)
+}
