@@ -483,7 +483,7 @@ describe("stacksapi", () => {
       })
       assert.deepStrictEqual(yield* completed("jobs", "no"), ["notify"])
       assert.deepStrictEqual(yield* completed("run", "--max"), ["--max-in-flight"])
-      assert.deepStrictEqual(yield* completed("run", "--runner", ""), ["agent", "command"])
+      assert.deepStrictEqual(yield* completed("run", "--runner", ""), ["agent", "command", "docker"])
       assert.deepStrictEqual(yield* completed("emulator", "--pipeline", "packages/node/package"), [
         "packages/node/package.json"
       ])

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
 import * as Sanitize from "../terminal/sanitize.ts"
+import { agents } from "./agents.ts"
 import { deregister } from "./deregister.ts"
 import { emulator } from "./emulator.ts"
 import * as ExitStatus from "./exitStatus.ts"
@@ -26,7 +27,7 @@ export const stacksapi = Command.make("stacksapi").pipe(
   Command.withDescription(
     "Use Buildkite's Stacks API from a terminal. Set the cluster token with BUILDKITE_CLUSTER_TOKEN or --token-file"
   ),
-  Command.withSubcommands([register, deregister, jobs, run, emulator])
+  Command.withSubcommands([register, deregister, jobs, run, agents, emulator])
 )
 
 /** Runs the command with these arguments. Returns the exit status. */

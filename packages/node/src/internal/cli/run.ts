@@ -62,6 +62,10 @@ export const run = Command.make(
     { command: "stacksapi run --key my-stack --queue linux --build-path /var/lib/my-stack --max-in-flight 8" },
     { command: "stacksapi run --key try --runner command --directory . --until-idle" },
     {
+      command: "stacksapi run --key my-stack --runner docker --image buildkite/agent:3 --store /var/lib/my-stack/jobs",
+      description: "Run each job in a container of its own, which a restart of the stack does not end"
+    },
+    {
       command: "stacksapi run --cluster --key my-stack --queue linux --queue deploy --build-path /builds",
       description: "Run one of several processes that share the work"
     }
@@ -84,14 +88,14 @@ const checkUse = ({ cluster, onExit, queues, store, untilIdle }: RunInput) => {
   return Effect.void
 }
 
-const layerStore = ({ onExit, store }: RunInput) =>
+const layerStore = ({ cluster, onExit, runner, store }: RunInput) =>
   Option.isSome(store)
     ? FileJobStore.layer({ path: store.value })
     : Layer.effectDiscard(
-        Option.contains(onExit, "detach")
+        Option.contains(onExit, "detach") || (runner === "docker" && Option.isNone(onExit) && !cluster)
           ? Effect.logWarning(
-              "Without --store, the next process does not know the jobs that --on-exit detach leaves: they start again when their " +
-                "reservations lapse"
+              "Without --store, the next process does not know the jobs that --on-exit detach leaves: those that no agent has acquired " +
+                "start again when their reservations lapse"
             )
           : Effect.void
       )

@@ -1,6 +1,7 @@
 /** The flags of `stacksapi run`. Each can be set by its variable too, which suits deployments. */
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import type * as Command from "effect/cli/Command"
+import { dockerFlags, engineFlags } from "./dockerFlags.ts"
 import * as Flag from "./flag.ts"
 import * as Settings from "./settings.ts"
 import { flags } from "./withClient.ts"
@@ -54,15 +55,17 @@ const stackFlags = {
         "On SIGTERM or Ctrl-C: drain gives jobs --shutdown-grace to end, detach ends at once and leaves the jobs to the next " +
         "process with the same --store",
       variable: true,
-      otherwise: "drain"
+      otherwise: "drain; detach with --runner docker"
     })
   )
 }
 
 const runnerFlags = {
   runner: Flag.withDefault(
-    Flag.choice("runner", ["agent", "command"], {
-      description: "Run each job by a buildkite-agent, or by a shell, which isolates nothing",
+    Flag.choice("runner", ["agent", "command", "docker"], {
+      description:
+        "Run each job by a buildkite-agent on this machine, by a shell, which isolates nothing, or by an agent in a container of " +
+        "its own",
       variable: true
     }),
     "agent"
@@ -224,7 +227,16 @@ const clusterFlags = {
   )
 }
 
-export const runFlags = { ...stackFlags, ...runnerFlags, ...viewFlags, ...healthFlags, ...clusterFlags, ...flags }
+export const runFlags = {
+  ...stackFlags,
+  ...runnerFlags,
+  ...dockerFlags,
+  ...engineFlags,
+  ...viewFlags,
+  ...healthFlags,
+  ...clusterFlags,
+  ...flags
+}
 
 /** The values of the flags. */
 export type RunInput = Command.Command.Config.Infer<typeof runFlags>

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as AgentRunner from "../../AgentRunner.ts"
 import * as CommandRunner from "../../CommandRunner.ts"
+import type { DockerUnusable } from "../../DockerProvider.ts"
 import type * as JobOutput from "../../JobOutput.ts"
 import { type Failed, Misused } from "./failure.ts"
 import type { RunInput } from "./runFlags.ts"
@@ -18,18 +19,30 @@ export const layerRunner = (
   JobRunner.JobRunner | JobOutput.JobOutput,
   | AgentRunner.AgentUnusable
   | CommandRunner.CommandRunnerUnusable
+  | DockerUnusable
   | InvalidOptions
   | Config.ConfigError
   | Failed
   | Misused
-> =>
-  input.runner === "command"
-    ? CommandRunner.layer({
+> => {
+  switch (input.runner) {
+    case "command":
+      return CommandRunner.layer({
         workingDirectory: Option.getOrUndefined(input.directory),
         timeout: Option.getOrUndefined(Option.map(input.timeout, (seconds) => seconds * 1000)),
         logDirectory: Option.getOrUndefined(input.logDirectory)
       })
-    : Layer.unwrap(layerAgents(input))
+    case "docker":
+      return Layer.unwrap(
+        Effect.flatMap(
+          Effect.promise(() => import("./docker.ts")),
+          (docker) => docker.layerRunner(input)
+        )
+      )
+    case "agent":
+      return Layer.unwrap(layerAgents(input))
+  }
+}
 
 const layerAgents = Effect.fnUntraced(function* (input: RunInput) {
   if (Option.isNone(input.buildPath)) {
