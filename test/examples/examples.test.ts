@@ -56,6 +56,8 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
   ],
   "cluster.ts": ["There is no database here: set DATABASE_URL to one of PostgreSQL"],
   "vm-agents.ts": ["There is no API of machines here: set VM_API_URL to that of yours"],
+  "detached-agents.ts": ["There is no folder for agents: set AGENTS_FOLDER to one"],
+  "slurm-agents.ts": ["There is no file for the stack's jobs: set STACK_STORE to one"],
   "warm-agents.ts": [
     "first machine runs build",
     "second machine runs lint",
