@@ -1,0 +1,106 @@
+/** `stacksapi run --runner docker` and `stacksapi agents`, with an Engine's API that answers what a test needs. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { stacksapi } from "../../support/cli.ts"
+import * as DockerApi from "../../support/dockerApi.ts"
+
+const service = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/" }
+
+const run = (...args: ReadonlyArray<string>) =>
+  stacksapi(["run", "--key", "k", "--runner", "docker", ...args], { env: service })
+
+describe("stacksapi run --runner docker", () => {
+  it.live("says which flag is wrong, before it takes a job", () =>
+    Effect.gen(function* () {
+      for (const [args, message] of [
+        [[], /set --image IMAGE/],
+        [["--image", "agent", "--cpus", "none"], /Expected a number above 0/],
+        [["--image", "agent", "--memory", "much"], /Expected a number with k, m or g, for example 512m/],
+        [["--image", "agent", "--memory", "1k"], /--memory must be a whole number of 6291456 or more/],
+        [["--image", "agent", "--pull", "sometimes"], /pull/]
+      ] as const) {
+        const { status, stderr } = yield* run(...args)
+        assert.strictEqual(status, 2, stderr)
+        assert.match(stderr, message)
+      }
+      const { status, stderr } = yield* run("--image", "agent", "--docker-host", "ssh://builder")
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /The Docker host "ssh:\/\/builder" can't be used/)
+    })
+  )
+})
+
+const agent = (job: string, more: object = {}) => ({
+  Id: `id-${job}`,
+  Names: [`/agent-${job}`],
+  State: "running",
+  Labels: {
+    "stacksapi-stack": "my-stack",
+    "stacksapi-job": job,
+    "stacksapi-annotations/stacksapi/build": "web#7"
+  },
+  Created: Math.floor(Date.now() / 1000) - 120,
+  ...more
+})
+
+/** An Engine with these agents, which deletes what it is told to. */
+const engine = Effect.fnUntraced(function* (...jobs: ReadonlyArray<string>) {
+  const agents = new Map(jobs.map((job) => [`agent-${job}`, agent(job)]))
+  return yield* DockerApi.serve(({ method, path }) => {
+    if (path.endsWith("/containers/json")) return { body: Array.from(agents.values()) }
+    if (method !== "DELETE") return undefined
+    return agents.delete(path.split("/").at(-1) ?? "") ? { body: "" } : undefined
+  })
+})
+
+describe("stacksapi agents", () => {
+  it.live("list shows the agents of a stack: a table for people, and an object a line for programs", () =>
+    Effect.gen(function* () {
+      const { asked, host } = yield* engine("one", "two")
+      const table = yield* stacksapi(["agents", "list", "--key", "my-stack", "--docker-host", host])
+      assert.strictEqual(table.status, 0, table.stderr)
+      assert.match(table.stdout, /^one +Running +2m ago +web#7 +agent-one *$/m)
+      assert.include(
+        asked.map(({ query }) => query.get("filters")),
+        '{"label":["stacksapi-stack=my-stack"]}'
+      )
+      // By Docker's own setting.
+      const json = yield* stacksapi(["agents", "list", "--key", "my-stack", "--json"], { env: { DOCKER_HOST: host } })
+      const rows = json.stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line))
+      assert.deepStrictEqual(
+        rows.map(({ jobUuid, name, phase }) => [jobUuid, name, phase]),
+        [
+          ["one", "agent-one", "Running"],
+          ["two", "agent-two", "Running"]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("delete deletes all agents of a stack, and says how many there were", () =>
+    Effect.gen(function* () {
+      const { host } = yield* engine("one", "two")
+      const env = { STACKSAPI_KEY: "my-stack", STACKSAPI_DOCKER_HOST: host }
+      const first = yield* stacksapi(["agents", "delete"], { env })
+      assert.strictEqual(first.status, 0)
+      assert.strictEqual(first.stderr, "Deleted the agents of the stack my-stack: 2\n")
+      assert.strictEqual((yield* stacksapi(["agents", "delete"], { env })).stderr, "The stack my-stack has no agents\n")
+      assert.strictEqual((yield* stacksapi(["agents", "list"], { env })).stderr, "The stack my-stack has no agents\n")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("fail if the Engine does not answer, and say where it was looked for", () =>
+    Effect.gen(function* () {
+      const env = { STACKSAPI_KEY: "my-stack", STACKSAPI_DOCKER_HOST: "unix:///nowhere/docker.sock" }
+      const { status, stderr } = yield* stacksapi(["agents", "list"], { env })
+      assert.strictEqual(status, 1)
+      assert.match(
+        stderr,
+        /^stacksapi: The Docker Engine at unix:\/\/\/nowhere\/docker\.sock is not available: there is no such socket$/m
+      )
+    })
+  )
+})
