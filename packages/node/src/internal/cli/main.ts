@@ -14,6 +14,7 @@ import * as Predicate from "effect/Predicate"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { agents } from "./agents.ts"
 import { deregister } from "./deregister.ts"
+import { doctor } from "./doctor.ts"
 import { emulator } from "./emulator.ts"
 import * as ExitStatus from "./exitStatus.ts"
 import { type Description, describe, oneLine } from "./failure.ts"
@@ -27,7 +28,7 @@ export const stacksapi = Command.make("stacksapi").pipe(
   Command.withDescription(
     "Use Buildkite's Stacks API from a terminal. Set the cluster token with BUILDKITE_CLUSTER_TOKEN or --token-file"
   ),
-  Command.withSubcommands([register, deregister, jobs, run, agents, emulator])
+  Command.withSubcommands([register, deregister, jobs, run, agents, doctor, emulator])
 )
 
 /** Runs the command with these arguments. Returns the exit status. */

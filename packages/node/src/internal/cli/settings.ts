@@ -117,7 +117,7 @@ const missingToken = new Failed({
     "Buildkite, under Agent Tokens, and starts with bkct_."
 })
 
-const token = Effect.fnUntraced(function* ({ tokenFile }: Pick<Connection, "tokenFile">) {
+export const token = Effect.fnUntraced(function* ({ tokenFile }: Pick<Connection, "tokenFile">) {
   const text = Option.isSome(tokenFile) ? yield* readToken(tokenFile.value) : yield* tokenOfEnvironment
   if (text === "") return yield* Option.isSome(tokenFile) ? emptyFile(tokenFile.value) : missingToken
   return Redacted.make(text, { label: "cluster token" })

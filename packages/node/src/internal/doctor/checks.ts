@@ -1,0 +1,240 @@
+/** The harmless checks: they change nothing but a probe stack, which they register and deregister. */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { type Expected, expectResponse } from "./expect.ts"
+import { type Finding, finding } from "./findings.ts"
+import * as Limits from "./limits.ts"
+import { Service } from "./service.ts"
+import * as Shape from "./shape.ts"
+
+export interface Probe {
+  /** The key of the probe stack. */
+  readonly key: string
+  readonly queue: string
+  /** An id that no job has. */
+  readonly unknownJob: string
+}
+
+interface Request {
+  readonly check: string
+  readonly method: "GET" | "POST" | "PUT"
+  readonly path: string
+  readonly body?: unknown
+  readonly token?: string
+  readonly expected: Expected
+  /** The scope and limit in the headers. */
+  readonly limit?: readonly [scope: string, limit: number]
+}
+
+export const field = (body: unknown, name: string): unknown =>
+  Predicate.hasProperty(body, name) ? body[name] : undefined
+
+export const includes = (body: unknown, name: string, id: string): boolean => {
+  const list = field(body, name)
+  return Array.isArray(list) && list.includes(id)
+}
+
+const aboutToken: ReadonlyArray<Request> = [
+  {
+    check: "token identity",
+    method: "GET",
+    path: "token",
+    expected: {
+      statuses: [200],
+      shape: Shape.tokenIdentity,
+      check: (body) =>
+        field(body, "cluster_uuid") ? [] : ["the token belongs to no cluster: stacks work in clusters only"]
+    }
+  },
+  {
+    check: "invalid token",
+    method: "GET",
+    path: "token",
+    token: "bkct_stacksapi_doctor",
+    expected: { statuses: [401] }
+  }
+]
+
+const registrations = ({ key, queue }: Probe): ReadonlyArray<Request> => {
+  const body = { key, type: "custom", queue_key: queue, metadata: { probe: "stacksapi doctor" } }
+  const shape = Shape.registeredStack
+  const echoes = (answer: unknown): ReadonlyArray<string> => [
+    ...(field(answer, "key") === key ? [] : ["key is not the one that was sent"]),
+    ...(field(answer, "type") === "custom" ? [] : ["type is not the one that was sent"]),
+    ...(field(field(answer, "metadata"), "probe") === body.metadata.probe ? [] : ["metadata is not what was sent"]),
+    ...(["connected", "disconnected", "lost"].includes(String(field(answer, "state"))) ? [] : ["state is unknown"])
+  ]
+  return [
+    {
+      check: "register a stack",
+      method: "POST",
+      path: "stacks/register",
+      body,
+      expected: { statuses: [201], shape, check: echoes },
+      limit: ["default", 10]
+    },
+    {
+      check: "register it again",
+      method: "POST",
+      path: "stacks/register",
+      body,
+      expected: { statuses: [200], shape, check: echoes }
+    },
+    {
+      check: "register without a key",
+      method: "POST",
+      path: "stacks/register",
+      body: { ...body, key: "" },
+      expected: { statuses: [400, 422] }
+    }
+  ]
+}
+
+const listings = ({ key, queue }: Probe): ReadonlyArray<Request> => {
+  const path = (query: Record<string, string>) =>
+    `stacks/${key}/scheduled-jobs?${new URLSearchParams({ queue_key: queue, ...query })}`
+  return [
+    {
+      check: "list scheduled jobs",
+      method: "GET",
+      path: path({ limit: "1" }),
+      expected: { statuses: [200], shape: Shape.scheduledJobs },
+      limit: ["list-scheduled-jobs", 10]
+    },
+    {
+      check: "list with an invalid cursor",
+      method: "GET",
+      path: path({ limit: "1", after: "stacksapi-doctor" }),
+      expected: { statuses: [400, 422] }
+    },
+    {
+      check: "list more than 1000 jobs",
+      method: "GET",
+      path: path({ limit: "1001" }),
+      expected: { statuses: [400, 422] }
+    }
+  ]
+}
+
+/** All about a job that does not exist. */
+const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
+  {
+    check: "states of an unknown job",
+    method: "POST",
+    path: `stacks/${key}/jobs/get-states`,
+    body: { job_uuids: [unknownJob] },
+    expected: {
+      statuses: [200],
+      shape: Shape.jobStates,
+      check: (body) => (field(field(body, "states"), unknownJob) === undefined ? [] : ["the unknown job has a state"])
+    },
+    limit: ["batch-load-job-states", 20]
+  },
+  {
+    check: "details of an unknown job",
+    method: "GET",
+    path: `stacks/${key}/jobs/${unknownJob}`,
+    expected: { statuses: [404] },
+    limit: ["show-job", 1000]
+  },
+  {
+    check: "reserve an unknown job",
+    method: "PUT",
+    path: `stacks/${key}/scheduled-jobs/batch-reserve`,
+    body: { job_uuids: [unknownJob], reservation_expiry_seconds: 1 },
+    expected: {
+      statuses: [200],
+      shape: Shape.reservation,
+      check: (body) =>
+        includes(body, "not_reserved", unknownJob) ? [] : ["not_reserved does not have the unknown job"]
+    },
+    limit: ["batch-reserve", 10]
+  },
+  {
+    check: "tokens for an unknown job",
+    method: "POST",
+    path: `stacks/${key}/job-acquisition-tokens`,
+    body: { job_uuids: [unknownJob], token_lifetime_seconds: 1 },
+    expected: {
+      statuses: [201],
+      shape: Shape.tokens,
+      check: (body) => (includes(body, "not_issued", unknownJob) ? [] : ["not_issued does not have the unknown job"])
+    }
+  },
+  {
+    check: "notify an unknown job",
+    method: "POST",
+    path: `stacks/${key}/notifications`,
+    body: { notifications: [{ job_uuid: unknownJob, detail: "stacksapi doctor" }] },
+    expected: {
+      statuses: [200],
+      shape: Shape.notifications,
+      check: (body) => {
+        const errors = field(body, "errors")
+        return Array.isArray(errors) && errors.length > 0 ? [] : ["there is no error for the unknown job"]
+      }
+    },
+    limit: ["stack-notification", 200]
+  },
+  {
+    check: "finish an unknown job",
+    method: "POST",
+    path: `stacks/${key}/jobs/${unknownJob}/finish`,
+    body: { exit_status: 0, detail: "stacksapi doctor" },
+    expected: { statuses: [404] },
+    limit: ["finish-job", 100]
+  }
+]
+
+const removals = ({ key, queue }: Probe): ReadonlyArray<Request> => [
+  {
+    check: "deregister the stack",
+    method: "POST",
+    path: `stacks/${key}/deregister`,
+    expected: { statuses: [204] }
+  },
+  {
+    check: "list for a stack that is gone",
+    method: "GET",
+    path: `stacks/${key}/scheduled-jobs?${new URLSearchParams({ queue_key: queue, limit: "1" })}`,
+    expected: { statuses: [404] }
+  },
+  { check: "unknown path", method: "GET", path: "stacksapi-doctor", expected: { statuses: [404] } }
+]
+
+const ask = Effect.fnUntraced(function* ({ check, expected, limit, method, path, ...options }: Request) {
+  const service = yield* Service
+  const { findings, response } = yield* expectResponse(check, service.send(method, path, options), expected)
+  return response === undefined || limit === undefined ? findings : [...findings, ...Limits.examine(response, ...limit)]
+})
+
+const askAll = (requests: ReadonlyArray<Request>) => Effect.map(Effect.forEach(requests, ask), (all) => all.flat())
+
+/** Examines the token; then, if it is usable, everything else. */
+export const examine = Effect.fnUntraced(function* <E, R>(
+  probe: Probe,
+  whileRegistered: Effect.Effect<ReadonlyArray<Finding>, E, R>
+) {
+  const token = yield* askAll(aboutToken)
+  if (token[0]?.verdict === "failed") {
+    return [...token, finding("the rest", "skipped", "it needs a valid token and a connection")]
+  }
+  const rest = yield* Effect.all([
+    askAll(registrations(probe)),
+    askAll(listings(probe)),
+    askAll(unknownJobs(probe)),
+    whileRegistered
+  ]).pipe(
+    Effect.flatMap((all) => Effect.map(askAll(removals(probe)), (removed) => [...all.flat(), ...removed])),
+    // The probe stack is removed even if the command is interrupted.
+    Effect.onInterrupt(() => Effect.ignore(ask({ ...removed(probe) })))
+  )
+  return [...token, ...rest]
+})
+
+const removed = ({ key }: Probe): Request => ({
+  check: "deregister the stack",
+  method: "POST",
+  path: `stacks/${key}/deregister`,
+  expected: { statuses: [204] }
+})

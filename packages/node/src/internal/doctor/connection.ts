@@ -1,0 +1,72 @@
+/** How the service is reached: TLS, proxy, latency and clock. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Proxy from "../client/proxy.ts"
+import type { Finding } from "./findings.ts"
+import { finding } from "./findings.ts"
+import type { Response } from "./service.ts"
+
+export const examineUrl = (baseUrl: URL, usesProxy: boolean): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.map(Proxy.make(usesProxy ? undefined : false), (proxyOf) => {
+    const proxy = proxyOf?.(baseUrl) ?? Result.succeed(undefined)
+    return [
+      isEncrypted(baseUrl)
+        ? finding("tls", "ok", "the endpoint is https; the certificate is verified with each connection")
+        : isLoopback(baseUrl)
+          ? finding("tls", "note", "the endpoint is http, on this machine")
+          : finding(
+              "tls",
+              "differs",
+              "the endpoint is http: everybody on the way can read the token",
+              "Use an https endpoint"
+            ),
+      Result.match(proxy, {
+        onFailure: (problem) => finding("proxy", "failed", problem, "Correct the setting, or use --no-proxy"),
+        onSuccess: (proxy) =>
+          finding("proxy", "ok", proxy === undefined ? "none" : `${proxy.url.origin}, from ${proxy.setting}`)
+      })
+    ]
+  })
+
+const isEncrypted = ({ protocol }: URL) => protocol === "https:"
+
+const isLoopback = ({ hostname }: URL) => /^(localhost|127\..*|\[::1\])$/.test(hostname)
+
+/** More than this is a problem for reservations and tokens, which end at times of the service. */
+const maxClockDifference = 5000
+
+const slow = 1000
+
+export const examineResponses = (responses: ReadonlyArray<Response>): ReadonlyArray<Finding> => {
+  const [first] = responses
+  if (first === undefined) return []
+  return [clock(responses), latency(responses)]
+}
+
+/** The header has whole seconds, so the smallest difference counts. */
+const clock = (responses: ReadonlyArray<Response>): Finding => {
+  const differences = responses.flatMap(({ at, headers }) => {
+    const date = Date.parse(headers["date"] ?? "")
+    return Number.isNaN(date) ? [] : [date + 500 - at]
+  })
+  const smallest = differences.toSorted((one, other) => Math.abs(one) - Math.abs(other))[0]
+  if (smallest === undefined) return finding("clock", "differs", "no response has a valid Date header")
+  const seconds = (Math.abs(smallest) / 1000).toFixed(1)
+  return Math.abs(smallest) <= maxClockDifference
+    ? finding("clock", "ok", `within ${maxClockDifference / 1000} seconds of the service's`)
+    : finding(
+        "clock",
+        "differs",
+        `this machine is ${seconds} seconds ${smallest > 0 ? "behind" : "ahead of"} the service`,
+        "Synchronize this machine's clock"
+      )
+}
+
+const latency = (responses: ReadonlyArray<Response>): Finding => {
+  const sorted = responses.map(({ millis }) => millis).toSorted((one, other) => one - other)
+  const median = sorted[Math.floor(sorted.length / 2)] ?? 0
+  const detail = `median ${Math.round(median)} ms, longest ${Math.round(sorted.at(-1) ?? 0)} ms of ${sorted.length} requests`
+  return median <= slow
+    ? finding("latency", "ok", detail)
+    : finding("latency", "note", detail, "A slow connection limits how fast a stack starts jobs")
+}

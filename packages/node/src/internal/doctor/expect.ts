@@ -1,0 +1,67 @@
+/** Compares responses with what this library assumes. */
+import * as Effect from "effect/Effect"
+import type { Finding } from "./findings.ts"
+import { finding, report } from "./findings.ts"
+import type { Response } from "./service.ts"
+import * as Shape from "./shape.ts"
+
+export interface Expected {
+  readonly statuses: ReadonlyArray<number>
+  readonly shape?: Shape.Shape | undefined
+  /** More that is wrong with the response, as sentences without a full stop. */
+  readonly check?: ((body: unknown, response: Response) => ReadonlyArray<string>) | undefined
+}
+
+/** One finding about a request, and one about fields that this library does not know. */
+export const expectResponse = (
+  check: string,
+  request: Effect.Effect<Response, string>,
+  { check: more, shape, statuses }: Expected
+): Effect.Effect<{ readonly findings: ReadonlyArray<Finding>; readonly response: Response | undefined }> =>
+  Effect.match(request, {
+    onFailure: (reason) => ({
+      findings: [finding(check, "failed", reason, "Check the network, the proxy and the endpoint")],
+      response: undefined
+    }),
+    onSuccess: (response) => {
+      const { body, isJson, status } = response
+      if (!statuses.includes(status)) {
+        return { findings: [unexpectedStatus(check, status, statuses)], response: undefined }
+      }
+      const isExpectedError = status >= 400
+      const expectedShape = isExpectedError ? Shape.errorBody : shape
+      if (!isJson) {
+        return {
+          findings: [finding(check, "differs", `status ${status}, but the body is not JSON`, notTheService)],
+          response
+        }
+      }
+      const { problems, unknown } =
+        expectedShape === undefined ? { problems: [], unknown: [] } : Shape.compare(body, expectedShape)
+      const all = [...problems, ...(problems.length === 0 ? (more?.(body, response) ?? []) : [])]
+      const findings =
+        all.length === 0
+          ? [finding(check, "ok", `status ${status}`)]
+          : [finding(check, "differs", all.join("; "), report)]
+      // Error bodies may have more, such as the errors of fields.
+      if (unknown.length > 0 && !isExpectedError) {
+        findings.push(finding(check, "note", `unknown fields: ${unknown.join(", ")}`, "This library ignores them"))
+      }
+      return { findings, response }
+    }
+  })
+
+const notTheService = "Something else responded, for example a proxy. Check BUILDKITE_AGENT_ENDPOINT (or --endpoint)"
+
+const unexpectedStatus = (check: string, status: number, expected: ReadonlyArray<number>): Finding => {
+  const detail = `status ${status}, not ${expected.join(" or ")}`
+  if (status === 401) {
+    return finding(check, "failed", detail, "Use an agent token of a cluster: it starts with bkct_")
+  }
+  if (status === 403) {
+    return finding(check, "failed", detail, "The organization may have reached its limit of active stacks")
+  }
+  if (status === 429) return finding(check, "failed", detail, "Another process uses up the rate limit. Try again later")
+  if (status >= 500) return finding(check, "failed", detail, "The service or a proxy has trouble. Try again later")
+  return finding(check, "differs", detail, report)
+}

@@ -1,0 +1,31 @@
+/** What the doctor finds. */
+
+/**
+ * - `ok`: as this library assumes.
+ * - `note`: worth knowing, and no problem for this library.
+ * - `differs`: not as this library assumes.
+ * - `failed`: there was no usable response.
+ * - `skipped`: it could not be asked.
+ */
+export type Verdict = "ok" | "note" | "differs" | "failed" | "skipped"
+
+export interface Finding {
+  /** What was examined, for example `rate limit of list-scheduled-jobs`. */
+  readonly check: string
+  readonly verdict: Verdict
+  readonly detail: string
+  /** What to do about it. */
+  readonly advice: string | undefined
+}
+
+export const finding = (check: string, verdict: Verdict, detail: string, advice?: string): Finding => ({
+  check,
+  verdict,
+  detail,
+  advice
+})
+
+/** Whether something is not as this library assumes. */
+export const isBad = ({ verdict }: Finding): boolean => verdict === "differs" || verdict === "failed"
+
+export const report = "Please send the report of --json to this library's authors"

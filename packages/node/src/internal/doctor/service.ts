@@ -1,0 +1,96 @@
+/** Requests as they are, without retries, and responses as they are. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Headers from "effect/http/Headers"
+import * as HttpClient from "effect/http/HttpClient"
+import type * as HttpClientError from "effect/http/HttpClientError"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+
+export interface Response {
+  readonly status: number
+  readonly headers: Headers.Headers
+  /** The JSON of the body; undefined without one. */
+  readonly body: unknown
+  /** Whether the body is empty or JSON. */
+  readonly isJson: boolean
+  readonly millis: number
+  /** The local time between sending the request and receiving the response. */
+  readonly at: number
+}
+
+export class Service extends Context.Service<
+  Service,
+  {
+    readonly baseUrl: URL
+    /** Fails with a sentence if there is no complete response. */
+    readonly send: (
+      method: "GET" | "POST" | "PUT",
+      path: string,
+      options?: { readonly body?: unknown; readonly token?: string }
+    ) => Effect.Effect<Response, string>
+    /** Every response so far. */
+    readonly responses: ReadonlyArray<Response>
+  }
+>()("@stacksapi/node/internal/doctor/service") {}
+
+const timeout = Duration.seconds(15)
+
+const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
+
+export const make = (options: {
+  readonly baseUrl: URL
+  readonly token: Redacted.Redacted
+  readonly userAgent: string
+}): Effect.Effect<Service["Service"], never, HttpClient.HttpClient> =>
+  Effect.map(HttpClient.HttpClient, (client) => {
+    const responses: Array<Response> = []
+    const send: Service["Service"]["send"] = Effect.fnUntraced(function* (method, path, { body, token } = {}) {
+      const base = HttpClientRequest.make(method)(new URL(path, options.baseUrl)).pipe(
+        HttpClientRequest.setHeaders({
+          accept: "application/json",
+          authorization: `Token ${token ?? Redacted.value(options.token)}`,
+          "user-agent": options.userAgent
+        })
+      )
+      const request =
+        body === undefined
+          ? base
+          : HttpClientRequest.bodyUint8Array(base, new TextEncoder().encode(JSON.stringify(body)), "application/json")
+      const start = yield* Clock.currentTimeMillis
+      const received = yield* client.execute(request).pipe(
+        Effect.flatMap((response) => Effect.map(response.text, (text) => ({ response, text }))),
+        Effect.mapError(reasonOf),
+        Effect.timeoutOrElse({
+          duration: timeout,
+          orElse: () => Effect.fail(`no response within ${Duration.toSeconds(timeout)} seconds`)
+        })
+      )
+      const end = yield* Clock.currentTimeMillis
+      const json = received.text === "" ? Option.some(undefined) : decodeJson(received.text)
+      const response: Response = {
+        status: received.response.status,
+        headers: received.response.headers,
+        body: Option.getOrUndefined(json),
+        isJson: Option.isSome(json),
+        millis: end - start,
+        at: (start + end) / 2
+      }
+      responses.push(response)
+      return response
+    })
+    return { baseUrl: options.baseUrl, send, responses }
+  })
+
+/** The cause of a failure, which names no secret. */
+const reasonOf = (error: HttpClientError.HttpClientError): string => {
+  const cause: unknown = "cause" in error.reason ? error.reason.cause : undefined
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined
+  return cause instanceof Error
+    ? `${cause.message || error.reason._tag}${code === undefined ? "" : ` (${code})`}`
+    : error.reason._tag
+}

@@ -1,0 +1,226 @@
+import { assert, describe, it } from "@effect/vitest"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { DateTime, Effect } from "effect"
+import * as Altered from "../../support/altered.ts"
+import { environmentOf, stacksapi } from "../../support/cli.ts"
+import { examined, served } from "../../support/doctor.ts"
+
+describe("stacksapi doctor", () => {
+  it.live("gives the emulator a clean bill, and leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ id: "waits", queueKey: "q" }])
+      const { bad, findings, status } = yield* examined()
+      assert.deepStrictEqual(bad, [])
+      assert.strictEqual(status, 0)
+      assert.isAtLeast(findings.filter(({ verdict }) => verdict === "ok").length, 20)
+      assert.isEmpty(yield* emulator.stacks)
+      assert.strictEqual((yield* emulator.jobs)[0]?.state, "scheduled")
+    }).pipe(served)
+  )
+
+  it.live("gives the emulator a clean bill with a canary, which it finishes", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([
+        { id: "canary", queueKey: "canary" },
+        { id: "other", queueKey: "q" }
+      ])
+      const { bad, findings, status } = yield* examined({}, "--canary", "canary")
+      assert.deepStrictEqual(bad, [])
+      assert.strictEqual(status, 0)
+      assert.includeMembers(
+        findings.map(({ check }) => check),
+        ["canary: extend", "canary: token", "canary: lapse of a shortened reservation", "canary: finish twice"]
+      )
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ exitStatus, state }) => [state, exitStatus]),
+        [
+          ["finished", 0],
+          ["scheduled", undefined]
+        ]
+      )
+    }).pipe(served)
+  )
+
+  it.live("skips the canary if no job waits in its queue", () =>
+    Effect.gen(function* () {
+      const { findings, status } = yield* examined({}, "--canary", "canary")
+      assert.strictEqual(status, 0)
+      assert.containsSubset(
+        findings.find(({ check }) => check === "canary"),
+        { verdict: "skipped", detail: "no job waits in the queue canary" }
+      )
+    }).pipe(served)
+  )
+
+  it.live("prints a table with advice for people", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const endpoint = yield* Altered.serve(Altered.header(/^GET token/, "date", undefined))
+      const ended = yield* stacksapi(["doctor"], {
+        env: { ...environmentOf(emulator), BUILDKITE_AGENT_ENDPOINT: endpoint }
+      })
+      assert.strictEqual(ended.status, 0, ended.stdout)
+      assert.match(ended.stdout, /^CHECK +VERDICT +DETAIL +ADVICE/)
+      assert.match(ended.stdout, /token identity +ok +status 200/)
+    }).pipe(served)
+  )
+
+  it.live("shows no token, and stops after one that is not valid", () =>
+    Effect.gen(function* () {
+      const secret = "bkct_MTA.this_is_not_the_right_one"
+      const { bad, findings, status, stderr, stdout } = yield* examined({ token: secret })
+      assert.strictEqual(status, 1)
+      assert.strictEqual(bad[0]?.check, "token identity")
+      assert.include(bad[0]?.advice, "bkct_")
+      assert.strictEqual(findings.find(({ check }) => check === "the rest")?.verdict, "skipped")
+      assert.notInclude(stdout + stderr, "not_the_right")
+    }).pipe(served)
+  )
+
+  it.live("says that nothing listens", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const env = { ...environmentOf(emulator), BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:1/v3" }
+      const ended = yield* stacksapi(["doctor"], { env })
+      assert.strictEqual(ended.status, 1)
+      assert.match(ended.stdout, /token identity +failed/)
+    }).pipe(served)
+  )
+})
+
+const jobsOf = (body: Readonly<Record<string, unknown>>) => (Array.isArray(body["jobs"]) ? body["jobs"] : [])
+
+/** Each deviation of a service, and the check and the words that have to name it. */
+const deviations: ReadonlyArray<
+  readonly [name: string, alter: Altered.Alter, check: string, words: string, verdict?: "note"]
+> = [
+  [
+    "a token without a cluster",
+    Altered.json(/^GET token/, (body) => ({ ...body, cluster_uuid: "" })),
+    "token identity",
+    "belongs to no cluster"
+  ],
+  [
+    "a missing field",
+    Altered.json(/^GET token/, ({ organization_slug: _, ...body }) => body),
+    "token identity",
+    "organization_slug is missing"
+  ],
+  [
+    "an unknown field",
+    Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({ ...body, next_poll_in: 5 })),
+    "list scheduled jobs",
+    "next_poll_in",
+    "note"
+  ],
+  [
+    "an unknown field of jobs",
+    Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({
+      ...body,
+      jobs: jobsOf(body).map((job) => ({ ...job, retries: 1 }))
+    })),
+    "list scheduled jobs",
+    "jobs[].retries",
+    "note"
+  ],
+  [
+    "a field of another kind",
+    Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({
+      ...body,
+      jobs: jobsOf(body).map((job) => ({ ...job, priority: "0" }))
+    })),
+    "list scheduled jobs",
+    "jobs[].priority is a string"
+  ],
+  [
+    "a renamed field of the queue",
+    Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({ ...body, cluster_queue: { id: "x", paused: false } })),
+    "list scheduled jobs",
+    "cluster_queue.dispatch_paused is missing"
+  ],
+  ["another status for a new stack", Altered.status(/^POST stacks\/register/, 202), "register a stack", "status 202"],
+  [
+    "a state of a stack that is unknown",
+    Altered.json(/^POST stacks\/register/, (body) => ({ ...body, state: "paused" })),
+    "register a stack",
+    "state is unknown"
+  ],
+  [
+    "another rate limit",
+    Altered.header(/scheduled-jobs\?/, "ratelimit-limit", "2"),
+    "rate limit of list-scheduled-jobs",
+    "2 requests a second, not 10"
+  ],
+  [
+    "a rate limit without headers",
+    Altered.header(/get-states/, "ratelimit-reset", undefined),
+    "rate limit of batch-load-job-states",
+    "no header ratelimit-reset"
+  ],
+  [
+    "another scope of a rate limit",
+    Altered.header(/batch-reserve/, "ratelimit-scope", "reserve"),
+    "rate limit of batch-reserve",
+    "RateLimit-Scope is reserve"
+  ],
+  [
+    "states for jobs that do not exist",
+    Altered.json(/get-states/, () => ({ states: { "00000000-0000-4000-8000-000000000000": "broken" } })),
+    "states of an unknown job",
+    "the unknown job has a state"
+  ],
+  ["a success for a job that does not exist", Altered.status(/\/finish$/, 200), "finish an unknown job", "status 200"],
+  [
+    "an error that is no JSON",
+    Altered.status(/^GET stacks\/[^/]+\/jobs\//, 404, "<html>Not found</html>"),
+    "details of an unknown job",
+    "not JSON"
+  ],
+  [
+    "an error without a message",
+    Altered.status(/^GET stacksapi-doctor/, 404, '{"error":"Not found"}'),
+    "unknown path",
+    "message is missing"
+  ],
+  [
+    "a batch that fails for one unknown job",
+    Altered.status(/notifications$/, 422),
+    "notify an unknown job",
+    "status 422"
+  ],
+  [
+    "an unknown job that is reserved",
+    Altered.json(/batch-reserve/, ({ not_reserved, reserved }) => ({ reserved: not_reserved, not_reserved: reserved })),
+    "reserve an unknown job",
+    "not_reserved does not have the unknown job"
+  ],
+  [
+    "a clock that is wrong",
+    Altered.header(/./, "date", DateTime.toDateUtc(DateTime.makeUnsafe("2026-01-01T00:00:00Z")).toUTCString()),
+    "clock",
+    "ahead of the service"
+  ],
+  ["an outage of tokens", Altered.status(/acquisition-tokens$/, 503), "tokens for an unknown job", "status 503"]
+]
+
+describe("stacksapi doctor finds and names", () => {
+  it.live.each(deviations)("%s", ([, alter, check, words, verdict]) =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ queueKey: "q" }])
+      const { bad, findings, status } = yield* examined({ alter })
+      const named = findings.filter((found) => found.check === check && found.detail.includes(words))
+      assert.lengthOf(named, 1, JSON.stringify(findings))
+      assert.isNotEmpty(named[0]?.advice)
+      if (verdict === "note") {
+        assert.strictEqual(named[0]?.verdict, "note")
+        assert.deepStrictEqual(bad, [])
+      } else {
+        assert.strictEqual(status, 1)
+        assert.include(bad, named[0])
+      }
+    }).pipe(served)
+  )
+})
