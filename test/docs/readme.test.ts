@@ -1,9 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { StacksApi } from "@stacksapi/core"
-import { Context } from "effect"
-import { HttpApi } from "effect/http-api"
 import { pages, root } from "./snippets.ts"
 
 const readme = readFileSync(join(root, "README.md"), "utf8")
@@ -34,20 +31,6 @@ const goNames = `
   .split(/\s+/)
 
 describe("the README", () => {
-  it("has a row for every endpoint, with its path and its limit", () => {
-    const rows = new Map(table("method", "request", "success", "limit").map((row) => [row[0], row]))
-    HttpApi.reflect(StacksApi.StacksApi, {
-      onGroup() {},
-      onEndpoint({ endpoint }) {
-        const row = rows.get(`\`${endpoint.identifier}\``)
-        assert.strictEqual(row?.[1], `\`${endpoint.method} ${endpoint.path.slice(1)}\``)
-        const { limit } = Context.getUnsafe(endpoint.annotations, StacksApi.Limit)
-        if (row?.[3] !== "not documented") assert.strictEqual(row?.[3]?.replace(", assumed", ""), String(limit))
-      }
-    })
-    assert.strictEqual(rows.size, 12)
-  })
-
   it("has a row for every name of the Go client", () => {
     const named = new Set(table("Go", "here").flatMap(([go = ""]) => go.match(/\w+/g) ?? []))
     assert.deepStrictEqual(

@@ -189,23 +189,24 @@ export class AgentProvider extends Context.Service<AgentProvider, Service>()("@s
  */
 export interface RunnerOptions {
   /**
-   * How long after its creation an agent may take to acquire its job. Then it is deleted, and another one is created, once. After
-   * that the job is released. Default 15 minutes.
+   * How long after its creation an agent may take to acquire its job. Default 15 minutes.
+   *
+   * Then the agent is deleted, and created once more. After a second failure the job is released.
    */
   readonly startDeadline?: Duration.Input | undefined
-  /** How long an agent may live. Then it is deleted. Default without end. */
+  /** How long an agent may live before it is deleted. Default: no limit. */
   readonly maxLifetime?: Duration.Input | undefined
-  /** How long the agent of a canceled job may take to end by itself. At most the stack's `cancelGrace`, which is the default. */
+  /** How long the agent of a canceled job may take to end it, at most the stack's `cancelGrace`. Default: the stack's. */
   readonly cancelGrace?: Duration.Input | undefined
   /** How long a job may wait for capacity before it is released. Default 5 minutes. */
   readonly capacityTimeout?: Duration.Input | undefined
-  /** How often the agents of a stack are listed. Default 1 second. Minimum 100 milliseconds. */
+  /** How often the agents of a stack are listed. Default 1 second. Must be at least 100 milliseconds. */
   readonly listInterval?: Duration.Input | undefined
-  /** How many `create` calls run at once: a whole number from 1. Default 8. */
+  /** How many `create` calls run at the same time. Default 8. Must be a whole number of 1 or more. */
   readonly createConcurrency?: number | undefined
   /** The endpoint that agents connect to. Default `https://agent.buildkite.com/v3/`. */
   readonly endpoint?: string | undefined
-  /** Tags of the agents, each `key=value`. The queue is added. Default none. */
+  /** Tags of the agents, each `key=value`; the queue is added. Default: none. */
   readonly tags?: ReadonlyArray<string> | undefined
 }
 

@@ -80,7 +80,7 @@ export type Outcome = Data.TaggedEnum<{
 export const Outcome = Data.taggedEnum<Outcome>()
 
 /**
- * Counts notifications. The attribute `outcome` is `delivered`, `rejected`, `failed` or `dropped`.
+ * Counts notifications by outcome: `delivered`, `rejected`, `failed` or `dropped`. Labels: `outcome`.
  *
  * @since 0.1.0
  * @category metrics

@@ -1,53 +1,45 @@
 /**
- * The runtime of a stack: takes scheduled jobs from a queue and runs each by a {@link JobRunner.JobRunner}, as many at a time as
+ * A stack: takes scheduled jobs from a queue and runs each with the {@link JobRunner.JobRunner JobRunner}, as many at a time as
  * there are slots.
  *
  * **When to use**
  *
- * - {@link run} for a program that is nothing but a stack, {@link runUntilIdle} for one that ends when the queue is empty.
- * - {@link make} or {@link layer} to read the stack's status, events and metrics, or to change its slots.
+ * - {@link run} for a program that only runs a stack, {@link runUntilIdle} for one that ends when the queue is empty.
+ * - {@link make} or {@link layer} to read the stack's status and events, or to change its slots.
  * - `Stacks.run` for several queues in one process.
  *
  * **Details**
  *
- * The stack polls the queue, leaves out jobs that must not start (paused queue, `runnableAt`, tags), takes the most urgent jobs
- * (highest priority, then oldest), reserves no more of them than there are free slots, runs them, and finishes them. It renews
- * their reservations meanwhile.
+ * The stack polls the queue and leaves out jobs that must not start (paused queue, `runnableAt`, tags). It reserves jobs by
+ * priority, then by age, and no more of them than there are free slots. It runs them, renews their reservations, and finishes them.
  *
- * A poll reads two pages of 1000 jobs, and more only while slots are free for which no job is known.
+ * A poll reads two pages of 1000 jobs. It reads more pages only while there are free slots without a known job.
  *
- * - Trouble with the service is never a job's fault. The stack retries without a time limit, and registers again after a 404. It
- *   ends only when one operation is answered 401 or 403 for `authGrace`.
- * - A failure of `details` or `acquisitionToken` restarts the job later, and so does a `JobRunnerError` with `isRetryable: true`,
- *   for at most `startTimeout`. Every other failure of the runner finishes the job with -1 and `stack_error`.
+ * - A failure of the service is never a job's fault. The stack retries without a time limit, and registers again after a 404. It
+ *   ends only if one operation gets 401 or 403 for `authGrace`.
+ * - If the runner fails with a failure of `details` or `acquisitionToken`, the job starts again later. The same applies to a
+ *   `JobRunnerError` with `isRetryable: true`, for at most `startTimeout`. Every other failure of the runner finishes the job with
+ *   -1 and `stack_error`.
  * - If starts of ten different jobs fail, the stack reserves nothing for a while, then tries one job.
- * - If one job makes the requests for many jobs fail, the stack divides the request until that job is alone.
- * - A job that no response says is reserved or not is asked for again until that is known.
+ * - If one job makes requests for many jobs fail, the stack divides the request until that job is alone.
+ * - If a response leaves open whether a job is reserved, the stack asks again until that is known.
  * - A finish is retried until the service accepts it.
- * - A runner whose job is canceled is told by `stopRequested`. It is interrupted after `cancelGrace` if an agent has the job.
- * - With a `JobStore` the next process goes on with the jobs after a restart or a crash.
+ * - The stack tells the runner of a canceled job by `stopRequested`. It interrupts the runner after `cancelGrace`, or at once if no
+ *   agent has the job.
+ * - With a `JobStore` the next process continues with the jobs after a restart or a crash.
  *
  * Waits and deadlines use the monotonic clock.
  *
  * **Metrics**
  *
- * Counters exist from the start, at 0, unless noted. Gauges of stacks that share a pool have the label `queue`, except for the
- * slots, which are the pool's.
- *
- * - `stacksapi_jobs` by `outcome`: the name of the event. A job's end: `Finished`, `AgentOwned`, `Failed`, `Canceled`,
- *   `ReservationLost`, `Released`. In between: `BackedOff`, `FinishRejected`. Not reserved: `NotReserved`, `InDoubt`, `JobIgnored`.
- * - `stacksapi_jobs_reserved`, `stacksapi_jobs_started`, and `stacksapi_schedule_to_start_seconds`, a histogram.
- * - `stacksapi_jobs_in_flight`, `stacksapi_slots_available`, `stacksapi_jobs_pending`: gauges.
- * - `stacksapi_jobs_finishing`: a gauge, jobs that have ended and wait until the service accepts their finish.
- * - `stacksapi_starts_suspended`: a gauge, 1 while starts are suspended.
- * - `stacksapi_polls`, `stacksapi_request_failures`, `stacksapi_registrations`.
- * - `stacksapi_requests` and `stacksapi_retries` by `operation`; `stacksapi_rate_limit_waits` too, from the first wait on.
- * - `stacksapi_notifications` by `outcome`, from the first one on.
+ * A stack has counters and gauges of its jobs, slots, polls and requests, whose names begin with `stacksapi_`. Counters exist from
+ * the start with the value 0. If stacks share a pool, the gauges of each have the label `queue`, except the free slots, which are
+ * the pool's.
  *
  * **Spans**
  *
- * Spans are made only where a tracer is installed. Each job has its own trace, `Stack.job`, from its start to its end, with what
- * its runner does. It is linked to `Stack.reserve`, the request that reserved the job.
+ * If a tracer is installed, each job has its own trace, `Stack.job`, from its start to its end, with the spans of its runner. It is
+ * linked to `Stack.reserve`, the request that reserved the job.
  *
  * **Example** (A stack that runs everything at once and succeeds)
  *
@@ -86,7 +78,8 @@ import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.t
 import type { JobDetails, ScheduledJob, StackType } from "./StacksSchema.ts"
 
 /**
- * A stack can't start: the service refuses its registration, an option can't be right, or the job store can't be read.
+ * The failure of a stack that can't start: the service refuses its registration, an option is invalid, or the job store can't be
+ * read.
  *
  * @since 0.2.0
  * @category errors
@@ -94,46 +87,50 @@ import type { JobDetails, ScheduledJob, StackType } from "./StacksSchema.ts"
 export type StartError = StacksError | InvalidOptions | JobStoreError
 
 /**
- * Settings of a stack. An option that can't be right fails with `InvalidOptions`, which names it and its valid range.
+ * Settings of a stack. An invalid option fails with `InvalidOptions`, which names the option and its valid values.
  *
  * @since 0.1.0
  * @category options
  */
 export interface Options {
-  /** The stack's key: 1 to 80 letters, digits, `_` and `-`. Two processes with the same key would run jobs twice. */
+  /** The stack's key, which no other process may use. Must be 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
   /** The key of the queue whose jobs the stack takes. */
   readonly queueKey: string
-  /** Default `custom`. */
+  /** The type of the stack. Default `custom`. Must be `custom`, `kubernetes` or `elastic`. */
   readonly type?: StackType | undefined
-  /** Metadata of the registration. Default none. */
+  /** Metadata of the registration. Default: none. Must be at most 100 texts. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** The tags of the stack's agents. The stack takes only jobs whose rules these meet. Default: all jobs of the queue. */
+  /** The tags of the stack's agents; the stack takes only jobs whose rules these meet. Default: all jobs. Must be `key=value`, or `key` for `key=true`. */
   readonly tags?: AgentQueryRules.Tags | undefined
-  /** The number of slots, a whole number from 0. Default 25, or with a `pool` as many as the pool has. */
+  /** The number of slots. Default 25, or the pool's. Must be a whole number of 0 or more. */
   readonly maxInFlight?: number | undefined
-  /** Slots that the stack shares with other stacks of the process. Default none. */
+  /** Slots that the stack shares with other stacks of the process. Default: none. */
   readonly pool?: SlotPool | undefined
-  /** The stack's share of the pool, compared to other stacks, from a millionth to a million. Default 1. */
+  /** The stack's share of the pool, relative to other stacks. Default 1. Must be a millionth to a million. */
   readonly weight?: number | undefined
   /**
-   * Decides whether the stack takes a job, before it is reserved: by its pipeline, its build, or its `details`. Default: every job.
+   * Decides whether the stack takes a job, before the job is reserved. Default: every job.
    *
-   * Called in the order of priority, for at most 16 jobs at a time, and only until the free slots are filled. A verdict holds while
-   * the job stays listed. After `false`, a failure or a defect the stack reports `NotAdmitted`, and asks again after 1 minute, twice
-   * as long each further time, at most 30 minutes.
+   * Called by priority, for at most 16 jobs at a time, and only until the free slots are filled. A result holds while the job stays
+   * listed. After `false`, a failure or a defect the stack reports `NotAdmitted`, and asks again after 1 minute. The delay doubles
+   * each time, up to 30 minutes.
    */
   readonly admit?:
     | ((job: ScheduledJob, details: Effect.Effect<JobDetails, StacksError>) => Effect.Effect<boolean, StacksError>)
     | undefined
   /**
-   * The amounts that a job takes while it holds a slot, by name, for example `{ cpus: 4, "pipeline:docs": 1 }`. The stack reserves
-   * jobs only as far as the `capacity` has room for them. Must be quick and give the same for the same job. Default none.
+   * The amounts that a job takes while it holds a slot, by name. Default: none. Must be numbers of 0 or more.
+   *
+   * For example `{ cpus: 4, "pipeline:docs": 1 }`. The stack reserves jobs only if the `capacity` has room for them. The function
+   * must be quick, and return the same amounts for the same job.
    */
   readonly requests?: ((job: ScheduledJob) => Readonly<Record<string, number>>) | undefined
   /**
-   * How much there is of each amount of `requests`. An amount that is not named here is unlimited. A job that needs more than there
-   * is in all is never reserved, and reported as `NotAdmitted`. With a `pool`, set the pool's. Default none.
+   * How much there is of each amount of `requests`. Default: unlimited. Must be numbers of 0 or more.
+   *
+   * An amount without a name here is unlimited. A job that needs more than the whole capacity is never reserved, and reported as
+   * `NotAdmitted`. With a `pool`, set the capacity of the pool instead.
    */
   readonly capacity?: Readonly<Record<string, number>> | undefined
   /**
@@ -141,38 +138,44 @@ export interface Options {
    * Default 60 seconds.
    */
   readonly agingTime?: Duration.Input | undefined
-  /** How often the queue is polled. Default and minimum 1 second. */
+  /** How often the queue is polled. Default 1 second. Must be at least 1 second. */
   readonly pollInterval?: Duration.Input | undefined
-  /** How often the states of the stack's jobs are read. Default 5 seconds, minimum 1 second. */
+  /** How often the states of the stack's jobs are read. Default 5 seconds. Must be at least 1 second. */
   readonly stateInterval?: Duration.Input | undefined
   /**
-   * How long a reservation lasts without renewal, from 1 second to 1 hour. Default 15 minutes. The stack renews reservations every
-   * quarter of that, so the service may be away for three quarters of it before a job can be given to another stack.
+   * How long a reservation lasts without renewal. Default 15 minutes. Must be between 1 second and 1 hour.
+   *
+   * The stack renews reservations every quarter of that, so the service may be down for three quarters of it before another stack
+   * can get a job.
    */
   readonly reservationExpiry?: Duration.Input | undefined
   /**
-   * How long host trouble may delay a job's start: how long its runner may fail with `isRetryable: true` before the job is given
-   * back to the queue. Default 5 minutes. Trouble with the service has no limit.
+   * How long host trouble may delay a job's start before the job is released. Default 5 minutes.
+   *
+   * Host trouble is a runner that fails with `isRetryable: true`. Failures of the service have no time limit.
    */
   readonly startTimeout?: Duration.Input | undefined
-  /** How long the service may answer 401 or 403 to the same operation before the stack fails. Default 5 minutes. */
+  /** How long the service may respond with 401 or 403 to the same operation before the stack fails. Default 5 minutes. */
   readonly authGrace?: Duration.Input | undefined
   /**
-   * How long the agent of a job that is canceled or timed out may take to end the job by itself before the runner is interrupted.
-   * Default 30 seconds. If no agent has the job, the runner is interrupted at once.
+   * How long the agent of a job that is canceled or timed out may take to end it before the runner is interrupted. If no agent has
+   * the job, the runner is interrupted at once. Default 30 seconds.
    */
   readonly cancelGrace?: Duration.Input | undefined
-  /** How long running jobs may take to end when the stack drains before their runners are interrupted. Default 30 seconds. */
+  /** How long running jobs may take to end when the stack drains, before their runners are interrupted. Default 30 seconds. */
   readonly shutdownGrace?: Duration.Input | undefined
   /**
-   * Called with every event, one after the other. The stack does not wait for it, except for at most 5 seconds when the stack ends.
+   * Called with every event, one after the other. Default: nothing.
+   *
+   * The stack does not wait for it, except for at most 5 seconds when the stack ends.
    */
   readonly onEvent?: ((event: StackEvent) => Effect.Effect<void>) | undefined
   /**
-   * What the stack does with its jobs when its scope closes:
-   * - `drain`: see {@link Service.drain}. The default.
-   * - `detach`: the stack stops at once. Jobs, reservations and registration stay as they are for the next process with the same
-   *   `JobStore`. Runners are interrupted, and nothing is finished. The default where the `JobRunner` says `outlivesStack`.
+   * What the stack does with its jobs when its scope closes. Default `drain`, or `detach` if the runner declares `outlivesStack`.
+   *
+   * - `drain`: see {@link Service.drain}.
+   * - `detach`: the stack stops at once. Jobs, reservations and registration stay for the next process with the same `JobStore`.
+   *   Runners are interrupted, and nothing is finished.
    */
   readonly onClose?: "drain" | "detach" | undefined
 }
@@ -186,23 +189,25 @@ export interface Options {
 export interface Status {
   /** The stack's key. */
   readonly key: string
-  /** The queue whose jobs it takes. */
+  /** The queue whose jobs the stack takes. */
   readonly queueKey: string
+  /** Whether the stack takes jobs, drains or has ended. */
   readonly phase: "running" | "draining" | "stopped"
   /** Whether the queue's dispatch is paused. */
   readonly isPaused: boolean
   /** When the latest successful poll ended; undefined before the first one. */
   readonly lastPolledAt: DateTime.Utc | undefined
-  /** How long ago that was, whatever the wall clock did since; undefined before the first one. */
+  /** How long ago that was, by the monotonic clock; undefined before the first poll. */
   readonly sincePolled: Duration.Duration | undefined
+  /** The number of slots that the stack may use. */
   readonly maxInFlight: number
   /** The jobs that have started and hold a slot. */
   readonly inFlight: ReadonlyArray<ScheduledJob>
-  /** How many listed jobs may start and wait for a slot, as far as the last poll saw them. */
+  /** How many listed jobs may start and wait for a slot, as of the last poll. */
   readonly pending: number
-  /** How many reserved jobs wait to be started. No new jobs are reserved in their place. */
+  /** How many reserved jobs wait for their start. No other jobs are reserved in their place. */
   readonly backingOff: number
-  /** How many jobs the stack may have, and does not know whether it has: it has no answer about them, and asks again. */
+  /** How many jobs may be reserved without the stack knowing it. The stack asks again about them. */
   readonly inDoubt: number
   /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number
@@ -219,19 +224,20 @@ export interface Status {
  * @category models
  */
 export interface Service {
+  /** A snapshot of the stack. */
   readonly status: Effect.Effect<Status>
-  /** The events, beginning with the last 16. A reader who falls 8192 events behind misses the oldest. */
+  /** The events, starting with the last 16. A reader that is 8192 events behind misses the oldest ones. */
   readonly events: Stream.Stream<StackEvent>
-  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
+  /** Changes the number of slots. No running job is stopped; if more slots are in use than remain, no job starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
   /**
-   * Takes no more jobs, gives back those that have not started, lets running jobs end within `shutdownGrace`, and interrupts the
-   * rest. Jobs that were interrupted are finished with -1 and `stack_error`, unless an agent has them.
+   * Takes no more jobs, releases those that have not started, and waits for running jobs for `shutdownGrace`. Then it interrupts the
+   * remaining jobs and finishes them with -1 and `stack_error`, unless an agent has them.
    */
   readonly drain: Effect.Effect<void>
   /** Succeeds when the queue is empty and the stack has no jobs. */
   readonly awaitIdle: Effect.Effect<void>
-  /** Fails when the stack can't go on, for example because the token was revoked. The message says what to do. */
+  /** Fails when the stack can't continue, for example because the token was revoked. The message says what to do. */
   readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
 }
 
@@ -245,14 +251,14 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
 
 /**
  * Registers a stack and starts it in the background. When the scope closes, the stack drains, sends its last notifications and
- * deregisters, within `shutdownGrace` and 25 seconds, also when the service is down. With `onClose: "detach"` it stops at once.
+ * deregisters, within `shutdownGrace` plus 25 seconds, even if the service is down. With `onClose: "detach"` it stops at once.
  *
  * **Details**
  *
  * Requests keep to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with one.
- * Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option can't be right, and with the service's
- * response if the registration is refused: at once with 400 or 422, and after `authGrace` with 401, 403 or 404. While the service is
- * in trouble it waits.
+ * Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option is invalid, and with the service's
+ * response if the registration is refused: at once with 400 or 422, and after `authGrace` with 401, 403 or 404. Waits while the service
+ * is down.
  *
  * @since 0.1.0
  * @category constructors
@@ -261,7 +267,7 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
   Runtime.make
 
 /**
- * Runs a stack until it is interrupted, and then drains or detaches it. Fails when the stack can't go on.
+ * Runs a stack until it is interrupted, and then drains or detaches it. Fails when the stack can't continue.
  *
  * **Details**
  *
@@ -274,8 +280,9 @@ export const run = (options: Options): Effect.Effect<never, StartError | CursorS
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
 
 /**
- * Checks that the client's token belongs to a cluster: stacks work in clusters only. Fails with `InvalidOptions`, option `token`, if it
- * belongs to none. A service that does not tell within 2 seconds is no failure, and is logged. A stack does this when it starts.
+ * Checks that the client's token belongs to a cluster, because stacks work only in clusters. If it does not, fails with
+ * `InvalidOptions` for the option `token`. If the service does not respond within 2 seconds, logs a warning and succeeds. A stack does
+ * this when it starts.
  *
  * @since 0.2.0
  * @category accessors
@@ -286,8 +293,8 @@ export const checkToken: Effect.Effect<void, InvalidOptions, StacksClient> = Eff
 )
 
 /**
- * Runs a stack until the queue is empty and the stack has no jobs. Jobs that its tags leave out don't count; jobs of a paused
- * queue and jobs that must not start yet do.
+ * Runs a stack until the queue is empty and the stack has no jobs. Jobs with rules that its tags do not meet don't count. Jobs of a
+ * paused queue, and jobs before their `runnableAt`, do.
  *
  * @since 0.1.0
  * @category running
@@ -298,7 +305,7 @@ export const runUntilIdle = (
   Effect.scoped(Effect.flatMap(make(options), (stack) => Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)))
 
 /**
- * A stack that runs as long as the layer is in use.
+ * Runs a stack for the lifetime of the layer.
  *
  * @since 0.1.0
  * @category layers

@@ -1,5 +1,5 @@
 /**
- * What happens in a stack, as it happens.
+ * The events of a stack.
  *
  * @since 0.1.0
  */
@@ -13,66 +13,61 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * **Details**
  *
- * About the stack:
- * - `Registered`: the service knows the stack. `ReRegistered`: the service had forgotten it (404), and knows it again.
- * - `Polled`: the queue was read. `startable` of the `listed` jobs may start now.
- * - `Paused`, `Resumed`: the queue's dispatch. While it is paused nothing starts, and running jobs go on.
- * - `RequestFailed`: a request failed and will be retried. `jobUuid` is set where one job makes its requests fail; that is
- *   reported once for each job and operation.
- * - `StartsSuspended`: starts of different jobs kept failing. The stack reserves nothing for `delay`, then tries one job.
- *   `StartsResumed`: that job started.
- * - `Draining`: no more jobs are taken. `Stopped`: the stack has ended.
- *
- * About a listed job:
- * - `JobIgnored`: the stack can't use the job, and leaves it alone. Reported once for each job.
- * - `NotAdmitted`: the stack does not reserve the job, because of the option `admit`, or because its `requests` are larger than the
- *   capacity.
- * - `NotReserved`: somebody else was faster, the job can't be reserved any more, or the stack ended while the job was in doubt.
- * - `InDoubt`: a response left open whether the job is reserved. The stack asks again to learn it. The job holds no slot, unless it
- *   runs: then the response was one to a renewal.
- *
- * About a reserved job, in this order: `Reserved`, `Started`, then one of
- * - `Finished`: the service accepted the runner's own outcome.
- * - `AgentOwned`: an agent has the job, or has finished it.
- * - `Failed`: finished with -1 and `stack_error`.
- * - `Canceled`: the job is canceled, timed out or expired. Its runner has ended, if it had one.
- * - `ReservationLost`: the job belongs to somebody else. Its runner has ended, if it had one.
- * - `Released`: the job was given back to the queue.
- *
- * In between:
- * - `BackedOff`: the job could not be started, stays reserved, and is started again after `delay`.
- * - `FinishRejected`: the service refuses to finish the job, which still is this stack's. The stack tries again, with a delay of
- *   up to 5 minutes. Reported once for each job.
- *
- * `sinceScheduled` counts from the job's `runnableAt` where that is later.
+ * A reserved job gets the events `Reserved` and `Started`, then exactly one of `Finished`, `AgentOwned`, `Failed`, `Canceled`,
+ * `ReservationLost` and `Released`. A job that ends before its start has no `Started`. In between it may get `BackedOff`, and
+ * `FinishRejected` at most once.
  *
  * @since 0.1.0
  * @category models
  */
 export type StackEvent = Data.TaggedEnum<{
+  /** The service has registered the stack. */
   Registered: { readonly stackKey: string; readonly queueKey: string }
+  /** The service had forgotten the stack (404), and has registered it again. */
   ReRegistered: { readonly stackKey: string; readonly queueKey: string }
+  /** The queue was read. `startable` of the `listed` jobs may start now. */
   Polled: { readonly listed: number; readonly startable: number }
+  /** The queue's dispatch is paused. Nothing starts, and running jobs continue. */
   Paused: {}
+  /** The queue's dispatch is no longer paused. */
   Resumed: {}
+  /** A request failed and will be retried. `jobUuid` is set if one job is the cause; this is reported once for each job and operation. */
   RequestFailed: { readonly error: StacksError | CursorStalled; readonly jobUuid?: string | undefined }
+  /** Starts of different jobs kept failing. The stack reserves nothing for `delay`, then tries one job. */
   StartsSuspended: { readonly message: string; readonly delay: Duration.Duration }
+  /** A job has started again after `StartsSuspended`. */
   StartsResumed: {}
+  /** The stack takes no more jobs. */
   Draining: { readonly inFlight: number }
+  /** The stack has ended. */
   Stopped: {}
+  /** The stack can't decode or use a listed job, and ignores it. Reported once for each job. */
   JobIgnored: { readonly jobUuid: string; readonly reason: string }
+  /** The stack does not reserve the job, because `admit` refused it or failed, or its `requests` exceed the capacity. */
   NotAdmitted: { readonly job: ScheduledJob; readonly reason: string }
+  /** The job is not reserved: another stack has it, it can't be reserved any more, or the stack ended while it was in doubt. */
   NotReserved: { readonly job: ScheduledJob }
+  /** A response left open whether the job is reserved. The stack asks again. The job holds no slot unless it is already running. */
   InDoubt: { readonly job: ScheduledJob; readonly reason: string }
+  /** The service has reserved the job. */
   Reserved: { readonly job: ScheduledJob }
+  /** The runner was called. `sinceScheduled` counts from the job's `runnableAt` if that is later than `scheduledAt`. */
   Started: { readonly job: ScheduledJob; readonly sinceScheduled: Duration.Duration }
+  /** The job could not be started. It stays reserved, and starts again after `delay`. */
   BackedOff: { readonly job: ScheduledJob; readonly delay: Duration.Duration; readonly message: string }
+  /** The service refuses to finish a job that this stack still has. The stack keeps trying, with delays of up to 5 minutes. */
   FinishRejected: { readonly job: ScheduledJob; readonly error: StacksError }
+  /** The service accepted the runner's outcome. */
   Finished: { readonly job: ScheduledJob; readonly exitStatus: number; readonly detail: string }
+  /** An agent has acquired the job, or has finished it. */
   AgentOwned: { readonly job: ScheduledJob; readonly state: JobState | undefined }
+  /** The job was finished with -1 and `stack_error`. */
   Failed: { readonly job: ScheduledJob; readonly detail: string }
+  /** The job was canceled, timed out or expired. Its runner has ended, if it had one. */
   Canceled: { readonly job: ScheduledJob; readonly state: JobState }
+  /** Another stack may have the job. Its runner has ended, if it had one. */
   ReservationLost: { readonly job: ScheduledJob }
+  /** The job was given back to the queue. */
   Released: { readonly job: ScheduledJob; readonly reason: string }
 }>
 

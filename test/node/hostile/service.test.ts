@@ -77,7 +77,7 @@ describe("ids that no request can name", () => {
       assert.lengthOf(new Set(warnings.map(({ message }) => message)), strangeIds.length)
       assert.lengthOf(warnings, strangeIds.length)
       for (const { message } of warnings) {
-        assert.match(message, /^Job "[\x21-\x7e]*" is left alone: its id can't be used in requests$/)
+        assert.match(message, /^Job "[\x21-\x7e]*" is ignored: its id can't be used in requests$/)
       }
     }).pipe(Effect.provide(withAnswers(alsoListing(strangeIds))))
   )

@@ -1,17 +1,20 @@
-/** What is measured of agents that run elsewhere. */
+/** The metrics of agents that run elsewhere. */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { Agent } from "../../AgentProvider.ts"
 
-const agents = Metric.gauge("stacksapi_agents", { description: "Agents that the provider lists, by phase" })
+/** Labels: `phase`. */
+const agents = Metric.gauge("stacksapi_agents", { description: "Agents that the provider lists" })
 
+/** Labels: `result`. */
 const creates = Metric.counter("stacksapi_agent_creates", {
-  description: "Calls that create an agent, by result",
+  description: "Calls of the provider that create an agent",
   incremental: true
 })
 
+/** Labels: `result`. */
 const deletes = Metric.counter("stacksapi_agent_deletes", {
-  description: "Calls that delete an agent, by result",
+  description: "Calls of the provider that delete an agent",
   incremental: true
 })
 
@@ -21,7 +24,7 @@ export const sweeps = Metric.counter("stacksapi_agent_sweeps", {
 })
 
 export const orphans = Metric.counter("stacksapi_agent_orphans", {
-  description: "Agents that were deleted because their job was over and the stack did not have it",
+  description: "Agents that a sweep deleted because their jobs were over",
   incremental: true
 })
 
@@ -30,7 +33,7 @@ export const deletesBy = (result: string) => Metric.withAttributes(deletes, { re
 
 const phases: ReadonlyArray<Agent["phase"]> = ["Pending", "Running", "Succeeded", "Failed"]
 
-/** Sets the gauges of one stack's agents. Those of stacks that are measured together add up. */
+/** Sets the gauges of one stack's agents. Gauges of stacks with the same labels are added. */
 export const agentGauges = (context: Context.Context<never>): ((agents: ReadonlyArray<Agent>) => void) => {
   const last = new Map<Agent["phase"], number>()
   return (all) => {

@@ -63,11 +63,13 @@ const admitNow = (window: SlidingWindow, now: number): Admission | undefined =>
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+/** Labels: `operation`. */
 const waits = Metric.counter("stacksapi_rate_limit_waits", {
-  description: "Requests that had to wait for the rate limit",
+  description: "Requests that waited for the rate limit",
   incremental: true
 })
 
+/** Labels: `operation`. */
 const waitTime = Metric.histogram("stacksapi_rate_limit_wait_seconds", {
   description: "How long requests waited for the rate limit",
   boundaries: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300]

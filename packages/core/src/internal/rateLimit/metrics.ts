@@ -4,12 +4,14 @@ import * as Metric from "effect/Metric"
 import { declarations, endpointOf, type Operation, type RateLimitScope } from "../api/declaration.ts"
 import type { Report } from "./slidingWindow.ts"
 
+/** Labels: `scope`. */
 const limit = Metric.gauge("stacksapi_rate_limit", {
-  description: "Requests that the service allows in a second, as it last said"
+  description: "Requests that the service allows per second, as it last reported"
 })
 
+/** Labels: `scope`. */
 const remaining = Metric.gauge("stacksapi_rate_limit_remaining", {
-  description: "Requests that were left in the second of the latest response"
+  description: "Requests that were left at the latest response"
 })
 
 const byScope = (metric: Metric.Gauge<number>) => {

@@ -31,10 +31,10 @@ const maxGrantedMillis = 5000
 const maxDelayMillis = 30_000
 
 const up = Metric.gauge("stacksapi_rate_limit_store_up", {
-  description: "Whether the store of the rate limits answers: 1, or 0 while the process keeps to its share"
+  description: "1 while the shared store of the rate limits responds, 0 while each process keeps to its share"
 })
 const outages = Metric.counter("stacksapi_rate_limit_store_outages", {
-  description: "How often the store of the rate limits was lost",
+  description: "Outages of the shared store of the rate limits",
   incremental: true
 })
 

@@ -1,9 +1,10 @@
-/** Publishes what happens in a stack: as events, in metrics, and in the log. */
+/** Publishes the events of a stack: to subscribers, in metrics, and in the log. */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { constVoid } from "effect/Function"
+import type * as LogLevel from "effect/LogLevel"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -18,9 +19,9 @@ export interface Events {
   readonly events: Stream.Stream<StackEvent>
 }
 
-/** A reader who falls farther behind misses the oldest. */
+/** How many events are kept for a slow subscriber. Beyond that it misses the oldest. */
 const capacity = 8192
-/** What a new reader still gets: with it nobody misses how the stack started. */
+/** How many past events a new subscriber gets, so that it does not miss the start of the stack. */
 const replay = 16
 
 export const make = Effect.fnUntraced(function* (
@@ -42,7 +43,7 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
-/** Calls a listener in a fiber of its own: neither its slowness nor its defects reach the stack. */
+/** Calls a listener in a separate fiber, so that a slow or failing listener does not affect the stack. */
 const listener = Effect.fnUntraced(function* (
   onEvent: NonNullable<Settings["onEvent"]>
 ): Effect.fn.Return<(event: StackEvent) => void, never, Scope.Scope> {
@@ -65,59 +66,80 @@ const listener = Effect.fnUntraced(function* (
   }
 })
 
-/** The log line of an event, at the level that an operator needs. */
+/** The level of each event's log line. */
+export const levels = {
+  Registered: "Info",
+  ReRegistered: "Info",
+  Polled: "Debug",
+  Paused: "Info",
+  Resumed: "Info",
+  RequestFailed: "Warn",
+  StartsSuspended: "Error",
+  StartsResumed: "Info",
+  Draining: "Info",
+  Stopped: "Info",
+  JobIgnored: "Warn",
+  NotAdmitted: "Info",
+  NotReserved: "Debug",
+  InDoubt: "Warn",
+  Reserved: "Debug",
+  Started: "Debug",
+  BackedOff: "Warn",
+  FinishRejected: "Error",
+  Finished: "Debug",
+  AgentOwned: "Debug",
+  Failed: "Warn",
+  Canceled: "Debug",
+  ReservationLost: "Warn",
+  Released: "Info"
+} as const satisfies Record<StackEvent["_tag"], LogLevel.Severity>
+
 const logged = (event: StackEvent): Effect.Effect<void> => {
-  // A view that shows events recognizes these lines by it.
-  const named = Effect.annotateLogs("stacksapi.event", event._tag)
+  const level = levels[event._tag]
+  const line = Effect.logWithLevel(level)(lineOf(event))
+  // A view that shows events recognizes their log lines by this annotation, and hides them.
+  return level === "Debug" ? line : Effect.annotateLogs(line, "stacksapi.event", event._tag)
+}
+
+/** The text of an event's log line. */
+const lineOf = (event: StackEvent): string => {
   switch (event._tag) {
     case "Registered":
     case "ReRegistered":
-      return named(Effect.logInfo(`${event._tag} ${event.stackKey} for queue ${event.queueKey}`))
+      return `${event._tag} ${event.stackKey} for queue ${event.queueKey}`
     case "Paused":
     case "Resumed":
     case "Stopped":
-      return named(Effect.logInfo(event._tag))
+      return event._tag
     case "StartsResumed":
-      return named(Effect.logInfo("A job has started: starts are resumed"))
+      return "A job has started: starts are resumed"
     case "Draining":
-      return named(Effect.logInfo(`Draining: ${event.inFlight} jobs in flight`))
+      return `Draining: ${event.inFlight} jobs in flight`
     case "Polled":
-      return Effect.logDebug(`Polled: ${event.listed} jobs listed, ${event.startable} may start`)
+      return `Polled: ${event.listed} jobs listed, ${event.startable} may start`
     case "RequestFailed":
-      return named(
-        Effect.logWarning(
-          event.jobUuid === undefined
-            ? `Request failed: ${event.error.message}`
-            : `Requests fail because of job ${event.jobUuid}, which travels alone from now on: ${event.error.message}`
-        )
-      )
+      return event.jobUuid === undefined
+        ? `Request failed: ${event.error.message}`
+        : `Requests fail because of job ${event.jobUuid}, which is requested alone from now on: ${event.error.message}`
     case "StartsSuspended":
-      return named(
-        Effect.logError(
-          `Starts of different jobs keep failing: nothing is reserved for ${Duration.format(event.delay)}. The last failure: ${event.message}`
-        )
-      )
+      return `Starts of different jobs keep failing: nothing is reserved for ${Duration.format(event.delay)}. The last failure: ${event.message}`
     case "JobIgnored":
-      return named(Effect.logWarning(`Job "${event.jobUuid}" is left alone: ${event.reason}`))
+      return `Job "${event.jobUuid}" is ignored: ${event.reason}`
     case "NotAdmitted":
-      return named(Effect.logInfo(`Job ${event.job.id} is not admitted: ${event.reason}`))
+      return `Job ${event.job.id} is not admitted: ${event.reason}`
     case "InDoubt":
-      return named(Effect.logWarning(`It is not known whether job ${event.job.id} is reserved: ${event.reason}`))
+      return `It is not known whether job ${event.job.id} is reserved: ${event.reason}`
     case "ReservationLost":
-      return named(Effect.logWarning(`Lost the reservation of job ${event.job.id}`))
+      return `Lost the reservation of job ${event.job.id}`
     case "BackedOff":
-      return named(
-        Effect.logWarning(
-          `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
-        )
-      )
+      return `Job ${event.job.id} was not started, next try in ${Duration.format(event.delay)}: ${event.message}`
     case "Released":
-      return named(Effect.logInfo(`Released job ${event.job.id}: ${event.reason}`))
+      return `Released job ${event.job.id}: ${event.reason}`
     case "Failed":
-      return named(Effect.logWarning(`Job ${event.job.id} failed: ${event.detail}`))
+      return `Job ${event.job.id} failed: ${event.detail}`
     case "FinishRejected":
-      return named(Effect.logError(`The service refuses to finish job ${event.job.id}: ${event.error.message}`))
+      return `The service refuses to finish job ${event.job.id}: ${event.error.message}`
     default:
-      return Effect.logDebug(`${event._tag}: job ${event.job.id}`)
+      return `${event._tag}: job ${event.job.id}`
   }
 }

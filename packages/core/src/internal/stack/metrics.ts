@@ -1,4 +1,4 @@
-/** What a stack counts and measures, from its start on. */
+/** The metrics of a stack. */
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Metric from "effect/Metric"
@@ -6,6 +6,7 @@ import type { StackEvent } from "../../StackEvent.ts"
 import type { Operation } from "../../StacksApi.ts"
 import type { Meter } from "../meter.ts"
 
+/** Labels: `outcome`. */
 const jobs = Metric.counter("stacksapi_jobs", { description: "Jobs by outcome", incremental: true })
 
 const outcomes = {
@@ -24,64 +25,72 @@ const outcomes = {
 }
 
 const reserved = Metric.counter("stacksapi_jobs_reserved", {
-  description: "Jobs that were reserved",
+  description: "Reserved jobs",
   incremental: true
 })
 
-const started = Metric.counter("stacksapi_jobs_started", { description: "Jobs that were started", incremental: true })
+const started = Metric.counter("stacksapi_jobs_started", { description: "Started jobs", incremental: true })
 
 const scheduleToStart = Metric.histogram("stacksapi_schedule_to_start_seconds", {
-  description: "Time from a job's scheduling, or its runnable_at, to its start",
+  description: "Time from a job's scheduling, or its runnable_at if that is later, to its start",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600]
 })
 
-const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: "Slots that are free" })
+const slotsAvailable = Metric.gauge("stacksapi_slots_available", { description: "Free slots" })
 
+/** Labels: `queue`. */
 const jobsInFlight = Metric.gauge("stacksapi_jobs_in_flight", { description: "Jobs that hold a slot" })
 
+/** Labels: `amount`, `queue`. */
 const amountsInUse = Metric.gauge("stacksapi_amounts_in_use", {
-  description: "What jobs hold of an amount of the capacity"
+  description: "How much of an amount of the capacity jobs hold"
 })
 
+/** Labels: `amount`. */
 const amountsCapacity = Metric.gauge("stacksapi_amounts_capacity", {
-  description: "How much there is of an amount, in all stacks that share it"
+  description: "The capacity of an amount, in all stacks that share it"
 })
 
+/** Labels: `queue`. */
 const jobsPending = Metric.gauge("stacksapi_jobs_pending", {
-  description: "Jobs that may start and wait for a slot, as far as the last poll saw them"
+  description: "Jobs that may start and wait for a slot, as of the last poll"
 })
 
+/** Labels: `queue`. */
 const jobsFinishing = Metric.gauge("stacksapi_jobs_finishing", {
   description: "Jobs that have ended and wait until the service accepts their finish"
 })
 
+/** Labels: `queue`. */
 const startsSuspended = Metric.gauge("stacksapi_starts_suspended", {
-  description: "1 while nothing is reserved because starts of different jobs kept failing, else 0"
+  description: "1 while starts are suspended because starts of different jobs kept failing, else 0"
 })
 
-const polls = Metric.counter("stacksapi_polls", { description: "Looks at the queue", incremental: true })
+const polls = Metric.counter("stacksapi_polls", { description: "Successful polls of the queue", incremental: true })
 
 const requestFailures = Metric.counter("stacksapi_request_failures", {
-  description: "Requests that failed and were to be tried again",
+  description: "Requests of the stack that failed and will be retried",
   incremental: true
 })
 
 const registrations = Metric.counter("stacksapi_registrations", {
-  description: "Registrations of the stack, the first one and those after it was forgotten",
+  description: "Registrations of the stack, including those after the service had forgotten it",
   incremental: true
 })
 
+/** Labels: `operation`. */
 const requests = Metric.counter("stacksapi_requests", {
-  description: "Requests that were sent, each attempt counted",
+  description: "Requests that were sent, with each attempt counted",
   incremental: true
 })
 
+/** Labels: `operation`. */
 const retries = Metric.counter("stacksapi_retries", {
   description: "Requests that were sent again after a failure",
   incremental: true
 })
 
-/** What a stack asks for. */
+/** The operations that a stack uses. */
 const operations: ReadonlyArray<Operation> = [
   "getTokenIdentity",
   "registerStack",
@@ -115,7 +124,7 @@ export const meter =
     if (attempt > 1) retriesOf(operation).updateUnsafe(1, context)
   }
 
-/** Makes the counters exist, so that a rate over them is right from the first event on. */
+/** Creates the counters, so that a rate over them is correct from the first event. */
 export const init = (context: Context.Context<never>): void => {
   const counters = [...Object.values(outcomes), reserved, started, polls, requestFailures, registrations]
   for (const counter of counters) counter.updateUnsafe(0, context)
@@ -125,7 +134,7 @@ export const init = (context: Context.Context<never>): void => {
   }
 }
 
-/** Counts what an event says. */
+/** Updates the counters for an event. */
 export const count = (event: StackEvent, context: Context.Context<never>): void => {
   switch (event._tag) {
     case "Registered":
@@ -161,19 +170,19 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
   }
 }
 
-/** What the gauges of a stack show. */
+/** The values of a stack's gauges. */
 export interface Levels {
   readonly inFlight: number
   readonly free: number
   readonly pending: number
   readonly finishing: number
   readonly isSuspended: boolean
-  /** What the stack's jobs hold, and what there is of it. */
+  /** The amounts that the stack's jobs hold, and their capacity. */
   readonly held: Readonly<Record<string, number>>
   readonly capacity: Readonly<Record<string, number>>
 }
 
-/** Sets the gauges. Those of stacks that are measured together add up. */
+/** Sets the gauges. Gauges of stacks with the same labels are added. */
 export const gauges = (queue: string | undefined, context: Context.Context<never>): ((levels: Levels) => void) => {
   const of = (gauge: Metric.Gauge<number>) => {
     const own = queue === undefined ? gauge : Metric.withAttributes(gauge, { queue })
@@ -194,7 +203,7 @@ export const gauges = (queue: string | undefined, context: Context.Context<never
     return gauge
   }
   return (levels) => {
-    // Names that are not in the capacity could be another one for each job.
+    // Amounts without a capacity are left out: jobs could use any number of names.
     for (const [amount, size] of Object.entries(levels.capacity)) {
       heldOf(amount)(levels.held[amount] ?? 0)
       Metric.withAttributes(amountsCapacity, { amount }).updateUnsafe(size, context)

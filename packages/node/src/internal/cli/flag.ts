@@ -1,6 +1,6 @@
 /**
  * Declares flags. From one declaration come the parser, the environment variable, the default, the help text, and the tables of
- * docs/cli.md (`test/docs/cliReference.ts`).
+ * documentation (`test/docs/cliTables.ts`).
  */
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"

@@ -1,9 +1,4 @@
-/**
- * Writes the tables of `docs/cli.md` from the command's own declarations: commands, flags with their variables and defaults, and exit
- * statuses. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
- */
-import { readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+/** The tables of the command: its commands, flags with their variables and defaults, and exit statuses, from their declarations. */
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Option } from "effect"
 import { CliOutput, Command, type HelpDoc } from "effect/cli"
@@ -11,8 +6,7 @@ import * as ExitStatus from "../../packages/node/src/internal/cli/exitStatus.ts"
 import { parseHelp } from "../../packages/node/src/internal/cli/flag.ts"
 import { Host } from "../../packages/node/src/internal/cli/host.ts"
 import { stacksapi } from "../../packages/node/src/internal/cli/main.ts"
-
-export const file = join(import.meta.dirname, "../../docs/cli.md")
+import { code, table } from "./markdown.ts"
 
 /** The help of a command, as data. */
 const helpOf = Effect.fnUntraced(function* (path: ReadonlyArray<string>) {
@@ -28,13 +22,6 @@ const helpOf = Effect.fnUntraced(function* (path: ReadonlyArray<string>) {
   )
   return help ?? (yield* Effect.die(new Error(`stacksapi ${path.join(" ")} has no help`)))
 })
-
-const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
-  [head, head.map(() => "---"), ...rows]
-    .map((cells) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`)
-    .join("\n")
-
-const code = (text: string): string => `\`${text}\``
 
 const flagRow = ({ aliases, description, name, type }: HelpDoc.FlagDoc): ReadonlyArray<string> => {
   const help = parseHelp(Option.getOrElse(description, () => "").replace(/ \(choices: [^)]*\)$/, ""))
@@ -81,11 +68,16 @@ const commandRow = ({ help, path, summary }: Entry): ReadonlyArray<string> => {
   return [code(`${path.join(" ")}${args}`), summary, isLong ? "see below" : own.join(", ")]
 }
 
-const tables = Effect.gen(function* () {
+/** The flags of a cluster, with those of one process whose meaning it changes. */
+const isOfCluster = ({ description, name }: HelpDoc.FlagDoc): boolean =>
+  ["cluster", "key", "queue", "max-in-flight", "shutdown-grace"].includes(name) ||
+  Option.getOrElse(description, () => "").startsWith("With --cluster")
+
+/** Every table by its name. */
+export const tables: Effect.Effect<Readonly<Record<string, string>>> = Effect.gen(function* () {
   const entries = yield* leaves([], "")
   const find = (name: string) => entries.find(({ path }) => path.join(" ") === name)?.help.flags ?? []
   const run = find("run")
-  const watch = find("jobs watch").filter(isShared)
   const own = entries
     .filter(({ path }) => path[0] !== "run" && path[0] !== "emulator")
     .flatMap(({ help, path }) =>
@@ -93,36 +85,18 @@ const tables = Effect.gen(function* () {
     )
   return {
     commands: table(["command", "what it does", "flags"], entries.map(commandRow)),
-    shared: flagTable(watch),
-    own: table(["command", "flag", "variable", "default", "meaning"], own).replaceAll("|  |", "| |"),
-    run: flagTable(run.filter((flag) => !isShared(flag) || flag.name === "queue")),
-    emulator: flagTable(find("emulator").filter(({ name }) => name !== "json")),
+    "shared flags": flagTable(find("jobs watch").filter(isShared)),
+    "flags of single calls": table(["command", "flag", "variable", "default", "meaning"], own),
+    "flags of run": flagTable(run.filter((flag) => !isShared(flag) || flag.name === "queue")),
+    "flags of a cluster": flagTable(run.filter(isOfCluster)),
+    "flags of emulator": flagTable(find("emulator").filter(({ name }) => name !== "json")),
     "exit statuses": table(
       ["status", "meaning"],
       ExitStatus.meanings.map(([statuses, meaning]) => [statuses.join(", "), meaning])
     )
-  } as Record<string, string>
-})
-
-/** The page with current tables. */
-export const update = (page: string): Effect.Effect<string> =>
-  Effect.map(tables, (tables) =>
-    page.replace(/(<!-- table: ([\w ]+) -->\n).*?(<!-- end -->)/gs, (_, start: string, name: string, end: string) => {
-      const text = tables[name]
-      if (text === undefined) throw new Error(`There is no table "${name}"`)
-      return `${start}\n${text}\n\n${end}`
-    })
-  ).pipe(
-    Effect.provide(
-      Layer.merge(
-        NodeServices.layer,
-        Layer.succeed(Host, Host.of({ expectStop: Effect.void, name: Effect.succeed("") }))
-      )
-    )
+  }
+}).pipe(
+  Effect.provide(
+    Layer.merge(NodeServices.layer, Layer.succeed(Host, Host.of({ expectStop: Effect.void, name: Effect.succeed("") })))
   )
-
-if (import.meta.main) {
-  const page = await Effect.runPromise(update(readFileSync(file, "utf8")))
-  writeFileSync(file, page)
-  console.log("docs/cli.md: tables are current")
-}
+)

@@ -1,0 +1,45 @@
+/**
+ * Writes the reference tables of the documentation from the code that they describe. A table stands between
+ * `<!-- generated: NAME -->` and `<!-- end -->`.
+ *
+ *     node test/docs/tables.ts
+ */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect } from "effect"
+import * as Api from "./apiTables.ts"
+import * as Cli from "./cliTables.ts"
+import { pages, root } from "./snippets.ts"
+
+/** Every table by its name. */
+export const tables: Effect.Effect<Readonly<Record<string, string>>> = Effect.map(Cli.tables, (cli) => ({
+  ...cli,
+  ...Api.tables()
+}))
+
+const region = /(<!-- generated: ([^>]+?) -->\n).*?(<!-- end -->)/gs
+
+/** The names of the tables that a page contains. */
+export const namesIn = (page: string): ReadonlyArray<string> =>
+  Array.from(page.matchAll(region), ([, , name = ""]) => name)
+
+/** The page with current tables. */
+export const update = (page: string, tables: Readonly<Record<string, string>>): string =>
+  page.replace(region, (_, start: string, name: string, end: string) => {
+    const text = tables[name]
+    if (text === undefined) throw new Error(`There is no table "${name}"`)
+    return `${start}\n${text}\n\n${end}`
+  })
+
+if (import.meta.main) {
+  const current = await Effect.runPromise(tables)
+  for (const page of pages) {
+    const path = join(root, page)
+    const before = readFileSync(path, "utf8")
+    const after = update(before, current)
+    if (after === before) continue
+    writeFileSync(path, after)
+    console.log(`${page}: updated`)
+  }
+  console.log("The tables of the documentation are current")
+}
