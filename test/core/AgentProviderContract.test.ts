@@ -160,7 +160,7 @@ const wrong: Record<string, Wrong> = {
       }
     },
     rule: "create: succeeds if the agent is there",
-    how: /create failed, though nothing hinders it: Refused: 409 Conflict/
+    how: /create failed unexpectedly: Refused: 409 Conflict/
   },
   "never lists": {
     mistake: (right) => ({ ...right, list: () => Effect.succeed([]) }),
@@ -260,7 +260,7 @@ const wrong: Record<string, Wrong> = {
       })
     ),
     rule: "delete: succeeds if the agent is gone",
-    how: /delete failed, though nothing hinders it: Refused: 404 Not Found/
+    how: /delete failed unexpectedly: Refused: 404 Not Found/
   },
   "deletes all agents of a job, whichever stack has them": {
     mistake: place(

@@ -278,7 +278,7 @@ describe("An agent that can't be run", () => {
       what: "a path where nothing is",
       agentPath: (path) => join(path, "nothing"),
       says: (path) =>
-        `Can't run the agent ${path}/nothing: there is no such file; install buildkite-agent, or set agentPath to it`
+        `Can't run the agent ${path}/nothing: there is no such file; install buildkite-agent, or set agentPath to its path`
     },
     {
       what: "a name that is nowhere on PATH",

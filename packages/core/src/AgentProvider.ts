@@ -1,18 +1,18 @@
 /**
- * A place where agents run and that outlives the stack: containers, pods, virtual machines, a batch system.
+ * Agents that run elsewhere and outlive the stack: in containers, pods, virtual machines or a batch system.
  *
  * **When to use**
  *
- * Implement the three functions of {@link Service} where your agents are not processes of the stack's own machine. {@link layerRunner}
- * makes a `JobRunner` of them, which creates an agent for each job, finds agents again after a restart, and deletes them in the end.
+ * Implement the three functions of {@link Service} if your agents are not processes of the stack's own machine. {@link layerRunner}
+ * makes a `JobRunner` of them. It creates an agent for each job, finds agents again after a restart, and deletes them at the end.
  *
  * **Details**
  *
- * The runner trusts {@link Service.list} alone. It calls `create` again only if a listing that began after the last call ended lacks
- * the agent, so a lost response makes no second agent. The name of a job's agent is the same on every call: {@link nameOf}.
+ * The runner trusts only {@link Service.list}. It calls `create` again only if a listing that began after the last call does not
+ * contain the agent, so a lost response does not cause a second agent. A job's agent has the same name on every call: {@link nameOf}.
  *
  * A stack with this runner detaches when it closes: agents and jobs stay for the next process. Give the stacks a `JobStore` that
- * survives the process, so that the next one knows their jobs. To delete all agents of a stack, call {@link deleteAll}.
+ * survives the process, so that the next one knows their jobs. {@link deleteAll} deletes all agents of a stack.
  *
  * **Example** (A provider over an API of machines)
  *
@@ -58,17 +58,17 @@ import type { JobDetails, ScheduledJob } from "./StacksSchema.ts"
 
 /**
  * A call of a provider failed:
- * - `Unavailable`: the provider does not answer, or is in trouble. Nothing is known about what the call did. The runner tries again,
- *   and the stack reserves nothing meanwhile. No job fails.
+ * - `Unavailable`: the provider does not respond, or fails temporarily. The call may have taken effect or not. The runner tries again,
+ *   and the stack reserves nothing until then. No job fails.
  * - `NoCapacity`: there is no room for this agent now. The job waits without a slot.
- * - `Refused`: the provider will never run this agent. The job fails with the message.
+ * - `Refused`: the provider can never run this agent. The job fails with the message.
  *
  * @since 0.2.0
  * @category errors
  */
 export class ProviderError extends Data.TaggedError("ProviderError")<{
   readonly reason: "Unavailable" | "NoCapacity" | "Refused"
-  /** Shown on the job's page. It must hold no secret. */
+  /** Shown on the job's page. It must not contain a secret. */
   readonly message: string
   readonly cause?: unknown
 }> {
@@ -82,7 +82,7 @@ export class ProviderError extends Data.TaggedError("ProviderError")<{
 // -----------------------------------------------------------------------------
 
 /**
- * What an agent needs.
+ * A request to create an agent.
  *
  * @since 0.2.0
  * @category models
@@ -101,9 +101,9 @@ export interface AgentRequest {
   readonly token: Redacted.Redacted
   /** The variables that `buildkite-agent start` needs to acquire the job. The token among them is `Redacted`. */
   readonly env: Readonly<Record<string, string | Redacted.Redacted>>
-  /** Texts by which `list` finds the stack's agents again: `stacksapi-stack`, `stacksapi-queue` and `stacksapi-job`. */
+  /** Labels by which `list` finds the stack's agents: `stacksapi-stack`, `stacksapi-queue` and `stacksapi-job`. */
   readonly labels: Readonly<Record<string, string>>
-  /** Texts to store with the agent, for people. */
+  /** Texts to store with the agent, for people to read. */
   readonly annotations: Readonly<Record<string, string>>
   /** Shows a text of at most 256 characters on the job's page. Returns at once. */
   readonly notify: (text: string) => Effect.Effect<void>
@@ -112,7 +112,7 @@ export interface AgentRequest {
 /**
  * An agent, as the provider sees it:
  * - `Pending`: it does not run yet. `problem` says why, if there is a reason.
- * - `Running`: it runs. Whether it has acquired its job, the service knows.
+ * - `Running`: it runs. Only the service knows whether it has acquired its job.
  * - `Succeeded`, `Failed`: it has ended.
  *
  * @since 0.2.0
@@ -122,9 +122,9 @@ export interface Agent {
   readonly jobUuid: string
   readonly name: string
   readonly phase: "Pending" | "Running" | "Succeeded" | "Failed"
-  /** Why it is in this phase, in a sentence. Shown on the job's page. */
+  /** Why it is in this phase, in one sentence. Shown on the job's page. */
   readonly message?: string | undefined
-  /** Why it does not get on, for example no capacity; or what its job's page must say of its end, whatever became of the job. */
+  /** Why it makes no progress, for example no capacity. For an agent that has ended: a problem to show on the job's page, whatever the job's outcome. */
   readonly problem?: ProviderError | undefined
   readonly exitStatus?: number | undefined
   readonly createdAt?: DateTime.Utc | undefined
@@ -133,7 +133,7 @@ export interface Agent {
 }
 
 /**
- * Which agent a call is about.
+ * The agent that a call is about.
  *
  * @since 0.2.0
  * @category models
@@ -155,17 +155,17 @@ export interface AgentRef {
  * @category models
  */
 export interface Service {
-  /** Creates an agent. Succeeds if there is one of this name. */
+  /** Creates an agent. Succeeds if an agent of this name exists. */
   readonly create: (request: AgentRequest) => Effect.Effect<void, ProviderError>
-  /** All agents of a stack, whichever process created them, those included that have ended and are not deleted. */
+  /** All agents of a stack, including those that have ended and those that another process created. */
   readonly list: (stackKey: string) => Effect.Effect<ReadonlyArray<Agent>, ProviderError>
-  /** Deletes an agent, whatever it does. Succeeds if there is none of this name. `reason` is for logs. */
+  /** Deletes an agent in any state. Succeeds if no agent of this name exists. `reason` is for logs. */
   readonly delete: (agent: AgentRef, reason: string) => Effect.Effect<void, ProviderError>
-  /** Gives a new token to an agent that waits and has not acquired its job. Without it, such an agent keeps its first one. */
+  /** Gives a new token to an agent that has not acquired its job yet. Without this function the agent keeps its first token. */
   readonly refreshToken?: ((agent: Agent, token: Redacted.Redacted) => Effect.Effect<void, ProviderError>) | undefined
-  /** What the agent prints, from its start on. */
+  /** The agent's output, from its start. */
   readonly logs?: ((agent: AgentRef) => Stream.Stream<Uint8Array, ProviderError>) | undefined
-  /** Agents whose phase changes, as it happens. Without it, `list` is polled. `list` is the truth all the same. */
+  /** Agents whose phase changes. Without it, `list` is polled. The runner trusts only `list`: a change makes it list earlier. */
   readonly changes?: ((stackKey: string) => Stream.Stream<Agent, ProviderError>) | undefined
 }
 
@@ -219,12 +219,13 @@ export interface RunnerOptions {
  *
  * **Details**
  *
- * - `create` runs with a token that was issued for this call. An agent that waits longer than its token is valid gets another one.
- * - An agent that ends, or that `startDeadline` catches, before it has acquired its job is deleted, and created again, once. Then the
- *   job is released.
- * - Every end of a job deletes its agent, and retries until a listing lacks it. Only then the job's slot and amounts are free.
- * - Agents of the stack whose job's state is final, and that no job of the stack has, are deleted. A state that is not known is not
- *   final, and is read again every minute. Until such agents are gone, the stack reserves nothing.
+ * - Each `create` gets a newly issued token. An agent that waits longer than its token is valid gets another one.
+ * - An agent that ends before it has acquired its job, or does not acquire it by `startDeadline`, is deleted and created once more.
+ *   After a second failure the job is released.
+ * - Every end of a job deletes its agent, and repeats this until a listing no longer contains it. Only then the job's slot and amounts
+ *   are free.
+ * - Agents that belong to no job of the stack are deleted if their jobs' states are final. An unknown state does not count as final,
+ *   and is read again every minute. The stack reserves nothing until such agents are gone.
  * - While a job waits for capacity, no job with equal `requests` and rules is reserved.
  *
  * @see {@link deleteAll} to remove the agents that a detached stack leaves
@@ -250,12 +251,12 @@ export const layerRunner = (options: RunnerOptions = {}): Layer.Layer<JobRunner,
 export const nameOf = (stackKey: string, jobUuid: string): string => agentName(stackKey, jobUuid)
 
 /**
- * Deletes all agents of a stack, and waits until none is listed. Fails with the last failure of the provider after 300 tries, one a
- * second.
+ * Deletes all agents of a stack, and waits until none is listed. After 300 tries, one per second, it fails with the provider's last
+ * failure.
  *
  * **Gotchas**
  *
- * Agents that run jobs are deleted too. Stop the stack first: it would create agents again.
+ * Agents that run jobs are deleted too. Stop the stack first, because it would create agents again.
  *
  * @since 0.2.0
  * @category deleting

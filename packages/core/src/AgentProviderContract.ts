@@ -1,15 +1,15 @@
 /**
- * The rules of an `AgentProvider`, as cases that any test runner can run against a provider of yours.
+ * The rules of an `AgentProvider`, as cases that any test runner can run against your own provider.
  *
  * **Details**
  *
  * - {@link cases} gives an Effect for each rule. It needs the `AgentProvider`, and fails with a {@link ContractViolation} if the
  *   provider breaks the rule.
- * - Each case has stack keys of its own, so cases may run side by side, also where the provider has agents of others. It deletes what it
- *   has created.
- * - The agents get a token that no service knows, and jobs that do not exist. So they end soon after their start.
- * - A call that fails with `Unavailable` is made again for `listedWithin`: trouble that passes breaks no rule.
- * - A case creates at most nine agents. They need capacity, and cost what agents cost.
+ * - Each case uses its own stack keys, so cases can run concurrently, and the provider may have other agents. A case deletes what it has
+ *   created.
+ * - The agents get jobs that do not exist, and a token that no service knows. So they end soon after their start.
+ * - A call that fails with `Unavailable` is repeated for `listedWithin`, because temporary failures break no rule.
+ * - A case creates at most nine agents. They need capacity, and cost money if agents do.
  *
  * **Example** (The tests of a provider)
  *
@@ -64,7 +64,7 @@ export class ContractViolation extends Data.TaggedError("ContractViolation")<{
 // -----------------------------------------------------------------------------
 
 /**
- * How slow the provider may be, and what its agents need.
+ * The time limits of the provider, and what its agents need.
  *
  * @since 0.2.0
  * @category options
@@ -72,10 +72,10 @@ export class ContractViolation extends Data.TaggedError("ContractViolation")<{
 export interface Options {
   /** How long a created agent may take to be listed. Default 30 seconds. */
   readonly listedWithin?: Duration.Input | undefined
-  /** How long a deleted agent may take to be gone from the listing. Default 30 seconds. */
+  /** How long a deleted agent may stay in the listing. Default 30 seconds. */
   readonly goneWithin?: Duration.Input | undefined
   /**
-   * How long an agent whose token is not valid may take to end. With it there is a case for agents that have ended. Default: no such
+   * How long an agent with an invalid token may take to end. This option adds a case for agents that have ended. Default: no such
    * case.
    */
   readonly endedWithin?: Duration.Input | undefined
@@ -83,11 +83,11 @@ export interface Options {
   readonly callTimeout?: Duration.Input | undefined
   /** How often the agents are listed. Default 1 second, minimum 10 milliseconds. */
   readonly pollInterval?: Duration.Input | undefined
-  /** Changes what agents need, for example their `requests` or the job's rules. Must keep the name and the job's id. Default: nothing. */
+  /** Changes the agents' requests, for example their `requests` or the job's rules. Must keep the name and the job's id. Default: nothing. */
   readonly adapt?: ((request: AgentRequest) => AgentRequest) | undefined
   /**
-   * The provider as another process has it: a layer that shares no memory with the one under test. With it there is a case for agents of
-   * earlier processes. Default: no such case.
+   * The provider as another process has it: a layer that shares no memory with the one under test. This option adds a case for agents
+   * of other processes. Default: no such case.
    */
   readonly otherProcess?: Layer.Layer<AgentProvider, unknown> | undefined
 }
@@ -97,7 +97,7 @@ export interface Options {
 // -----------------------------------------------------------------------------
 
 /**
- * A case for each rule, by the rule's name. An option that can't be right fails each of them.
+ * A case for each rule, by the rule's name. With an invalid option all of them fail.
  *
  * @since 0.2.0
  * @category cases
@@ -137,7 +137,7 @@ const resolve = Effect.fnUntraced(function* (options: Options): Effect.fn.Return
   }
 })
 
-/** Lives as long as the case that asks for it. */
+/** Has the lifetime of the case. */
 const otherProcess = (layer: Layer.Layer<AgentProvider, unknown>) =>
   Layer.build(layer).pipe(
     Effect.map((context) => Context.get(context, AgentProvider)),

@@ -1,10 +1,10 @@
 /**
- * A place where agents run, in memory and on `Clock`: for tests of stacks with `AgentProvider.layerRunner`.
+ * A provider of agents in memory and on `Clock`, for tests of stacks with `AgentProvider.layerRunner`.
  *
  * **Details**
  *
- * An agent boots, acquires its job from the `StacksEmulator` with its token, works, completes the job and ends. Agents live on when the
- * stack ends, until they are deleted. One that is deleted while it runs a job leaves the job running, as one that is killed does.
+ * An agent boots, acquires its job from the `StacksEmulator` with its token, works, completes the job and ends. Agents continue when the
+ * stack ends, until they are deleted. Deleting an agent leaves its job running, as if the agent had been killed.
  *
  * **Example** (A test)
  *
@@ -46,10 +46,10 @@ import type { InvalidOptions } from "./StacksError.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * What an agent does once it has been created:
+ * What an agent does after its creation:
  * - `works`: it boots, acquires its job and completes it.
- * - `failsToBoot`: it ends after its boot time, without its job.
- * - `hangs`: it never gets on.
+ * - `failsToBoot`: it ends after its boot time without acquiring its job.
+ * - `hangs`: it makes no progress.
  *
  * @since 0.2.0
  * @category models
@@ -57,26 +57,26 @@ import type { InvalidOptions } from "./StacksError.ts"
 export type Behavior = "works" | "failsToBoot" | "hangs"
 
 /**
- * What goes wrong with a call:
- * - `Unavailable`, `NoCapacity`, `Refused`: it fails so, and does nothing.
- * - `LostResponse`: it does its work, and fails with `Unavailable`.
- * - `Stall`: it never ends, and does nothing.
+ * A fault of a call:
+ * - `Unavailable`, `NoCapacity`, `Refused`: the call fails with this reason, and has no effect.
+ * - `LostResponse`: the call takes effect, and fails with `Unavailable`.
+ * - `Stall`: the call never ends, and has no effect.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Fault {
   readonly kind: AgentProvider.ProviderError["reason"] | "LostResponse" | "Stall"
-  /** Which calls it is about. Default all. */
+  /** The calls that it applies to. Default: all. */
   readonly operations?: ReadonlyArray<"create" | "list" | "delete" | "refreshToken"> | undefined
-  /** How likely it is, from 0 to 1. Default 1. */
+  /** Its probability, from 0 to 1. Default 1. */
   readonly rate?: number | undefined
-  /** How often it happens at most. Default without end. */
+  /** How often it applies at most. Default: no limit. */
   readonly times?: number | undefined
 }
 
 /**
- * An agent, with what only the emulator knows.
+ * An agent with its state in the emulator.
  *
  * @since 0.2.0
  * @category models
@@ -84,12 +84,12 @@ export interface Fault {
 export interface EmulatedAgent extends AgentProvider.Agent {
   readonly stackKey: string
   readonly requests: Readonly<Record<string, number>>
-  /** How often a new token was given to it. */
+  /** How many new tokens it has got. */
   readonly refreshes: number
 }
 
 /**
- * What happened so far.
+ * Counts of calls and agents.
  *
  * @since 0.2.0
  * @category models
@@ -99,15 +99,15 @@ export interface Calls {
   readonly list: number
   readonly delete: number
   readonly refreshToken: number
-  /** Agents that were really made. */
+  /** Agents that were created. */
   readonly created: number
-  /** The most agents, and the most `create` calls, that there were at one time. */
+  /** The largest number of agents, and of concurrent `create` calls, so far. */
   readonly mostAgents: number
   readonly mostCreates: number
 }
 
 /**
- * An emulated place where agents run.
+ * An emulated provider.
  *
  * @since 0.2.0
  * @category models
@@ -115,24 +115,24 @@ export interface Calls {
 export interface Service {
   readonly agents: Effect.Effect<ReadonlyArray<EmulatedAgent>>
   readonly calls: Effect.Effect<Calls>
-  /** Replaces the faults in force. */
+  /** Replaces the active faults. */
   readonly setFaults: (faults: ReadonlyArray<Fault>) => Effect.Effect<void>
-  /** How many agents there may be, and of which amounts. Names that are missing are unlimited. */
+  /** Sets the largest number of agents and of each amount. Amounts that are missing are unlimited. */
   readonly setCapacity: (capacity: Capacity) => Effect.Effect<void>
-  /** Ends an agent, as a crash of its machine does: its phase becomes `Failed`. */
+  /** Ends an agent like a crash of its machine: its phase becomes `Failed`. */
   readonly crashAgent: (name: string) => Effect.Effect<void>
 }
 
 /**
- * What there is room for.
+ * The capacity of the provider.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Capacity {
-  /** The most agents. Default without end. */
+  /** The largest number of agents. Default: no limit. */
   readonly agents?: number | undefined
-  /** Amounts by name, for the agents' `requests`. Default unlimited. */
+  /** The capacity of each amount in the agents' `requests`, by name. Default: unlimited. */
   readonly amounts?: Readonly<Record<string, number>> | undefined
 }
 
@@ -141,7 +141,7 @@ export interface Capacity {
 // -----------------------------------------------------------------------------
 
 /**
- * An emulated place where agents run.
+ * An emulated provider.
  *
  * @since 0.2.0
  * @category services
@@ -167,17 +167,17 @@ export interface Options {
   readonly runTime?: ((request: AgentProvider.AgentRequest) => Duration.Input) | undefined
   /** What an agent does. Default `works`. */
   readonly behavior?: ((request: AgentProvider.AgentRequest) => Behavior) | undefined
-  /** With which exit status an agent completes its job. Default 0. */
+  /** The exit status with which an agent completes its job. Default 0. */
   readonly exitStatus?: ((request: AgentProvider.AgentRequest) => number) | undefined
   /** How long each call takes. Default 100 milliseconds. */
   readonly callTime?: Duration.Input | undefined
   /** How long a deleted agent stays listed. Default 0. */
   readonly deleteTime?: Duration.Input | undefined
-  /** What there is room for. Default without end. */
+  /** The capacity. Default: unlimited. */
   readonly capacity?: Capacity | undefined
-  /** What happens beyond the capacity: `create` fails, or the agent stays `Pending` with the problem. Default `fails`. */
+  /** What happens above the capacity: `create` fails, or the agent stays `Pending` with the problem. Default `fails`. */
   readonly beyondCapacity?: "fails" | "pends" | undefined
-  /** Whether the provider tells of changes as they happen. Default false: `list` is polled. */
+  /** Whether the provider reports changes as they happen. Default false: `list` is polled. */
   readonly hasChanges?: boolean | undefined
 }
 
@@ -194,7 +194,7 @@ interface Machine {
 }
 
 /**
- * Makes an emulator, and the provider that tells of its agents. The agents end with the scope.
+ * Makes an emulator and its provider. The agents end with the scope.
  *
  * @since 0.2.0
  * @category constructors
@@ -229,7 +229,7 @@ export const make = Effect.fnUntraced(function* (
 
   const unavailable = (message: string) => new AgentProvider.ProviderError({ reason: "Unavailable", message })
 
-  /** A call that takes its time, and may go wrong. */
+  /** Delays a call, and applies a fault to it. */
   const call = <A>(
     operation: "create" | "list" | "delete" | "refreshToken",
     work: Effect.Effect<A, AgentProvider.ProviderError>
@@ -256,7 +256,7 @@ export const make = Effect.fnUntraced(function* (
       return PubSub.publish(changes, { stackKey: machine.request.stackKey, agent: machine.agent })
     })
 
-  /** Why there is no room for one more agent. */
+  /** Why there is no room for another agent; undefined if there is room. */
   const shortage = (requests: Readonly<Record<string, number>>, others: ReadonlyArray<Machine>): string | undefined => {
     if (others.length >= (capacity.agents ?? Number.POSITIVE_INFINITY))
       return `${others.length} agents are there already`
@@ -271,7 +271,7 @@ export const make = Effect.fnUntraced(function* (
 
   const isPlaced = ({ agent }: Machine) => agent.problem === undefined
 
-  /** What an agent does from its creation to its end. */
+  /** An agent's behavior from its creation to its end. */
   const live = Effect.fnUntraced(function* (machine: Machine): Effect.fn.Return<unknown> {
     const { request } = machine
     while (!isPlaced(machine)) {
@@ -428,7 +428,7 @@ export const make = Effect.fnUntraced(function* (
 // -----------------------------------------------------------------------------
 
 /**
- * The emulator, and the `AgentProvider` that tells of its agents.
+ * The emulator and its `AgentProvider`.
  *
  * @since 0.2.0
  * @category layers

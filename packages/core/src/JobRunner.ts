@@ -1,5 +1,5 @@
 /**
- * What a stack does with a job that it has reserved: the part that only its author can write.
+ * How a stack runs a job that it has reserved. This is the part that the author of a stack writes.
  *
  * @since 0.1.0
  */
@@ -24,11 +24,11 @@ import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * **Details**
  *
- * A failure of another type becomes a `JobRunnerError` with its message, its `isRetryable` and itself as the cause.
+ * A failure of another type becomes a `JobRunnerError` with its message and its `isRetryable`, and with the failure as `cause`.
  *
- * With `isRetryable: true` the job has not been started, and the host may be able to start it later. The stack keeps the job
- * reserved and starts it again after a delay: 5 seconds the first time, twice as long each further time, at most 5 minutes. When
- * `startTimeout` has passed since the first such failure, the stack gives the job back to the queue.
+ * `isRetryable: true` says that the job has not been started, and that the host may be able to start it later. The stack keeps the job
+ * reserved and starts it again after 5 seconds. The delay doubles each time, up to 5 minutes. When `startTimeout` has passed since the
+ * first such failure, the stack gives the job back to the queue.
  *
  * Otherwise the stack finishes the job with -1, `stack_error` and this message.
  *
@@ -40,8 +40,9 @@ export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
   /** Whether the job was not started and may be started later. Default false. */
   readonly isRetryable?: boolean | undefined
   /**
-   * Whether the job waits for capacity that others may free. Set it together with `isRetryable: true`. Then the failure is no trouble
-   * of the host: the job waits without a slot, is tried again after 5 to 30 seconds, and `startTimeout` does not count. Default false.
+   * Whether the job waits for capacity that other jobs may free. Set it together with `isRetryable: true`. Then the failure does not
+   * count as host trouble: the job waits without a slot, starts again after 5 to 30 seconds, and `startTimeout` does not count. Default
+   * false.
    */
   readonly waitsForCapacity?: boolean | undefined
   readonly cause?: unknown
@@ -53,11 +54,11 @@ export class JobRunnerError extends Data.TaggedError("JobRunnerError")<{
 
 /**
  * How a job ended, or who has it now:
- * - `AgentOwned`: an agent has acquired the job. There is nothing to finish. The stack checks that the agent really has it, and
- *   finishes the job with -1 and `stack_error` where it is still only reserved.
+ * - `AgentOwned`: an agent has acquired the job, so there is nothing to finish. The stack checks this. If no agent has acquired the
+ *   job, the stack finishes it with -1 and `stack_error`.
  * - `Finished`: the job ran without an agent. The stack finishes it with this status and detail.
- * - `Released`: this stack does not want the job. The stack gives it back to the queue, and leaves it alone for 30 seconds, twice
- *   as long each further time, at most 1 hour.
+ * - `Released`: this stack does not want the job. The stack gives it back to the queue, and does not take it again for 30 seconds. The
+ *   delay doubles each time, up to 1 hour.
  *
  * @since 0.1.0
  * @category models
@@ -74,7 +75,7 @@ const outcome = Data.taggedEnum<JobOutcome>()
  * Why a runner should stop:
  * - `Canceled`: the job was canceled, or has expired.
  * - `TimedOut`: the job has run for longer than its timeout.
- * - `ReservationLost`: the job belongs to somebody else now.
+ * - `ReservationLost`: another stack may have the job now.
  * - `Shutdown`: the stack drains. The job may still end within `shutdownGrace`.
  * - `Detach`: the stack stops, and leaves its jobs to the next process.
  *
@@ -84,7 +85,7 @@ const outcome = Data.taggedEnum<JobOutcome>()
 export type StopReason = "Canceled" | "TimedOut" | "ReservationLost" | "Shutdown" | "Detach"
 
 /**
- * A reserved job, and what a runner may need for it.
+ * A reserved job, and the effects that a runner may need for it.
  *
  * @since 0.1.0
  * @category models
@@ -96,26 +97,26 @@ export interface JobContext {
   /** The queue that the job was taken from. */
   readonly queueKey: string
   /**
-   * The job's environment and command. Requested at the first use, once. If your runner fails with this failure, or with an error
-   * whose `cause` it is, the stack keeps the job reserved and starts it again later, for as long as the service is in trouble.
+   * The job's environment and command. Requested once, at the first use. If your runner fails with this failure, or with an error
+   * whose `cause` is this failure, the stack keeps the job reserved and starts it again later, for as long as the service fails.
    */
   readonly details: Effect.Effect<JobDetails, StacksError>
   /**
-   * The token with which one agent may acquire this job. Requested at the first use, and again when the last one has expired. Ask
-   * for it right before the agent starts. Fails with a {@link JobRunnerError} where the service issues none: then the job belongs
-   * to somebody else, and must not be started. A failure restarts the job later, as one of `details` does.
+   * The token with which one agent may acquire this job. Requested at the first use, and again when the last one has expired. Get it
+   * immediately before the agent starts. Fails with a {@link JobRunnerError} if the service issues none: then another stack may have
+   * the job, and it must not be started. Any other failure restarts the job later, like a failure of `details`.
    */
   readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
-  /** The same, requested for each use: for an agent that may not get a token that another one had. */
+  /** Like `acquisitionToken`, but requests a new token at each use, for an agent that must not share a token. */
   readonly issueToken: Effect.Effect<AcquisitionToken, StacksError | JobRunnerError>
   /** The amounts that the job takes, by the stack's option `requests`. */
   readonly requests: Readonly<Record<string, number>>
-  /** The job's state now; undefined where the service does not know the job. Waits while the service is in trouble. */
+  /** The job's current state; undefined if the service does not know the job. Waits while the service fails. */
   readonly state: Effect.Effect<JobState | undefined>
   /**
-   * Succeeds when the runner should stop, with the reason. An interruption follows: for `Canceled` and `TimedOut` after
-   * `cancelGrace`, or at once if no agent has acquired the job; for `ReservationLost` and `Detach` at once; for `Shutdown` after
-   * `shutdownGrace`.
+   * Succeeds with the reason when the runner should stop. An interruption follows. For `Canceled` and `TimedOut` it comes after
+   * `cancelGrace`, or at once if no agent has acquired the job. For `ReservationLost` and `Detach` it comes at once, and for `Shutdown`
+   * after `shutdownGrace`.
    */
   readonly stopRequested: Effect.Effect<StopReason>
   /** Shows a text of at most 256 characters on the job's page. Returns at once. */
@@ -130,7 +131,7 @@ export interface JobContext {
  */
 export interface AcquisitionToken {
   readonly token: Redacted.Redacted
-  /** How long the token is valid, from now on. */
+  /** How long the token is valid from now. */
   readonly lifetime: Duration.Duration
 }
 
@@ -143,9 +144,9 @@ export interface AcquisitionToken {
 export interface AttachedStack {
   readonly stackKey: string
   readonly queueKey: string
-  /** Whether the stack has this job, in whatever stage. */
+  /** Whether the stack has this job, in any stage. */
   readonly hasJob: (jobUuid: string) => boolean
-  /** The states of jobs, whoever has them; undefined for jobs that the service does not know. Those that can't be read now are missing. */
+  /** The states of any jobs; undefined for jobs that the service does not know. Jobs whose states can't be read now are missing. */
   readonly states: (jobUuids: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, JobState | undefined>>
 }
 
@@ -154,7 +155,7 @@ export interface AttachedStack {
 // -----------------------------------------------------------------------------
 
 /**
- * Runs one job. The stack interrupts it as {@link JobContext.stopRequested} says.
+ * Runs one job. {@link JobContext.stopRequested} says when the stack interrupts it.
  *
  * @since 0.1.0
  * @category models
@@ -162,21 +163,20 @@ export interface AttachedStack {
 export interface Service {
   readonly run: (context: JobContext) => Effect.Effect<JobOutcome, JobRunnerError>
   /**
-   * Whether what the runner starts goes on without the stack's process. Then a stack detaches by default when it closes, and after
-   * a restart it runs the runner again for jobs whose agents are at work. Default false.
+   * Whether the agents that the runner starts outlive the stack's process. If so, a stack detaches by default when it closes, and
+   * after a restart it calls the runner again for jobs whose agents are working. Default false.
    */
   readonly outlivesStack?: boolean | undefined
   /**
-   * Whether the stack may reserve a job for this runner now: `false` for example while there is no capacity for such jobs. Asked
-   * right before a reservation, with the amounts that the job takes. Must return at once. Default: always.
+   * Whether the stack may reserve a job for this runner now, for example `false` while there is no capacity for such jobs. Called
+   * before each reservation, with the amounts that the job takes. Must return at once. Default: always.
    */
   readonly mayReserve?:
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
   /**
-   * Whether an agent of an earlier process is there for a job; undefined while that is not known yet. Asked about jobs of an earlier
-   * process before they are started: those that have an agent go before the others. Must return at once. Default: nothing is known,
-   * and all of them are started.
+   * Whether a job has an agent of an earlier process; undefined if that is not known yet. Called for jobs of an earlier process before
+   * they start: jobs with an agent go first. Must return at once. Default: undefined, and all of them start.
    */
   readonly hasAgent?: ((jobUuid: string, stackKey: string) => boolean | undefined) | undefined
   /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
@@ -184,7 +184,7 @@ export interface Service {
 }
 
 /**
- * What a stack does with its jobs.
+ * How a stack runs its jobs.
  *
  * @since 0.1.0
  * @category services
@@ -196,7 +196,7 @@ export class JobRunner extends Context.Service<JobRunner, Service>()("@stacksapi
 // -----------------------------------------------------------------------------
 
 /**
- * What a stack has to know about a runner.
+ * What a stack must know about a runner.
  *
  * @since 0.2.0
  * @category options
@@ -243,7 +243,7 @@ export const Released: (release: { readonly reason: string }) => JobOutcome = ou
  *
  * **Details**
  *
- * Each run has a scope of its own: what the function acquires with `acquireRelease` is released when this run ends. A finalizer
+ * Each run has its own scope: resources that the function acquires with `acquireRelease` are released when this run ends. A finalizer
  * that fails is logged, and does not change the outcome.
  *
  * @since 0.1.0
@@ -267,7 +267,7 @@ export const make = <E>(
     )
 })
 
-/** Whether an error says of itself that it is transient. */
+/** Whether an error has `isRetryable: true`. */
 const isRetryable = (error: unknown): boolean =>
   Predicate.hasProperty(error, "isRetryable") && error.isRetryable === true
 

@@ -1,5 +1,5 @@
 /**
- * Where a stack saves the jobs that it has, so that the next process goes on with them after a restart or a crash.
+ * Where a stack saves its jobs, so that the next process continues with them after a restart or a crash.
  *
  * @since 0.2.0
  */
@@ -29,7 +29,7 @@ export class JobStoreError extends Data.TaggedError("JobStoreError")<{
 // -----------------------------------------------------------------------------
 
 /**
- * How a job ended, where the service has not accepted its finish yet.
+ * How a job ended. The service may not have accepted its finish yet.
  *
  * @since 0.2.0
  * @category models
@@ -41,14 +41,14 @@ export interface SavedOutcome {
 }
 
 /**
- * A job that a stack may have reserved. It holds no secret: neither an acquisition token nor the job's environment.
+ * A job that a stack may have reserved. It contains no secrets: neither an acquisition token nor the job's environment.
  *
  * @since 0.2.0
  * @category models
  */
 export interface SavedJob {
   readonly job: ScheduledJob
-  /** Set when the job has ended here, and the service may not know it. Then the next process finishes it, and never runs it. */
+  /** Set if the job has ended. Then the next process finishes it, and never runs it. */
   readonly outcome?: SavedOutcome | undefined
 }
 
@@ -57,10 +57,9 @@ export interface SavedJob {
  *
  * **Details**
  *
- * A stack saves a job before it asks to reserve it, all jobs of one reserve request in one call, and removes the job when nothing
- * is left to do for it. So the store names every job that may be reserved under the stack's key. When a stack starts, it loads
- * its jobs, sends the outcomes among them, and reserves the others again: that extends the reservations that it still has, and
- * tells which it has not.
+ * A stack saves a job before it reserves it, with one call for all jobs of a reserve request. It removes the job when nothing is left
+ * to do for it. So the store names every job that may be reserved under the stack's key. When a stack starts, it loads its jobs, sends
+ * the outcomes among them, and reserves the others again. This extends existing reservations, and shows which jobs are not reserved.
  *
  * Tokens are never saved.
  *
@@ -68,11 +67,11 @@ export interface SavedJob {
  * @category models
  */
 export interface Service {
-  /** The jobs that were saved under a stack's key and not removed. A stack calls it once, when it starts. */
+  /** The jobs that are saved under a stack's key. A stack calls it once, when it starts. */
   readonly load: (stackKey: string) => Effect.Effect<ReadonlyArray<SavedJob>, JobStoreError>
-  /** Saves jobs, each in place of what was saved of it before. A stack does not reserve jobs that could not be saved. */
+  /** Saves jobs, and replaces earlier versions of them. A stack does not reserve jobs that could not be saved. */
   readonly save: (stackKey: string, jobs: ReadonlyArray<SavedJob>) => Effect.Effect<void, JobStoreError>
-  /** Removes jobs. Ids that were not saved are ignored. */
+  /** Removes jobs. Ids that are not saved are ignored. */
   readonly remove: (stackKey: string, jobUuids: ReadonlyArray<string>) => Effect.Effect<void, JobStoreError>
 }
 
@@ -81,9 +80,9 @@ export interface Service {
 // -----------------------------------------------------------------------------
 
 /**
- * The store that stacks use. The default saves nothing: a stack's jobs live in its own memory, and end with it.
+ * The store that stacks use. The default saves nothing: a stack's jobs are only in its memory, and end with it.
  *
- * @see {@link layerMemory} for stacks that follow each other in one process, as in tests
+ * @see {@link layerMemory} for consecutive stacks in one process, as in tests
  * @since 0.2.0
  * @category references
  */
@@ -130,7 +129,7 @@ export const makeMemory: Effect.Effect<Service> = Effect.sync(() => {
 // -----------------------------------------------------------------------------
 
 /**
- * Keeps jobs in memory: for stacks that follow each other in one process.
+ * Keeps jobs in memory, for consecutive stacks in one process.
  *
  * @since 0.2.0
  * @category layers

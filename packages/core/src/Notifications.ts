@@ -137,8 +137,8 @@ export interface Options {
   /** How long a batch waits for more notifications, up to 1000. At most 1 hour, default 100 milliseconds. */
   readonly window?: Duration.Input | undefined
   /**
-   * How long a notification is kept and sent again while the service is in trouble, after the retries of the `RetryPolicy`. Default 0:
-   * it fails then. A stack keeps its notifications for 15 minutes.
+   * How long a notification is kept and sent again while the service fails, after the retries of the `RetryPolicy`. Default 0: it fails
+   * at once. A stack keeps its notifications for 15 minutes.
    */
   readonly retryFor?: Duration.Input | undefined
   /** How long the flush may take when the scope closes. Default 5 seconds. */
@@ -236,7 +236,7 @@ export const make = Effect.fnUntraced(function* ({
   const fail = (batch: ReadonlyArray<QueuedNotification>, error: StacksError) =>
     Effect.forEach(batch, (notification) => report(Outcome.Failed({ notification, error })), { discard: true })
 
-  /** Notifications that wait until the service is out of trouble, with how many batches had been delivered before. */
+  /** Notifications that wait until the service recovers, with the number of batches that had been delivered before. */
   let delayed: Array<{ readonly notification: QueuedNotification; readonly deliveredBefore: number }> = []
   const hasDelayed = yield* Latch.make(false)
 
@@ -251,7 +251,7 @@ export const make = Effect.fnUntraced(function* ({
       )
     })
 
-  /** Whether the service takes others, and not this one. */
+  /** Whether the service accepts other batches, and not this one. */
   const isAlone = (batch: ReadonlyArray<QueuedNotification>, error: StacksError, deliveredBefore: number) =>
     batch.length === 1 && (mayBeOneJob(error) || delivered > deliveredBefore)
 

@@ -29,6 +29,7 @@ import { monotonicMillis } from "./internal/monotonicMillis.ts"
 import * as Check from "./internal/options.ts"
 import { retryAfter } from "./internal/responseHeaders.ts"
 import { CursorTrail } from "./internal/scheduledJobs/cursorTrail.ts"
+import { pollBackoff } from "./internal/scheduledJobs/pollBackoff.ts"
 import { makePull } from "./internal/scheduledJobs/readAhead.ts"
 import { SeenJobs } from "./internal/scheduledJobs/seenJobs.ts"
 import * as RetryPolicy from "./RetryPolicy.ts"
@@ -203,7 +204,6 @@ export const stream = (
 
 /** The same minimum as in the reference stack. */
 const minInterval = 1000
-const maxBackoff = 30_000
 /** Without polls, the service shows a queue as disconnected after 5 to 6 minutes. */
 const maxRetryAfter = Duration.minutes(5)
 
@@ -287,9 +287,8 @@ const pollEvery = (
       )
       const end = monotonicMillis(clock)
       const failed = pages.failure === undefined ? 0 : failures + 1
-      const backoff = failed === 0 ? 0 : Math.min(maxBackoff, minInterval * 2 ** (failed - 1))
       const asked = Duration.toMillis(Duration.min(pages.retryAfter ?? Duration.zero, maxRetryAfter))
-      const holdBack = Math.max(backoff, asked)
+      const holdBack = Math.max(pollBackoff(failed), asked)
       const nextAt = holdBack === 0 ? Math.max(start + interval, end) : nextStart(start, interval, end + holdBack)
       const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
       if (pages.failure !== undefined) {

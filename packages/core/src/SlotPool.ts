@@ -7,14 +7,14 @@
  *
  * **Details**
  *
- * A free slot goes to the stack that has the fewest slots for its weight, among those that have a job for it. So a stack with
- * nothing to do leaves its share to the others, and gets it back as their jobs end. No job is stopped for it.
+ * A free slot goes to the stack with the fewest slots relative to its weight, among those that have a job for it. So a stack without
+ * jobs leaves its share to the others, and gets it back as their jobs end. Running jobs are never stopped.
  *
- * A stack with jobs is never starved. Where shares are not whole slots, for example with fewer slots than stacks, the stacks take
- * turns; a larger share gets more turns.
+ * A stack with jobs always gets slots eventually. If shares are not whole slots, for example with fewer slots than stacks, the stacks
+ * take turns; a larger share gets more turns.
  *
- * A slot counts as taken while a job holds it, and while it is kept for a job that is reserved and waits to be started. A job that
- * only waits until the service accepts its finish holds no slot.
+ * A slot counts as taken while a job holds it, and while it is kept for a reserved job that waits for its start. A job that only waits
+ * until the service accepts its finish holds no slot.
  *
  * **Example** (Two stacks on ten slots)
  *
@@ -40,57 +40,57 @@ import { type Claim, divide, settle } from "./internal/stack/fairShare.ts"
 import type { InvalidOptions } from "./StacksError.ts"
 
 /**
- * What a pool asks of a member, such as a stack.
+ * What a pool needs to know about a member, such as a stack.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Member {
-  /** Its share compared to the others', from a millionth to a million. */
+  /** Its share relative to the other members', from a millionth to a million. */
   readonly weight: number
-  /** How many slots it has now. */
+  /** How many slots it has. */
   readonly taken: () => number
-  /** How many more it could use now. */
+  /** How many more slots it could use. */
   readonly wanted: () => number
-  /** Called when there may be slots for it. It must return at once. */
+  /** Called when there may be slots for the member. Must return at once. */
   readonly wake: () => void
-  /** What its jobs hold of the pool's capacity. Default nothing. */
+  /** The amounts that its jobs hold of the pool's capacity. Default: none. */
   readonly amounts?: AmountsOfMember | undefined
 }
 
 /**
- * What a pool asks of a member about the amounts of its jobs.
+ * What a pool needs to know about the amounts of a member's jobs.
  *
  * @since 0.2.0
  * @category models
  */
 export interface AmountsOfMember {
-  /** What its jobs hold now, by name. */
+  /** The amounts that its jobs hold now, by name. */
   readonly held: () => Readonly<Record<string, number>>
-  /** The job that has waited longest for amounts, of those that have waited for `agingTime`. Freed amounts are kept for it. */
+  /** The job that has waited longest for amounts, if it has waited for `agingTime`. Freed amounts are kept for it. */
   readonly aged: () =>
     | { readonly jobUuid: string; readonly requests: Readonly<Record<string, number>>; readonly since: number }
     | undefined
-  /** Whether jobs wait for amounts. Then {@link Member.wake} is called when others return theirs. */
+  /** Whether jobs wait for amounts. If so, {@link Member.wake} is called when other members return amounts. */
   readonly isWaiting: () => boolean
 }
 
 /**
- * What is free of a pool's capacity, as one member finds it.
+ * The free part of a pool's capacity, as one member sees it.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Room {
-  /** Why a job can never run here: it needs more than the capacity. */
+  /** Why a job can never run here: it needs more than the whole capacity. */
   readonly exceeded: (requests: Readonly<Record<string, number>>) => string | undefined
-  /** Whether a job fits into what is neither held nor kept for another job. */
+  /** Whether a job fits into the amounts that are neither held nor kept for another job. */
   readonly fits: (jobUuid: string, requests: Readonly<Record<string, number>>) => boolean
-  /** Whether jobs hold more than there is of an amount that this job takes, too. */
+  /** Whether jobs hold more than the capacity of an amount that this job takes too. */
   readonly isOverdrawn: (requests: Readonly<Record<string, number>>) => boolean
   /** Takes a job's amounts out of this room. */
   readonly take: (jobUuid: string, requests: Readonly<Record<string, number>>) => void
-  /** Differs where what is free differs. */
+  /** Changes if the free amounts change. */
   readonly signature: string
 }
 
@@ -103,37 +103,37 @@ export interface Room {
 export interface Membership {
   /** Takes up to `count` slots, and returns how many it got. They count as taken until {@link Membership.update}. */
   readonly take: (count: number) => number
-  /** Call this when the member has or wants more or fewer slots than before. Other members may get what it leaves. */
+  /** Call this when the member has or wants a different number of slots. Other members may get the slots that it leaves. */
   readonly update: () => void
-  /** What is free of the capacity now. */
+  /** The free part of the capacity. */
   readonly room: () => Room
 }
 
 /**
- * Slots that are shared.
+ * Shared slots.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SlotPool {
-  /** How many slots there are. */
+  /** The number of slots. */
   readonly size: () => number
-  /** How many slots are free. Negative if there are fewer slots than are taken. */
+  /** The number of free slots. Negative if more slots are taken than there are. */
   readonly free: () => number
-  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
+  /** Changes the number of slots. No running job is stopped; if more slots are taken than remain, no job starts until enough are free. */
   readonly setSize: (count: number) => Effect.Effect<void, InvalidOptions>
-  /** How much there is of each amount that jobs take, by name. */
+  /** The capacity of each amount that jobs take, by name. */
   readonly capacity: () => Readonly<Record<string, number>>
-  /** What jobs hold of it, by name. */
+  /** The amounts that jobs hold, by name. */
   readonly held: () => Readonly<Record<string, number>>
-  /** Changes the capacity. If less remains than is taken, no job is stopped, and none starts until enough is free. */
+  /** Changes the capacity. No running job is stopped; if more is taken than remains, no job starts until enough is free. */
   readonly setCapacity: (capacity: Readonly<Record<string, number>>) => Effect.Effect<void, InvalidOptions>
-  /** Joins the pool until the scope closes. A stack with the option `pool` does this by itself. */
+  /** Joins the pool until the scope closes. A stack with the option `pool` does this itself. */
   readonly join: (member: Member) => Effect.Effect<Membership, never, Scope.Scope>
 }
 
 /**
- * What a pool has besides slots.
+ * Options of a pool.
  *
  * @since 0.2.0
  * @category options
@@ -141,7 +141,7 @@ export interface SlotPool {
 export interface Options {
   /**
    * How much there is of each amount that jobs take by the stacks' option `requests`, for example `{ cpus: 8, memoryGB: 32 }`. An
-   * amount that is not named here is unlimited. Default none.
+   * amount without a name here is unlimited. Default: none.
    */
   readonly capacity?: Readonly<Record<string, number>> | undefined
 }
@@ -157,14 +157,14 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
     Effect.all([slots(count), Check.amounts("capacity", options.capacity ?? {})]),
     ([initial, initialCapacity]) => {
       const members = new Set<Joined>()
-      /** Those who want slots: what there is to do grows with their number, not with that of the members. */
+      /** The members that want slots. The work of a change grows with their number, not with that of all members. */
       const wanting = new Set<Joined>()
       let size = initial
       let taken = 0
 
       const free = () => size - taken
 
-      /** Takes note of what a member has and wants; says whether that is news. */
+      /** Records what a member has and wants. Returns whether that has changed. */
       const note = (joined: Joined, has: number, wants: number): boolean => {
         const wanted = Math.max(0, wants)
         const isNews = has !== joined.taken || wanted !== joined.wanted
@@ -200,7 +200,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
           if (joined.isItsTurn && allowed === joined.given) settle(joined, claims)
           note(joined, joined.taken + allowed, joined.wanted - allowed)
         }
-        // What it leaves is somebody else's now, perhaps of one who asked before and got nothing.
+        // The slots that the member leaves may now go to another member, which may have asked before and got nothing.
         if (isNews || allowed > 0) wake()
         return allowed
       }
@@ -256,7 +256,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
     }
   )
 
-/** The capacity of a pool, and what its members hold of it. */
+/** The capacity of a pool, and the amounts that its members hold. */
 class SharedCapacity {
   capacity: Amounts.Amounts
   readonly #members: ReadonlySet<Joined>
@@ -270,7 +270,7 @@ class SharedCapacity {
     return Array.from(this.#members, ({ member }) => member.amounts ?? holdsNothing)
   }
 
-  /** For members whose jobs wait for amounts, not for slots. */
+  /** Wakes members whose jobs wait for amounts, not for slots. */
   wakeWaiting(): void {
     if (Object.keys(this.capacity).length === 0) return
     for (const { member } of this.#members) if (member.amounts?.isWaiting() === true) member.wake()
@@ -281,7 +281,7 @@ const holdsNothing: AmountsOfMember = { held: () => Amounts.none, aged: () => un
 
 const slots = (count: number): Effect.Effect<number, InvalidOptions> => Check.count("count", count, 0)
 
-/** A share of nothing would be no share, and one of everything would leave none. */
+/** A weight of zero would be no share, and an infinite one would leave nothing to others. */
 const weightOf = (weight: number): number => (Number.isNaN(weight) ? 1 : Math.min(1e6, Math.max(1e-6, weight)))
 
 interface Joined extends Claim {

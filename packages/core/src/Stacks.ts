@@ -1,22 +1,22 @@
 /**
- * Many queues in one process: a stack for each, over one pool of slots of which each queue has a fair share.
+ * Many queues in one process: one stack per queue, with fair shares of one pool of slots.
  *
  * **When to use**
  *
- * For several queues that share a runner and the slots of one process. For one queue use `Stack`. For queues with different runners
- * start the stacks one by one with a `SlotPool`.
+ * Use it for several queues that share a runner and the slots of one process. For one queue, use `Stack`. For queues with different
+ * runners, start a stack for each with a shared `SlotPool`.
  *
  * **Details**
  *
  * Each queue has its own stack with its own key ({@link keyOf}). It registers, polls, reserves and ends by itself. The service
  * counts requests by stack, so no queue uses up another queue's rate limit. The slots are shared: see {@link SlotPool}.
  *
- * If a stack can't start or go on, for example because its queue does not exist (404) or the organization has too many stacks
- * (403), the failure is logged, shown in the status, and the stack is tried again every `retryInterval`. The other queues go on.
- * All stacks end if the token is refused (401), if an option can't be right, or if no queue is left.
+ * A stack may be unable to start or continue, for example because its queue does not exist (404) or the organization has too many
+ * stacks (403). The failure is logged and shown in the status, and the stack is tried again every `retryInterval`. The other queues
+ * continue. All stacks end if the token is refused (401), if an option is invalid, or if no queue is left.
  *
- * A queue that needs more than one stack's rate limits, for example with more than 95 jobs to finish in a second, can be listed
- * several times, each time with its own `key`.
+ * A queue that needs more than one stack's rate limits, for example to finish more than 95 jobs per second, can be listed several
+ * times, each time with its own `key`.
  *
  * **Example** (Three queues, fifty jobs at a time)
  *
@@ -60,19 +60,19 @@ import { type CursorStalled, InvalidOptions } from "./StacksError.ts"
  * @category options
  */
 export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool" | "weight" | "onEvent"> {
-  /** The beginning of the stacks' keys: 1 to 80 letters, digits, `_` and `-`. */
+  /** The prefix of the stacks' keys: 1 to 80 letters, digits, `_` and `-`. */
   readonly key: string
   /** The queues, at least one. A queue that is listed twice needs its own `key` the second time. */
   readonly queues: ReadonlyArray<string | Queue>
-  /** The number of slots, of all queues together: a whole number, 0 or more. Default 25. */
+  /** The number of slots for all queues together: a whole number of 0 or more. Default 25. */
   readonly maxInFlight?: number | undefined
-  /** How much there is of each amount of `requests`, for all queues together. Default none. */
+  /** How much there is of each amount of `requests`, for all queues together. Default: unlimited. */
   readonly capacity?: Readonly<Record<string, number>> | undefined
-  /** How long to wait before a queue that could not go on is tried again. Default 1 minute, minimum 1 second. */
+  /** How long to wait before a queue that could not continue is tried again. Default 1 minute, minimum 1 second. */
   readonly retryInterval?: Duration.Input | undefined
   /** Called with every event and its queue's key; see `Stack.Options`. */
   readonly onEvent?: ((event: StackEvent, queueKey: string) => Effect.Effect<void>) | undefined
-  /** Called with every stack that has registered: once for each queue, and again each time the queue is tried again. */
+  /** Called with every stack that has registered: once for each queue, and again after each retry of the queue. */
   readonly onStack?: ((stack: Stack.Service) => Effect.Effect<void>) | undefined
 }
 
@@ -83,9 +83,9 @@ export interface Options extends Omit<Stack.Options, "key" | "queueKey" | "pool"
  * @category options
  */
 export interface Queue extends Omit<Stack.Options, "key" | "pool" | "capacity" | "onEvent"> {
-  /** How many slots the queue may have. Default all. */
+  /** How many slots the queue may use. Default: all. */
   readonly maxInFlight?: number | undefined
-  /** The queue's share of the slots, compared to other queues. Default 1. */
+  /** The queue's share of the slots, relative to other queues. Default 1. */
   readonly weight?: number | undefined
   /** The stack's key. Default {@link keyOf}. */
   readonly key?: string | undefined
@@ -101,9 +101,9 @@ export interface QueueStatus {
   readonly queueKey: string
   /** The key of the queue's stack. */
   readonly key: string
-  /** Undefined while the stack is not registered or can't go on. */
+  /** Undefined while the stack is not registered or can't continue. */
   readonly stack: Stack.Status | undefined
-  /** Why the stack can't go on; undefined while it runs. */
+  /** Why the stack can't continue; undefined while it runs. */
   readonly failure: Stack.StartError | CursorStalled | undefined
 }
 
@@ -115,7 +115,7 @@ export interface QueueStatus {
  */
 export interface Status {
   readonly maxInFlight: number
-  /** How many slots are free. */
+  /** The number of free slots. */
   readonly free: number
   readonly queues: ReadonlyArray<QueueStatus>
 }
@@ -128,13 +128,13 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** The stacks that run now, by their keys. */
+  /** The running stacks, by their keys. */
   readonly stacks: Effect.Effect<ReadonlyMap<string, Stack.Service>>
-  /** Changes the number of slots. If fewer remain than are taken, no job is stopped, and none starts until enough are free. */
+  /** Changes the number of slots. No running job is stopped; if more slots are taken than remain, no job starts until enough are free. */
   readonly setMaxInFlight: (count: number) => Effect.Effect<void, InvalidOptions>
   /** Drains all stacks at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
-  /** Fails when no stack can go on. */
+  /** Fails when no stack can continue. */
   readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
@@ -147,16 +147,16 @@ export interface Service {
 export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/Stacks") {}
 
 /**
- * The key of a queue's stack: `key--queue` if that is a valid key, otherwise both cropped, with a hash of them.
+ * The key of a queue's stack: `key--queue` if that is a valid key. Otherwise both parts are cropped, and a hash of them is added.
  *
  * **Details**
  *
- * The same inputs always have the same key, and no others have it: registering a key for another queue would move the stack. The
- * result has at most 80 letters, digits, `_` and `-` if `key` has no other characters.
+ * The same inputs always give the same key, and different inputs give different keys, because registering a key for another queue would
+ * move the stack. The result has at most 80 letters, digits, `_` and `-` if `key` has no other characters.
  *
- * The service keeps one stack per key in an organization, not in a cluster. Give `cluster`, the uuid or the name of the cluster,
- * where stacks of several clusters share a `key` and a queue's name: each then gets its own stack key. `getTokenIdentity` of
- * `StacksClient` tells the cluster of a token.
+ * The service keeps one stack per key in an organization, not in a cluster. If stacks of several clusters share a `key` and a queue's
+ * name, pass the uuid or the name of the cluster as `cluster`, so that each gets its own stack key. `getTokenIdentity` of
+ * `StacksClient` returns the cluster of a token.
  *
  * @since 0.1.0
  * @category keys
@@ -164,8 +164,8 @@ export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/
 export const keyOf: (key: string, queueKey: string, cluster?: string) => string = stackKey
 
 /**
- * How many stacks start at one time. A thousand that start together would poll together too, each second anew, with a request and
- * a connection for each of them.
+ * How many stacks start at the same time. If a thousand stacks started together, they would also poll together each second, with a
+ * connection for each of them.
  */
 const startsAtOnce = 50
 
@@ -181,9 +181,9 @@ interface Entry {
  *
  * **Details**
  *
- * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with
- * `InvalidOptions`, and starts nothing, if an option of it or of one of its queues can't be right, if there is no queue, or if two
- * queues have the same stack key, since they would run jobs twice.
+ * Returns when each queue has registered or was refused. Fails if all queues or the token were refused. Fails with `InvalidOptions`,
+ * and starts nothing, in these cases: an option is invalid, also one of a queue; there is no queue; or two queues have the same stack
+ * key, because they would run jobs twice.
  *
  * @since 0.1.0
  * @category constructors
@@ -219,7 +219,7 @@ export const make = Effect.fnUntraced(function* ({
     }
     byKey.set(options.key, options.queueKey)
   }
-  // Once for all of them.
+  // Check the token once for all queues.
   yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight, { capacity })
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
@@ -229,7 +229,7 @@ export const make = Effect.fnUntraced(function* ({
     const isMistake = entry.stack === undefined && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
     entry.stack = undefined
     entry.failure = error
-    yield* Effect.logError(`Queue ${entry.options.queueKey} can't go on: ${error.message}`)
+    yield* Effect.logError(`Queue ${entry.options.queueKey} can't continue: ${error.message}`)
     if (isMistake || isUnauthorized(error) || entries.every(({ failure }) => failure !== undefined))
       yield* Deferred.fail(failure, error)
     yield* Deferred.succeed(entry.isTried, void 0)
@@ -254,19 +254,19 @@ export const make = Effect.fnUntraced(function* ({
       Effect.catch((error) => onFailure(entry, error)),
       Effect.andThen(Effect.sleep(retryInterval)),
       Effect.repeat({ while: () => !isDraining }),
-      // What fails otherwise is a mistake of ours: better all end than one stands still.
+      // Any other failure is a defect of this library. End all stacks rather than leave one stopped.
       Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(failure, cause)))
     )
   }
   const places = yield* Semaphore.make(startsAtOnce)
   const begin = Effect.fnUntraced(function* (entry: Entry) {
     yield* places.take(1)
-    // A queue in trouble does not keep the others waiting.
+    // A queue that fails to start does not delay the others.
     const isUnderWay = Effect.raceFirst(Deferred.await(entry.isTried), Effect.sleep("1 second"))
     yield* Effect.forkChild(Effect.andThen(isUnderWay, places.release(1)))
     return yield* life(entry)
   })
-  // In one fiber: its end is the end of all at once.
+  // One fiber runs all stacks, so that interrupting it ends all of them at the same time.
   yield* Effect.forkScoped(Effect.forEach(entries, begin, { concurrency: "unbounded", discard: true }))
   yield* Effect.raceFirst(
     Effect.forEach(entries, ({ isTried }) => Deferred.await(isTried), { discard: true }),
@@ -300,13 +300,13 @@ export const make = Effect.fnUntraced(function* ({
   }
 })
 
-/** What is not said for a queue holds as it does for all, also where it is said to be undefined. */
+/** The settings of a queue: its own, or those of all queues if its own are undefined. */
 const withoutUndefined = (queue: Queue): Queue => ({
   queueKey: queue.queueKey,
   ...Object.fromEntries(Object.entries(queue).filter(([, value]) => value !== undefined))
 })
 
-/** Checks what all queues have in common, and then what is different for each. */
+/** Checks the common settings, then the settings of each queue. */
 const check = Effect.fnUntraced(function* (
   key: string,
   shared: Omit<Stack.Options, "key" | "queueKey">,
@@ -316,7 +316,7 @@ const check = Effect.fnUntraced(function* (
 ): Effect.fn.Return<void, InvalidOptions> {
   yield* Settings.slots(maxInFlight)
   yield* Check.duration("retryInterval", retryInterval, { min: Check.second })
-  // Each queue has its own key: this one stands for any.
+  // Each queue has its own key, so any valid key will do here.
   yield* Settings.resolve({ ...shared, key, queueKey: "default" }, false)
   if (queues.length === 0) return yield* Check.invalid("queues", "must name at least one queue")
   for (const [index, queue] of queues.entries()) {
@@ -332,7 +332,7 @@ const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
 
 /**
- * Runs the stacks of all queues until it is interrupted, and then drains or detaches them. Fails when no stack can go on.
+ * Runs the stacks of all queues until it is interrupted, and then drains or detaches them. Fails when no stack can continue.
  *
  * @since 0.1.0
  * @category running
@@ -343,7 +343,7 @@ export const run = (
   Effect.scoped(Effect.flatMap(make(options), (stacks) => stacks.awaitFailure))
 
 /**
- * The stacks of several queues, which run as long as the layer is in use.
+ * Runs the stacks of several queues for the lifetime of the layer.
  *
  * @since 0.1.0
  * @category layers

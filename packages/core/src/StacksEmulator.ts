@@ -118,7 +118,7 @@ export {
    * - `Malformed`: replaces the body of the service's response by broken JSON or the `body`, and the status of a success by
    *   `status`. An error keeps its status. The service acts on the request.
    * - `Reset`: the connection breaks before a response. The service does not see the request.
-   * - `Stall`: delays the request by `duration`, or for ever. Then the service acts on the request.
+   * - `Stall`: delays the request by `duration`, or forever. Then the service acts on the request.
    * - `Truncate`: sends the head and half of the body, then the connection breaks. The service acts on the request.
    * - `LostResponse`: the service acts on the request, then the connection breaks without a response.
    * - `SlowDown`: adds `Retry-After` to the service's response.

@@ -363,7 +363,7 @@ interface RejectedProps {
 
 /**
  * Another page of scheduled jobs follows, but its cursor is missing or was used before. Fatal: the stream would read the same pages
- * for ever. The pages before are valid.
+ * forever. The pages before are valid.
  *
  * @since 0.1.0
  * @category errors

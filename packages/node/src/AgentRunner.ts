@@ -367,7 +367,7 @@ const preflight = Effect.fnUntraced(function* (
   const unusable = (reason: string) =>
     new AgentUnusable({
       option: "agentPath",
-      message: `Can't run the agent ${agentPath}: ${reason}; install buildkite-agent, or set agentPath to it`
+      message: `Can't run the agent ${agentPath}: ${reason}; install buildkite-agent, or set agentPath to its path`
     })
   const program = yield* Effect.mapError(findProgram(agentPath, base["PATH"] ?? ""), ({ reason }) => unusable(reason))
   const whole = yield* folder("buildPath", buildPath)

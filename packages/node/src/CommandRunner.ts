@@ -329,7 +329,7 @@ const preflight = Effect.fnUntraced(function* ({ logDirectory, shell, workingDir
         ({ reason }) =>
           new CommandRunnerUnusable({
             option: "shell",
-            message: `Can't run commands by ${program}: ${reason}; set shell to one that is there`
+            message: `Can't run commands by ${program}: ${reason}; set shell to an installed one`
           })
       ),
       ...args

@@ -1,5 +1,5 @@
 /**
- * Saves the jobs of stacks in a file, so that the next process goes on with them after a restart or a crash.
+ * Saves the jobs of stacks in a file, so that the next process continues with them after a restart or a crash.
  *
  * **When to use**
  *
@@ -21,7 +21,7 @@
  * Use a folder on a local disk that stays when a container is replaced, and that nothing cleans up, unlike `/tmp`. Processes on several
  * machines that share a network file system do not see each other's locks.
  *
- * **Example** (A stack that goes on with its jobs)
+ * **Example** (A stack that continues with its jobs)
  *
  * ```ts
  * import { Stack } from "@stacksapi/core"

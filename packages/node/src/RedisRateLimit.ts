@@ -8,7 +8,7 @@
  *
  * **Details**
  *
- * - If Redis can't be reached, hangs or refuses commands, calls go on: the process uses its part of each limit (see {@link Options}), logs
+ * - If Redis can't be reached, hangs or refuses commands, calls continue: the process uses its part of each limit (see {@link Options}), logs
  *   that once, and returns to Redis by itself. See `RateLimit.layerStore`.
  * - All processes use the clock of the Redis server.
  * - Redis stores two small keys for each stack and scope, which expire within seconds after the last call. Losing them, by a restart for

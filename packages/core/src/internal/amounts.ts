@@ -1,7 +1,7 @@
 /**
- * Amounts that jobs take of a shared capacity, such as CPUs, by name. A name that the capacity lacks is unlimited.
+ * Amounts that jobs take of a shared capacity, such as CPUs, by name. An amount that is missing in the capacity is unlimited.
  *
- * Nothing is counted up or down: what is free follows from what the members' jobs hold. So no way on which a job ends can leak.
+ * There are no counters. The free part is computed from the jobs that hold amounts, so no end of a job can leak any.
  */
 import * as Predicate from "effect/Predicate"
 import type { AmountsOfMember, Room } from "../SlotPool.ts"
@@ -11,7 +11,7 @@ export type Amounts = Readonly<Record<string, number>>
 
 export const none: Amounts = {}
 
-/** A room in which everything fits. */
+/** A room in which every job fits. */
 export const unlimited: Room = {
   exceeded: () => undefined,
   fits: () => true,
@@ -20,7 +20,7 @@ export const unlimited: Room = {
   signature: ""
 }
 
-/** The sum of what jobs hold. */
+/** The sum of the amounts that jobs hold. */
 export const sum = (all: Iterable<Amounts>): Amounts => {
   const total: Record<string, number> = {}
   for (const amounts of all) {
@@ -29,7 +29,7 @@ export const sum = (all: Iterable<Amounts>): Amounts => {
   return total
 }
 
-/** What is free of a capacity with these members. */
+/** The free part of a capacity with these members. */
 export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Room => {
   const names = Object.keys(capacity)
   if (names.length === 0) return unlimited
@@ -61,7 +61,7 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
         const left = free.get(name)
         if (left === undefined || amount <= 0) return true
         const kept = isKept(jobUuid) ? (aged?.requests[name] ?? 0) : 0
-        // Fractions may not add up to the last digit.
+        // Sums of fractions have rounding errors.
         return amount <= left + kept + 1e-9
       }),
     isOverdrawn: (requests) =>
@@ -76,7 +76,7 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
   }
 }
 
-/** What is wrong with amounts, if anything is. */
+/** What is wrong with amounts; undefined if they are valid. */
 export const issueOf = (amounts: unknown): string | undefined => {
   if (!Predicate.isObject(amounts)) return `must be a record of numbers, not ${shown(amounts)}`
   const wrong = Object.entries(amounts).find(([, amount]) => !(Predicate.isNumber(amount) && amount >= 0))

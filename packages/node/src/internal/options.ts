@@ -104,7 +104,7 @@ export const environment = (
   })
   return wrong === undefined
     ? Effect.void
-    : invalid(option, `must have names without = and values without NUL; ${JSON.stringify(wrong[0])} has not`)
+    : invalid(option, `must have names without = and values without NUL; ${JSON.stringify(wrong[0])} is invalid`)
 }
 
 /** The grace period of a canceled job. Timers of programs overflow beyond 7 days. */

@@ -1,6 +1,5 @@
 /**
- * What a provider lists of one stack's agents. One listing per interval serves all jobs, and those who wait for a change are called
- * only when there is one for them.
+ * Lists the agents of one stack. One listing per interval serves all jobs, and wakes only the waiters whose test succeeds.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -14,7 +13,7 @@ import { monotonicMillis } from "../monotonicMillis.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 
-/** Tells whether somebody has seen what they wait for. `listedAt`: when the listing began, in monotonic milliseconds. */
+/** Tests what a listing shows of an agent. `listedAt` is the start of the listing in monotonic milliseconds. */
 type Test = (agent: AgentProvider.Agent | undefined, listedAt: number) => boolean
 
 interface Waiter {
@@ -24,15 +23,15 @@ interface Waiter {
 }
 
 export interface AgentList {
-  /** Waits until a test of an agent, or of its absence, succeeds. */
+  /** Waits until the test of an agent succeeds. The agent is undefined if the listing does not contain it. */
   readonly await: (name: string, test: Test) => Effect.Effect<AgentProvider.Agent | undefined>
   /** All agents of the last listing; undefined before the first one. */
   readonly agents: () => ReadonlyMap<string, AgentProvider.Agent> | undefined
-  /** Waits for a listing that begins from now on. */
+  /** Waits for a listing that starts after this call. */
   readonly next: Effect.Effect<void>
 }
 
-/** Lists for as long as the scope is open. */
+/** Lists agents while the scope is open. */
 export const make = Effect.fnUntraced(function* (
   provider: AgentProvider.Service,
   stackKey: string,
@@ -60,7 +59,7 @@ export const make = Effect.fnUntraced(function* (
     for (const waiter of Array.from(waiters)) check(waiter, listed.agents.get(waiter.name), at)
   }).pipe(
     Effect.catchCause((cause) => Effect.logDebug(`The agents of ${stackKey} could not be listed`, cause)),
-    // A listing without an answer must not be the last one.
+    // A listing without a response must not stop the next ones.
     Effect.timeoutOption(Duration.max(Duration.seconds(30), interval))
   )
 
@@ -77,7 +76,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.forever(
         Effect.suspend(() => Stream.runForEach(provider.changes?.(stackKey) ?? Stream.never, onChange)).pipe(
           Effect.catchCause((cause) => Effect.logDebug(`The changes of ${stackKey}'s agents broke off`, cause)),
-          // The listings go on meanwhile.
+          // Listings continue in the meantime.
           Effect.andThen(Effect.sleep("5 seconds"))
         )
       )

@@ -1,4 +1,4 @@
-/** What every agent is created with. */
+/** The variables and labels that every agent is created with. */
 import type * as Redacted from "effect/Redacted"
 import type { AgentRequest } from "../../AgentProvider.ts"
 
@@ -20,7 +20,7 @@ export const environmentOf = (
   BUILDKITE_AGENT_TOKEN: token
 })
 
-/** The labels by which a stack's agents are found again. */
+/** The labels by which a stack's agents are found. */
 export const labelsOf = ({ jobUuid, queueKey, stackKey }: Agent): AgentRequest["labels"] => ({
   "stacksapi-stack": stackKey,
   "stacksapi-queue": queueKey,

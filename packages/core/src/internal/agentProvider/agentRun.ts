@@ -1,5 +1,5 @@
 /**
- * One run of a job by an agent that a provider creates: from the first listing to the agent's end. `runner.ts` has the picture.
+ * One run of a job with an agent that a provider creates, from the first listing to the agent's end. `runner.ts` has a diagram.
  */
 import type * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
@@ -22,11 +22,11 @@ import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 import type { Settings } from "./settings.ts"
 
-/** How often an agent is created that does not acquire its job. */
+/** How many agents are created for a job if they don't acquire it. */
 const maxStarts = 2
 const maxRetryMillis = 30_000
 
-/** What all runs share. */
+/** The dependencies that all runs share. */
 export interface Shared {
   readonly provider: AgentProvider.Service
   readonly settings: Settings
@@ -36,23 +36,23 @@ export interface Shared {
   readonly creating: Semaphore.Semaphore
 }
 
-/** A run, and where it stands. Times are monotonic milliseconds. */
+/** A run and its progress. Times are monotonic milliseconds. */
 export interface AgentRun {
   readonly shared: Shared
   readonly context: JobRunner.JobContext
   readonly agent: AgentProvider.AgentRef
   readonly fleet: Fleet
-  /** Whether there may be an agent. */
+  /** Whether an agent may exist. */
   mayExist: boolean
-  /** Only listings that began then or later tell what is there. */
+  /** Only listings that began at this time or later count. */
   listedSince: number
   /** Calls of `create` since the agent was last seen. */
   creates: number
-  /** Agents that were seen, or should have been. */
+  /** The agents that were seen, or should have been. */
   starts: number
   /** Calls of `create` that failed in a row. */
   failedCreates: number
-  /** When the agent must have acquired its job. */
+  /** The time by which the agent must have acquired its job. */
   deadline: number
   refreshAt: number
   endOfLife: number
@@ -115,7 +115,7 @@ const requestFor = ({ agent: { name }, context, shared }: AgentRun, token: Redac
   return request
 }
 
-/** Calls `create` once, with a token of its own. Gives why there is no agent, if it fails. */
+/** Calls `create` once, with its own token. Returns the failure, if there is one. */
 const createOnce = (run: AgentRun) => {
   const { creating, health, provider, settings } = run.shared
   const count = (result: string) => Metric.update(Metrics.createsBy(result), 1)
@@ -125,7 +125,7 @@ const createOnce = (run: AgentRun) => {
       run.mayExist = true
       run.refreshAt = refreshTime(run, issued)
       return yield* health.watch(Effect.suspend(() => provider.create(requestFor(run, issued.token)))).pipe(
-        // Without an answer, a listing tells whether there is an agent.
+        // After a lost response, the next listing shows whether the agent exists.
         Effect.timeoutOption(settings.startDeadline),
         Effect.matchEffect({
           onSuccess: (answer) => Effect.as(count(Option.isSome(answer) ? "created" : "timeout"), undefined),
@@ -136,7 +136,7 @@ const createOnce = (run: AgentRun) => {
   )
 }
 
-/** A token is renewed when four fifths of its life are over. */
+/** A token is renewed when four fifths of its lifetime have passed. */
 const refreshTime = (run: AgentRun, { lifetime }: JobRunner.AcquisitionToken) =>
   run.shared.provider.refreshToken === undefined
     ? Number.POSITIVE_INFINITY
@@ -145,7 +145,7 @@ const refreshTime = (run: AgentRun, { lifetime }: JobRunner.AcquisitionToken) =>
 const refused = ({ message }: AgentProvider.ProviderError) =>
   new JobRunner.JobRunnerError({ message: `The provider refuses the agent: ${message}` })
 
-/** Ends the run: the job waits without a slot, or is given back if it has waited long enough. */
+/** Ends the run. The job waits without a slot, or is released if it has waited long enough. */
 const awaitCapacity = Effect.fnUntraced(function* ({ context, shared }: AgentRun, message: string) {
   const { job, notify, requests, stackKey } = context
   const { capacityTimeout } = shared.settings
@@ -173,7 +173,7 @@ export const awaitEnd = Effect.fnUntraced(function* (
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError> {
   const { agent, context, fleet, shared } = run
   while (true) {
-    // What is there now? Nothing but a listing tells.
+    // Only a listing shows whether the agent exists.
     const { listedSince } = run
     const found = yield* fleet.list.await(agent.name, (_, listedAt) => listedAt >= listedSince)
     const outcome = found === undefined ? yield* onMissing(run) : yield* watchAgent(run, found)
@@ -189,17 +189,17 @@ export const awaitEnd = Effect.fnUntraced(function* (
   }
 })
 
-/** No agent is listed: it is created, unless it was there and the job is over. */
+/** Handles a listing without the agent: creates the agent, unless it existed before and the job is over. */
 const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   const { context, fleet, shared } = run
   if (run.isSeen) {
     if (run.hasAcquired || (yield* isOver(context))) return JobRunner.AgentOwned
-    return yield* restart(run, "The agent went away before it had acquired the job")
+    return yield* restart(run, "The agent disappeared before it had acquired the job")
   }
-  // It was created and is not listed: the provider may be slow.
+  // A created agent is not listed yet, because the provider may be slow.
   if (run.creates > 0) yield* Effect.sleep(delayAfter(run.creates))
   if (nowOf(run) >= run.deadline) return undefined
-  // What is about to be deleted takes up room.
+  // Agents that are about to be deleted still use capacity.
   while (fleet.sweep?.isPending() === true) yield* fleet.list.next
   const error = yield* createOnce(run)
   run.listedSince = nowOf(run)
@@ -219,7 +219,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   return undefined
 })
 
-/** The agent is there: waits until it ends, does not get on, or a time has come. */
+/** Handles a listed agent: waits until it ends, has a problem, or a deadline has passed. */
 const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvider.Agent) {
   const { agent, context, fleet, shared } = run
   const { capacity, settings } = shared
@@ -227,7 +227,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
   if (!run.isSeen) {
     run.isSeen = true
     run.starts++
-    // An agent of an earlier process has its time from here on.
+    // For an agent of an earlier process, the deadline starts now.
     run.deadline = Math.min(run.deadline, nowOf(run) + settings.startDeadline)
     run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
   }
@@ -241,11 +241,11 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
     fleet.list.await(
       agent.name,
       (next, listedAt) =>
-        listedAt >= listedSince && (next === undefined || next.phase !== found.phase || isNews(run, next))
+        listedAt >= listedSince && (next === undefined || next.phase !== found.phase || needsAction(run, next))
     ),
     Math.max(0, until - nowOf(run))
   )
-  if (Option.isSome(seen)) return seen.value === undefined ? undefined : yield* onNews(run, seen.value)
+  if (Option.isSome(seen)) return seen.value === undefined ? undefined : yield* onChange(run, seen.value)
   if (nowOf(run) >= run.endOfLife) {
     const reason = `The agent has lived for ${Duration.format(Duration.millis(settings.maxLifetime))}, and is deleted`
     yield* context.notify(reason)
@@ -258,15 +258,15 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
   return undefined
 })
 
-/** The agent has ended, has changed its phase, or does not get on. */
-const onNews = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
-  if (!isNews(run, agent)) return undefined
+/** Handles an agent that has ended, has changed its phase, or has a problem. */
+const onChange = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
+  if (!needsAction(run, agent)) return undefined
   if (run.hasAcquired || (yield* isOver(run.context))) {
     if (isEnded(agent)) {
       yield* tellFailure(run, agent)
       return JobRunner.AgentOwned
     }
-    // It is at work, whatever the provider says of it.
+    // The agent is working, even if the provider reports a problem.
     acquired(run)
     return undefined
   }
@@ -306,10 +306,10 @@ const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider
   if (Option.isSome(given)) run.refreshAt = refreshTime(run, issued.value)
 })
 
-/** Deletes an agent that did not acquire its job, so that another one is created; gives the job back after the second. */
+/** Deletes an agent that did not acquire its job, so that another one is created. After the second agent, releases the job. */
 const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   yield* run.context.notify(reason)
-  // One that was never listed counts, too.
+  // An agent that was never listed counts too.
   if (!run.isSeen) run.starts++
   if (run.starts >= maxStarts) return JobRunner.Released({ reason })
   yield* remove(run, reason)
@@ -317,11 +317,11 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   return undefined
 })
 
-/** Deletes the agent until a listing lacks it. */
+/** Deletes the agent until a listing no longer contains it. */
 export const remove = ({ agent, fleet, shared }: AgentRun, reason: string): Effect.Effect<void> =>
   deleteAgent(shared.provider, shared.health, fleet.list, agent, reason)
 
-/** How long an agent has lived before it was seen here. */
+/** The agent's age when this process first saw it. */
 const ageOf = ({ shared }: AgentRun, { createdAt }: AgentProvider.Agent): number =>
   createdAt === undefined ? 0 : Math.max(0, shared.clock.currentTimeMillisUnsafe() - DateTime.toEpochMillis(createdAt))
 
@@ -333,10 +333,10 @@ const delayAfter = (tries: number): number => Math.min(maxRetryMillis, 1000 * 2 
 
 const isEnded = ({ phase }: AgentProvider.Agent): boolean => phase === "Succeeded" || phase === "Failed"
 
-/** Whether an agent has ended, or does not get on by itself. One that has acquired its job gets on. */
-const isNews = ({ hasAcquired }: AgentRun, agent: AgentProvider.Agent): boolean =>
+/** Whether an agent has ended, or has a problem that it can't solve itself. Problems don't count once it has acquired its job. */
+const needsAction = ({ hasAcquired }: AgentRun, agent: AgentProvider.Agent): boolean =>
   isEnded(agent) || (!hasAcquired && agent.problem !== undefined && agent.problem.reason !== "Unavailable")
 
-/** Whether the job is an agent's, or over. Then nothing is left to start. */
+/** Whether an agent has the job, or the job is over. In both cases no agent must be started. */
 const isOver = ({ state }: JobRunner.JobContext): Effect.Effect<boolean> =>
   Effect.map(state, (jobState) => jobState !== undefined && (isAgentOwned(jobState) || isFinal(jobState)))

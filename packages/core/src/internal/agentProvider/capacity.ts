@@ -1,27 +1,27 @@
-/** Which kinds of jobs wait for capacity. Of such a kind no more jobs are reserved. */
+/** Tracks which kinds of jobs wait for capacity. No more jobs of such a kind are reserved. */
 import type * as Clock from "effect/Clock"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 
-/** A job that waits is tried again within 30 seconds. A kind without a try for so long does not wait any more. */
+/** A waiting job is tried again within 30 seconds. A kind without a try for this long no longer waits. */
 const memoryMillis = 45_000
 
-/** Jobs with equal amounts and rules of a stack. */
+/** The kind of a job: jobs of one stack with equal amounts and rules have the same kind. */
 const kindOf = (job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): string =>
   JSON.stringify([stackKey, Object.entries(requests).sort(), Array.from(job.agentQueryRules).sort()])
 
 export class CapacityWaits {
   readonly #clock: Clock.Clock
-  /** By kind, until when it counts as waiting. */
+  /** For each kind, until when it counts as waiting. */
   readonly #kinds = new Map<string, number>()
-  /** By job, since when it has waited, and when it was last seen waiting. */
+  /** For each job, since when it has waited, and when it was last seen waiting. */
   readonly #jobs = new Map<string, { readonly since: number; seenAt: number }>()
 
   constructor(clock: Clock.Clock) {
     this.#clock = clock
   }
 
-  /** A job finds no capacity. Returns for how many milliseconds it has waited. */
+  /** Records that there is no capacity for a job. Returns for how many milliseconds the job has waited. */
   wait(job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): number {
     const now = monotonicMillis(this.#clock)
     this.#kinds.set(kindOf(job, requests, stackKey), now + memoryMillis)
@@ -29,7 +29,7 @@ export class CapacityWaits {
     waiting.seenAt = now
     this.#jobs.delete(job.id)
     this.#jobs.set(job.id, waiting)
-    // Those that were seen first come first.
+    // The map is in the order of `seenAt`.
     for (const [jobUuid, { seenAt }] of this.#jobs) {
       if (seenAt + 10 * memoryMillis > now) break
       this.#jobs.delete(jobUuid)
@@ -37,12 +37,12 @@ export class CapacityWaits {
     return now - waiting.since
   }
 
-  /** A job has found capacity, or waits no more. */
+  /** Records that there is capacity for a job, or that the job no longer waits. */
   end(jobUuid: string): void {
     this.#jobs.delete(jobUuid)
   }
 
-  /** There is capacity for jobs like this one. */
+  /** Records that there is capacity for jobs of this kind. */
   found(job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): void {
     this.#jobs.delete(job.id)
     this.#kinds.delete(kindOf(job, requests, stackKey))

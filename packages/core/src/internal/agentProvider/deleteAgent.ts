@@ -1,4 +1,4 @@
-/** Deletes agents, and makes sure that they are gone. */
+/** Deletes agents, and checks that they are gone. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
@@ -7,13 +7,13 @@ import type { AgentList } from "./agentList.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 
-/** A `delete` that has no answer by then is sent again. */
+/** A `delete` without a response is repeated after this time. */
 const callTimeout = Duration.seconds(60)
-/** How long the provider may take to delete an agent before it is told again. */
-const patience = Duration.seconds(30)
+/** How long the provider may take to delete an agent before `delete` is called again. */
+const redeleteDelay = Duration.seconds(30)
 const maxDelayMillis = 30_000
 
-/** One call. Succeeds with whether it did. */
+/** Calls `delete` once. Returns whether it succeeded. */
 export const deleteOnce = (
   provider: AgentProvider.Service,
   health: ProviderHealth,
@@ -32,7 +32,7 @@ export const deleteOnce = (
     })
   )
 
-/** Deletes an agent until a listing lacks it. */
+/** Deletes an agent until a listing no longer contains it. */
 export const deleteAgent = Effect.fnUntraced(function* (
   provider: AgentProvider.Service,
   health: ProviderHealth,
@@ -45,7 +45,7 @@ export const deleteAgent = Effect.fnUntraced(function* (
     if (isTold) {
       const isGone = yield* list.next.pipe(
         Effect.andThen(list.await(agent.name, (found) => found === undefined)),
-        Effect.timeoutOption(patience)
+        Effect.timeoutOption(redeleteDelay)
       )
       if (isGone._tag === "Some") return
     }

@@ -1,4 +1,4 @@
-/** The agents of each stack, listed for as long as somebody looks at them: an attached stack, or a run. */
+/** The agents of each stack. They are listed while an attached stack or a run uses them. */
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,10 +13,10 @@ import type { Sweep } from "./sweep.ts"
 export interface Fleet {
   readonly list: AgentList.AgentList
   readonly scope: Scope.Closeable
-  /** Names of agents that runs watch. */
+  /** The names of the agents that runs watch. */
   readonly watched: Set<string>
   users: number
-  /** That of the attached stack, while there is one. */
+  /** The sweep of the attached stack, if there is one. */
   sweep: Sweep | undefined
 }
 

@@ -1,10 +1,10 @@
-/** Whether a provider is in trouble: its last call failed with `Unavailable`. Then the stack reserves nothing. */
+/** Whether a provider fails: its last call failed with `Unavailable`. If so, the stack reserves nothing. */
 import * as Effect from "effect/Effect"
 import type { ProviderError } from "../../AgentProvider.ts"
 
 export interface ProviderHealth {
   readonly isInTrouble: () => boolean
-  /** Takes note of how a call ends. */
+  /** Records how a call ends. */
   readonly watch: <A>(call: Effect.Effect<A, ProviderError>) => Effect.Effect<A, ProviderError>
 }
 

@@ -9,7 +9,7 @@
  *                     ├───── no capacity ─────────────────────> wait without a slot, then Released
  *                     └───── interrupted ─────────────────────> (detached: the agent stays)
  *
- * However it ends, the agent is deleted in the end, and the run ends when it is gone.
+ * Every end deletes the agent, and the run ends when the agent is gone.
  */
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
@@ -80,7 +80,7 @@ export const make = Effect.fnUntraced(function* (
       fleet.sweep = sweep
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
-          // A stack that has ended sweeps no more, and must not hold up the next one.
+          // A stack that has ended does not sweep, and must not block the next one.
           if (fleet.sweep === sweep) fleet.sweep = undefined
         })
       )
@@ -93,7 +93,7 @@ export const make = Effect.fnUntraced(function* (
 // Ends of a run
 // -----------------------------------------------------------------------------
 
-/** Whether the agent is left alone when its run ends: the next process goes on with it, or it waits for capacity where it is. */
+/** Whether the agent stays when its run ends: the next process continues with it, or it waits for capacity. */
 const staysBehind = (
   { stopRequested }: JobRunner.JobContext,
   exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError>
@@ -110,7 +110,7 @@ const staysBehind = (
 const reasonOf = (exit: Exit.Exit<JobRunner.JobOutcome, unknown>): string =>
   Exit.isSuccess(exit) ? (exit.value._tag === "Released" ? exit.value.reason : "its job is over") : "its job ends here"
 
-/** Ends a run before the stack's own `cancelGrace` does. */
+/** Ends a run before the stack's own `cancelGrace`. */
 const endedByCancel =
   ({ stopRequested }: JobRunner.JobContext, grace: Duration.Duration) =>
   <A, E>(run: Effect.Effect<A | JobRunner.JobOutcome, E>): Effect.Effect<A | JobRunner.JobOutcome, E> =>

@@ -1,6 +1,6 @@
 /**
- * Deletes stray agents: those that no run watches, of jobs that the stack does not have. Such a job ended while no process of the stack
- * was there, or while it waited without a run.
+ * Deletes stray agents: agents that no run watches, of jobs that the stack does not have. Their jobs ended while no process of the
+ * stack was running, or while the job waited without a run.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -15,17 +15,17 @@ import { deleteOnce } from "./deleteAgent.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 
-/** How often the state of a stray agent's job is read, while it is not final. */
+/** How often the state of a stray agent's job is read until it is final. */
 const askInterval = Duration.toMillis("1 minute")
-/** How long the provider may take to delete an agent before it is told again. */
-const patience = Duration.toMillis("10 seconds")
-/** Many jobs are looked at in one moment. */
+/** How long the provider may take to delete an agent before `delete` is called again. */
+const redeleteDelay = Duration.toMillis("10 seconds")
+/** For how long a result is reused, because `isPending` is called for many jobs at once. */
 const memoMillis = 50
 
 export interface Sweep {
-  /** Whether agents that are about to be deleted may still take up room, or nobody has looked yet. */
+  /** Whether agents that are about to be deleted may still use capacity, or no sweep has run yet. */
   readonly isPending: () => boolean
-  /** Looks after every listing. */
+  /** Sweeps after every listing. */
   readonly loop: Effect.Effect<never>
 }
 
@@ -40,10 +40,10 @@ export const make = (
 ): Sweep => {
   let hasLooked = false
   let memo = { moment: Number.NaN, hasNewStray: false }
-  /** By name, when the state of its job was read, and was not final. */
+  /** For each agent by name, when its job's state was read and was not final. */
   const asked = new Map<string, number>()
-  /** By name, when it was told to be deleted. */
-  const doomed = new Map<string, number>()
+  /** For each agent that is being deleted, by name, when `delete` was last called. */
+  const deleting = new Map<string, number>()
 
   const isStray = ({ jobUuid, name }: AgentProvider.Agent) => !isWatched(name) && !stack.hasJob(jobUuid)
 
@@ -53,8 +53,8 @@ export const make = (
     for (const { jobUuid, name } of strays) {
       if (!states.has(jobUuid)) continue
       const state = states.get(jobUuid)
-      // A state that is not known is not final.
-      if (state !== undefined && isFinal(state)) doomed.set(name, Number.NEGATIVE_INFINITY)
+      // An unknown state does not count as final.
+      if (state !== undefined && isFinal(state)) deleting.set(name, Number.NEGATIVE_INFINITY)
       else asked.set(name, now)
     }
   })
@@ -64,21 +64,21 @@ export const make = (
     const agents = list.agents() ?? new Map<string, AgentProvider.Agent>()
     const now = monotonicMillis(clock)
     for (const name of asked.keys()) if (!agents.has(name)) asked.delete(name)
-    for (const name of doomed.keys()) if (!agents.has(name)) doomed.delete(name)
+    for (const name of deleting.keys()) if (!agents.has(name)) deleting.delete(name)
     const strays = Array.from(agents.values()).filter(isStray)
     const due = strays.filter(
-      ({ name }) => !doomed.has(name) && (asked.get(name) ?? Number.NEGATIVE_INFINITY) + askInterval <= now
+      ({ name }) => !deleting.has(name) && (asked.get(name) ?? Number.NEGATIVE_INFINITY) + askInterval <= now
     )
     if (due.length > 0) yield* ask(due, now)
-    hasLooked ||= strays.every(({ name }) => doomed.has(name) || asked.has(name))
-    const deletable = strays.filter(({ name }) => (doomed.get(name) ?? Number.POSITIVE_INFINITY) + patience <= now)
+    hasLooked ||= strays.every(({ name }) => deleting.has(name) || asked.has(name))
+    const deletable = strays.filter(({ name }) => (deleting.get(name) ?? Number.POSITIVE_INFINITY) + redeleteDelay <= now)
     yield* Effect.forEach(
       deletable,
       (agent) => {
-        // A job that the stack got meanwhile needs its agent.
-        if (!isStray(agent)) return Effect.sync(() => void doomed.delete(agent.name))
-        const isFirst = doomed.get(agent.name) === Number.NEGATIVE_INFINITY
-        doomed.set(agent.name, now)
+        // If the stack has got the job in the meantime, the job needs its agent.
+        if (!isStray(agent)) return Effect.sync(() => void deleting.delete(agent.name))
+        const isFirst = deleting.get(agent.name) === Number.NEGATIVE_INFINITY
+        deleting.set(agent.name, now)
         const { jobUuid, name } = agent
         return Effect.andThen(
           isFirst ? Metric.update(Metrics.orphans, 1) : Effect.void,
@@ -89,13 +89,13 @@ export const make = (
     )
   })
 
-  /** Whether an agent has lost its job since the last look. */
+  /** Whether there is a stray agent that the last sweep has not seen. */
   const hasNewStray = () =>
     Array.from(list.agents()?.values() ?? []).some((agent) => !asked.has(agent.name) && isStray(agent))
 
   return {
     isPending: () => {
-      if (!hasLooked || doomed.size > 0) return true
+      if (!hasLooked || deleting.size > 0) return true
       const moment = Math.floor(monotonicMillis(clock) / memoMillis)
       if (memo.moment !== moment) memo = { moment, hasNewStray: hasNewStray() }
       return memo.hasNewStray

@@ -1,4 +1,4 @@
-/** The rules of an `AgentProvider`, each with the case that checks it. */
+/** The rules of an `AgentProvider`, each with a case that checks it. */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,7 @@ import { type Broken, broken, type Subject } from "./subject.ts"
 
 type Case = (subject: Subject) => Effect.Effect<void, Broken>
 
-/** Job ids that the stack may pass on: at most 100 characters without control characters. */
+/** Job ids that a stack may pass to a provider: at most 100 characters without control characters. */
 const oddIds: ReadonlyArray<string> = [
   "job",
   "JOB",
@@ -27,7 +27,7 @@ const oddIds: ReadonlyArray<string> = [
 
 const isEnded = ({ phase }: AgentProvider.Agent): boolean => phase === "Succeeded" || phase === "Failed"
 
-/** Creates the same agent several times, and looks how many there are. */
+/** Creates the same agent several times, and counts how many are listed. */
 const createsOne = (times: number, concurrency: number): Case =>
   Effect.fnUntraced(function* (subject) {
     const request = yield* subject.request()
@@ -37,7 +37,7 @@ const createsOne = (times: number, concurrency: number): Case =>
       { concurrency, discard: true }
     )
     yield* subject.awaitListed(request)
-    // A second agent may be listed later than the first.
+    // A second agent may appear in a later listing than the first.
     yield* Effect.sleep(subject.settings.pollInterval)
     const { length } = yield* subject.list()
     if (length !== 1) return yield* broken(`there are ${length} agents after ${times} calls of create`)
@@ -180,7 +180,7 @@ export const rules: Readonly<Record<string, Case>> = {
   })
 }
 
-/** The rules of providers that end agents without a job, where it is known within which time. */
+/** The rules for providers whose agents end without a job, within a known time. */
 export const endRules = (endedWithin: Duration.Duration): Readonly<Record<string, Case>> => ({
   "list: has an agent that has ended, as Succeeded or Failed, until it is deleted": Effect.fnUntraced(
     function* (subject) {
@@ -203,7 +203,7 @@ export const endRules = (endedWithin: Duration.Duration): Readonly<Record<string
   )
 })
 
-/** The rules for what a second process sees. */
+/** The rules for a second process. */
 export const otherProcessRules = (
   other: Effect.Effect<AgentProvider.Service, Broken, Scope.Scope>
 ): Readonly<Record<string, Case>> => ({
@@ -228,7 +228,7 @@ export const otherProcessRules = (
   }, Effect.scoped)
 })
 
-/** The rules for what a provider may have besides. They hold where it does not have it. */
+/** The rules for optional functions. They pass if the provider does not have the function. */
 export const optionalRules: Readonly<Record<string, Case>> = {
   "refreshToken: succeeds for an agent that is there, and makes no second one": Effect.fnUntraced(function* (subject) {
     const { refreshToken } = subject.provider
@@ -264,7 +264,7 @@ export const optionalRules: Readonly<Record<string, Case>> = {
       Stream.runForEach(changes(subject.stackKey), (agent) => Effect.sync(() => void seen.push(agent))),
       { startImmediately: true }
     )
-    // A change that comes before the stream has connected is not seen, so there are several.
+    // A change before the stream is connected is missed, so there are several changes.
     const another = yield* subject.request({ id: "job-2" })
     yield* subject.created(request)
     yield* subject.created(foreign)

@@ -1,4 +1,4 @@
-/** What the cases of the contract share: a provider under test, whose calls and listings are checked each time. */
+/** What the contract's cases share: a provider under test, whose calls and listings are checked each time. */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
@@ -12,7 +12,7 @@ import { agentName } from "../agentProvider/agentName.ts"
 import { environmentOf, labelsOf } from "../agentProvider/agentRequest.ts"
 import { currentMonotonicMillis } from "../monotonicMillis.ts"
 
-/** How a rule is broken. */
+/** Why a rule is broken. */
 export class Broken extends Data.TaggedError("Broken")<{ readonly how: string; readonly cause?: unknown }> {}
 
 export const broken = (how: string): Effect.Effect<never, Broken> => Effect.fail(new Broken({ how }))
@@ -26,15 +26,15 @@ export interface Settings {
   readonly adapt: (request: AgentProvider.AgentRequest) => AgentProvider.AgentRequest
 }
 
-/** Which agent a call is about. */
+/** The agent that a call is about. */
 type Ref = Pick<AgentProvider.AgentRequest, "name" | "job" | "stackKey">
 
 export interface Subject {
   readonly settings: Settings
   readonly provider: AgentProvider.Service
-  /** The key of a stack that only this case has. */
+  /** The key of a stack that only this case uses. */
   readonly stackKey: string
-  /** What an agent of a new job needs. */
+  /** A request for an agent of a new job. */
   readonly request: (job?: {
     readonly id?: string
     readonly stackKey?: string
@@ -46,9 +46,9 @@ export interface Subject {
   readonly created: (request: AgentProvider.AgentRequest) => Effect.Effect<AgentProvider.Agent, Broken>
   readonly awaitListed: (agent: Ref) => Effect.Effect<AgentProvider.Agent, Broken>
   readonly awaitGone: (agent: Ref) => Effect.Effect<void, Broken>
-  /** Runs a call of the provider. Trouble that passes is no mistake of the provider. */
+  /** Runs a call of the provider. Repeats it after temporary failures, which break no rule. */
   readonly call: <A>(what: string, run: () => Effect.Effect<A, AgentProvider.ProviderError>) => Effect.Effect<A, Broken>
-  /** Looks until something is there, at most so long. */
+  /** Lists until a test succeeds, for at most this long. */
   readonly eventually: <A>(
     within: Duration.Duration,
     look: Effect.Effect<A | undefined, Broken>,
@@ -75,7 +75,7 @@ export const withSubject = Effect.fnUntraced(function* (
   body: (subject: Subject) => Effect.Effect<void, Broken>
 ): Effect.fn.Return<void, Broken> {
   const stackKey = `contract-${yield* randomHex(12)}`
-  /** By the agents' names. */
+  /** The created agents by name. */
   const requests = new Map<string, AgentProvider.AgentRequest>()
 
   const call: Subject["call"] = (what, run) =>
@@ -90,7 +90,7 @@ export const withSubject = Effect.fnUntraced(function* (
         onFailure: (cause) => {
           const found = cause.reasons.find((reason) => reason._tag === "Fail")
           if (found !== undefined) {
-            return broken(`${what} failed, though nothing hinders it: ${found.error.reason}: ${found.error.message}`)
+            return broken(`${what} failed unexpectedly: ${found.error.reason}: ${found.error.message}`)
           }
           return Cause.hasInterruptsOnly(cause)
             ? Effect.interrupt
@@ -165,7 +165,7 @@ export const withSubject = Effect.fnUntraced(function* (
       details: Effect.succeed({ id, env: { CONTRACT: "yes" }, command: "true" }),
       requests: {},
       token,
-      // Nobody answers there: the agent of a job that does not exist ends.
+      // No service responds there, so the agent of a job that does not exist ends.
       env: environmentOf(of, token, "http://127.0.0.1:9/v3/"),
       labels: labelsOf(of),
       annotations: { "stacksapi/build": "contract#1", "stacksapi/step": `a "step" of 100 % Ünïcode` },
@@ -210,7 +210,7 @@ export const withSubject = Effect.fnUntraced(function* (
     eventually
   }
 
-  // Also where the case is interrupted: agents cost money.
+  // Also if the case is interrupted, because agents cost money.
   const removeAll = Effect.suspend(() =>
     Effect.forEach(requests.values(), (request) => Effect.ignoreCause(remove(request)), {
       concurrency: 4,
@@ -221,7 +221,7 @@ export const withSubject = Effect.fnUntraced(function* (
   yield* Effect.forEach(requests.values(), awaitGone, { discard: true })
 })
 
-/** All texts that people may see of an agent. */
+/** All texts of an agent that people may see. */
 const textsOf = ({ annotations = {}, message = "", name, problem }: AgentProvider.Agent): ReadonlyArray<string> => [
   name,
   message,

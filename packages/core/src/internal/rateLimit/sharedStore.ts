@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function* (
         shareUntil = now + closingMillis
         return Metric.update(up, 1)
       }),
-      Effect.andThen(Effect.logInfo("The store of the rate limits answers again"))
+      Effect.andThen(Effect.logInfo("The store of the rate limits responds again"))
     )
 
   const openCircuit = (cause: Cause.Cause<unknown>, request: TokenRequest) =>

@@ -9,6 +9,7 @@ import * as ScheduledJobs from "../../ScheduledJobs.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
+import { pollBackoff } from "../scheduledJobs/pollBackoff.ts"
 import * as JobId from "./jobId.ts"
 import * as Prioritize from "./prioritize.ts"
 import { isNotFound, retryAfterOf } from "./serviceErrors.ts"
@@ -16,7 +17,6 @@ import type { StackState } from "./stackState.ts"
 
 /** How many pages a poll reads though there are jobs enough: for urgent jobs that are not among the oldest. */
 const minPages = 2
-const maxBackoffMillis = 30_000
 
 export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksClient.StacksClient> => {
   const { emit, registration, settings } = state.dependencies
@@ -47,8 +47,8 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
     yield* emit(StackEvent.RequestFailed({ error }))
     if (isNotFound(error)) yield* Effect.ignore(registration.renew(seen))
     const asked = Duration.toMillis(retryAfterOf(error) ?? Duration.zero)
-    const own = isNotFound(error) || error._tag === "CursorStalled" ? 0 : 1000 * 2 ** Math.min(10, failures - 1)
-    yield* Effect.sleep(Math.max(interval, asked, Math.min(maxBackoffMillis, own)))
+    const backoff = isNotFound(error) || error._tag === "CursorStalled" ? 0 : pollBackoff(failures)
+    yield* Effect.sleep(Math.max(interval, asked, backoff))
   })
 
   return Effect.forever(polls)

@@ -9,6 +9,6 @@ import { tokens } from "./jobsTokens.ts"
 import { watch } from "./jobsWatch.ts"
 
 export const jobs = Command.make("jobs").pipe(
-  Command.withDescription("Look at jobs, and do by hand what a stack does with them"),
+  Command.withDescription("List, reserve, finish and annotate jobs by hand"),
   Command.withSubcommands([list, watch, get, states, reserve, finish, fail, notify, tokens])
 )

@@ -1,4 +1,4 @@
-/** Modules that need a package which not everybody has: they are importPeer when somebody asks for them. */
+/** Modules that need optional packages. They are imported only when a flag or a variable needs them. */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { Failed } from "./failure.ts"

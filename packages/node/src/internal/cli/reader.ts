@@ -1,12 +1,12 @@
 /**
  * Detects when no process reads the pipe of the standard output any more. Otherwise only the next write fails, and a command without
- * output would run for ever.
+ * output would run forever.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
 
-/** Finds the readers of the pipe. `gone` waits until there is none: for ever if the output is not a pipe, or the system is not Linux. */
+/** Finds the readers of the pipe. `gone` waits until there is none: forever if the output is not a pipe, or the system is not Linux. */
 export const findReader = Effect.gen(function* () {
   const fs = yield* FileSystem.FileSystem
   const pipe = yield* Effect.orElseSucceed(fs.readLink("/proc/self/fd/1"), () => "")

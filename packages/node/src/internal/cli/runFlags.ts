@@ -34,7 +34,7 @@ const stackFlags = {
   }),
   shutdownGrace: Flag.withDefault(
     Flag.integer("shutdown-grace", {
-      description: "How long jobs may go on after SIGTERM or Ctrl-C",
+      description: "How long jobs may continue after SIGTERM or Ctrl-C",
       metavar: "SECONDS",
       variable: true,
       min: 0,
@@ -44,7 +44,7 @@ const stackFlags = {
   ),
   store: Flag.optional(
     Flag.path("store", "either", {
-      description: "Keep the stack's jobs in this file, so that the next process goes on with them",
+      description: "Keep the stack's jobs in this file, so that the next process continues with them",
       metavar: "FILE",
       variable: true
     })
@@ -72,7 +72,7 @@ const runnerFlags = {
   ),
   agentPath: Flag.optional(
     Flag.text("agent-path", {
-      description: "With --runner agent: the agent",
+      description: "With --runner agent: the path or name of the agent's program",
       metavar: "FILE",
       variable: true,
       otherwise: "buildkite-agent on PATH"

@@ -151,7 +151,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   // ---------------------------------------------------------------------------
 
   onRequestStart(controller: Undici.Dispatcher.DispatchController) {
-    if (!this.#fiber.getRef(Fence)()) this.#abortReason ??= new Error("The request would have come too late")
+    if (!this.#fiber.getRef(Fence)()) this.#abortReason ??= new Error("The request may no longer be sent")
     // Nothing has been sent yet.
     if (this.#abortReason !== undefined) return controller.abort(this.#abortReason)
     this.#controller = controller

@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function* (
       })
       return send
     },
-    // Members go on with their jobs while the next leader is chosen.
+    // Members continue with their jobs while the next leader is chosen.
     { outlivesStack: true }
   )
 })

@@ -120,7 +120,7 @@ export const layer = (options: LeaderOptions, name: string) => {
   // As in `Stacks`: one queue that fails must not stop the others.
   const onFailure = Effect.fnUntraced(function* (error: Stack.StartError | CursorStalled) {
     if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
-    yield* Effect.logError(`Queue ${stack.queueKey} can't go on: ${error.message}`)
+    yield* Effect.logError(`Queue ${stack.queueKey} can't continue: ${error.message}`)
     yield* Effect.sleep(restartInterval)
   })
   return Singleton.make(

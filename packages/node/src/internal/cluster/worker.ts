@@ -308,7 +308,7 @@ export const make = Effect.fnUntraced(function* ({
   // Its end
   // ---------------------------------------------------------------------------
 
-  /** Stops an execution whose job this process may no longer own. An agent that has acquired the job goes on. */
+  /** Stops an execution whose job this process may no longer own. An agent that has acquired the job continues. */
   const stop = Effect.fnUntraced(function* (execution: Execution) {
     if (execution.hasAgent) {
       const now = yield* Clock.currentTimeMillis

@@ -70,7 +70,7 @@ export const hostname = (host: string): string | undefined => {
 /** Accepts POST requests with JSON only, which forms of other pages can't send. */
 export const jsonOnly: OriginCheck = ({ headers, method }) =>
   method === "POST" && headers["content-type"]?.split(";")[0]?.trim() !== "application/json"
-    ? { status: 415, message: "The body has to be application/json" }
+    ? { status: 415, message: "The body must be application/json" }
     : undefined
 
 const wrongName: Rejection = {
@@ -79,7 +79,7 @@ const wrongName: Rejection = {
     "The emulator answers only under localhost, the address that it listens on, and the names in allowedHosts (--allowed-host)"
 }
 
-const foreignPage: Rejection = { status: 403, message: "The emulator answers no other web pages" }
+const foreignPage: Rejection = { status: 403, message: "The emulator rejects requests of other web pages" }
 
 const everywhere = new Set(["", "0.0.0.0", "::", "[::]"])
 

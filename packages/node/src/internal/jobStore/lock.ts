@@ -1,13 +1,13 @@
 /**
  * A lock on a file, held by one process at a time, and free as soon as its holder is gone, however it ended.
  *
- * Node has no `flock`. A process id in a file is no proof: another process may have that id by now, and the processes of another
- * container are invisible. A socket that listens is one: the kernel closes it with its process. So whoever wants the lock
- * announces itself by a listening socket beside the file, under a name that nobody else ever uses. Then it looks for others:
+ * Node has no `flock`. A process id in a file proves nothing: another process may have that id by now, and processes of another
+ * container are invisible. A listening socket is proof, because the kernel closes it with its process. So a process that wants the lock
+ * announces itself by a listening socket beside the file, under a name that no other process uses. Then it looks for others:
  *
- * - Nobody listens to a socket: its process is gone. The socket is removed, which can't harm another process.
- * - Somebody listens, and the name comes first: this process withdraws.
- * - Somebody listens, and the name comes later: this process asks it. It answers that it holds the lock, or withdraws.
+ * - If no process listens on a socket, its process is gone. The socket is removed, which can't harm another process.
+ * - If a process listens, and its name comes first, this process withdraws.
+ * - If a process listens, and its name comes later, this process asks it. It answers that it holds the lock, or withdraws.
  *
  * Each process looks only after it has announced itself. So of two, at least one sees the other, and both can't get the lock.
  * Processes of different machines do not see each other's sockets, on a network file system for example.
@@ -54,7 +54,7 @@ export class SocketError extends Data.TaggedError("SocketError")<{ readonly caus
 const codeOf = (cause: unknown): string =>
   Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : String(cause)
 
-/** A process that answers neither way in this time is stopped, and may go on: it may hold the lock. */
+/** A process that does not answer in this time is suspended, and may continue later: it may hold the lock. */
 const answerMillis = 5000
 
 const held = "held\n"

@@ -49,7 +49,7 @@ const withErrorResponses = <R>(app: Effect.Effect<HttpServerResponse.HttpServerR
     Effect.catchCauseIf(
       (cause) => !Cause.hasInterrupts(cause),
       (cause) =>
-        Effect.as(Effect.logError("The emulator's page failed to answer", cause), errorResponse(500, "Internal error"))
+        Effect.as(Effect.logError("The emulator's page failed to respond", cause), errorResponse(500, "Internal error"))
     )
   )
 

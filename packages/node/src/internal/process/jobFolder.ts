@@ -44,7 +44,7 @@ export const open = Effect.fnUntraced(function* (
   return folder
 })
 
-/** How long a job waits for the removal of its folder, which then goes on in the background. */
+/** How long a job waits for the removal of its folder, which then continues in the background. */
 const removalTimeout = Duration.minutes(1)
 
 /** Removes a folder. Logs a failure, and leaves the rest. */
@@ -61,7 +61,7 @@ const remove = (folder: string): Effect.Effect<boolean> =>
     Effect.flatMap(
       Option.match({
         onNone: () =>
-          Effect.as(Effect.logWarning(`The removal of a job's folder takes long, and goes on: ${folder}`), false),
+          Effect.as(Effect.logWarning(`The removal of a job's folder takes long, and continues in the background: ${folder}`), false),
         onSome: Effect.succeed
       })
     )

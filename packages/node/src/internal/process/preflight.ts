@@ -19,7 +19,7 @@ export const ensureWritable = Effect.fnUntraced(function* (
 })
 
 /**
- * Creates a folder and its parents. `recursive` alone loops for ever on file systems such as /proc, which report ENOENT for a new folder
+ * Creates a folder and its parents. `recursive` alone loops forever on file systems such as /proc, which report ENOENT for a new folder
  * in an existing one.
  */
 const makeFolder: (

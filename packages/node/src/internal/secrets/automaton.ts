@@ -1,57 +1,57 @@
 /**
- * An Aho–Corasick automaton: finds any number of patterns in one pass over a text. The time is linear in the text, whatever the
- * patterns are. Beside it, a filter tells where in a line nothing has to be read: it looks at few characters of it.
+ * An Aho–Corasick automaton: finds any number of patterns in one pass over a text, in time that is linear in the text. A filter skips
+ * parts of a line that can't contain a pattern. It looks at only a few of their characters.
  */
 
 const space = 0x20
 
-/** Where the automaton is before it has read anything. */
+/** The state before the first character. */
 export const start = 0
 
-/** How many characters the filter looks at together, and how far from each other its places are at most. */
+/** How many characters the filter hashes together, and the maximum distance between the places that it looks at. */
 const gramLength = 4
 const maxStride = 8
 
 const hashes = 65_536
 
-/** The filter knows the lower eight bits of characters. */
+/** The hash of four characters, by their lower eight bits. */
 const hash = (one: number, two: number, three: number, four: number): number =>
   Math.imul((one & 0xff) | ((two & 0xff) << 8) | ((three & 0xff) << 16) | (four << 24), 0x9e3779b1) >>> 16
 
-/** A sequence of character codes, with one at least. */
+/** A sequence of at least one character code. */
 export type Pattern = ArrayLike<number>
 
-/** The characters of a text that may be read as a character of a pattern. */
+/** The characters of a text that are read as a given character of a pattern. */
 export type Sources = (code: number) => ReadonlyArray<number>
 
 export class Automaton {
   /** The length of the longest pattern. */
   readonly longest: number
-  /** Whether a pattern has white space in it. */
+  /** Whether a pattern contains white space. */
   readonly hasSpaces: boolean
-  /** How many characters have to be read from where `indexOfStart` has found that a pattern may begin. */
+  /** How many characters to read from a position that `indexOfStart` returns, to find out whether a pattern begins there. */
   readonly window: number
-  /** How many characters at the end of a line have to be read for a pattern that goes on: the filter sees what begins before them. */
+  /** How many characters to read at the end of a line, for a pattern that continues in the next line. The filter finds earlier starts. */
   readonly tail: number
-  /** How far from each other the places are at which the filter looks. 0 where a pattern is too short for it. */
+  /** The distance between the places that the filter looks at. 0 if a pattern is too short for the filter. */
   readonly #stride: number
-  /** By the hash of so many characters: whether a pattern has them no further from its beginning than a stride. */
+  /** For each hash of four characters: whether a pattern contains them within a stride of its start. */
   readonly #grams = new Uint8Array(hashes)
-  /** By the hash of one or two characters: whether a pattern has a space after them. */
+  /** For each hash of one or two characters: whether a pattern contains a space after them. */
   readonly #endings = new Uint8Array(hashes)
 
-  /** A small number for each character that a pattern has; 0 for all others. */
+  /** A small number for each character of the patterns; 0 for all others. */
   readonly #symbols = new Int32Array(256)
   readonly #otherSymbols = new Map<number, number>()
-  /** For each state: the state that it was reached from, and by which symbol; how many characters of a pattern it stands for. */
+  /** For each state: its parent state, the symbol that leads from there to it, and how many characters of a pattern it stands for. */
   readonly #parents: Int32Array
   readonly #symbolsTo: Int32Array
   readonly #depths: Int32Array
-  /** For each state: the one that stands for the longest proper suffix. */
+  /** For each state: the state of its longest proper suffix. */
   readonly #failures: Int32Array
   /** For each state: the length of the longest pattern that ends there. */
   readonly #found: Int32Array
-  /** The transitions from the start by symbol; all others in a hash table with open addressing. */
+  /** The transitions from the start by symbol. All other transitions are in a hash table with open addressing. */
   readonly #root: Int32Array
   readonly #table: Int32Array
   readonly #shift: number
@@ -111,7 +111,7 @@ export class Automaton {
     }
   }
 
-  /** Where in so many codes, from an index on, a pattern may begin; their number where none does that ends in them. */
+  /** The first position from `index` on at which a pattern may begin. Returns `length` if none begins and ends before it. */
   indexOfStart(codes: Uint8Array, index: number, length: number): number {
     const grams = this.#grams
     const stride = this.#stride
@@ -124,8 +124,8 @@ export class Automaton {
     return length
   }
 
-  /** Whether, after two characters, a space may be a part of a pattern. */
-  mayGoOn(one: number, two: number): boolean {
+  /** Whether a space after these two characters may be part of a pattern. */
+  mayContinue(one: number, two: number): boolean {
     return this.#endings[hash(0, 0, one, two)] === 1 || this.#endings[hash(0, 0, 0, two)] === 1
   }
 
@@ -148,7 +148,7 @@ export class Automaton {
       }
       this.#found[state] = pattern.length
     }
-    // A state's failure has fewer characters than the state: the shorter ones come first.
+    // A state's failure has fewer characters than the state, so handle states by their depth.
     const byDepth = new Int32Array(count - 1).map((_, index) => index + 1)
     const depths = this.#depths
     const starts = new Int32Array(total + 1)
@@ -189,7 +189,7 @@ export class Automaton {
     return code < 256 ? at(this.#symbols, code) : (this.#otherSymbols.get(code) ?? 0)
   }
 
-  /** The state after one more symbol of the same pattern; 0 where no pattern goes on so. */
+  /** The child of a state by a symbol; 0 if no pattern continues with it. */
   #child(state: number, symbol: number): number {
     if (state === start) return at(this.#root, symbol)
     const mask = this.#table.length - 1
@@ -211,13 +211,13 @@ export class Automaton {
     return at(this.#root, symbol)
   }
 
-  /** The state after one more character. */
+  /** The state after another character. */
   next(state: number, code: number): number {
     const symbol = this.#symbolOf(code)
     return symbol === 0 ? start : this.#after(state, symbol)
   }
 
-  /** The length of the longest pattern that ends in a state; 0 where none does. */
+  /** The length of the longest pattern that ends in this state; 0 if there is none. */
   matched(state: number): number {
     return at(this.#found, state)
   }
@@ -228,5 +228,5 @@ export class Automaton {
   }
 }
 
-/** An element that is known to be there. */
+/** An element that exists. */
 const at = (array: Int32Array, index: number): number => array[index] ?? 0

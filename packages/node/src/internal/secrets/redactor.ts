@@ -1,38 +1,38 @@
-/** Hides secrets in a text that comes line by line. */
+/** Redacts secrets in a text that arrives line by line. */
 import { clean, type RawLine } from "../terminal/lines.ts"
 import { Automaton, type Pattern } from "./automaton.ts"
 import { type Range, Ranges, Scan } from "./scan.ts"
 import * as Spellings from "./spellings.ts"
 
 export interface Redactor {
-  /** The text without secrets; a secret of several lines becomes one mark. */
+  /** The text without secrets. A secret of several lines becomes one mark. */
   readonly redact: (text: string) => string
-  /** Begins a text that comes line by line, of which lines are shown up to a length. */
+  /** Starts a text that arrives line by line. Longer lines are cropped to `maxLineLength`. */
   readonly open: (maxLineLength: number) => Output
 }
 
 interface Output {
-  /** Takes a line, and gives those that are ready to be shown. */
+  /** Takes a line, and returns the lines that can be shown. */
   readonly push: (line: RawLine) => ReadonlyArray<string>
-  /** The lines that were held back, since no more will come. */
+  /** Returns the lines that were held back, because no more lines will come. */
   readonly end: () => ReadonlyArray<string>
 }
 
 const mark = "[REDACTED]"
 
-/** Shorter secrets are hidden only as they are: encoded they are everywhere in any text. */
+/** Shorter secrets are redacted only in plain form, because their encoded forms occur in any text. */
 export const minLength = 6
 
-/** So much is held back at most: a secret of which the beginning has come may be followed by white space without end. */
+/** How many characters are held back at most. A secret that has begun may be followed by endless white space. */
 const maxHeldLength = 1024 * 1024
 
 /**
- * Tokens of Buildkite: of clusters, agents, jobs, for registration, for the acquisition of a job, and of people. They have an
- * organization's id, a dot and the token itself, or are JWTs. What stands before one may be a letter, as in `\nbkct_…`.
+ * Tokens of Buildkite: cluster, agent, job, registration, job acquisition and user tokens. They consist of an organization's id, a dot
+ * and the token itself, or are JWTs. There may be a letter before a token, as in `\nbkct_…`.
  */
 const tokens = /bk(?:ct|aa|aat|aj|ar|jat|ua)_(?=[\w.=-]{6})[\w-]+(?:=*\.[\w-]+)*/g
 
-/** The lengths of UTF-8, as the agent counts. */
+/** The length in bytes of UTF-8, which the agent uses too. */
 export const byteLength = (text: string): number => Buffer.byteLength(text)
 
 // -----------------------------------------------------------------------------
@@ -41,10 +41,10 @@ export const byteLength = (text: string): number => Buffer.byteLength(text)
 
 const linesOf = (text: string): ReadonlyArray<string> => text.split(/\r\n|\r|\n/)
 
-/** A secret that no encoding but Base64 changes. */
+/** Whether only Base64 changes the secret. */
 const isPlain = (secret: string): boolean => /^\w*$/.test(secret)
 
-/** Escapes as the most common encoders put them, for secrets of which too little is left without quotes and backslashes. */
+/** The secret with the escapes of the most common encoders. Used if too few characters remain without quotes and backslashes. */
 const escapes = (secret: string): ReadonlyArray<string> => {
   const json = JSON.stringify(secret).slice(1, -1)
   const c = secret.replace(/[\\']/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r")
@@ -78,7 +78,7 @@ const patternsOf = (secrets: ReadonlyArray<string>): Patterns => {
   const escaped: Array<Pattern> = []
   const base64: Array<Pattern> = []
   for (const secret of new Set(secrets)) {
-    // What a terminal would not show is not shown of an output either.
+    // Control characters are removed from the output, so they are removed from the secret too.
     const texts = new Set([secret, linesOf(secret).map(clean).join("\n")])
     const lines = linesOf(secret).flatMap((line, _, { length }) =>
       length > 1 && byteLength(clean(line).trim()) >= minLength ? [clean(line)] : []
@@ -112,7 +112,7 @@ interface Pass {
 const passOf = (patterns: ReadonlyArray<Pattern>, spelling: Spellings.Spelling): ReadonlyArray<Pass> =>
   patterns.length === 0 ? [] : [{ automaton: new Automaton(patterns, spelling.sourcesOf), spelling }]
 
-/** Hides Buildkite's tokens, and secrets in every spelling. */
+/** Redacts Buildkite's tokens, and secrets in every spelling. */
 export const make = (secrets: ReadonlyArray<string>): Redactor => {
   const patterns = patternsOf(secrets)
   const passes = [
@@ -130,20 +130,20 @@ export const make = (secrets: ReadonlyArray<string>): Redactor => {
   }
 }
 
-/** A text of which secrets are taken out line by line. A line in which a secret may have begun waits for the next ones. */
+/** A text from which secrets are removed line by line. A line in which a secret may have begun waits for the next lines. */
 class RedactedLines implements Output {
   readonly #scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spellings.Reader }>
   readonly #tokens = new Ranges()
   readonly #ranges: ReadonlyArray<Ranges>
   readonly #maxLineLength: number
-  /** Lines of which not all is done, with their line ends, and where the first one begins. */
+  /** The lines that are not completely processed, with their line ends; the index of the first one, and its position in the text. */
   #held: Array<string> = []
   #first = 0
   #firstFrom = 0
-  /** Up to where the text is done, and where it ends. */
+  /** Up to which position the text is processed, and its length. */
   #done = 0
   #length = 0
-  /** Where the last secret ends. */
+  /** The end of the last secret. */
   #hiddenTo = 0
   readonly #current = new Spellings.Line()
   #line = ""
@@ -168,7 +168,7 @@ class RedactedLines implements Output {
         this.#tokens.add(from + index, from + index + token.length)
     }
     if (isCut) {
-      // Half of a secret may be at its end.
+      // Redact the end of the cut line: it may be the first part of a secret.
       if (this.#pendingFrom < end) this.#tokens.add(this.#pendingFrom, end)
       this.#forget()
     } else {
@@ -178,7 +178,7 @@ class RedactedLines implements Output {
     this.#length += shown.length + 1
     if (this.#length - this.#done > maxHeldLength) this.#forget()
     const pendingFrom = this.#pendingFrom
-    // The usual line has nothing to hide.
+    // The fast path for a line without secrets.
     if (this.#done === from && this.#line === "" && pendingFrom >= this.#length && this.#nextRange() === undefined) {
       this.#done = this.#firstFrom = this.#length
       return [this.#cropped(shown)]
@@ -202,7 +202,7 @@ class RedactedLines implements Output {
     for (const { scan } of this.#scans) scan.reset()
   }
 
-  /** Shows or hides what is before a position: no secret that is still to be found begins there. */
+  /** Shows or hides the text before a position. No secret that is not found yet begins before it. */
   #take(to: number): ReadonlyArray<string> {
     while (this.#done < to) {
       const range = this.#nextRange()
@@ -248,7 +248,7 @@ class RedactedLines implements Output {
     }
   }
 
-  /** Lets go of the lines that are done. */
+  /** Releases the lines that are completely processed. */
   #drop(): void {
     while (this.#first < this.#held.length) {
       const { length } = this.#held[this.#first] ?? ""
@@ -271,5 +271,5 @@ class RedactedLines implements Output {
   }
 }
 
-/** The first so many code units, without half of a character at their end. */
+/** Crops to a number of code units, without splitting a surrogate pair. */
 const crop = (text: string, length: number): string => text.slice(0, length).replace(/[\ud800-\udbff]$/, "")

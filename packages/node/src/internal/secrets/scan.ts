@@ -1,13 +1,13 @@
-/** Finds the patterns of one automaton in a text that comes line by line, and says where they are. */
+/** Finds the patterns of one automaton in a text that arrives line by line, and returns their ranges. */
 import { type Automaton, start } from "./automaton.ts"
 
-/** A part of the text: from its first character up to before `to`. Positions count from the beginning of the text. */
+/** A range of the text, up to but not including `to`. Positions count from the beginning of the text. */
 export interface Range {
   readonly from: number
   to: number
 }
 
-/** Ranges in their order, of which those that overlap are one. They are added in the order of their ends. */
+/** Ranges in ascending order. Overlapping ranges are merged. Add them in the order of their ends. */
 export class Ranges {
   #ranges: Array<Range> = []
   #first = 0
@@ -23,7 +23,7 @@ export class Ranges {
     else ranges.push({ from, to })
   }
 
-  /** The first range that goes beyond a position; the ones before it are forgotten. */
+  /** The first range that ends after a position. Earlier ranges are dropped. */
   after(position: number): Range | undefined {
     let range = this.#ranges[this.#first]
     while (range !== undefined && range.to <= position) range = this.#ranges[++this.#first]
@@ -35,12 +35,12 @@ export class Ranges {
   }
 }
 
-/** One pass over a text. It reads characters that may stand for more than one character of the text, or for a part of one. */
+/** One pass over a text. A character that it reads may stand for several characters of the text, or for a part of one. */
 export class Scan {
   readonly ranges = new Ranges()
   readonly automaton: Automaton
   #state = start
-  /** Where the last characters that were read stand in the text. */
+  /** The positions in the text of the last characters that were read. */
   readonly #positions: Float64Array
   readonly #mask: number
   #count = 0
@@ -51,7 +51,7 @@ export class Scan {
     this.#mask = this.#positions.length - 1
   }
 
-  /** Reads a character that stands in the text from `from` up to before `to`. */
+  /** Reads a character that stands for the text between two positions. */
   read(code: number, from: number, to: number): void {
     const state = this.automaton.next(this.#state, code)
     this.#state = state
@@ -62,17 +62,17 @@ export class Scan {
     if (length > 0) this.ranges.add(this.#positionBefore(length), to)
   }
 
-  /** Whether what was read last may be the beginning of a pattern. */
+  /** Whether the last characters may be the beginning of a pattern. */
   get isPending(): boolean {
     return this.#state !== start
   }
 
-  /** Where a pattern may have begun of which more is to come. */
+  /** The start of a pattern that may have begun and is incomplete; infinity if there is none. */
   get pendingFrom(): number {
     return this.#state === start ? Number.POSITIVE_INFINITY : this.#positionBefore(this.automaton.depth(this.#state))
   }
 
-  /** Begins anew: what is read next does not follow on what was read before. */
+  /** Starts again: the next character does not continue the previous ones. */
   reset(): void {
     this.#state = start
   }

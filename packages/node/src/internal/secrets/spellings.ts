@@ -1,14 +1,14 @@
 /**
- * The ways in which programs print a secret. Secrets and text are brought to one spelling of each, and compared in it:
+ * The spellings in which programs print a secret. For each spelling, secrets and text are normalized and then compared:
  *
  * - plain: with any white space between words;
  * - escaped: without quotes, and without the escapes of JSON, shells (`%q`, `set -x`), URLs and most languages;
- * - Base64: of the standard or the URL-safe alphabet, at any place within what is encoded, on one or many lines.
+ * - Base64: in the standard or the URL-safe alphabet, at any position within the encoded data, on one or more lines.
  */
 import type { Pattern, Sources } from "./automaton.ts"
 import type { Scan } from "./scan.ts"
 
-/** A line, and the lower eight bits of its characters, of which more may follow. */
+/** A line, and the lower eight bits of its characters. The buffer may be longer than the line. */
 export class Line {
   text = ""
   codes: Buffer = Buffer.alloc(4096)
@@ -20,7 +20,7 @@ export class Line {
   }
 }
 
-/** Reads a text line by line. A position is that of a line, or of a line end, in the text. */
+/** Reads a text line by line. `position` is the position of the line, or of the line end, in the text. */
 export interface Reader {
   readonly readLine: (line: Line, position: number) => void
   readonly readLineEnd: (position: number) => void
@@ -53,7 +53,7 @@ const codesOf = (text: string): Uint16Array => {
 // Plain
 // -----------------------------------------------------------------------------
 
-/** White space of any kind and length is one space: a line end may become a space, or two characters, on its way to the output. */
+/** Reads any white space as one space, because programs may print a line end as a space or as two characters. */
 class PlainReader implements Reader {
   readonly #scan: Scan
   #isAfterSpace = false
@@ -66,7 +66,7 @@ class PlainReader implements Reader {
     const scan = this.#scan
     const { automaton } = scan
     this.#isAfterSpace = true
-    // Where white space is longer than in a pattern, the filter does not see the pattern.
+    // If the line has more white space than a pattern, the filter does not recognize the pattern.
     const isFiltered = !(automaton.hasSpaces && longSpace.test(line)) || this.#hasNothing(line)
     let index = 0
     while (index < line.length) {
@@ -75,12 +75,12 @@ class PlainReader implements Reader {
       index = this.#read(line, position, start, Math.min(line.length, start + automaton.window))
     }
     if (scan.isPending || !isFiltered || !automaton.hasSpaces) return
-    // What may go on in the next line begins near the end of this one.
+    // Read the end of the line again, because a pattern may begin there and continue in the next line.
     let end = line.length
     while (end > index && isSpace(line.charCodeAt(end - 1))) end--
     if (end === index) return
     const before = end > 1 ? line.charCodeAt(end - 2) : 0
-    if (!automaton.mayGoOn(isSpace(before) ? space : before, line.charCodeAt(end - 1))) return
+    if (!automaton.mayContinue(isSpace(before) ? space : before, line.charCodeAt(end - 1))) return
     const from = longSpace.test(line) ? index : Math.max(index, end - automaton.tail)
     this.#read(line, position, from, line.length)
   }
@@ -91,7 +91,7 @@ class PlainReader implements Reader {
     return this.#scan.automaton.indexOfStart(Buffer.from(text, "latin1"), 0, text.length) === text.length
   }
 
-  /** Reads up to an index, and further as long as a pattern may have begun; gives the index after it. */
+  /** Reads up to an index, or further while a pattern may have begun. Returns the index after the last character read. */
   #read(line: string, position: number, from: number, to: number): number {
     const scan = this.#scan
     let index = from
@@ -128,15 +128,15 @@ export const plainPattern = (secret: string): Pattern =>
 // Escaped
 // -----------------------------------------------------------------------------
 
-/** A character for itself, white space, one that is not shown or a quote, and a backslash. */
+/** How a character is read: unchanged, as white space, not at all (quotes and invisible characters), or as a backslash. */
 const itself = 0
 const blank = 1
 const dropped = 2
 const escape = 3
 
 /**
- * What becomes of each byte. Quotes are dropped, and the `$` of `$'…'`, because every shell puts them elsewhere. A plus sign is
- * a space in URLs.
+ * The kind of each byte. Quotes and the `$` of `$'…'` are dropped, because every shell puts them in different places. A plus sign is a
+ * space in URLs.
  */
 const kinds = Uint8Array.from({ length: 256 }, (_, code) => {
   if (isSpace(code) || code === plus) return blank
@@ -144,15 +144,15 @@ const kinds = Uint8Array.from({ length: 256 }, (_, code) => {
   return code < space || code === 0x7f || "\"'`$".includes(String.fromCharCode(code)) ? dropped : itself
 })
 
-/** Has a line nothing of what is read otherwise than it stands there, it is read as a plain one. */
+/** Matches a line with special characters. Other lines are read like plain ones. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are among what is dropped.
 const special = /[\x00-\x08\x0e-\x1f"$%'+\\`\x7f-\uffff]/
 
-/** What is not read for itself, or for nothing. */
+/** Matches characters that `readQuickly` can't read: escapes with a meaning, percent encoding, and non-ASCII characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it excludes what is not ASCII.
 const escapes = /%|\\[\w\\]|[^\x00-\x7f]/
 
-/** Letters that stand, after a backslash, for white space, and for characters that are not shown. */
+/** Letters after a backslash that stand for white space, and for invisible characters. */
 const blanks: ReadonlySet<number> = new Set(codesOf("nrtvf"))
 const controls: ReadonlySet<number> = new Set(codesOf("abeE"))
 
@@ -167,14 +167,14 @@ const encoder = new TextEncoder()
 const utf8 = (codePoint: number): ArrayLike<number> =>
   codePoint < 0x80 ? [codePoint] : encoder.encode(String.fromCodePoint(Math.min(codePoint, 0x10ffff)).toWellFormed())
 
-/** Bytes, and where in a line each of them stands. */
+/** Bytes with their positions in a line. */
 class Bytes {
   codes = new Uint8Array(1024)
   from = new Int32Array(1024)
   to = new Int32Array(1024)
   length = 0
 
-  /** Forgets what is there, and makes room. */
+  /** Removes all bytes, and reserves capacity. */
   clear(capacity: number): void {
     this.length = 0
     if (this.codes.length >= capacity) return
@@ -198,16 +198,16 @@ class Bytes {
     return this.from[index] ?? 0
   }
 
-  /** Where the byte before an index ends. */
+  /** The end of the byte before an index. */
   endOf(index: number): number {
     return this.to[index - 1] ?? 0
   }
 }
 
-/** A character has three bytes of UTF-8 at most: two of them, which are one of four bytes, too. */
+/** A UTF-16 code unit takes at most three bytes of UTF-8; a surrogate pair takes four. */
 const maxBytes = 3
 
-/** Takes percent encoding off. A percent sign may itself be encoded, any number of times. */
+/** Decodes percent encoding. A percent sign may be encoded itself, any number of times. */
 const decodePercents = (line: string, bytes: Bytes): void => {
   bytes.clear(line.length * maxBytes)
   for (let index = 0; index < line.length; ) {
@@ -237,7 +237,7 @@ interface Digits {
   readonly end: number
 }
 
-/** The number that digits stand for, as many as there are up to a limit; none where there are fewer than needed. */
+/** Reads as many digits as there are, up to `atMost`. Undefined if there are fewer than `atLeast`. */
 const readDigits = (bytes: Bytes, index: number, base: 8 | 16, atLeast: number, atMost: number): Digits | undefined => {
   let value = 0
   let end = index
@@ -250,7 +250,7 @@ const readDigits = (bytes: Bytes, index: number, base: 8 | 16, atLeast: number, 
   return end - index < atLeast ? undefined : { value, end }
 }
 
-/** What an escape stands for, and where it ends. */
+/** The bytes of an escape, and where it ends. */
 interface Escape {
   readonly bytes: ArrayLike<number>
   readonly end: number
@@ -262,7 +262,7 @@ const skipBackslashes = (bytes: Bytes, index: number): number => {
   return end
 }
 
-/** `\u0041`, `\u{41}`, and two of them for a character beyond U+FFFF. */
+/** Reads `\u0041`, `\u{41}`, and a surrogate pair of two escapes. */
 const readUnicode = (bytes: Bytes, index: number): Escape | undefined => {
   if (bytes.at(index) === 0x7b) {
     const digits = readDigits(bytes, index + 1, 16, 1, 6)
@@ -283,7 +283,7 @@ const readUnicode = (bytes: Bytes, index: number): Escape | undefined => {
     : { bytes: utf8(value), end }
 }
 
-/** What stands behind backslashes, where that is more than a character for itself. */
+/** Reads what follows backslashes. Undefined if that is an ordinary character. */
 const readEscape = (bytes: Bytes, index: number): Escape | undefined => {
   const code = bytes.at(index)
   if (blanks.has(code)) return { bytes: [space], end: index + 1 }
@@ -298,16 +298,16 @@ const readEscape = (bytes: Bytes, index: number): Escape | undefined => {
   return digits && { bytes: code === 0x55 ? utf8(digits.value) : [Math.min(digits.value, 0xff)], end: digits.end }
 }
 
-/** Takes escapes and quotes off. */
+/** Removes escapes and quotes. */
 class Unescaper {
   readonly #raw = new Bytes()
   readonly bytes = new Bytes()
-  /** White space at the beginning of a line, and after other white space, is left out. */
+  /** White space at the beginning of a line, and after other white space, is skipped. */
   isAfterSpace = true
 
   /**
-   * Reads a line as long as it has no escapes but those of quotes and the like, and does not note where its bytes stand: that is
-   * enough to see that there is nothing in most lines. Tells whether it has read all of it.
+   * Reads a line that has only simple escapes, such as those of quotes, and does not record the positions of its bytes. This is enough to
+   * see that most lines contain no pattern. Returns false if the line has other escapes.
    */
   readQuickly(line: Line): boolean {
     if (escapes.test(line.text)) return false
@@ -360,7 +360,7 @@ class Unescaper {
     }
   }
 
-  /** Reads backslashes, and what they stand before. A text that was escaped many times has many of them. */
+  /** Reads backslashes and the escape after them. A text that was escaped several times has several backslashes. */
   #readEscapes(start: number): number {
     const raw = this.#raw
     let index = start
@@ -408,22 +408,22 @@ class EscapedReader implements Reader {
       if (start >= length) break
       index = this.#read(position, start, Math.min(length, start + automaton.window))
     }
-    if (!scan.isPending && this.#mayGoOn(index))
+    if (!scan.isPending && this.#mayContinue(index))
       this.#read(position, Math.max(index, length - 1 - automaton.tail), length)
   }
 
-  /** Whether a pattern may begin in the line. */
+  /** Whether a pattern may begin in this line. */
   get #hasStart(): boolean {
     const { codes, length } = this.#unescaper.bytes
-    return this.#scan.automaton.indexOfStart(codes, 0, length) < length || this.#mayGoOn(0)
+    return this.#scan.automaton.indexOfStart(codes, 0, length) < length || this.#mayContinue(0)
   }
 
-  /** Whether a pattern that begins at an index or later may go on in the next line. */
-  #mayGoOn(index: number): boolean {
+  /** Whether a pattern that begins at `index` or later may continue in the next line. */
+  #mayContinue(index: number): boolean {
     const { automaton } = this.#scan
     const { codes, length } = this.#unescaper.bytes
     const end = this.#unescaper.isAfterSpace ? length - 1 : length
-    return automaton.hasSpaces && end > index && automaton.mayGoOn(codes[end - 2] ?? 0, codes[end - 1] ?? 0)
+    return automaton.hasSpaces && end > index && automaton.mayContinue(codes[end - 2] ?? 0, codes[end - 1] ?? 0)
   }
 
   #read(position: number, start: number, end: number): number {
@@ -459,10 +459,10 @@ export const escapedPattern = (secret: string): Pattern => {
 // Base64
 // -----------------------------------------------------------------------------
 
-/** A line that ends in so many characters of the alphabet may go on in the next one: most programs wrap at 64 or 76. */
+/** A line that ends in this many characters of the alphabet may continue in the next line. Most programs wrap at 64 or 76. */
 const minWrappedLength = 32
 
-/** The character of the standard alphabet; 0 for what is in neither. */
+/** Maps both alphabets to the standard one; 0 for other characters. */
 const alphabet = Uint8Array.from({ length: 256 }, (_, code) => {
   if (code === minus) return plus
   if (code === underscore) return slash
@@ -471,7 +471,7 @@ const alphabet = Uint8Array.from({ length: 256 }, (_, code) => {
 
 const digitAt = (line: string, index: number): number => alphabet[line.charCodeAt(index)] ?? 0
 
-/** What JSON and URLs have in it: line breaks, slashes and plus signs. */
+/** The escapes that JSON and URLs use in Base64: line breaks, slashes and plus signs. */
 const base64Escape = /\\(?:[nr/]|u002[bf])|%2[bf]|%25/i
 const base64EscapeHere = /[nr/]|u002[bf]|%(?:25)*2[bf]/iy
 
@@ -491,7 +491,7 @@ class Base64Reader implements Reader {
     this.#position = position
     const isFiltered = !((line.includes("\\") || line.includes("%")) && base64Escape.test(line))
     let index = 0
-    // Lines that go on may be indented.
+    // Continuation lines may be indented.
     if (scan.isPending) while (isSpace(line.charCodeAt(index))) index++
     while (index < line.length) {
       const start = scan.isPending || !isFiltered ? index : automaton.indexOfStart(codes, index, line.length)
@@ -504,7 +504,7 @@ class Base64Reader implements Reader {
     this.#read(Math.max(index, from, line.length - automaton.tail), line.length)
   }
 
-  /** Whether the line ends in so many digits that more may follow in the next one. */
+  /** Whether the line ends in so many digits that it may continue in the next line. */
   get #isWrapped(): boolean {
     const line = this.#line
     let length = 0
@@ -512,7 +512,7 @@ class Base64Reader implements Reader {
     return length === minWrappedLength
   }
 
-  /** Reads up to an index, and further as long as a pattern may have begun; gives the index after it. */
+  /** Reads up to an index, or further while a pattern may have begun. Returns the index after the last character read. */
   #read(from: number, to: number): number {
     const line = this.#line
     const scan = this.#scan
@@ -527,7 +527,7 @@ class Base64Reader implements Reader {
     if (digit > 0) return this.#readDigit(digit, index, index + 1)
     const code = line.charCodeAt(index)
     let start = index
-    // A backslash may itself have been escaped.
+    // A backslash may be escaped itself.
     while (line.charCodeAt(start) === backslash) start++
     if (start > index || code === percent) {
       const escape = escapeAt(line, start)
@@ -538,7 +538,7 @@ class Base64Reader implements Reader {
     return Math.max(start, index + 1)
   }
 
-  /** A secret may have a part of the digit before it, and of the one after it. */
+  /** Reads a digit. The range includes its neighbors, because they may hold bits of the secret's first or last byte. */
   #readDigit(digit: number, from: number, to: number): number {
     const first = digitAt(this.#line, from - 1) > 0 ? from - 1 : from
     const last = digitAt(this.#line, to) > 0 ? to + 1 : to
@@ -551,7 +551,7 @@ class Base64Reader implements Reader {
   }
 }
 
-/** What an escape goes on with after its backslashes, or the percent encoding of a digit; an empty text where there is none. */
+/** The rest of an escape after its backslashes, or the percent encoding of a digit. Empty if there is none. */
 const escapeAt = (line: string, index: number): string => {
   base64EscapeHere.lastIndex = index
   return base64EscapeHere.exec(line)?.[0] ?? ""
@@ -562,7 +562,7 @@ export const base64: Spelling = {
   reader: (scan) => new Base64Reader(scan)
 }
 
-/** Bytes as they stand in Base64, wherever they begin in a group of three: without the characters of which they are a part. */
+/** The Base64 of bytes at each of the three offsets in a group, without the characters that also hold bits of neighboring bytes. */
 export const base64Patterns = (bytes: Uint8Array): ReadonlyArray<Pattern> =>
   [0, 1, 2].map((offset) => {
     const padded = Buffer.alloc(offset + bytes.length)

@@ -1,0 +1,8 @@
+/** How long polls wait after failures. */
+
+const firstMillis = 1000
+const maxMillis = 30_000
+
+/** The delay after this many failed polls in a row, in milliseconds: 1, 2, 4 … 30 seconds. */
+export const pollBackoff = (failures: number): number =>
+  failures === 0 ? 0 : Math.min(maxMillis, firstMillis * 2 ** (failures - 1))
