@@ -58,7 +58,7 @@ describe("A stack whose agents run elsewhere", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "5 minutes" })))
   )
 
-  it.effect("gives each create a token of its own, the agent's variables and labels", () => {
+  it.effect("passes a new token, variables and labels to each create", () => {
     const requests: Array<AgentProvider.AgentRequest> = []
     return Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
@@ -90,7 +90,7 @@ describe("A stack whose agents run elsewhere", () => {
     )
   })
 
-  it.effect("makes no second agent where the response to create is lost", () =>
+  it.effect("makes no second agent if the response to create is lost", () =>
     Effect.gen(function* () {
       const { setFaults } = yield* emulator
       yield* setFaults([{ kind: "LostResponse", operations: ["create"], times: 3 }])
@@ -117,7 +117,7 @@ describe("A stack whose agents run elsewhere", () => {
     }).pipe(Effect.scoped, Effect.provide(services()))
   )
 
-  it.effect("fails no job while the provider is unavailable, and reserves none meanwhile", () =>
+  it.effect("fails and reserves no job while the provider is unavailable", () =>
     Effect.gen(function* () {
       const { setFaults } = yield* emulator
       const [first = ""] = yield* addJobs(1)
@@ -192,7 +192,7 @@ describe("A stack whose agents run elsewhere", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 hour" })))
   )
 
-  it.effect("gives an agent that waits longer than its token another one", () =>
+  it.effect("gives a new token to an agent that waits longer than its token is valid", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       yield* begin({ startDeadline: "1 hour" }, { reservationExpiry: "5 minutes" })
@@ -218,7 +218,7 @@ describe("A stack whose agents run elsewhere", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 hour" })))
   )
 
-  it.effect("deletes at once the agent of a job that is canceled before it is acquired", () =>
+  it.effect("deletes the agent of a job at once if the job is canceled before it is acquired", () =>
     Effect.gen(function* () {
       const service = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -275,7 +275,7 @@ describe("Without capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ capacity: { agents: 0 } })))
   )
 
-  it.effect("no more jobs with equal requests are reserved, and others are", () =>
+  it.effect("no more jobs with equal requests are reserved, but other jobs are", () =>
     Effect.gen(function* () {
       const large = yield* addJobs(10, { step: { key: "large" } })
       yield* begin(
@@ -302,7 +302,7 @@ describe("Without capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ capacity: { agents: 0 } })))
   )
 
-  it.effect("an agent that pends for it stays where it is, and its job is run when it gets on", () =>
+  it.effect("a pending agent stays, and runs its job when there is capacity", () =>
     Effect.gen(function* () {
       const { setCapacity } = yield* emulator
       const [id = ""] = yield* addJobs(1)
@@ -321,8 +321,8 @@ describe("Without capacity", () => {
   )
 })
 
-describe("A provider that goes on to report a problem", () => {
-  it.effect("does not keep an agent that has acquired its job from working", () =>
+describe("A provider that keeps reporting a problem", () => {
+  it.effect("does not affect an agent that has acquired its job", () =>
     Effect.gen(function* () {
       const provider = yield* AgentProvider.AgentProvider
       let listings = 0
@@ -346,7 +346,7 @@ describe("A provider that goes on to report a problem", () => {
 })
 
 describe("The next process", () => {
-  it.effect("goes on with agents at work, and none is made twice", () =>
+  it.effect("continues with working agents, and creates none twice", () =>
     Effect.gen(function* () {
       yield* addJobs(10)
       const first = yield* begin()
@@ -363,7 +363,7 @@ describe("The next process", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "5 minutes" })))
   )
 
-  it.effect("starts jobs that the last one had reserved, without waiting for a lapse", () =>
+  it.effect("starts jobs that the last process had reserved, without waiting for reservations to lapse", () =>
     Effect.gen(function* () {
       const { setFaults } = yield* emulator
       yield* addJobs(5)
@@ -378,7 +378,7 @@ describe("The next process", () => {
     }).pipe(Effect.scoped, Effect.provide(services()))
   )
 
-  it.effect("deletes agents whose jobs ended meanwhile", () =>
+  it.effect("deletes agents whose jobs ended in the meantime", () =>
     Effect.gen(function* () {
       yield* addJobs(3)
       const first = yield* begin()
@@ -393,7 +393,7 @@ describe("The next process", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "1 minute" })))
   )
 
-  it.effect("uses no capacity twice that agents of jobs which ended meanwhile still take", () =>
+  it.effect("waits for the capacity of agents whose jobs ended in the meantime", () =>
     Effect.gen(function* () {
       yield* addJobs(4)
       const options = { requests: () => ({ cpus: 4 }), capacity: { cpus: 8 } }
@@ -418,7 +418,7 @@ describe("The next process", () => {
     )
   )
 
-  it.effect("may delete everything instead", () =>
+  it.effect("deletes all agents with deleteAll", () =>
     Effect.gen(function* () {
       yield* addJobs(5)
       const first = yield* begin()

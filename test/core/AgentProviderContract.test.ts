@@ -40,7 +40,7 @@ describe("The contract of providers", () => {
     }
   }
 
-  it.effect("takes no trouble that passes for a mistake", () =>
+  it.effect("passes if calls fail temporarily", () =>
     Effect.gen(function* () {
       const { setFaults } = yield* AgentProviderEmulator.AgentProviderEmulator
       yield* setFaults([
@@ -55,7 +55,7 @@ describe("The contract of providers", () => {
     }).pipe(Effect.provide(emulator({ hasChanges: true })))
   )
 
-  it.effect("holds for what another process sees of the same place", () =>
+  it.effect("checks the agents that another process sees", () =>
     Effect.gen(function* () {
       const provider = yield* AgentProvider.AgentProvider
       const cases = AgentProviderContract.cases({
@@ -66,7 +66,7 @@ describe("The contract of providers", () => {
     }).pipe(Effect.provide(emulator()))
   )
 
-  it.effect("says which option can't be right", () =>
+  it.effect("names an invalid option", () =>
     Effect.gen(function* () {
       const [first = Effect.void] = Object.values(AgentProviderContract.cases({ pollInterval: 0 }))
       const error = yield* Effect.flip(first)

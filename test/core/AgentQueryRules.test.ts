@@ -4,7 +4,7 @@ import { AgentQueryRules } from "@stacksapi/core"
 const { matches } = AgentQueryRules
 
 describe("AgentQueryRules.matches", () => {
-  it("is met when every rule is", () => {
+  it("is true if every rule matches", () => {
     const tags = ["os=linux", "arch=amd64"]
     assert.isTrue(matches([], tags))
     assert.isTrue(matches(["os=linux"], tags))
@@ -32,28 +32,28 @@ describe("AgentQueryRules.matches", () => {
     }
   )
 
-  it("asks for nothing more where a key has to have a value and any", () => {
+  it("accepts a rule for any value beside one for a value", () => {
     assert.isTrue(matches(["gpu=", "gpu=a100"], ["gpu=a100"]))
     assert.isFalse(matches(["gpu=", "gpu=a100"], ["gpu=v100"]))
   })
 
-  it("knows no other wildcards, and none in tags", () => {
+  it("has no other wildcards, and none in tags", () => {
     assert.isFalse(matches(["os=lin*"], ["os=linux"]))
     assert.isFalse(matches(["os=linux"], ["os=*"]))
   })
 
-  it("takes tags as texts and as an object", () => {
+  it("accepts tags as texts or an object", () => {
     assert.isTrue(matches(["os=linux", "gpu=*"], { os: "linux", gpu: "a100" }))
     assert.isFalse(matches(["os=linux"], { os: "darwin" }))
     assert.isFalse(matches(["constructor=*"], { os: "linux" }))
   })
 
-  it("compares letter by letter, upper and lower case included", () => {
+  it("is case-sensitive", () => {
     assert.isFalse(matches(["OS=linux"], ["os=linux"]))
     assert.isFalse(matches(["os=Linux"], ["os=linux"]))
   })
 
-  it("leaves out blanks around keys and values, not within", () => {
+  it("trims keys and values", () => {
     assert.isTrue(matches(["  os = linux "], ["os=linux"]))
     assert.isTrue(matches(["os=linux"], [" os= linux"]))
     assert.isTrue(matches(["os=linux"], { " os": "linux " }))
@@ -71,23 +71,23 @@ describe("AgentQueryRules.matches", () => {
     assert.isFalse(matches(["docker=true"], ["docker=false"]))
   })
 
-  it("asks for nothing with an empty rule", () => {
+  it("ignores an empty rule", () => {
     assert.isTrue(matches(["", "  "], []))
   })
 
-  it("is met by any one of a key's values, and only if all rules about the key are", () => {
+  it("needs one of a key's values for each rule of the key", () => {
     const tags = ["xcode=15", "xcode=16"]
     assert.isTrue(matches(["xcode=15"], tags))
     assert.isTrue(matches(["xcode=15", "xcode=16"], tags))
     assert.isFalse(matches(["xcode=15", "xcode=14"], tags))
   })
 
-  it("takes the queue as met, since the job was listed from it", () => {
+  it("ignores a rule for the queue if the tags have no queue", () => {
     assert.isTrue(matches(["queue=linux", "os=linux"], ["os=linux"]))
     for (const rule of ["queue=*", "queue=", "queue"]) assert.isTrue(matches([rule], []))
   })
 
-  it("compares the queue where the tags name one", () => {
+  it("compares a rule for the queue if the tags have a queue", () => {
     assert.isTrue(matches(["queue=linux"], ["queue=linux"]))
     assert.isFalse(matches(["queue=linux"], ["queue=mac"]))
     assert.isFalse(matches(["queue=linux"], { queue: "mac" }))
@@ -96,7 +96,7 @@ describe("AgentQueryRules.matches", () => {
 })
 
 describe("AgentQueryRules.matcher", () => {
-  it("decides as matches does, for many jobs and the same tags", () => {
+  it("decides like matches, for many jobs with the same tags", () => {
     const isForUs = AgentQueryRules.matcher(["os=linux"])
     assert.isTrue(isForUs(["os=linux"]))
     assert.isTrue(isForUs(["os=*"]))

@@ -54,7 +54,7 @@ describe("JobRunner", () => {
     })
   )
 
-  it.effect("takes what its function needs from the layers below", () =>
+  it.effect("provides its function with services of the layers below", () =>
     Effect.gen(function* () {
       const layer = JobRunner.layer(() =>
         Effect.map(Machines, ({ name }) => JobRunner.Finished({ exitStatus: 0, detail: `on ${name}` }))
@@ -83,7 +83,7 @@ describe("JobRunner", () => {
     })
   )
 
-  it("tells its outcomes apart by their tags", () => {
+  it("has outcomes with different tags", () => {
     assert.strictEqual(JobRunner.AgentOwned._tag, "AgentOwned")
     assert.strictEqual(JobRunner.Finished({ exitStatus: 1, detail: "no" })._tag, "Finished")
   })

@@ -9,7 +9,7 @@ import { slowly } from "../support/stacks.ts"
 const stateRequests = requestsOf("getJobStates")
 
 describe("JobStates.get", () => {
-  it.effect("asks for 2500 jobs at once in three requests", () =>
+  it.effect("looks up 2500 concurrent jobs in three requests", () =>
     Effect.gen(function* () {
       const ids = yield* jobs(2500)
       const states = yield* Effect.forEach(ids, (id) => JobStates.get(stackKey, id), { concurrency: "unbounded" })
@@ -18,7 +18,7 @@ describe("JobStates.get", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("asks once for a job that many ask for", () =>
+  it.effect("sends one lookup for concurrent lookups of the same job", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* jobs(1)
       yield* Effect.all(
@@ -31,14 +31,14 @@ describe("JobStates.get", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("gives undefined for an id that the service does not know", () =>
+  it.effect("returns undefined for an unknown id", () =>
     Effect.gen(function* () {
       yield* jobs(1)
       assert.isUndefined(yield* JobStates.get(stackKey, "nobody"))
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("fails everybody who asked together, with the same typed failure", () =>
+  it.effect("fails all concurrent lookups with the same typed failure", () =>
     Effect.gen(function* () {
       const lookups = yield* Effect.all(
         ["a", "b"].map((id) => Effect.flip(JobStates.get("not-registered", id))),
@@ -53,7 +53,7 @@ describe("JobStates.get", () => {
 })
 
 describe("JobStates.watch", () => {
-  it.effect("tells the current state, then every change, and ends when the job is finished", () =>
+  it.effect("emits the current state, then every change, and ends when the job is finished", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* jobs(1)
@@ -67,7 +67,7 @@ describe("JobStates.watch", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("polls once for all watchers, and only while somebody watches", () =>
+  it.effect("polls once for all watchers, and only while there are watchers", () =>
     Effect.gen(function* () {
       const ids = yield* jobs(1500)
       const watching = yield* Effect.forEach(ids, (id) => Stream.runDrain(JobStates.watch(stackKey, id)), {
@@ -84,7 +84,7 @@ describe("JobStates.watch", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("loses nothing of the other requests where one of a poll fails", () =>
+  it.effect("emits the states of the other requests if one request of a poll fails", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* jobs(1500)
@@ -109,7 +109,7 @@ describe("JobStates.watch", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("survives an outage, and tells what it missed", () =>
+  it.effect("survives an outage, and emits the change afterwards", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* jobs(1)
@@ -124,7 +124,7 @@ describe("JobStates.watch", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("fails when the stack is gone", () =>
+  it.effect("fails if the stack is not registered any more", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* jobs(1)

@@ -23,7 +23,7 @@ const outcomes = Effect.fnUntraced(function* (count: number) {
 })
 
 describe("Notifications", () => {
-  it.effect("sends what comes within 100 ms as one request", () =>
+  it.effect("sends notifications within 100 ms as one request", () =>
     Effect.gen(function* () {
       const [a = "", b = ""] = yield* jobs(2)
       yield* Notifications.notify(a, "one")
@@ -47,7 +47,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey })))
   )
 
-  it.effect("puts the service's refusals on the notifications that they are about", () =>
+  it.effect("reports the service's refusals with their notifications", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* jobs(1)
       const results = yield* outcomes(3)
@@ -66,7 +66,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey })))
   )
 
-  it.effect("refuses what would spoil a whole batch, and sends the rest", () =>
+  it.effect("rejects invalid notifications, and sends the rest of the batch", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* jobs(1)
       const results = yield* outcomes(3)
@@ -97,7 +97,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey })))
   )
 
-  it.effect("counts no longer what was sent for a job that is over", () =>
+  it.effect("stops counting notifications of a job that is over", () =>
     Effect.gen(function* () {
       const { release } = yield* Notifications.Notifications
       const [id = ""] = yield* jobs(1)
@@ -111,7 +111,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey })))
   )
 
-  it.effect("drops what comes while the buffer is full, and says so", () =>
+  it.effect("drops and reports notifications while the buffer is full", () =>
     Effect.gen(function* () {
       const ids = yield* jobs(50)
       const results = yield* outcomes(50)
@@ -124,7 +124,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(notifying({ stackKey, bufferSize: 10 })))
   )
 
-  it.effect("sends what is left when its scope closes", () =>
+  it.effect("sends the remaining notifications when its scope closes", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* jobs(1)
       yield* Notifications.notify(id, "last words").pipe(Effect.provide(Notifications.layer({ stackKey })))
@@ -149,7 +149,7 @@ describe("Notifications", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.effect("says when it happened only where it is sent late", () =>
+  it.effect("sends the time of a notification only if it is sent late", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* jobs(1)

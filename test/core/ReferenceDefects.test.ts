@@ -20,8 +20,8 @@ const setUp = Effect.gen(function* () {
   return { client, emulator, job, paths }
 })
 
-describe("defects of the reference client", () => {
-  it.effect("it drops exit status 0, and the service takes the job for failed", () =>
+describe("Defects of the reference client are fixed", () => {
+  it.effect("exit status 0 is sent", () =>
     Effect.gen(function* () {
       const { client, emulator, job } = yield* setUp
       yield* client.finishJob({ stackKey, jobUuid: "job-1", exitStatus: 0, detail: "it worked" })
@@ -31,7 +31,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("it reads `paused` where the service sends `dispatch_paused`, and never sees a pause", () =>
+  it.effect("dispatch_paused is read as well as paused", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* setUp
       const isPaused = Effect.map(
@@ -46,7 +46,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("it cuts a long detail in the middle of a character", () =>
+  it.effect("a long detail is cropped between characters", () =>
     Effect.gen(function* () {
       const { client, job } = yield* setUp
       yield* client.finishJob({ stackKey, jobUuid: "job-1", detail: `x${"😀".repeat(2000)}` })
@@ -56,7 +56,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("its failJob calls an endpoint that is gone", () =>
+  it.effect("failJob calls the finish endpoint", () =>
     Effect.gen(function* () {
       const { client, emulator, job, paths } = yield* setUp
       yield* client.failJob({ stackKey, jobUuid: "job-1", detail: "no such image" })
@@ -67,7 +67,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("its createStackNotification calls an endpoint that is gone", () =>
+  it.effect("createStackNotification calls the notifications endpoint", () =>
     Effect.gen(function* () {
       const { client, emulator, paths } = yield* setUp
       yield* client.createStackNotification({ stackKey, jobUuid: "job-1", detail: "pulling the image" })
@@ -79,7 +79,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("a notification that the service does not store is not success", () =>
+  it.effect("a notification that the service does not store is a failure", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp
       const notify = client.createStackNotification({ stackKey, jobUuid: "job-1", detail: "again" })
@@ -90,7 +90,7 @@ describe("defects of the reference client", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("it takes a reservation to last 5 minutes by default; the service decides", () =>
+  it.effect("the service decides the default expiry of reservations", () =>
     Effect.gen(function* () {
       const { emulator } = yield* setUp
       const sent = (yield* emulator.requests).at(-1)

@@ -25,7 +25,7 @@ describe("Reservations.reserve", () => {
     }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
-  it.effect("reserves the others where one job gets 422", () =>
+  it.effect("reserves the other jobs if one job gets 422", () =>
     Effect.gen(function* () {
       const ids = yield* jobs(4)
       const { failed, reserved } = yield* Reservations.reserve({ stackKey, jobUuids: [...ids, "bad"] }).pipe(
@@ -55,7 +55,7 @@ describe("Reservations.reserve", () => {
     )
   }
 
-  it.effect("loses nothing of the other requests where one fails", () =>
+  it.effect("keeps the results of the other requests if one fails", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* jobs(2500)
@@ -72,7 +72,7 @@ describe("Reservations.reserve", () => {
     }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
-  it.effect("asks once for a job that is given twice, and nothing for no jobs", () =>
+  it.effect("sends a duplicate job once, and no request without jobs", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* jobs(1)
       assert.deepStrictEqual(yield* Reservations.reserve({ stackKey, jobUuids: [] }), {
@@ -104,7 +104,7 @@ describe("Reservations.renewing", () => {
     }).pipe(RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
-  it.effect("stops renewing what is released", () =>
+  it.effect("stops renewing a released job", () =>
     Effect.gen(function* () {
       const [kept = "", released = ""] = yield* jobs(2)
       yield* Reservations.reserve({ stackKey, jobUuids: [kept, released], reservationExpiry: "1 minute" })
@@ -119,7 +119,7 @@ describe("Reservations.renewing", () => {
     }).pipe(Effect.scoped, RetryPolicy.withPolicy(RetryPolicy.none), Effect.provide(layer))
   )
 
-  it.effect("tells the holder of a job that could not be renewed, and holds it no more", () =>
+  it.effect("reports a job that could not be renewed, and stops renewing it", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [first = "", second = "", third = ""] = yield* jobs(3)

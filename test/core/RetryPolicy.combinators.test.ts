@@ -32,14 +32,14 @@ describe("make", () => {
     })
   )
 
-  it.effect("waits as the schedule says", () =>
+  it.effect("waits for the schedule's delays", () =>
     Effect.gen(function* () {
       const doubling = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 4 }))
       assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.make(doubling)), [0, 1, 3, 7, 15])
     })
   )
 
-  it.effect("gives the schedule the failures to look at", () =>
+  it.effect("passes each failure to the schedule", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const schedule = Schedule.identity<StacksError.StacksError>().pipe(
@@ -54,7 +54,7 @@ describe("make", () => {
     })
   )
 
-  it.effect("takes no notice of Retry-After by itself", () =>
+  it.effect("ignores Retry-After without honorRetryAfter", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(
         RetryPolicy.maxAttempts(everySecond, 3),
@@ -83,7 +83,7 @@ describe("maxAttempts", () => {
     })
   )
 
-  it.effect("only ever lowers the number", () =>
+  it.effect("uses the smallest of several limits", () =>
     Effect.gen(function* () {
       const few = everySecond.pipe(RetryPolicy.maxAttempts(2))
       assert.strictEqual((yield* attemptTimes(few.pipe(RetryPolicy.maxAttempts(9)))).length, 2)
@@ -93,7 +93,7 @@ describe("maxAttempts", () => {
 })
 
 describe("maxElapsed", () => {
-  it.effect("starts no attempt after the time is up", () =>
+  it.effect("starts no attempt after the time has passed", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(everySecond.pipe(RetryPolicy.maxElapsed("3500 millis")))
       assert.deepStrictEqual(times, [0, 1, 2, 3])
@@ -103,7 +103,7 @@ describe("maxElapsed", () => {
     })
   )
 
-  it.effect("does not begin a wait that would end too late, also where the service asks for it", () =>
+  it.effect("fails at once if the next delay would end too late, even a Retry-After", () =>
     Effect.gen(function* () {
       const asks = Scripted.inTurn(Scripted.empty(503, { "Retry-After": "20" }))
       const policy = RetryPolicy.standard.pipe(RetryPolicy.maxElapsed("30 seconds"))
@@ -111,7 +111,7 @@ describe("maxElapsed", () => {
     })
   )
 
-  it.effect("counts from the first failure, and the time that attempts take, too", () =>
+  it.effect("counts from the first failure, including the duration of attempts", () =>
     Effect.gen(function* () {
       const slow: Scripted.Answer = () =>
         Effect.delay(Effect.succeed(HttpServerResponse.empty({ status: 500 })), "10 seconds")
@@ -121,7 +121,7 @@ describe("maxElapsed", () => {
     })
   )
 
-  it.effect("does not wait for a rate limit beyond the time either", () =>
+  it.effect("ends a wait for a rate limit when the time has passed", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503, { "Retry-After": "60" }))
       const client = yield* Scripted.client(service)
@@ -140,7 +140,7 @@ describe("maxElapsed", () => {
     })
   )
 
-  it.effect("starts afresh with each call", () =>
+  it.effect("counts each call separately", () =>
     Effect.gen(function* () {
       const policy = everySecond.pipe(RetryPolicy.maxElapsed("2 seconds"))
       assert.strictEqual((yield* attemptTimes(policy)).length, 3)
@@ -152,7 +152,7 @@ describe("maxElapsed", () => {
 describe("honorRetryAfter", () => {
   const asks = (seconds: number) => Scripted.empty(503, { "Retry-After": String(seconds) })
 
-  it.effect("waits as long as the service asks, and as computed where it doesn't ask", () =>
+  it.effect("waits for Retry-After, or for the schedule's delay without it", () =>
     Effect.gen(function* () {
       const policy = everySecond.pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.maxAttempts(4))
       const answer = Scripted.inTurn(asks(30), Scripted.empty(500), asks(0))
@@ -160,7 +160,7 @@ describe("honorRetryAfter", () => {
     })
   )
 
-  it.effect("never makes a delay of the schedule shorter", () =>
+  it.effect("never shortens the schedule's delay", () =>
     Effect.gen(function* () {
       const policy = RetryPolicy.make(Schedule.spaced("10 seconds")).pipe(
         RetryPolicy.honorRetryAfter(),
@@ -172,7 +172,7 @@ describe("honorRetryAfter", () => {
     })
   )
 
-  it.effect("of several max the last one counts", () =>
+  it.effect("uses the last of several max", () =>
     Effect.gen(function* () {
       const twice = everySecond.pipe(RetryPolicy.maxAttempts(2), RetryPolicy.honorRetryAfter({ max: "10 seconds" }))
       const longer = twice.pipe(RetryPolicy.honorRetryAfter({ max: "1 hour" }))
@@ -180,7 +180,7 @@ describe("honorRetryAfter", () => {
     })
   )
 
-  it.effect("never longer than max: 5 minutes unless given", () =>
+  it.effect("waits at most max, by default 5 minutes", () =>
     Effect.gen(function* () {
       const twice = everySecond.pipe(RetryPolicy.maxAttempts(2))
       assert.deepStrictEqual(yield* attemptTimes(RetryPolicy.honorRetryAfter(twice), asks(3600)), [0, 300])
@@ -192,7 +192,7 @@ describe("honorRetryAfter", () => {
     })
   )
 
-  it.effect("before or after other combinators", () =>
+  it.effect("has the same effect before and after other combinators", () =>
     Effect.gen(function* () {
       const before = everySecond.pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.maxAttempts(3))
       const after = everySecond.pipe(RetryPolicy.maxAttempts(3), RetryPolicy.honorRetryAfter())
@@ -282,7 +282,7 @@ describe("the combinators, in every order", () => {
     [0, 40, 80]
   )
 
-  it.effect("who watches the schedule sees the retries that are made, with their waits", () =>
+  it.effect("a mapped schedule sees every retry with its delay", () =>
     Effect.gen(function* () {
       for (const order of orders([RetryPolicy.maxElapsed("50 seconds"), RetryPolicy.honorRetryAfter()])) {
         for (const at of [0, 1, 2]) {
@@ -300,7 +300,7 @@ describe("the combinators, in every order", () => {
 })
 
 describe("the clock", () => {
-  it.effect("may be set while a call is retried: elapsed time goes on steadily", () =>
+  it.effect("setting the machine's clock during retries does not change elapsed time", () =>
     Effect.gen(function* () {
       const base = yield* Clock.Clock
       for (const [policy, expected] of [
@@ -357,7 +357,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("fills up again, and never above its capacity", () =>
+  it.effect("refills up to its capacity", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(500))
       const client = yield* Scripted.client(service)
@@ -380,7 +380,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("of one policy is not another's", () =>
+  it.effect("is not shared by two policies", () =>
     Effect.gen(function* () {
       const budgeted = () => atOnce.pipe(RetryPolicy.withBudget({ capacity: 2, perSecond: 0 }))
       const [one, other] = [budgeted(), budgeted()]
@@ -417,7 +417,7 @@ describe("withBudget", () => {
   const budgeted = (schedule: Schedule.Schedule<unknown>) =>
     RetryPolicy.make(schedule).pipe(RetryPolicy.withBudget({ capacity: 5, perSecond: 0 }))
 
-  it.effect("costs nothing where a limit comes first", () =>
+  it.effect("is not used if a limit ends the retries first", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -432,7 +432,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("costs nothing where a call is interrupted before it is sent again", () =>
+  it.effect("is not used if the call is interrupted during the delay", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -446,7 +446,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("costs nothing where a call is interrupted while it waits for the rate limit", () =>
+  it.effect("is not used if the call is interrupted while it waits for the rate limit", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -465,7 +465,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("does not make a call wait for a retry that the budget will not have", () =>
+  it.effect("fails a call at once if the budget will be empty after the delay", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(503)))
       const policy = RetryPolicy.make(Schedule.spaced("1 hour")).pipe(
@@ -476,7 +476,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("is drawn from by every policy that is made of it, and of two budgets both", () =>
+  it.effect("is shared by derived policies, and each of two budgets is used", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -488,7 +488,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("of no sensible size allows for no retry", () =>
+  it.effect("allows no retry if its size is invalid", () =>
     Effect.gen(function* () {
       for (const options of [
         { capacity: Number.NaN },
@@ -507,7 +507,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("has 100 retries and 10 more each second unless given", () =>
+  it.effect("has 100 retries and refills 10 per second by default", () =>
     Effect.gen(function* () {
       const policy = RetryPolicy.withBudget(atOnce)
       assert.strictEqual((yield* attemptTimes(policy)).length, 101)
@@ -517,7 +517,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("costs nothing where a call succeeds, or fails for good", () =>
+  it.effect("is not used by calls that succeed or fail with a fatal error", () =>
     Effect.gen(function* () {
       const policy = atOnce.pipe(RetryPolicy.withBudget({ capacity: 1, perSecond: 0 }))
       assert.strictEqual((yield* attemptTimes(policy, Scripted.json(200, answers.getJob.body))).length, 1)
@@ -526,7 +526,7 @@ describe("withBudget", () => {
     })
   )
 
-  it.effect("over the standard policy keeps its delays and its attempts", () =>
+  it.effect("keeps the delays and attempts of the standard policy", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(RetryPolicy.standard.pipe(RetryPolicy.withBudget()))
       assert.strictEqual(times.length, 5)
@@ -536,7 +536,7 @@ describe("withBudget", () => {
 })
 
 describe("mapSchedule", () => {
-  it.effect("changes the schedules, to watch the retries for example", () =>
+  it.effect("changes the schedule, for example to observe retries", () =>
     Effect.gen(function* () {
       const waits: Array<string> = []
       const watched = everySecond.pipe(
@@ -554,7 +554,7 @@ describe("mapSchedule", () => {
 })
 
 describe("isPolicy", () => {
-  it("knows policies", () => {
+  it("recognizes policies", () => {
     assert.isTrue([RetryPolicy.standard, RetryPolicy.none, everySecond].every(RetryPolicy.isPolicy))
     assert.isFalse([undefined, null, {}, Schedule.forever, "none"].some(RetryPolicy.isPolicy))
   })

@@ -35,8 +35,8 @@ const setUp = Effect.fnUntraced(function* (beneath: Layer.Layer<never> = Layer.e
   return attemptsOf
 })
 
-describe("beneath the client's layer", () => {
-  it.effect("a policy holds for every call", () =>
+describe("A retry policy beneath the client's layer", () => {
+  it.effect("applies to every call", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layer(attempts(3)))
       assert.strictEqual(yield* attemptsOf("getJob"), 3)
@@ -44,14 +44,14 @@ describe("beneath the client's layer", () => {
     })
   )
 
-  it.effect("layerNone: one attempt", () =>
+  it.effect("is one attempt with layerNone", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layerNone)
       assert.strictEqual(yield* attemptsOf("listScheduledJobs"), 1)
     })
   )
 
-  it.effect("layerFor: the operations that are named, and the standard for the others", () =>
+  it.effect("applies to named operations with layerFor, and the standard policy to the others", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(
         RetryPolicy.layerFor({ listScheduledJobs: RetryPolicy.none, getJob: attempts(2), registerStack: undefined })
@@ -63,7 +63,7 @@ describe("beneath the client's layer", () => {
     })
   )
 
-  it.effect("layerFor over a layer: the others are left to it", () =>
+  it.effect("falls through to the layer below for operations that layerFor does not name", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(
         RetryPolicy.layerFor({ listScheduledJobs: RetryPolicy.none }).pipe(
@@ -78,8 +78,8 @@ describe("beneath the client's layer", () => {
   )
 })
 
-describe("around a call", () => {
-  it.effect("goes before what is beneath the client", () =>
+describe("A retry policy around a call", () => {
+  it.effect("takes precedence over the client's policy", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layer(attempts(3)))
       assert.strictEqual(yield* attemptsOf("getJob", Effect.provide(RetryPolicy.layer(attempts(2)))), 2)
@@ -93,7 +93,7 @@ describe("around a call", () => {
     })
   )
 
-  it.effect("operations that it does not name fall through to the client's", () =>
+  it.effect("falls through to the client's policy for other operations", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layer(attempts(3)))
       const around = Effect.provide(RetryPolicy.layerFor({ getJob: RetryPolicy.none }))
@@ -102,7 +102,7 @@ describe("around a call", () => {
     })
   )
 
-  it.effect("the innermost wins, and unnamed operations fall through to the one outside", () =>
+  it.effect("takes precedence over outer policies, except for operations that it does not name", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(RetryPolicy.layer(attempts(3)))
       const inner = Effect.provide(RetryPolicy.layerFor({ getJob: RetryPolicy.none }))
@@ -117,7 +117,7 @@ describe("around a call", () => {
     })
   )
 
-  it.effect("one layer may be used in several places: each falls through to its own surroundings", () =>
+  it.effect("falls through to a different policy in each place where it is used", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp()
       const shared = RetryPolicy.layerFor({ getJob: RetryPolicy.none })
@@ -143,7 +143,7 @@ describe("around a call", () => {
     })
   )
 
-  it.effect("holds for all the calls of a program", () =>
+  it.effect("applies to all calls of a program", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -156,8 +156,8 @@ describe("around a call", () => {
   )
 })
 
-describe("methods that are built on another one's endpoint", () => {
-  it.effect("use its policy", () =>
+describe("failJob and createStackNotification", () => {
+  it.effect("use the policy of the method whose endpoint they call", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(
         RetryPolicy.layerFor({ finishJob: attempts(2), createStackNotifications: attempts(3) })
@@ -167,7 +167,7 @@ describe("methods that are built on another one's endpoint", () => {
     })
   )
 
-  it.effect("unless they have their own", () =>
+  it.effect("use their own policy if there is one", () =>
     Effect.gen(function* () {
       const attemptsOf = yield* setUp(
         RetryPolicy.layerFor({

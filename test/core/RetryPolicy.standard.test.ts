@@ -48,7 +48,7 @@ describe("standard", () => {
     })
   )
 
-  it.effect("waits as documented: the formula and 500 to 1000 ms more", () =>
+  it.effect("waits for the documented delays plus 500 to 1000 ms", () =>
     Effect.gen(function* () {
       const seen = new Set<number>()
       for (let seed = 0; seed < 50; seed++) {
@@ -65,7 +65,7 @@ describe("standard", () => {
     })
   )
 
-  it.effect("draws its jitter from Random: the same seed, the same delays", () =>
+  it.effect("takes its jitter from Random: the same seed gives the same delays", () =>
     Effect.gen(function* () {
       const times = (seed: string) =>
         attemptTimes(Scripted.empty(500)).pipe(
@@ -77,7 +77,7 @@ describe("standard", () => {
     })
   )
 
-  it.effect("starts each call afresh", () =>
+  it.effect("counts each call separately", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(500))
       const client = yield* Scripted.client(service)
@@ -125,14 +125,14 @@ describe("standard", () => {
     })
   )
 
-  it.effect("stops at a fatal answer between retryable ones", () =>
+  it.effect("stops at a fatal response between retryable ones", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(Scripted.inTurn(Scripted.empty(500), Scripted.empty(404), Scripted.empty(500)))
       assert.strictEqual(times.length, 2)
     })
   )
 
-  it.effect("an interruption ends the waiting, and nothing more is sent", () =>
+  it.effect("sends nothing more after an interruption", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(503))
       const client = yield* Scripted.client(service)
@@ -160,7 +160,7 @@ describe("standard", () => {
 describe("Retry-After", () => {
   const asks = (value: string, status = 429) => Scripted.empty(status, { "Retry-After": value })
 
-  it.effect("is waited for to the millisecond, where it asks for more than the computed delay", () =>
+  it.effect("is waited for exactly if it is longer than the computed delay", () =>
     Effect.gen(function* () {
       const times = yield* attemptTimes(
         Scripted.inTurn(asks("2"), asks("4.125", 503), asks("9"), Scripted.json(429, { reset: 7 }), Scripted.empty(500))
@@ -183,7 +183,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("sends at that very millisecond, and not before", () =>
+  it.effect("sends the retry exactly when Retry-After ends", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(asks("3"), Scripted.json(200, answers.getJob.body)))
       const client = yield* Scripted.client(service)
@@ -213,7 +213,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("is never obeyed for longer than 5 minutes", () =>
+  it.effect("is limited to 5 minutes", () =>
     Effect.gen(function* () {
       for (const value of ["301", "86400", "99999999999999999999", "Fri, 01 Jan 2100 00:00:00 GMT"]) {
         const times = yield* attemptTimes(Scripted.inTurn(asks(value), Scripted.empty(404)))

@@ -16,7 +16,7 @@ const onePoll = (request: ScheduledJobs.WatchRequest) =>
   Effect.map(Stream.runCollect(Stream.take(ScheduledJobs.polls(request), 1)), ([poll]) => poll)
 
 describe("ScheduledJobs.polls with onPage", () => {
-  it.effect("reads on for as long as it is told to", () =>
+  it.effect("reads the next page while onPage returns true", () =>
     Effect.gen(function* () {
       yield* register
       const ids = yield* addJobs(100)
@@ -39,7 +39,7 @@ describe("ScheduledJobs.polls with onPage", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("ends with the last page, and says that it is the last", () =>
+  it.effect("ends with the last page, and sets isLast", () =>
     Effect.gen(function* () {
       yield* register
       yield* addJobs(25)
@@ -55,7 +55,7 @@ describe("ScheduledJobs.polls with onPage", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("gives the jobs of a page that may start, and says where the queue is paused", () =>
+  it.effect("gives the jobs that may start, and whether the queue is paused", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register
@@ -77,7 +77,7 @@ describe("ScheduledJobs.polls with onPage", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("stops where the service asks to slow down", () =>
+  it.effect("stops reading after Retry-After", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register

@@ -60,7 +60,7 @@ describe("ScheduledJobs, the service's clock", () => {
     })
   )
 
-  it.effect("may be set during a watch, as may the machine's", () =>
+  it.effect("may be set during a watch, like the machine's clock", () =>
     Effect.gen(function* () {
       const base = yield* Clock.Clock
       for (const jump of [-hour, hour]) {

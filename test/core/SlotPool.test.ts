@@ -90,7 +90,7 @@ const turnOver = (members: ReadonlyArray<Greedy>, rounds: number) => {
 }
 
 describe("A pool of slots", () => {
-  it.effect("gives nobody more slots than there are, and all of them to those who want them", () =>
+  it.effect("gives out exactly the slots that there are if members want them", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(10)
       const members = yield* Effect.all(Array.from({ length: 7 }, () => greedy(pool)))
@@ -106,7 +106,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("has the members take turns where there are fewer slots than members", () =>
+  it.effect("lets members take turns if there are fewer slots than members", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(3)
       const members = yield* Effect.all(Array.from({ length: 10 }, () => greedy(pool)))
@@ -115,7 +115,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("starves no member of little weight, however few slots there are", () =>
+  it.effect("gives a member with a small weight its turn, however few slots there are", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(2)
       const members = [yield* greedy(pool, 1), yield* greedy(pool, 1), yield* greedy(pool, 0.5)]
@@ -126,7 +126,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("keeps to the weights within half a slot, where the shares are no whole slots", () =>
+  it.effect("follows the weights within half a slot", () =>
     Effect.gen(function* () {
       const weights = [1, 2, 3.5, 0.1]
       const pool = yield* SlotPool.make(5)
@@ -139,7 +139,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("takes a weight that is none for one that is, and goes on for all", () =>
+  it.effect("treats an invalid weight as a valid one", () =>
     Effect.gen(function* () {
       for (const weight of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -1]) {
         const pool = yield* SlotPool.make(4)
@@ -153,7 +153,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("wakes those who may take what another one leaves", () =>
+  it.effect("wakes members that may take the slots another member leaves", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(4)
       const [one, other] = [yield* greedy(pool), yield* greedy(pool)]
@@ -166,7 +166,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("gives the slots of one that leaves to the others", () =>
+  it.effect("gives the slots of a member that leaves to the others", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(4)
       const stays = yield* greedy(pool)
@@ -181,7 +181,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("asks nobody but the one who changed, however many there are", () =>
+  it.effect("asks only the member that has changed, however many there are", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(10)
       let asked = 0
@@ -200,7 +200,7 @@ describe("A pool of slots", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("leaves no slot to nobody and gives none twice, whoever wants how many and asks when", () =>
+  it.effect("leaves no wanted slot unused and gives none twice, for random members", () =>
     Effect.gen(function* () {
       let seed = 7
       const random = (below: number) => {

@@ -34,7 +34,7 @@ describe("A stack with an admission policy", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("asks in the order of priority, for as many jobs as slots are free, at most 16 at a time", () =>
+  it.effect("calls admit by priority, for as many jobs as there are free slots, at most 16 at a time", () =>
     Effect.gen(function* () {
       yield* addJobs(500)
       const urgent = yield* addJobs(5, { priority: 5 })
@@ -61,7 +61,7 @@ describe("A stack with an admission policy", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("looks up no more jobs than slots are free", () =>
+  it.effect("requests details of no more jobs than there are free slots", () =>
     Effect.gen(function* () {
       yield* addJobs(1000)
       yield* start(() => Effect.never, { maxInFlight: 3, admit: (_, details) => Effect.as(details, true) })
@@ -71,7 +71,7 @@ describe("A stack with an admission policy", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("keeps a verdict while the job stays listed", () =>
+  it.effect("keeps the result of admit while the job stays listed", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       yield* addJobs(1, { priority: 1 })
@@ -119,7 +119,7 @@ describe("A stack with an admission policy", () => {
     )
   }
 
-  it.effect("treats trouble with the service as a verdict that is asked for again", () =>
+  it.effect("calls admit again after a failure of the service", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)

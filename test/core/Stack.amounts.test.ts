@@ -30,7 +30,7 @@ const measured = () => {
 const requests = ({ step }: { readonly step: { readonly key: string | null } }) => ({ cpus: cpusOf(step.key) })
 
 describe("A stack with a capacity", () => {
-  it.effect("never runs more than fits, and leaves nothing idle for which there are jobs", () =>
+  it.effect("never exceeds the capacity, and uses all of it while there are jobs", () =>
     Effect.gen(function* () {
       yield* add(10, 4, 10)
       yield* add(40, 1, 10)
@@ -48,7 +48,7 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("starts a large job within agingTime and the longest job that runs", () =>
+  it.effect("starts a large job at most agingTime plus the longest running job later", () =>
     Effect.gen(function* () {
       yield* add(8, 1, 20)
       const { run, seen } = measured()
@@ -73,7 +73,7 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("lets jobs overtake that take nothing of what is kept for a large one", () =>
+  it.effect("lets jobs overtake that don't take the amounts kept for a large job", () =>
     Effect.gen(function* () {
       yield* add(2, 4, 300)
       const { run } = measured()
@@ -106,7 +106,7 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("takes amounts that the capacity does not name as unlimited", () =>
+  it.effect("treats amounts without a capacity as unlimited", () =>
     Effect.gen(function* () {
       yield* addJobs(5)
       const stack = yield* start(() => Effect.never, {
@@ -120,7 +120,7 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("reports a job whose requests can't be right, and runs the others", () =>
+  it.effect("reports a job with invalid requests, and runs the others", () =>
     Effect.gen(function* () {
       const ids = yield* addJobs(4)
       const wrong = [{ cpus: -1 }, { cpus: Number.NaN }, "many"]
@@ -141,7 +141,7 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("gives back what a job took, however it ends", () =>
+  it.effect("frees a job's amounts however it ends", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* add(6, 4, 1)
@@ -171,7 +171,7 @@ describe("A stack with a capacity", () => {
 })
 
 describe("Stacks that share a pool with a capacity", () => {
-  it.effect("never use more than it together, and follow setCapacity", () =>
+  it.effect("never exceed the capacity together, and follow setCapacity", () =>
     Effect.gen(function* () {
       yield* add(20, 2, 5)
       yield* add(20, 2, 5, { queueKey: "other" })
@@ -190,7 +190,7 @@ describe("Stacks that share a pool with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("each start a large job in the end, though both wait for all there is", () =>
+  it.effect("both start their large jobs, although each needs the whole capacity", () =>
     Effect.gen(function* () {
       const queues = [{}, { queueKey: "other" }]
       for (const queue of queues) yield* add(4, 1, 10, queue)

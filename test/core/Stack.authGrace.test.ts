@@ -8,7 +8,7 @@ import { addJobs, census, done, emulated, start, takes } from "../support/stacks
 const { Fault } = StacksEmulator
 
 describe("A stack that is refused with 401 or 403", () => {
-  it.effect("once, by an operation that it does not need again, goes on for longer than authGrace", () =>
+  it.effect("once, by an operation that it does not repeat, continues after authGrace", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([Fault.Status({ status: 403, operations: ["getJob"], times: 1 })])
@@ -23,7 +23,7 @@ describe("A stack that is refused with 401 or 403", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("once, before an outage that lasts longer than authGrace, goes on after the outage", () =>
+  it.effect("once, before an outage that lasts longer than authGrace, continues after the outage", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const stack = yield* start(takes("1 second"), { authGrace: "1 minute" })

@@ -26,7 +26,7 @@ const acquires: Effect.Effect<Run, never, StacksEmulator.StacksEmulator> = Effec
 )
 
 describe("A runner", () => {
-  it.effect("whose canceled job has an agent is told so, and interrupted only after cancelGrace", () =>
+  it.effect("whose canceled job has an agent gets Canceled, and is interrupted only after cancelGrace", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -48,7 +48,7 @@ describe("A runner", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("whose agent ends the canceled job by itself has its time for that", () =>
+  it.effect("whose agent ends the canceled job within cancelGrace is not interrupted", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -84,7 +84,7 @@ describe("A runner", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("whose job times out is told TimedOut, and its agent has cancelGrace", () =>
+  it.effect("whose job times out gets TimedOut, and its agent has cancelGrace", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       const { notes, run } = noting(yield* acquires)
@@ -105,7 +105,7 @@ describe("A runner", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("whose reservation is lost is told ReservationLost, and interrupted at once", () =>
+  it.effect("whose reservation is lost gets ReservationLost, and is interrupted at once", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       let isLost = false
@@ -122,7 +122,7 @@ describe("A runner", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("of a stack that drains is told Shutdown, and interrupted after shutdownGrace", () =>
+  it.effect("of a stack that drains gets Shutdown, and is interrupted after shutdownGrace", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       const { notes, run } = noting()
@@ -135,7 +135,7 @@ describe("A runner", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("of a stack that detaches is told Detach, and interrupted at once", () =>
+  it.effect("of a stack that detaches gets Detach, and is interrupted at once", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       const { notes, run } = noting()

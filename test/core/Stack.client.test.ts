@@ -50,7 +50,7 @@ describe("A decorated client", () => {
     }).pipe(Effect.scoped, Effect.provide(decorated(limiter)))
   })
 
-  it.effect("shares its lookups with the client that it was made of", () =>
+  it.effect("shares its batched lookups with the original client", () =>
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient
       yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })
@@ -81,8 +81,8 @@ const silent = () => {
   return { underWay, layer }
 }
 
-describe("Lookups that travel together", () => {
-  it.effect("each keep the retry policy of their own caller", () =>
+describe("Lookups that share a request", () => {
+  it.effect("use the retry policy of their own caller", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const client = yield* StacksClient.StacksClient
@@ -99,7 +99,7 @@ describe("Lookups that travel together", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("go on while one caller is left, and stop with the last one", () => {
+  it.effect("continue while one caller is left, and stop with the last one", () => {
     const { layer, underWay } = silent()
     return Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient

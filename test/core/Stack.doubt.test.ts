@@ -35,7 +35,7 @@ const odd = (
   )
 
 describe("A reserve response that", () => {
-  it.effect("does not decode leaves the slot to the next job, and is reported", () => {
+  it.effect("does not decode frees the slot for the next job, and is reported", () => {
     let isOn = true
     return Effect.gen(function* () {
       yield* addJobs(1, { id: "a" })
@@ -86,7 +86,7 @@ describe("A reserve response that", () => {
     )
   }
 
-  it.effect("omits a job that nobody knows any more is dropped one reservationExpiry after the last request", () =>
+  it.effect("omits a job that is gone drops the job one reservationExpiry after the last request", () =>
     Effect.gen(function* () {
       yield* addJobs(1, { id: "a" })
       const stack = yield* start(takes("1 second"), { maxInFlight: 1, reservationExpiry: "30 seconds" }).pipe(

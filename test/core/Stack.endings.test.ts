@@ -57,7 +57,7 @@ describe("A job", () => {
     )
   }
 
-  it.effect("is finished with what its runner says, 0 included", () =>
+  it.effect("is finished with its runner's exit status, including 0", () =>
     Effect.gen(function* () {
       const zero = yield* runOne(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "fine" })))
       assert.deepInclude(zero.job, { state: "finished", exitStatus: 0, detail: "fine" })
@@ -69,7 +69,7 @@ describe("A job", () => {
     })
   )
 
-  it.effect("is finished though its runner has no detail for it", () =>
+  it.effect("is finished if its runner gives no detail", () =>
     Effect.gen(function* () {
       const { job } = yield* runOne(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "" })))
       assert.deepInclude(job, { state: "finished", exitStatus: 0, detail: "finished" })
@@ -85,7 +85,7 @@ describe("A job", () => {
     })
   )
 
-  it.effect("is finished so when its runner fails with anything, dies, throws, or interrupts itself", () =>
+  it.effect("is finished with -1 when its runner fails with any value, dies, throws, or interrupts itself", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* runOne(() => Effect.fail("a text"))).job, failed("a text"))
       assert.deepStrictEqual((yield* runOne(() => Effect.fail(new Broken({ message: "" })))).job, {
@@ -108,14 +108,14 @@ describe("A job", () => {
     })
   )
 
-  it.effect("is finished so when its runner never returns, and its author timed it out", () =>
+  it.effect("is finished with -1 when its runner times out", () =>
     Effect.gen(function* () {
       const { job } = yield* runOne(() => Effect.timeout(Effect.never, "1 second"))
       assert.deepInclude(job, { state: "finished", exitStatus: -1, signalReason: "stack_error" })
     })
   )
 
-  it.effect("is finished at once when no agent has acquired it though the runner says so", () =>
+  it.effect("is finished at once if its runner returns AgentOwned and no agent has acquired it", () =>
     Effect.gen(function* () {
       const { job, last } = yield* runOne(() => Effect.succeed(JobRunner.AgentOwned))
       assert.deepStrictEqual(job, failed("The agent ended without acquiring the job"))
@@ -123,7 +123,7 @@ describe("A job", () => {
     })
   )
 
-  it.effect("is left to the agent that has acquired it", () =>
+  it.effect("is not finished if an agent has acquired it", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -143,7 +143,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is the agent's also when the runner fails after it has acquired the job", () =>
+  it.effect("is not finished if its runner fails after an agent has acquired it", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -156,7 +156,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is the agent's also when that has finished it by the time that the stack gives it up", () =>
+  it.effect("is not finished again if its agent has finished it", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -217,7 +217,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that can't be started is tried again after 5, 10, 20 … seconds, and given back after startTimeout", () =>
+  it.effect("that can't be started backs off for 5, 10, 20 … seconds, and is released after startTimeout", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       let tries = 0
@@ -246,7 +246,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that was hard to reserve has as many tries as any other", () =>
+  it.effect("that was hard to reserve has as many starts as any other", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
@@ -268,7 +268,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that is canceled while it waits for another try is not started again", () =>
+  it.effect("that is canceled in backoff does not start again", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -287,7 +287,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("stays reserved for as long as it runs, and is nobody's business after that", () =>
+  it.effect("stays reserved while it runs, and is not renewed afterwards", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       yield* start(takes("3 hours"), { reservationExpiry: "2 minutes", pollInterval: "1 minute" })
@@ -305,7 +305,7 @@ describe("A job", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("stays reserved though a renewal has no answer", () =>
+  it.effect("stays reserved if a renewal has no response", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -403,7 +403,7 @@ describe("A job", () => {
       }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("has its slot free and its runner cleaned up before the next one takes its place", () =>
+  it.effect("frees its slot only after its runner has cleaned up", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       let open = 0
@@ -435,7 +435,7 @@ describe("A job", () => {
 })
 
 describe("What a runner gets", () => {
-  it.effect("details, a token and notifications, each asked for when it is used, and once", () =>
+  it.effect("details and a token, requested once at the first use, and notifications", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1, { command: "make test", env: { CI: "true" } })
@@ -484,7 +484,7 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("tokens by the hundreds in few requests, where jobs ask for them together, each its own", () =>
+  it.effect("tokens in few requests if hundreds of jobs ask for them together", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(500)
@@ -499,7 +499,7 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("a token, though the service refuses one of the jobs that ask together with it", () =>
+  it.effect("a token even if the service refuses another job of the same request", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* addJobs(10)
@@ -526,7 +526,7 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("a token, though another job's request for one has no answer", () =>
+  it.effect("a token even if another job's request for one has no response", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([
@@ -545,7 +545,7 @@ describe("What a runner gets", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("no token for a job that is not the stack's any more: it must not be started", () =>
+  it.effect("no token for a job that the stack no longer has", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)

@@ -49,7 +49,7 @@ describe("A finish", () => {
     )
   }
 
-  it.effect("that waits holds no slot, and reserving stops at maxInFlight of them", () =>
+  it.effect("that is delayed holds no slot, and maxInFlight of them stop reservations", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(20)
@@ -68,7 +68,7 @@ describe("A finish", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that is refused while the job is ours becomes -1 with stack_error, once", () =>
+  it.effect("that is refused while the stack has the job is replaced by -1 with stack_error, once", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -81,7 +81,7 @@ describe("A finish", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("that stays refused is reported once, and tried again with a delay of at most 5 minutes", () =>
+  it.effect("that stays refused is reported once, and retried with delays of at most 5 minutes", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -104,7 +104,7 @@ describe("A finish", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is over when the job's state shows it, though the service answers 409 for ever", () =>
+  it.effect("ends when the job's state is final, even if the service keeps responding with 409", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -119,7 +119,7 @@ describe("A finish", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("of a job that the service has deleted (404) is given up, so that the stack can be idle", () =>
+  it.effect("of a job that the service has deleted (404) is dropped, so that the stack can be idle", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
@@ -212,7 +212,7 @@ describe("A stack whose token is refused", () => {
     )
   }
 
-  it.effect("once, for one request, goes on after authGrace", () =>
+  it.effect("once, for one request, continues after authGrace", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)

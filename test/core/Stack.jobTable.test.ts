@@ -78,7 +78,7 @@ describe("A stack's table of jobs", () => {
     for (const from of stages) assert.sameMembers(Array.from(transitions[from]), Array.from(declared[from]))
   })
 
-  it("has a job once: neither a second record nor one of another table moves", () => {
+  it("has each job once, and rejects transitions of other records", () => {
     const { table } = jobIn("Running")
     assert.throws(() => table.add(job, "Reserving"), InvalidTransition)
     assert.throws(() => table.move(jobIn("Running").record, "Stopping"), InvalidTransition)
@@ -86,7 +86,7 @@ describe("A stack's table of jobs", () => {
     assert.strictEqual(table.size, 1)
   })
 
-  it("counts slots from the first request to the first finish, and neither in doubt of the job nor after a failed finish", () => {
+  it("counts slots from the first request to the first finish, except for unconfirmed jobs and delayed finishes", () => {
     const withSlot = stages.filter((stage) => jobIn(stage).table.slots === 1)
     assert.sameMembers(withSlot, ["Reserving", "InDoubt", "Starting", "Running", "Stopping", "Finishing"])
   })
@@ -107,7 +107,7 @@ describe("A stack's table of jobs", () => {
     assert.isEmpty(table.renewed())
   })
 
-  it("forgets a job that is settled", () => {
+  it("removes a settled job", () => {
     const { table } = jobIn("Settled")
     assert.strictEqual(table.size, 0)
     assert.isEmpty(table.all())

@@ -14,7 +14,7 @@ const refused = Effect.gen(function* () {
 const limited = emulated({ rateLimits: true })
 
 describe("A stack under rate limits", () => {
-  it.effect("finishes at least 95 of the 100 jobs a second that it may, without a 429", () =>
+  it.effect("finishes at least 95 jobs per second of a limit of 100, without a 429", () =>
     Effect.gen(function* () {
       yield* addJobs(6000)
       const stack = yield* start(() => Effect.succeed(done), { maxInFlight: 500 })
@@ -29,7 +29,7 @@ describe("A stack under rate limits", () => {
     }).pipe(Effect.scoped, Effect.provide(limited))
   )
 
-  it.effect("takes at least 9,500 of the 10,000 jobs a second that it may, without a 429", () =>
+  it.effect("reserves at least 9,500 jobs per second of a limit of 10,000, without a 429", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const count = 50_000
@@ -58,7 +58,7 @@ describe("A stack under rate limits", () => {
     }).pipe(Effect.scoped, Effect.provide(limited))
   )
 
-  it.effect("keeps within them whatever it does", () =>
+  it.effect("gets no 429 for any of its requests", () =>
     Effect.gen(function* () {
       yield* addJobs(2000)
       const stack = yield* start(
@@ -79,7 +79,7 @@ describe("A stack under rate limits", () => {
     }).pipe(Effect.scoped, Effect.provide(limited))
   )
 
-  it.effect("leaves the limits to a layer that is given, and to those of its client", () =>
+  it.effect("uses the RateLimit of the context or of the client if there is one", () =>
     Effect.gen(function* () {
       yield* addJobs(400)
       yield* start(takes(0), { maxInFlight: 400 })

@@ -166,7 +166,7 @@ describe("A job for which the service refuses", () => {
     )
   }
 
-  it.effect("reservations with no response does not keep the others from being reserved", () =>
+  it.effect("reservations with no response does not block the reservations of the others", () =>
     Effect.gen(function* () {
       const others = yield* addWithBad(6)
       const stack = yield* begin(
@@ -181,7 +181,7 @@ describe("A job for which the service refuses", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("reservations with no response does not hold up a job that comes later", () =>
+  it.effect("reservations with no response does not delay a later job", () =>
     Effect.gen(function* () {
       yield* addWithBad(6)
       yield* begin(takes("1 second"), {}, refusing({ endpoint: "/batch-reserve", jobUuid: bad, status: "timeout" }))
@@ -249,7 +249,7 @@ describe("A job for which the service refuses", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("its details does not take the only slot for ever", () =>
+  it.effect("its details does not hold the only slot forever", () =>
     Effect.gen(function* () {
       yield* addJobs(1, { id: bad })
       const [other = ""] = yield* addJobs(1)
@@ -330,7 +330,7 @@ describe("A job for which the service refuses", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("reservations is reserved as soon as the service takes it", () =>
+  it.effect("reservations is reserved as soon as the service accepts it", () =>
     Effect.gen(function* () {
       yield* addWithBad(4)
       let isOn = true
@@ -346,7 +346,7 @@ describe("A job for which the service refuses", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("single lookups of its state lets others look theirs up", () =>
+  it.effect("single lookups of its state does not block the lookups of others", () =>
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient
       yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })

@@ -27,7 +27,7 @@ const run = (runner: Run, options: Partial<Stack.Options> = {}) =>
   Stack.run({ key: "s", queueKey: "q", ...options }).pipe(Effect.provide(JobRunner.layer(runner)))
 
 describe("The status of a stack", () => {
-  it.effect("tells when it last had a look at its queue", () =>
+  it.effect("has the time of the last poll", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const stack = yield* start(takes("5 seconds"))
@@ -84,7 +84,7 @@ describe("A stack whose service is down for ten minutes", () => {
     }
   }
 
-  it.effect("while it reserves, knows afterwards which jobs are its own", () =>
+  it.effect("during reservations knows afterwards which jobs it has", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(20)
@@ -108,7 +108,7 @@ describe("A stack whose service is down for ten minutes", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("says so in its events, and does not ask more often than it must", () =>
+  it.effect("reports it in events, and polls with growing delays", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const stack = yield* start(takes("5 seconds"))
@@ -169,7 +169,7 @@ describe("A stack that is refused", () => {
     )
   }
 
-  it.effect("because there is no such queue fails after authGrace, and says what to do", () =>
+  it.effect("because the queue does not exist fails after authGrace, and says what to do", () =>
     Effect.gen(function* () {
       const { exit } = yield* within("3 minutes", run(takes(1), { authGrace: "1 minute" }))
       assert.match(String(exit), /check its key/)
@@ -178,7 +178,7 @@ describe("A stack that is refused", () => {
 })
 
 describe("A stack that the service has forgotten", () => {
-  it.effect("registers again and goes on, whatever it was doing", () =>
+  it.effect("registers again and continues, whichever request it was sending", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(200)
@@ -208,7 +208,7 @@ describe("A stack that the service has forgotten", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("registers again once, and finishes the jobs that end meanwhile", () =>
+  it.effect("registers again once, and finishes the jobs that end in the meantime", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(10)

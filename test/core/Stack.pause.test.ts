@@ -9,7 +9,7 @@ import { addJobs, countOf, done, emulated, jobOf, slowly, start, takes } from ".
 const { Fault } = StacksEmulator
 const noRoom = new JobRunner.JobRunnerError({ message: "no room", isRetryable: true })
 
-describe("On a queue that is paused", () => {
+describe("On a paused queue", () => {
   const doubts: Readonly<Record<string, StacksEmulator.Fault>> = {
     "answered 503": Fault.Status({ status: 503 }),
     "not answered": Fault.Reset({}),
@@ -49,7 +49,7 @@ describe("On a queue that is paused", () => {
         yield* slowly("3 seconds", "100 millis")
         isOdd = true
         yield* slowly("3 seconds", "100 millis")
-        // The polls begin anew.
+        // This ends the stream of polls, and the stack starts another one.
         yield* emulator.setFaults([Fault.Status({ status: 400, operations: ["listScheduledJobs"], times: 1 })])
         const [id = ""] = yield* addJobs(1)
         yield* slowly("1 minute", "500 millis")
@@ -64,7 +64,7 @@ describe("On a queue that is paused", () => {
     })
   }
 
-  it.effect("a job in backoff is not started; it stays reserved, and starts when the queue resumes", () =>
+  it.effect("a job in backoff stays reserved, and starts when the queue resumes", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)

@@ -33,7 +33,7 @@ describe("A stack with a pool", () => {
     }).pipe(Effect.scoped, Effect.provide(forgetful))
   )
 
-  it.effect("starts no more jobs from their backoff than the pool has slots, after it has become smaller", () =>
+  it.effect("starts no more jobs from backoff than a pool has slots after it was made smaller", () =>
     Effect.gen(function* () {
       const pool = yield* SlotPool.make(2)
       const tries = new Map<string, number>()

@@ -74,7 +74,7 @@ describe("A stack with a store", () => {
     )
   }
 
-  it.effect("starts no job of an earlier process before it knows whether the queue is paused", () => {
+  it.effect("does not start an earlier process's job before it knows whether the queue is paused", () => {
     let isSlow = false
     return Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -108,7 +108,7 @@ describe("A stack with a store", () => {
     )
   })
 
-  it.effect("removes what another stack was faster to reserve", () =>
+  it.effect("removes a job from the store if another stack has reserved it", () =>
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient
       const memory = yield* JobStore.makeMemory
@@ -154,7 +154,7 @@ describe("A stack that detaches", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("has its jobs started by the next process, before any others", () =>
+  it.effect("leaves jobs that the next process starts before any others", () =>
     Effect.gen(function* () {
       const store = yield* JobStore.makeMemory
       const ids = yield* addJobs(2)
@@ -179,7 +179,7 @@ describe("A stack that detaches", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("whose runner outlives it has the runner run again for a job that an agent has", () =>
+  it.effect("calls a runner with outlivesStack again for a job that an agent has acquired", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const store = yield* JobStore.makeMemory
@@ -221,7 +221,7 @@ describe("A stack that detaches", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("and whose job is canceled meanwhile has it removed, not started", () =>
+  it.effect("does not start a job that was canceled before the next process starts", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const store = yield* JobStore.makeMemory

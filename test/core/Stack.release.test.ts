@@ -9,7 +9,7 @@ const { Fault } = StacksEmulator
 const unwanted: Run = () => Effect.as(Effect.sleep("1 second"), JobRunner.Released({ reason: "no such machine" }))
 
 describe("A job that its runner releases", () => {
-  it.effect("is the queue's again about a second later, reported with the reason, and out of the store", () =>
+  it.effect("returns to the queue about a second later, with an event, and leaves the store", () =>
     Effect.gen(function* () {
       const store = yield* JobStore.makeMemory
       const [id = ""] = yield* addJobs(1)
@@ -24,7 +24,7 @@ describe("A job that its runner releases", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is left alone for 30 seconds, then for 60, by this stack; another one takes it at once", () =>
+  it.effect("is not taken again for 30, then 60 seconds by this stack, and at once by another one", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       const starts: Array<number> = []
@@ -66,7 +66,7 @@ describe("A job that its runner releases", () => {
     )
   }
 
-  it.effect("counts as released when its last reservation has lapsed, where the service never answers", () =>
+  it.effect("counts as released when its reservation has lapsed, if the service does not respond", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
@@ -80,7 +80,7 @@ describe("A job that its runner releases", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is not made long again by a renewal that is under way", () =>
+  it.effect("is not extended by a renewal in flight", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)
@@ -94,7 +94,7 @@ describe("A job that its runner releases", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("does not keep others from running", () =>
+  it.effect("does not block other jobs", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* addJobs(10)

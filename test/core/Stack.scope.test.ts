@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { addJobs, census, done, emulated, slowly, start } from "../support/stacks.ts"
 
-describe("What a run acquires", () => {
+describe("A resource that a run acquires", () => {
   it.effect("is released when this run ends, not when the stack does", () =>
     Effect.gen(function* () {
       yield* addJobs(6)
@@ -26,7 +26,7 @@ describe("What a run acquires", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("may fail to be released: that does not change how the job ended", () =>
+  it.effect("does not change the job's outcome if its release fails", () =>
     Effect.gen(function* () {
       yield* addJobs(2)
       yield* start((() =>

@@ -19,7 +19,7 @@ const started = Effect.fnUntraced(function* (run: Run, options: Partial<Stack.Op
 })
 
 describe("A stack that ends", () => {
-  it.effect("takes no more jobs, lets those that run end, and deregisters", () =>
+  it.effect("takes no more jobs, waits for running jobs, and deregisters", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(50)
@@ -32,7 +32,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("interrupts what still runs after the grace, and finishes it with stack_error", () =>
+  it.effect("interrupts jobs after shutdownGrace, and finishes them with stack_error", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(50)
@@ -52,7 +52,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("drains in the same way under load when it is asked to, once however often it is asked", () =>
+  it.effect("drains once under load, however often drain is called", () =>
     Effect.gen(function* () {
       yield* addJobs(500)
       const { close, stack } = yield* started(takes("3 seconds"), { maxInFlight: 50 })
@@ -71,7 +71,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("while it registers leaves no registration behind", () =>
+  it.effect("leaves no registration behind if it ends while it registers", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([Fault.LostResponse({ operations: ["registerStack"] })])
@@ -83,7 +83,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("gives back at once what it has reserved and not started", () =>
+  it.effect("releases at once jobs that it has reserved and not started", () =>
     Effect.gen(function* () {
       yield* addJobs(5)
       const { close, stack } = yield* started(() =>
@@ -97,7 +97,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("does so while others have their grace", () =>
+  it.effect("releases jobs while running jobs have their grace", () =>
     Effect.gen(function* () {
       const [held = ""] = yield* addJobs(2)
       const { close, stack } = yield* started(
@@ -118,7 +118,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("has told all that it was asked to tell", () =>
+  it.effect("sends its last notifications", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(5)
@@ -166,7 +166,7 @@ describe("A stack that ends", () => {
     )
   }
 
-  it.effect("does so though a request to reserve has no answer, and gives back what it may have reserved", () =>
+  it.effect("ends in time if a reserve request has no response, and releases the jobs in doubt", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([Fault.Stall({ operations: ["batchReserveJobs"], times: 1 })])
@@ -180,7 +180,7 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("does so though a runner does not heed its interruption", () =>
+  it.effect("ends in time if a runner ignores its interruption", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       const { close } = yield* started(() => Effect.uninterruptible(Effect.never))

@@ -25,7 +25,7 @@ const alone = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> 
   Effect.suspend(() => Effect.provideService(effect, Metric.MetricRegistry, new Map()))
 
 describe("The events of a stack", () => {
-  it.effect("tell a job's life in its order", () =>
+  it.effect("are in the order of a job's stages", () =>
     Effect.gen(function* () {
       const [first = "", second = ""] = yield* addJobs(2)
       const stack = yield* start(({ job }) => (job.id === first ? Effect.fail("broken") : Effect.succeed(done)))
@@ -45,7 +45,7 @@ describe("The events of a stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("come to everybody who listens, from shortly before on", () =>
+  it.effect("reach every subscriber, starting with the last 16", () =>
     Effect.gen(function* () {
       const stack = yield* start(takes(1))
       const first = yield* Stream.runHead(stack.events)
@@ -55,7 +55,7 @@ describe("The events of a stack", () => {
 })
 
 describe("The metrics of a stack", () => {
-  it.effect("exist from its start", () =>
+  it.effect("exist from the stack's start", () =>
     Effect.gen(function* () {
       yield* start(takes(1))
       const values = yield* metrics
@@ -67,7 +67,7 @@ describe("The metrics of a stack", () => {
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
   )
 
-  it.effect("count jobs by outcome, and say how full it is", () =>
+  it.effect("count jobs by outcome, and measure slots", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const ids = yield* addJobs(10)
@@ -142,7 +142,7 @@ describe("The metrics of a stack", () => {
 })
 
 describe("The spans of a stack", () => {
-  it.effect("connect a job's life: the request that reserved it, its runner, and all that was asked for it", () =>
+  it.effect("connect a job's reserve request, its runner, and its requests", () =>
     Effect.gen(function* () {
       const { exit, recording } = yield* Recording.record(
         Effect.gen(function* () {
@@ -172,7 +172,7 @@ describe("The spans of a stack", () => {
 })
 
 describe("onEvent", () => {
-  it.effect("that never returns does not hold the stack up, and its end for 5 seconds only", () =>
+  it.effect("that never returns does not block the stack, and delays its end by 5 seconds", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       const run = Stack.runUntilIdle({ key: "s", queueKey: "q", onEvent: () => Effect.never })
@@ -184,7 +184,7 @@ describe("onEvent", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("is told of every event from the first on, and its mistakes are not the stack's", () =>
+  it.effect("gets every event from the first on, and its defects do not affect the stack", () =>
     Effect.gen(function* () {
       yield* addJobs(1)
       const told: Array<string> = []

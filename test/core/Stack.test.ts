@@ -25,7 +25,7 @@ const runAll = (run: Run, options: Partial<Stack.Options> = {}) =>
   )
 
 describe("Stack", () => {
-  it.effect("runs all jobs, with as many at a time as there are slots, and ends", () =>
+  it.effect("runs all jobs, as many at a time as there are slots, and ends", () =>
     Effect.gen(function* () {
       yield* addJobs(200)
       let running = 0
@@ -45,7 +45,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("has reserved no more jobs than it has slots, at any request", () =>
+  it.effect("never reserves more jobs than it has slots", () =>
     Effect.gen(function* () {
       yield* addJobs(300)
       const seen = { most: 0, requests: 0 }
@@ -74,7 +74,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("takes what has the highest priority first, then what waits longest", () =>
+  it.effect("takes jobs by priority, then by age", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const now = yield* Clock.currentTimeMillis
@@ -99,7 +99,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("lets an urgent job pass all those that wait", () =>
+  it.effect("takes an urgent job before all waiting jobs", () =>
     Effect.gen(function* () {
       const ids = yield* addJobs(50)
       const order: Array<string> = []
@@ -116,7 +116,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("leaves a job alone until its runnableAt", () =>
+  it.effect("does not start a job before its runnableAt", () =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       yield* addJobs(1, { runnableAt: DateTime.makeUnsafe(now + 60_000) })
@@ -134,7 +134,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("takes the jobs whose rules its tags meet, and is idle when only others are left", () =>
+  it.effect("takes only jobs whose rules its tags meet, and is idle when only others are left", () =>
     Effect.gen(function* () {
       yield* addJobs(3, { agentQueryRules: ["os=linux", "gpu=*"] })
       yield* addJobs(2, { agentQueryRules: ["os=mac"] })
@@ -143,7 +143,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("starts nothing while the queue is paused, polls on, lets run what runs, and goes on when it resumes", () =>
+  it.effect("starts nothing while the queue is paused, and continues when it resumes", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(10)
@@ -170,7 +170,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("uses more slots as soon as it has them, and fewer without stopping anything", () =>
+  it.effect("uses added slots at once, and stops no job when slots are removed", () =>
     Effect.gen(function* () {
       yield* addJobs(100)
       const stack = yield* start(takes("10 seconds"), { maxInFlight: 2 })
@@ -193,7 +193,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("shares a queue with another stack: 5,000 jobs, each run once", () =>
+  it.effect("shares a queue of 5,000 jobs with another stack, and each job runs once", () =>
     Effect.gen(function* () {
       yield* addJobs(5000)
       const runs = new Map<string, Array<string>>()
@@ -215,7 +215,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("reserves n jobs with n / 1000 requests where there are slots for them", () =>
+  it.effect("reserves n jobs with n / 1000 requests if there are enough slots", () =>
     Effect.gen(function* () {
       yield* addJobs(4500)
       yield* runAll(takes("1 minute"), { maxInFlight: 5000 })
@@ -224,7 +224,7 @@ describe("Stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("does not read a long queue while its slots are taken, or the queue is paused", () =>
+  it.effect("does not read all of a long queue while its slots are taken or the queue is paused", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(20_000)
@@ -239,7 +239,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("starts a job within a poll interval of its coming, where slots are free", () =>
+  it.effect("starts a job within a poll interval if slots are free", () =>
     Effect.gen(function* () {
       const waits: Array<number> = []
       yield* start(({ job }) =>
@@ -258,7 +258,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("does not ask for a job again that a slow answer lists though it has run meanwhile", () =>
+  it.effect("does not reserve a job again that a slow response lists after it has run", () =>
     Effect.gen(function* () {
       yield* addJobs(20)
       const slow = clientVia(({ url }, response) =>
@@ -275,7 +275,7 @@ describe("Stack", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("is there as a layer for as long as the layer is in use", () =>
+  it.effect("runs for the lifetime of its layer", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [id = ""] = yield* addJobs(1)

@@ -25,7 +25,7 @@ const troubles: Readonly<Record<string, StacksEmulator.Fault>> = {
   "a proxy's page": Fault.Html({})
 }
 
-describe("While the service is in trouble", () => {
+describe("While the service is down", () => {
   for (const [operation, run] of [
     ["issueJobAcquisitionTokens", agent],
     ["getJob", reader]
@@ -54,7 +54,7 @@ describe("While the service is in trouble", () => {
     }
   }
 
-  it.effect("a job that met host trouble before has no time limit either", () =>
+  it.effect("a job that had host trouble before has no time limit", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       let starts = 0
@@ -73,7 +73,7 @@ describe("While the service is in trouble", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("its notifications are kept, and delivered afterwards with their own times", () =>
+  it.effect("notifications are kept, and delivered afterwards with their original times", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
@@ -121,7 +121,7 @@ describe("While the service is in trouble", () => {
     })
   }
 
-  it.effect("a job has no time limit: it waits for an hour, and then runs", () =>
+  it.effect("a job waits without a time limit, and then runs", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([Fault.Status({ status: 503, operations: ["getJob"] })])
@@ -164,7 +164,7 @@ describe("While the service is in trouble", () => {
       }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("a token that is not issued means that the job is somebody else's: it is dropped and not finished", () =>
+  it.effect("a job without an issued token is dropped and not finished, because another stack has it", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(2)
@@ -198,8 +198,8 @@ describe("While the service is in trouble", () => {
   )
 })
 
-describe("While a host starts nothing", () => {
-  it.effect("its jobs are given back after startTimeout, and none is failed", () =>
+describe("While a host can't start jobs", () => {
+  it.effect("jobs are released after startTimeout, and none fails", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* addJobs(1)
       const stack = yield* start(() => Effect.fail(noRoom), { startTimeout: "30 seconds" })
@@ -217,7 +217,7 @@ describe("While a host starts nothing", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("trouble of two seconds costs no job, however many start in it", () =>
+  it.effect("no job fails if the trouble lasts two seconds", () =>
     Effect.gen(function* () {
       yield* addJobs(40)
       let isBroken = true
@@ -231,7 +231,7 @@ describe("While a host starts nothing", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("it stops reserving when starts of different jobs keep failing, gives back what waits, and says so", () =>
+  it.effect("the stack suspends starts when different jobs fail, and releases the waiting jobs", () =>
     Effect.gen(function* () {
       yield* addJobs(60)
       const stack = yield* start(() => Effect.fail(noRoom), { maxInFlight: 20 })
@@ -248,7 +248,7 @@ describe("While a host starts nothing", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("it tries one job after a delay, waits longer when that fails, and goes on when one starts", () =>
+  it.effect("the stack tries one job after a growing delay, and resumes when one starts", () =>
     Effect.gen(function* () {
       yield* addJobs(60)
       let isBroken = true
@@ -279,7 +279,7 @@ describe("While a host starts nothing", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("it goes on for as long as other jobs start", () =>
+  it.effect("the stack does not suspend starts while other jobs start", () =>
     Effect.gen(function* () {
       yield* addJobs(60)
       let starts = 0
@@ -294,7 +294,7 @@ describe("While a host starts nothing", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect("a stack of one slot does not stand still for long either", () =>
+  it.effect("a stack with one slot does not stop for long either", () =>
     Effect.gen(function* () {
       yield* addJobs(20)
       const stack = yield* start(() => Effect.fail(noRoom), { maxInFlight: 1, startTimeout: "10 seconds" })

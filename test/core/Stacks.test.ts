@@ -50,7 +50,7 @@ const bodyOf = ({ body }: HttpClientRequest.HttpClientRequest): string =>
   body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
 
 describe("Stacks", () => {
-  it.effect("give each queue its share of the slots while all have jobs", () =>
+  it.effect("give each queue an equal share of the slots while all have jobs", () =>
     Effect.gen(function* () {
       yield* jobsFor("a", 500)
       yield* jobsFor("b", 500)
@@ -64,7 +64,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("give a queue of long jobs no more than its share in the end, nor one of short jobs less", () =>
+  it.effect("give queues of long and of short jobs equal shares over time", () =>
     Effect.gen(function* () {
       yield* jobsFor("long", 500)
       yield* jobsFor("short", 1500)
@@ -90,7 +90,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("lend the share of an idle queue to the others, and give it back as slots free up when it has jobs", () =>
+  it.effect("give the share of an idle queue to the others until it has jobs again", () =>
     Effect.gen(function* () {
       yield* jobsFor("busy", 500)
       const { run, running } = counted(() => 5000)
@@ -104,7 +104,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("use all slots where some queues have fewer jobs than their share, or are paused", () =>
+  it.effect("use all slots if some queues have fewer jobs than their share or are paused", () =>
     Effect.gen(function* () {
       const { pauseQueue } = yield* StacksEmulator.StacksEmulator
       yield* jobsFor("few", 3)
@@ -121,7 +121,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("starve none of 20 queues on 5 slots", () =>
+  it.effect("give each of 20 queues on 5 slots its turn", () =>
     Effect.gen(function* () {
       const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
       for (const queue of queues) yield* jobsFor(queue, 50)
@@ -134,7 +134,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("run everything of 20 queues within each queue's own rate limit, each under a key of its own", () =>
+  it.effect("run all jobs of 20 queues with separate keys and rate limits", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
@@ -157,7 +157,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated({ rateLimits: true })), Effect.scoped)
   )
 
-  it.effect("never run more jobs than there are slots, however many those become", () =>
+  it.effect("never run more jobs than there are slots while the number of slots changes", () =>
     Effect.gen(function* () {
       for (const queue of ["a", "b", "c"]) yield* jobsFor(queue, 500)
       let count = 0
@@ -205,7 +205,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide([emulated(), quiet]), Effect.scoped)
   )
 
-  it.effect("stop taking when they are told to drain", () =>
+  it.effect("take no more jobs after drain", () =>
     Effect.gen(function* () {
       yield* jobsFor("a", 100)
       yield* jobsFor("b", 100)
@@ -219,7 +219,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("go on without a queue that does not exist, and say why", () =>
+  it.effect("continue without a queue that does not exist, and report why", () =>
     Effect.gen(function* () {
       yield* jobsFor("here", 3)
       const watched: Array<string> = []
@@ -252,7 +252,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide([emulated({ maxStacks: 2 }), quiet]), Effect.scoped)
   )
 
-  it.effect("fail where no queue is left, or the token is refused", () =>
+  it.effect("fail if no queue is left or the token is refused", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* StacksEmulator.StacksEmulator
       const runAll = Stacks.run({ key: "s", queues: ["x", "y"] }).pipe(
@@ -276,7 +276,7 @@ describe("Stacks", () => {
     )
   )
 
-  it.effect("refuse the same key twice, and to do nothing for ever: the message says what to do", () =>
+  it.effect("fail for a duplicate key or an empty list of queues, with a message that says what to do", () =>
     Effect.gen(function* () {
       const { run } = counted(() => 0)
       const refused = (options: Pick<Stacks.Options, "queues">) =>
@@ -290,7 +290,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("end with what is wrong in a key, rather than try it again for ever", () =>
+  it.effect("fail for an invalid key instead of retrying", () =>
     Effect.gen(function* () {
       const { run } = counted(() => 0)
       for (const key of ["", "with a blank", "x".repeat(81)]) {
@@ -302,7 +302,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide([emulated(), quiet]))
   )
 
-  it.effect("give a queue what all have, where it says that its own is undefined", () =>
+  it.effect("use the common option if a queue's own is undefined", () =>
     Effect.gen(function* () {
       yield* addJobs(2, { queueKey: "a", agentQueryRules: ["os=linux"] })
       yield* addJobs(2, { queueKey: "a", agentQueryRules: ["os=mac"] })
@@ -313,7 +313,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated()), Effect.scoped)
   )
 
-  it.effect("serve one queue with several stacks, each with a key and rate limits of its own", () =>
+  it.effect("serve one queue with several stacks, each with its own key and rate limits", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* jobsFor("a", 1500)
@@ -338,7 +338,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide(emulated({ rateLimits: true })), Effect.scoped)
   )
 
-  it.effect("start few at a time, and go on to poll like that: each takes a connection", () =>
+  it.effect("start at most 50 stacks at a time, so that they don't poll at the same time later", () =>
     Effect.gen(function* () {
       let underWay = 0
       let most = 0
@@ -371,7 +371,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide([emulated(), quiet]))
   )
 
-  it.effect("start though the first 50 have no answer", () =>
+  it.effect("start the other stacks if the first 50 get no response", () =>
     Effect.gen(function* () {
       const silent = clientVia((request, response) =>
         request.url.endsWith("/register") && /"key":"s--bad/.test(bodyOf(request)) ? Effect.never : response
@@ -389,7 +389,7 @@ describe("Stacks", () => {
     }).pipe(Effect.provide([emulated(), quiet]))
   )
 
-  it.effect("measure each queue, and the slots of all", () =>
+  it.effect("have metrics of each queue, and of the shared slots", () =>
     Effect.gen(function* () {
       yield* jobsFor("a", 3)
       yield* jobsFor("b", 1)
@@ -416,7 +416,7 @@ describe("Stacks", () => {
 })
 
 describe("A pool of slots", () => {
-  it.effect("is shared by stacks that are started one by one", () =>
+  it.effect("is shared by stacks that are started separately", () =>
     Effect.gen(function* () {
       yield* jobsFor("a", 100)
       yield* jobsFor("b", 100)
@@ -435,12 +435,12 @@ describe("A pool of slots", () => {
 })
 
 describe("The key of a queue's stack", () => {
-  it("is made of both, where that is a key", () => {
+  it("joins key and queue if the result is a valid key", () => {
     assert.strictEqual(Stacks.keyOf("ci", "linux"), "ci--linux")
     assert.strictEqual(Stacks.keyOf("my_stack-1", "default"), "my_stack-1--default")
   })
 
-  it("has a hash where it is not, and stays the same for ever", () => {
+  it("has a stable hash if the joined key would be invalid", () => {
     assert.strictEqual(Stacks.keyOf("ci", "mac os"), "ci--mac_os--dggzhqzd9avp1pxt8avexxeh2")
     assert.strictEqual(
       Stacks.keyOf("ci", "x".repeat(200)),
@@ -448,7 +448,7 @@ describe("The key of a queue's stack", () => {
     )
   })
 
-  it("includes the cluster, where it is given", () => {
+  it("includes the cluster if it is given", () => {
     const cluster = "0193b1a6-6a2c-4f4e-9d1a-00000000000c"
     const made = Stacks.keyOf("ci", "linux", cluster)
     assert.match(made, /^ci--0193b1a6-6a2--linux--[a-z0-9]{25}$/)
@@ -457,7 +457,7 @@ describe("The key of a queue's stack", () => {
     assert.strictEqual(Stacks.keyOf("ci", "linux", ""), "ci--linux")
   })
 
-  it("is never that of another queue of another cluster", () => {
+  it("differs from the keys of queues of other clusters", () => {
     const parts = ["a", "b", "-", "--", "a-b", "a--b", "-a", "a-", "Ü", " ", "x".repeat(80), `${"x".repeat(79)}y`]
     const seen = new Map<string, string>()
     for (const key of parts.filter((part) => /^[\w-]{1,80}$/.test(part))) {
@@ -472,7 +472,7 @@ describe("The key of a queue's stack", () => {
     }
   })
 
-  it("is never that of another queue", () => {
+  it("differs from the keys of other queues", () => {
     const parts = ["a", "b", "-", "--", "_", "a-b", "a--b", "b--a", "-a", "a-", "Ü", "ü", " ", "", "queue/1", "queue_1"]
     const long = parts.flatMap((part) => [
       part,

@@ -37,7 +37,7 @@ describe("StacksApi", () => {
     assert.deepStrictEqual(declared.map(([name]) => name).sort(), Object.keys(answers).sort())
   })
 
-  it("knows which endpoint each method calls", () => {
+  it("maps each method to its endpoint", () => {
     assert.strictEqual(StacksApi.endpointOf("failJob"), "finishJob")
     assert.strictEqual(StacksApi.endpointOf("createStackNotification"), "createStackNotifications")
     for (const [name] of declared) {
@@ -45,7 +45,7 @@ describe("StacksApi", () => {
     }
   })
 
-  it.effect("the client has a method for each, and no others", () =>
+  it.effect("has an endpoint for each method of the client", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))
       assert.deepStrictEqual(Object.keys(client).sort(), Array.from(operations).sort())

@@ -44,7 +44,7 @@ const endOf = Effect.fnUntraced(function* (answer: AnyAnswer, response: HttpServ
   return exit
 })
 
-describe("a call ends in a value or a typed failure", () => {
+describe("Every call ends in a value or a typed failure", () => {
   it.effect.prop("whatever comes at once", [anyAnswer], ([answer]) => Effect.scoped(endOf(answer, whole(answer))), {
     arbitrary: { runs: 2500, seed: 7 }
   })
@@ -77,7 +77,7 @@ describe("a call ends in a value or a typed failure", () => {
     { arbitrary: { runs: 500, seed: 10 } }
   )
 
-  it.effect("and the answers are of all kinds", () =>
+  it.effect("with responses of all kinds", () =>
     Effect.gen(function* () {
       const sample = yield* Arbitrary.sampleEffect(anyAnswer, { count: 1500, seed: 8 })
       const ends = yield* Effect.forEach(sample, (answer) =>

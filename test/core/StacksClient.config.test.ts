@@ -28,14 +28,14 @@ describe("layerConfig", () => {
     })
   )
 
-  it.effect("else from BUILDKITE_AGENT_TOKEN", () =>
+  it.effect("takes the token from BUILDKITE_AGENT_TOKEN if BUILDKITE_CLUSTER_TOKEN is not set", () =>
     Effect.gen(function* () {
       const request = yield* requestWith({ BUILDKITE_AGENT_TOKEN: "bkct_b" })
       assert.strictEqual(request.headers["authorization"], "Token bkct_b")
     })
   )
 
-  it.effect("takes the base URL from BUILDKITE_AGENT_ENDPOINT, path and all", () =>
+  it.effect("takes the base URL with its path from BUILDKITE_AGENT_ENDPOINT", () =>
     Effect.gen(function* () {
       const request = yield* requestWith({
         BUILDKITE_CLUSTER_TOKEN: "bkct_a",
@@ -45,7 +45,7 @@ describe("layerConfig", () => {
     })
   )
 
-  it.effect("without a token names the variable to set", () =>
+  it.effect("fails without a token, and names the variable to set", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(requestWith({}))
       assert.strictEqual(error._tag, "ConfigError")
@@ -53,7 +53,7 @@ describe("layerConfig", () => {
     })
   )
 
-  it.effect("with an endpoint that is no URL fails", () =>
+  it.effect("fails if the endpoint is not a URL", () =>
     Effect.gen(function* () {
       const env = { BUILDKITE_CLUSTER_TOKEN: "bkct_a", BUILDKITE_AGENT_ENDPOINT: "nonsense" }
       const error = yield* Effect.flip(requestWith(env))
@@ -76,7 +76,7 @@ describe("layerConfig", () => {
 })
 
 describe("layer", () => {
-  it.effect("talks to Buildkite unless told otherwise", () =>
+  it.effect("calls Buildkite by default", () =>
     Effect.gen(function* () {
       assert.strictEqual(StacksClient.DefaultBaseUrl, "https://agent.buildkite.com/v3/")
       assert.strictEqual(StacksSchema.DefaultQueue, "_default")
@@ -126,7 +126,7 @@ describe("layer", () => {
       })
   )
 
-  it.effect("takes the line break off a token that was read from a file", () =>
+  it.effect("removes the line break of a token that was read from a file", () =>
     Effect.gen(function* () {
       const service = getsJob()
       const client = yield* Scripted.client(service, { token: Redacted.make("bkct_file\n") })
@@ -135,7 +135,7 @@ describe("layer", () => {
     })
   )
 
-  it.effect("refuses calls when the user agent's prefix can't be sent", () =>
+  it.effect("fails calls if the user agent's prefix is invalid", () =>
     Effect.gen(function* () {
       const service = getsJob()
       const client = yield* Scripted.client(service, { userAgentPrefix: "mine\r\nx-evil: 1" })
@@ -160,7 +160,7 @@ describe("layer", () => {
     })
   )
 
-  it.effect("makes clients that many calls share", () =>
+  it.effect("makes a client for many concurrent calls", () =>
     Effect.gen(function* () {
       const service = getsJob()
       const client = yield* Scripted.client(service)
@@ -173,7 +173,7 @@ describe("layer", () => {
     })
   )
 
-  it.effect("makes calls that can be run again", () =>
+  it.effect("makes calls that can be repeated", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(Scripted.empty(500), Scripted.json(200, answers.getJob.body)))
       const client = yield* Scripted.client(service)

@@ -39,7 +39,7 @@ const notifyAll = (client: StacksClient.Service, detail: string) =>
 /** Characters of 1, 2, 3 and 4 bytes. */
 const alphabet = ["a", "é", "€", "😀"]
 
-describe("the detail of a finished job: 4096 bytes", () => {
+describe("The detail of a finished job, at most 4096 bytes", () => {
   it.effect.each([
     ["finishJob", finish],
     ["failJob", fail]
@@ -62,7 +62,7 @@ describe("the detail of a finished job: 4096 bytes", () => {
     })
   )
 
-  it.effect("leaves what fits as it is, to the byte", () =>
+  it.effect("is not changed if it has at most 4096 bytes", () =>
     Effect.gen(function* () {
       const details = [
         "a".repeat(4096),
@@ -79,7 +79,7 @@ describe("the detail of a finished job: 4096 bytes", () => {
     })
   )
 
-  it.effect("replaces half characters, which no UTF-8 can carry", () =>
+  it.effect("has unpaired surrogates replaced, because UTF-8 can't encode them", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* sent(["a\ud83db", "\udc00", "a\ud83d"], finish), ["a\ufffdb", "\ufffd", "a\ufffd"])
       const [long = ""] = yield* sent(["\ud83d".repeat(5000)], finish)
@@ -88,7 +88,7 @@ describe("the detail of a finished job: 4096 bytes", () => {
     })
   )
 
-  it.effect("is logged as a warning, once, and only where something was cut", () =>
+  it.effect("logs one warning if it is cropped", () =>
     Effect.gen(function* () {
       const lines: Array<{ readonly level: string; readonly text: string; readonly annotations: unknown }> = []
       const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
@@ -107,7 +107,7 @@ describe("the detail of a finished job: 4096 bytes", () => {
   )
 })
 
-describe("the detail of a notification: 256 characters", () => {
+describe("The detail of a notification, at most 256 characters", () => {
   it.effect.each([
     ["createStackNotification", notify],
     ["createStackNotifications", notifyAll]
@@ -122,7 +122,7 @@ describe("the detail of a notification: 256 characters", () => {
     })
   )
 
-  it.effect("replaces half characters", () =>
+  it.effect("has unpaired surrogates replaced", () =>
     Effect.gen(function* () {
       const [short, long = ""] = yield* sent(["a\udc00", `${"x".repeat(300)}\ud83d`], notify)
       assert.strictEqual(short, "a\ufffd")
@@ -130,7 +130,7 @@ describe("the detail of a notification: 256 characters", () => {
     })
   )
 
-  it("the limits are exported", () => {
+  it("has its limit exported", () => {
     assert.strictEqual(StacksSchema.MaxFinishDetailBytes, 4096)
     assert.strictEqual(StacksSchema.MaxNotificationDetailLength, 256)
     assert.strictEqual(StacksSchema.MaxNotificationsPerJob, 100)

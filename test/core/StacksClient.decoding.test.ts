@@ -39,7 +39,7 @@ describe("getTokenIdentity", () => {
     })
   )
 
-  it.effect("reads nulls and what is missing as empty texts", () =>
+  it.effect("decodes null and missing values as empty texts", () =>
     Effect.gen(function* () {
       const body: Record<string, unknown> = Object.assign({}, answers.getTokenIdentity.body)
       const { uuid, ...others } = body
@@ -53,7 +53,7 @@ describe("getTokenIdentity", () => {
     })
   )
 
-  it.effect("fails with a DecodeError where the answer is no identity at all", () =>
+  it.effect("fails with a DecodeError if the response is not an identity", () =>
     Effect.gen(function* () {
       for (const body of [{}, null, [], "no", { message: "hello" }]) {
         assert.strictEqual((yield* Effect.flip(identify(body)))._tag, "DecodeError")
@@ -85,7 +85,7 @@ describe("registerStack", () => {
     })
   )
 
-  it.effect("of a stack that never connected, in a state and of a type that nobody knew", () =>
+  it.effect("decodes a stack that never connected, with unknown state and type", () =>
     Effect.gen(function* () {
       const stack = yield* answered(
         {
@@ -105,7 +105,7 @@ describe("registerStack", () => {
 })
 
 describe("listScheduledJobs", () => {
-  it.effect("gives a page", () =>
+  it.effect("returns a page", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* list(page), {
         jobs: [
@@ -151,7 +151,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("any value of the nested objects may be null", () =>
+  it.effect("accepts null for any value of the nested objects", () =>
     Effect.gen(function* () {
       const job = yield* listJob({
         ...scheduledJob,
@@ -167,7 +167,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("a job may be runnable at a time, at null, or nothing is said", () =>
+  it.effect("decodes runnableAt as a time, null or missing", () =>
     Effect.gen(function* () {
       const { runnable_at: _, ...without } = scheduledJob
       assert.deepStrictEqual((yield* listJob(scheduledJob))?.runnableAt, utc("2026-10-01T12:40:00Z"))
@@ -205,7 +205,7 @@ describe("listScheduledJobs", () => {
     step: { key: null }
   }
 
-  it.effect("a null in a job, or what is missing in it, reads as nothing", () =>
+  it.effect("decodes null and missing values of a job as empty values", () =>
     Effect.gen(function* () {
       const nulls = { priority: null, agent_query_rules: null, pipeline: null, build: null, step: null }
       assert.deepStrictEqual(yield* listJob(minimal), asMinimal)
@@ -252,7 +252,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("what is no job at all is left out, too", () =>
+  it.effect("leaves out items that are not jobs", () =>
     Effect.gen(function* () {
       const seen = yield* list({ ...page, jobs: [null, "job", 7, [], scheduledJob, {}] })
       assert.lengthOf(seen.jobs, 1)
@@ -262,7 +262,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("jobs may be null, and the queue and the place in the list missing", () =>
+  it.effect("accepts null jobs, a missing queue and a missing pageInfo", () =>
     Effect.gen(function* () {
       const empty = {
         jobs: [],
@@ -289,7 +289,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("the page itself has to be one", () =>
+  it.effect("fails if the response is not a page", () =>
     Effect.gen(function* () {
       for (const body of [
         {},
@@ -309,7 +309,7 @@ describe("listScheduledJobs", () => {
     })
   )
 
-  it.effect("unknown fields are ignored, at every depth", () =>
+  it.effect("ignores unknown fields at every depth", () =>
     Effect.gen(function* () {
       const more = { future: { deep: [1, null] } }
       const grown = yield* list({
@@ -348,7 +348,7 @@ describe("jobs", () => {
     })
   )
 
-  it.effect("a job's variables may have any name, and change nothing else", () =>
+  it.effect("getJob decodes variables with any name", () =>
     Effect.gen(function* () {
       const body = '{"id":"j","env":{"__proto__":"x","constructor":"y","toString":"z","1":"one"},"command":"c"}'
       const client = yield* Scripted.client(Scripted.make(Scripted.text(200, body)))
@@ -370,7 +370,7 @@ describe("jobs", () => {
     })
   )
 
-  it("an agent owns a job in these states", () => {
+  it("isAgentOwned holds for these states", () => {
     const states = ["accepted", "assigned", "running", "canceling", "timing_out"]
     const others = ["scheduled", "reserved", "finished", "canceled", "levitating", ""]
     assert.isTrue(states.every(StacksSchema.isAgentOwned))
@@ -387,7 +387,7 @@ describe("jobs", () => {
   )
 })
 
-describe("lists and maps with something odd in them", () => {
+describe("Lists and maps with invalid items", () => {
   const reserve = (body: unknown) =>
     answered(body, (client) => client.batchReserveJobs({ stackKey: "s", jobUuids: ["a"] }))
   const states = (body: unknown) => answered(body, (client) => client.getJobStates({ stackKey: "s", jobUuids: ["a"] }))
@@ -398,7 +398,7 @@ describe("lists and maps with something odd in them", () => {
       client.createStackNotifications({ stackKey: "s", notifications: [{ jobUuid, detail: "d" }] })
     )
 
-  it.effect("reservations: null is an empty list, and what is no id is left out", () =>
+  it.effect("batchReserveJobs decodes null as an empty list, and leaves out invalid ids", () =>
     Effect.gen(function* () {
       const ids = { reserved: ["a"], notReserved: [] }
       assert.deepStrictEqual(yield* reserve({ reserved: ["a"], not_reserved: null }), ids)
@@ -410,7 +410,7 @@ describe("lists and maps with something odd in them", () => {
     })
   )
 
-  it.effect("states: null is none, and a job whose state is no text is left out", () =>
+  it.effect("getJobStates decodes null as no states, and leaves out invalid states", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* states({ states: null }), { states: {} })
       assert.deepStrictEqual(yield* states({ states: { a: "running", b: null, c: 7, d: {} } }), {
@@ -422,7 +422,7 @@ describe("lists and maps with something odd in them", () => {
     })
   )
 
-  it.effect("tokens: null is none, and one that can't be read is left out", () =>
+  it.effect("issueJobAcquisitionTokens decodes null as no tokens, and leaves out invalid tokens", () =>
     Effect.gen(function* () {
       const token = { job_uuid: "a", job_acquisition_token: "bkjat_1", expires_at: "2026-10-01T12:49:56.789Z" }
       const odd = [null, {}, { ...token, job_acquisition_token: null }, { ...token, expires_at: null }, token]
@@ -440,7 +440,7 @@ describe("lists and maps with something odd in them", () => {
     })
   )
 
-  it.effect("notifications: null is no error, but an odd error is one all the same", () =>
+  it.effect("createStackNotifications decodes null as no errors, and keeps invalid errors", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* notify({ errors: null }), { errors: [] })
       assert.deepStrictEqual(yield* notify({ errors: [{ error: null, indexes: null }, { indexes: [0] }] }), {
@@ -455,7 +455,7 @@ describe("lists and maps with something odd in them", () => {
     })
   )
 
-  it.effect("getJob and registerStack take nulls, too", () =>
+  it.effect("getJob and registerStack accept null values", () =>
     Effect.gen(function* () {
       const job = yield* answered({ id: "j", env: null, command: null }, (client) =>
         client.getJob({ stackKey: "s", jobUuid })
@@ -525,7 +525,7 @@ describe("notifications and tokens", () => {
   )
 })
 
-describe("a body that comes byte by byte, in the middle of characters", () => {
+describe("A body that arrives byte by byte, split within characters", () => {
   const bytes = (text: string): ReadonlyArray<Uint8Array> =>
     Array.from(new TextEncoder().encode(text), (byte) => Uint8Array.of(byte))
 
@@ -542,7 +542,7 @@ describe("a body that comes byte by byte, in the middle of characters", () => {
     })
   )
 
-  it.effect("gives an error's message", () =>
+  it.effect("decodes to an error's message", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(inBytes(422, '{"message":"größe 😀"}')))
       const error = yield* Effect.flip(client.getJob({ stackKey: "s", jobUuid }))

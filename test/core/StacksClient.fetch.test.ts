@@ -14,7 +14,7 @@ const clientOf = (baseUrl: string) =>
     Effect.map((context) => Context.get(context, StacksClient.StacksClient))
   )
 
-describe("over fetch", () => {
+describe("The client over fetch", () => {
   it.effect.each(operations)("%s works, and sends no tracing headers", (operation) =>
     Effect.gen(function* () {
       const { body, status } = answerTo(operation)
@@ -34,7 +34,7 @@ describe("over fetch", () => {
     })
   )
 
-  it.effect("ids stay encoded and the base path stays", () =>
+  it.effect("keeps ids encoded, and the base path", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(RawServer.always({ status: 404 }))
       const client = yield* clientOf(`${server.origin}/proxy/v3`)
@@ -43,7 +43,7 @@ describe("over fetch", () => {
     })
   )
 
-  it.effect("a refused connection is known to have carried nothing", () =>
+  it.effect("reports a refused connection as not processed", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* Effect.scoped(RawServer.make(RawServer.reset))
       const error = yield* Effect.flip(calls.getJob(yield* clientOf(baseUrl)))
@@ -53,7 +53,7 @@ describe("over fetch", () => {
     })
   )
 
-  it.effect("a reset connection may have carried everything", () =>
+  it.effect("reports a reset connection as possibly processed", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(RawServer.reset)
       const error = yield* Effect.flip(calls.getJob(yield* clientOf(server.baseUrl)))
@@ -63,7 +63,7 @@ describe("over fetch", () => {
     })
   )
 
-  it.effect("a timeout and an interruption let the connection go", () =>
+  it.effect("closes the connection after a timeout or an interruption", () =>
     Effect.gen(function* () {
       for (const stop of ["timeout", "interruption"]) {
         const server = yield* RawServer.make(() => {})

@@ -50,8 +50,8 @@ const endpointsOf = (service: Scripted.Scripted) => service.requests.map(({ url 
 
 const only = { operations: ["finishJob"], times: 1 } as const
 
-describe("the service acted, and its answer was lost", () => {
-  it.effect("on a lost response the caller gets success, and the job was finished once", () =>
+describe("If the service acted and its response was lost", () => {
+  it.effect("finishJob succeeds after a reset, and the job was finished once", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse(only)])
@@ -64,7 +64,7 @@ describe("the service acted, and its answer was lost", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("so for failJob", () =>
+  it.effect("failJob succeeds after a reset", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse(only)])
@@ -75,7 +75,7 @@ describe("the service acted, and its answer was lost", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("on a timeout", () =>
+  it.effect("finishJob succeeds after a timeout", () =>
     Effect.gen(function* () {
       const service = scriptedStates([Scripted.silence], ["finished"])
       const client = yield* Scripted.client(service)
@@ -84,7 +84,7 @@ describe("the service acted, and its answer was lost", () => {
     })
   )
 
-  it.effect("on a 502 from a proxy", () =>
+  it.effect("finishJob succeeds after a proxy's 502", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.Malformed({ ...only, status: 502, body: "<html>Bad gateway</html>" })])
@@ -96,7 +96,7 @@ describe("the service acted, and its answer was lost", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("and the lookup of the state fails for a while: nothing is sent blindly", () =>
+  it.effect("and the state can't be read for a while, the request is not repeated until it can", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([
@@ -112,21 +112,26 @@ describe("the service acted, and its answer was lost", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("and the state can't be found out at all: the first failure stands, and nothing was sent again", () =>
-    Effect.gen(function* () {
-      const { client, emulator } = yield* ready
-      yield* emulator.setFaults([Fault.LostResponse(only), Fault.Status({ status: 503, operations: ["getJobStates"] })])
-      const error = yield* Effect.flip(patiently(client.finishJob(finish)))
-      assert(error._tag === "TransportError")
-      assert.strictEqual(error.operation, "finishJob")
-      const { lookups, sent } = yield* seen
-      assert.strictEqual(sent, 1)
-      assert.strictEqual(lookups, 4)
-    }).pipe(Effect.provide(emulated))
+  it.effect(
+    "and the state can't be read at all, the call fails with the first failure, and the request is not repeated",
+    () =>
+      Effect.gen(function* () {
+        const { client, emulator } = yield* ready
+        yield* emulator.setFaults([
+          Fault.LostResponse(only),
+          Fault.Status({ status: 503, operations: ["getJobStates"] })
+        ])
+        const error = yield* Effect.flip(patiently(client.finishJob(finish)))
+        assert(error._tag === "TransportError")
+        assert.strictEqual(error.operation, "finishJob")
+        const { lookups, sent } = yield* seen
+        assert.strictEqual(sent, 1)
+        assert.strictEqual(lookups, 4)
+      }).pipe(Effect.provide(emulated))
   )
 })
 
-describe("the service did not act", () => {
+describe("If the service did not act", () => {
   it.effect.each([
     ["a reset", Fault.Reset(only)],
     ["a 500", Fault.Status({ ...only, status: 500 })],
@@ -145,7 +150,7 @@ describe("the service did not act", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("a 429 is no question: it is sent again without a lookup", () =>
+  it.effect("after a 429 the request is repeated without reading the state", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.Status({ ...only, status: 429 })])
@@ -156,7 +161,7 @@ describe("the service did not act", () => {
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("a refused connection is no question", () =>
+  it.effect("after a refused connection the request is repeated without reading the state", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(Scripted.broken("ECONNREFUSED"), Scripted.empty(200)))
       const client = yield* Scripted.client(service)
@@ -166,7 +171,7 @@ describe("the service did not act", () => {
     })
   )
 
-  it.effect("a refusal is final", () =>
+  it.effect("a refusal is not retried", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.json(422, { message: "already finished" }))
       const client = yield* Scripted.client(service)
@@ -177,10 +182,10 @@ describe("the service did not act", () => {
   )
 })
 
-describe("a refusal after an open question", () => {
+describe("A refusal after a lost response", () => {
   const refusal = Scripted.json(422, { message: "The job is already finished" })
 
-  it.effect("is success where the job is finished after all", () =>
+  it.effect("succeeds if the job is finished", () =>
     Effect.gen(function* () {
       // The first request was still on its way when the state was asked for.
       const service = scriptedStates([Scripted.broken(), refusal], ["reserved", "finished"])
@@ -190,7 +195,7 @@ describe("a refusal after an open question", () => {
     })
   )
 
-  it.effect("is that refusal where the job ended in another way", () =>
+  it.effect("fails with the refusal if the job ended in another way", () =>
     Effect.gen(function* () {
       const service = scriptedStates([Scripted.broken(), refusal], ["canceled", "canceled"])
       const client = yield* Scripted.client(service)
@@ -201,8 +206,8 @@ describe("a refusal after an open question", () => {
   )
 })
 
-describe("a refusal after an open question, while states can't be asked for", () => {
-  it.effect("leaves the question open: it is asked again", () =>
+describe("A refusal after a lost response, while states can't be read", () => {
+  it.effect("reads the state again later", () =>
     Effect.gen(function* () {
       const refusal = Scripted.json(422, { message: "The job is already finished" })
       const finishes = [Scripted.broken(), refusal]
@@ -222,8 +227,8 @@ describe("a refusal after an open question, while states can't be asked for", ()
   )
 })
 
-describe("a caller who wants no retries", () => {
-  it.effect("gets the failure at once, and decides", () =>
+describe("A caller with RetryPolicy.none", () => {
+  it.effect("gets the failure at once", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse(only)])
@@ -239,8 +244,8 @@ describe("a caller who wants no retries", () => {
   )
 })
 
-describe("other requests", () => {
-  it.effect("are simply sent again: they are safe to repeat", () =>
+describe("Other requests", () => {
+  it.effect("are repeated without reading a state", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(Scripted.broken(), Scripted.json(201, answers.registerStack.body)))
       const client = yield* Scripted.client(service)
@@ -249,7 +254,7 @@ describe("other requests", () => {
     })
   )
 
-  it.effect("deregistering is done where a lost response is followed by a 404", () =>
+  it.effect("deregisterStack succeeds if a lost response is followed by a 404", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse({ operations: ["deregisterStack"], times: 1 })])

@@ -33,7 +33,7 @@ const clientOver = (service: Scripted.Scripted, limiter: Layer.Layer<never>) =>
     Effect.map((context) => Context.get(context, StacksClient.StacksClient))
   )
 
-describe("a limiter", () => {
+describe("A rate limiter", () => {
   it.effect.each(operations)("hears of a %s and its stack, where it is one of a stack", (operation) =>
     Effect.gen(function* () {
       const { heard, limiter } = listening()
@@ -43,7 +43,7 @@ describe("a limiter", () => {
     })
   )
 
-  it.effect("lets each attempt through, and learns from each response", () =>
+  it.effect("admits each attempt, and observes each response", () =>
     Effect.gen(function* () {
       const { heard, limiter } = listening()
       const service = Scripted.make(
@@ -78,7 +78,7 @@ describe("a limiter", () => {
     })
   )
 
-  it.effect("may hold a call back for longer than an attempt may take", () =>
+  it.effect("may delay a call for longer than the timeout of an attempt", () =>
     Effect.gen(function* () {
       const { limiter } = listening("10 minutes")
       const service = Scripted.make(Scripted.json(200, answers.getJob.body))
@@ -92,7 +92,7 @@ describe("a limiter", () => {
     })
   )
 
-  it.effect("lets go of a call that is interrupted while it waits: nothing is sent", () =>
+  it.effect("sends nothing for a call that is interrupted while it waits", () =>
     Effect.gen(function* () {
       const { limiter } = listening("10 minutes")
       const service = Scripted.make(Scripted.json(200, answers.getJob.body))
@@ -107,7 +107,7 @@ describe("a limiter", () => {
     })
   )
 
-  it.effect("beneath the client holds for its calls, and the one around a call goes before it", () =>
+  it.effect("beneath the client limits its calls, unless there is one around the call", () =>
     Effect.gen(function* () {
       const beneath = listening()
       const around = listening()
@@ -120,7 +120,7 @@ describe("a limiter", () => {
     })
   )
 
-  it.effect("hears nothing of a request that is refused here", () =>
+  it.effect("does not see a request that the client refuses", () =>
     Effect.gen(function* () {
       const { heard, limiter } = listening()
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))

@@ -18,7 +18,7 @@ const notify = (answer: Scripted.Answer) =>
 const rejected = (error: string) => Scripted.json(200, { errors: [{ error, indexes: [0] }] })
 
 describe("createStackNotification", () => {
-  it.effect("succeeds where the service stored it", () =>
+  it.effect("succeeds if the service has stored it", () =>
     Effect.gen(function* () {
       for (const body of [{ errors: [] }, {}, { errors: [], more: true }]) {
         const { result } = yield* notify(Scripted.json(200, body))
@@ -47,7 +47,7 @@ describe("createStackNotification", () => {
     })
   )
 
-  it.effect("a rejection can be told from the failures of the call", () =>
+  it.effect("fails with NotificationRejected, which differs from failures of the call", () =>
     Effect.gen(function* () {
       const { result } = yield* notify(rejected("no"))
       assert(result._tag === "Failure")
@@ -57,7 +57,7 @@ describe("createStackNotification", () => {
     })
   )
 
-  it.effect("a failed call keeps the name of the method", () =>
+  it.effect("has its own name as the operation of a failure", () =>
     Effect.gen(function* () {
       const { result } = yield* notify(Scripted.json(404, { message: "no such stack" }))
       assert(result._tag === "Failure")

@@ -25,7 +25,7 @@ const succeeded = (span: Tracer.NativeSpan) => span.status._tag === "Ended" && E
 const parentOf = (span: Tracer.NativeSpan) => Option.getOrUndefined(span.parent)
 
 describe("spans", () => {
-  it.effect("one for the call, with one for each attempt inside", () =>
+  it.effect("are one for the call, and one for each attempt within it", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(Effect.withSpan(thirdTime, "caller"))
       const [caller, call, ...attempts] = recording.spans
@@ -70,7 +70,7 @@ describe("spans", () => {
     })
   )
 
-  it.effect("of a refused request: one for the call, none for attempts", () =>
+  it.effect("are one for a call with an invalid request, and none for attempts", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))
       const { recording } = yield* record(client.getJob({ stackKey: "", jobUuid }))
@@ -78,7 +78,7 @@ describe("spans", () => {
     })
   )
 
-  it.effect("no tracing headers leave", () =>
+  it.effect("send no tracing headers", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(404))
       const client = yield* Scripted.client(service)
@@ -96,7 +96,7 @@ describe("spans", () => {
 const debugLines = (recording: Recording) => recording.logs.filter(({ level }) => level === "Debug")
 
 describe("debug log lines", () => {
-  it.effect("two for each attempt, under one request id", () =>
+  it.effect("are two for each attempt, with one request id", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
       assert.deepStrictEqual(
@@ -119,7 +119,7 @@ describe("debug log lines", () => {
     })
   )
 
-  it.effect("carry operation, method, URL, attempt, status and duration", () =>
+  it.effect("have operation, method, URL, attempt, status and duration", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
       const [first, failed] = recording.logs
@@ -148,7 +148,7 @@ describe("debug log lines", () => {
     })
   )
 
-  it.effect("each run of a call has ids of its own", () =>
+  it.effect("have a new request id for each run of a call", () =>
     Effect.gen(function* () {
       const ids = (recording: Recording) => debugLines(recording).map(({ annotations }) => annotations["request_id"])
       const one = yield* record(thirdTime)
@@ -157,7 +157,7 @@ describe("debug log lines", () => {
     })
   )
 
-  it.effect("say nothing of payloads unless asked to", () =>
+  it.effect("have no payloads by default", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
       assert.notInclude(recording.output(), "make test")
@@ -165,7 +165,7 @@ describe("debug log lines", () => {
     })
   )
 
-  it.effect("carry the bodies when asked to", () =>
+  it.effect("have the bodies with logPayloads", () =>
     Effect.gen(function* () {
       const service = Scripted.make(
         Scripted.inTurn(
@@ -186,7 +186,7 @@ describe("debug log lines", () => {
     })
   )
 
-  it.effect("are not there above the level Debug", () =>
+  it.effect("are not logged above the level Debug", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(503)))
       const { recording } = yield* record(
@@ -197,8 +197,8 @@ describe("debug log lines", () => {
   )
 })
 
-describe("a call that is tried again", () => {
-  it.effect("says so at the level Info: what failed, and when the next attempt comes", () =>
+describe("A call that is retried", () => {
+  it.effect("logs at Info what failed and when the next attempt is", () =>
     Effect.gen(function* () {
       const { recording } = yield* record(thirdTime)
       const lines = recording.logs.filter(({ level }) => level === "Info").map(({ message }) => message)

@@ -142,7 +142,7 @@ const refused: ReadonlyArray<readonly [what: string, call: Call, says: RegExp]> 
   ]
 ]
 
-describe("refuses", () => {
+describe("An invalid request", () => {
   it.effect.each(refused)("%s", ([, call, says]) =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.empty(200))
@@ -156,7 +156,7 @@ describe("refuses", () => {
     })
   )
 
-  it.effect("with the operation that was called, its method and its path", () =>
+  it.effect("fails with its operation, method and path", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))
       const failed = yield* Effect.flip(client.failJob({ stackKey, jobUuid: "", detail: "d" }))
@@ -169,7 +169,7 @@ describe("refuses", () => {
     })
   )
 
-  it.effect("before it waits for a rate limit or is recorded", () =>
+  it.effect("fails before it waits for a rate limit or is recorded", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(200)))
       const seen = yield* StacksClient.withResponse(Effect.result(client.getJob({ stackKey: "", jobUuid })))
@@ -179,7 +179,7 @@ describe("refuses", () => {
   )
 })
 
-describe("sends what is just within the limits", () => {
+describe("The client sends values within the limits", () => {
   const accepted: ReadonlyArray<readonly [what: string, call: Call, answer: unknown]> = [
     [
       "a key of 80 bytes of every kind, and as much metadata as there may be",
@@ -245,8 +245,8 @@ describe("sends what is just within the limits", () => {
   )
 })
 
-describe("leaves the judgement to the service", () => {
-  it.effect("on queue keys, which it may spell in its own way", () =>
+describe("The service validates", () => {
+  it.effect("queue keys", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.json(200, answers.listScheduledJobs.body))
       const client = yield* Scripted.client(service)
@@ -260,7 +260,7 @@ describe("leaves the judgement to the service", () => {
     })
   )
 
-  it.effect("on reserved stack types", () =>
+  it.effect("reserved stack types", () =>
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.json(200, answers.registerStack.body))
       const client = yield* Scripted.client(service)

@@ -37,7 +37,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("of a response without a sensible word about limits", () =>
+  it.effect("gives no rate limit if the headers are invalid", () =>
     Effect.gen(function* () {
       const nonsense = { "RateLimit-Limit": "soon", "RateLimit-Remaining": "Infinity", "RateLimit-Reset": "1e999" }
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(204, nonsense)))
@@ -53,7 +53,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("counts the attempts and gives the last response", () =>
+  it.effect("gives the last response and the number of attempts after a retry", () =>
     Effect.gen(function* () {
       const service = Scripted.make(
         Scripted.inTurn(
@@ -71,7 +71,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("gives the last response of several calls", () =>
+  it.effect("gives the response of the last of several calls", () =>
     Effect.gen(function* () {
       const service = Scripted.make((request) =>
         request.method === "GET"
@@ -84,7 +84,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("an effect that calls nothing has no response", () =>
+  it.effect("gives status 0 for an effect without calls", () =>
     Effect.gen(function* () {
       const seen = yield* StacksClient.withResponse(Effect.succeed(1))
       assert.strictEqual(seen.value, 1)
@@ -94,7 +94,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("starts afresh each time it is run, also side by side", () =>
+  it.effect("records each run separately, also concurrent runs", () =>
     Effect.gen(function* () {
       const service = Scripted.make((request, index) =>
         Effect.delay(
@@ -122,7 +122,7 @@ describe("withResponse", () => {
     })
   )
 
-  it.effect("of the emulator names the endpoint's scope", () =>
+  it.effect("gives the endpoint's scope with the emulator", () =>
     Effect.gen(function* () {
       const client = yield* StacksClient.StacksClient
       yield* client.registerStack({ key: "s", type: "custom", queueKey: "q" })

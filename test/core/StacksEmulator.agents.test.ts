@@ -46,8 +46,8 @@ const log = (id: string) => Effect.flatMap(StacksEmulator.StacksEmulator, ({ job
 const provided = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: StacksEmulator.Options) =>
   effect.pipe(Effect.provide(emulated(options)))
 
-describe("an agent registers", () => {
-  it.effect("with a job's acquisition token, and is shown without any token", () =>
+describe("An agent registers", () => {
+  it.effect("with a job's acquisition token, and is listed without tokens", () =>
     Effect.gen(function* () {
       const token = yield* reserved("j")
       const { body, status } = yield* call(token, "POST", "register", { body: registration })
@@ -80,7 +80,7 @@ describe("an agent registers", () => {
     }).pipe(provided)
   )
 
-  it.effect("with hardly a word about itself", () =>
+  it.effect("with a minimal request", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* registering("bkct_emulator", {}), 200)
       assert.strictEqual(yield* registering("bkct_emulator", { name: "", hostname: "host", meta_data: null }), 200)
@@ -92,7 +92,7 @@ describe("an agent registers", () => {
     }).pipe(provided)
   )
 
-  it.effect("not with a token that has expired or is unknown: 401", () =>
+  it.effect("not with an expired or unknown token (401)", () =>
     Effect.gen(function* () {
       const expiring = yield* reserved("expiring", { lifetime: 60 })
       const both = yield* reserved("both", { seconds: 30, lifetime: 60 })
@@ -107,7 +107,7 @@ describe("an agent registers", () => {
     }).pipe(provided)
   )
 
-  it.effect("not with a token whose job can't be acquired any more: 422, by which agents know to exit with 27", () =>
+  it.effect("not with a token whose job can't be acquired any more (422, so that agents exit with 27)", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const used = yield* reserved("used")
@@ -136,8 +136,8 @@ describe("an agent registers", () => {
   )
 })
 
-describe("tokens", () => {
-  it.effect("of agents open the agents' API, and nothing else", () =>
+describe("The tokens of agents", () => {
+  it.effect("give access only to the agents' API", () =>
     Effect.gen(function* () {
       const token = yield* reserved("j")
       const agent = yield* connect(token)
@@ -151,7 +151,7 @@ describe("tokens", () => {
     }).pipe(provided)
   )
 
-  it.effect("of jobs open what is about the job, until their agent is gone", () =>
+  it.effect("of jobs give access to the job's requests until the agent is gone", () =>
     Effect.gen(function* () {
       yield* addJobs("j")
       const agent = yield* connect("bkct_emulator")
@@ -168,7 +168,7 @@ describe("tokens", () => {
     }).pipe(provided)
   )
 
-  it.effect("of agents learn at once that the emulator does not have something", () =>
+  it.effect("of agents get 404 or 422 for unsupported requests", () =>
     Effect.gen(function* () {
       yield* addJobs("j")
       const agent = yield* connect("bkct_emulator")
@@ -184,7 +184,7 @@ describe("tokens", () => {
   )
 })
 
-describe("an agent acquires a job", () => {
+describe("An agent acquires a job", () => {
   it.effect("and gets the environment that the service makes for it", () =>
     Effect.gen(function* () {
       yield* addJobs({
@@ -220,7 +220,7 @@ describe("an agent acquires a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("without a repository: there is nothing to check out", () =>
+  it.effect("without a repository, so that it skips the checkout", () =>
     Effect.gen(function* () {
       yield* addJobs("j")
       const agent = yield* connect("bkct_emulator")
@@ -229,7 +229,7 @@ describe("an agent acquires a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("that its token is for, and no other", () =>
+  it.effect("of its token, and no other", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("mine"))
       yield* addJobs("other")
@@ -240,7 +240,7 @@ describe("an agent acquires a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("unless somebody else has it, it is over, or its reservation has lapsed: 422", () =>
+  it.effect("unless it has another agent, is over, or its reservation has lapsed (422)", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const tokens = yield* Effect.forEach(["taken", "canceled", "lapsed"], (id) => reserved(id, { seconds: 60 }))
@@ -275,7 +275,7 @@ describe("an agent acquires a job", () => {
       }).pipe(provided)
   )
 
-  it.effect("and starts it, and may ask for both again when an answer was lost", () =>
+  it.effect("and starts it, and may repeat both requests after a lost response", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const agent = yield* connect(yield* reserved("j"))
@@ -292,8 +292,8 @@ describe("an agent acquires a job", () => {
   )
 })
 
-describe("an agent runs a job", () => {
-  it.effect("whose stack sees how far it is, and whose agent is shown", () =>
+describe("An agent runs a job", () => {
+  it.effect("whose state its stack can read, and whose agent is listed", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       const stateOf = Effect.map(states("j"), ({ body }) => body)
@@ -323,7 +323,7 @@ describe("an agent runs a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("and reports its end once; how it was signalled is kept", () =>
+  it.effect("and reports its end once, with the signal", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -347,7 +347,7 @@ describe("an agent runs a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("that nobody else can touch", () =>
+  it.effect("that no other agent or stack can change", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -361,7 +361,7 @@ describe("an agent runs a job", () => {
     }).pipe(provided)
   )
 
-  it.effect("and tells the other jobs of the build what it found out", () =>
+  it.effect("and shares meta-data with the other jobs of the build", () =>
     Effect.gen(function* () {
       yield* addJobs("a", "b", { id: "elsewhere", build: { uuid: "another" } })
       const [a, b, elsewhere] = yield* Effect.forEach(["a", "b", "elsewhere"], (id) =>
@@ -380,8 +380,8 @@ describe("an agent runs a job", () => {
   )
 })
 
-describe("a job's log", () => {
-  it.effect("is what its agent uploads: in any order, twice, cut within a character", () =>
+describe("A job's log", () => {
+  it.effect("contains the chunks that its agent uploads, in any order, repeated, or split within characters", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -401,7 +401,7 @@ describe("a job's log", () => {
     }).pipe(provided)
   )
 
-  it.effect("takes no chunk that is broken or not as long as it says", () =>
+  it.effect("rejects chunks that are broken or have a wrong length", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -432,8 +432,8 @@ describe("a job's log", () => {
   )
 })
 
-describe("the logs of all jobs", () => {
-  it.effect("keep 128 MiB together: those that began first are forgotten first", () =>
+describe("The logs of all jobs", () => {
+  it.effect("keep 128 MiB together, and drop the oldest logs first", () =>
     Effect.gen(function* () {
       const mebibyte = "m".repeat(1024 * 1024)
       const ids = Array.from({ length: 33 }, (_, index) => `j${index}`)
@@ -450,8 +450,8 @@ describe("the logs of all jobs", () => {
   )
 })
 
-describe("an agent leaves", () => {
-  it.effect("when it says so: its token and its job end", () =>
+describe("An agent leaves", () => {
+  it.effect("when it disconnects, which ends its token and its job", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -462,7 +462,7 @@ describe("an agent leaves", () => {
     }).pipe(provided)
   )
 
-  it.effect("after its job, whose end stays as it was", () =>
+  it.effect("after its job, whose end does not change", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -472,7 +472,7 @@ describe("an agent leaves", () => {
     }).pipe(provided)
   )
 
-  it.effect("unseen: without a sign of life for 3 minutes it is lost, and its job ends", () =>
+  it.effect("without a sign of life for 3 minutes, which ends its job", () =>
     Effect.gen(function* () {
       const silent = yield* connect(yield* reserved("silent"))
       const lively = yield* connect(yield* reserved("lively"))
@@ -496,7 +496,7 @@ describe("an agent leaves", () => {
     }).pipe(provided)
   )
 
-  it.effect("while its job is being canceled: then that is canceled", () =>
+  it.effect("while its job is being canceled, which is then canceled", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const agent = yield* connect(yield* reserved("j"))
@@ -507,7 +507,7 @@ describe("an agent leaves", () => {
     }).pipe(provided)
   )
 
-  it.effect("when it was asked to stop; by force, its job is canceled too", () =>
+  it.effect("when it is asked to stop; with force, its job is canceled", () =>
     Effect.gen(function* () {
       const agent = yield* connect(yield* reserved("j"))
       yield* begin(agent, "j")
@@ -521,7 +521,7 @@ describe("an agent leaves", () => {
   )
 })
 
-describe("agents' requests", () => {
+describe("The requests of agents", () => {
   it.effect("are in the log of requests, with neither tokens nor output", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -554,7 +554,7 @@ describe("agents' requests", () => {
     }).pipe(provided)
   )
 
-  it.effect("are in the log too when they can't be read", () =>
+  it.effect("are in the log if they are invalid", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const broken = { body: new TextEncoder().encode("not compressed") }
@@ -572,7 +572,7 @@ describe("agents' requests", () => {
     }).pipe((effect) => provided(effect, { rateLimits: true }))
   )
 
-  it.effect("meet the faults that name no operation, and not those of the Stacks API", () =>
+  it.effect("get the faults without operations, and not those of the Stacks API", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const agent = yield* connect(yield* reserved("j"))

@@ -7,8 +7,8 @@ import { addJobs, emulated, finish, job, list, register, reserve, states } from 
 const end = (id: string, exitStatus: number) =>
   Effect.andThen(reserve([id]), finish(id, { detail: "done", exit_status: exitStatus }))
 
-describe("a job that depends on others", () => {
-  it.effect("waits, unlisted, until all of them have passed, and is listed with the very next answer", () =>
+describe("A job that depends on others", () => {
+  it.effect("is not listed until all of them have passed, and is listed by the next response", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("lint", "test", { id: "ship", dependsOn: ["lint", "test"] })
@@ -27,7 +27,7 @@ describe("a job that depends on others", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("never runs when one of them has not passed, and neither do those that depend on it", () =>
+  it.effect("never runs if one of them fails, and neither do the jobs that depend on it", () =>
     Effect.gen(function* () {
       const { cancelJob } = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -48,7 +48,7 @@ describe("a job that depends on others", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("runs after failures that are allowed: its own, or those of the other job", () =>
+  it.effect("runs after failures that it or the failed job allows", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs(
@@ -78,7 +78,7 @@ describe("a job that depends on others", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("may have been added later than they ended, and can't depend on what does not exist", () =>
+  it.effect("can be added after its dependencies have ended, and fails for unknown dependencies", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("test")

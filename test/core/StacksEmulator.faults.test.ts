@@ -15,8 +15,8 @@ const getJob = HttpClient.execute(request("GET", "stacks/s/jobs/j"))
 
 const codeOf = (error: HttpClientError) => (error.reason.cause as { readonly code?: string } | undefined)?.code
 
-describe("each kind of fault", () => {
-  it.effect("Status: answers for the service, which does not see the request", () =>
+describe("Each kind of fault", () => {
+  it.effect("Status: responds with the status, and the service does not see the request", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -41,7 +41,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Status 429: has the documented body", () =>
+  it.effect("Status 429: responds with the documented body", () =>
     Effect.gen(function* () {
       yield* setFaults(Fault.Status({ status: 429 }))
       assert.deepStrictEqual((yield* send("GET", "stacks/s/scheduled-jobs?queue_key=q")).body, {
@@ -54,7 +54,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Html: a proxy answers for the service", () =>
+  it.effect("Html: responds with a proxy's page", () =>
     Effect.gen(function* () {
       yield* setFaults(Fault.Html({ times: 1 }), Fault.Html({ status: 504 }))
       const first = yield* getJob
@@ -66,7 +66,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Malformed: a success that can't be read", () =>
+  it.effect("Malformed: responds with a success that does not decode", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -84,7 +84,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Malformed: a refusal stays one, and a success gets the status that is asked for", () =>
+  it.effect("Malformed: keeps the status of a refusal, and replaces the status of a success", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -139,7 +139,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Truncate: the answer breaks off in the middle of its body", () =>
+  it.effect("Truncate: the connection breaks in the middle of the body", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -156,7 +156,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Stall: the answer comes late, or never", () =>
+  it.effect("Stall: the response comes late or never", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -177,7 +177,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("Stall: a request that is given up is never acted on", () =>
+  it.effect("Stall: the service does not act on a request that was interrupted", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -189,7 +189,7 @@ describe("each kind of fault", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("SlowDown: the service's answer, with Retry-After", () =>
+  it.effect("SlowDown: adds Retry-After to the service's response", () =>
     Effect.gen(function* () {
       yield* register()
       yield* setFaults(Fault.SlowDown({ retryAfter: "7 seconds" }))
@@ -200,14 +200,14 @@ describe("each kind of fault", () => {
   )
 })
 
-describe("which requests a fault happens to", () => {
+describe("A fault", () => {
   const list = answer("GET", "stacks/s/scheduled-jobs?queue_key=q")
   const states = answer("POST", "stacks/s/jobs/get-states", { body: { job_uuids: [] } })
 
   const statuses = <E, R>(request: Effect.Effect<{ readonly status: number }, E, R>, count: number) =>
     Effect.map(Effect.all(Array.from({ length: count }, () => request)), (all) => all.map(({ status }) => status))
 
-  it.effect("those of its operations", () =>
+  it.effect("applies to requests of its operations", () =>
     Effect.gen(function* () {
       yield* register()
       yield* setFaults(Fault.Status({ status: 500, operations: ["listScheduledJobs", "failJob"] }))
@@ -222,7 +222,7 @@ describe("which requests a fault happens to", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("so many of them, after so many others", () =>
+  it.effect("applies to `times` requests after skipping `skip` requests", () =>
     Effect.gen(function* () {
       yield* register()
       yield* setFaults(Fault.Status({ status: 500, operations: ["getJobStates"], skip: 1, times: 2 }))
@@ -231,7 +231,7 @@ describe("which requests a fault happens to", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("the first fault that strikes; the others do not see the request", () =>
+  it.effect("is the first one in the list that matches; later ones don't count the request", () =>
     Effect.gen(function* () {
       yield* register()
       yield* setFaults(
@@ -243,7 +243,7 @@ describe("which requests a fault happens to", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("a share of them, the same ones in every run", () => {
+  it.effect("with a rate applies to the same requests in every run", () => {
     const run = (seed: number) =>
       Effect.gen(function* () {
         yield* register()
@@ -259,14 +259,14 @@ describe("which requests a fault happens to", () => {
     })
   })
 
-  it.effect("also those that would be refused", () =>
+  it.effect("applies to requests that would be refused", () =>
     Effect.gen(function* () {
       yield* setFaults(Fault.Html({}))
       assert.strictEqual((yield* HttpClient.execute(request("GET", "stacks/s/jobs/j"))).status, 502)
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("as many as it was set to: then it is no longer in force", () =>
+  it.effect("is removed after it has applied `times` times", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const twice = Fault.Reset({ operations: ["getJob"], times: 2 })
@@ -281,7 +281,7 @@ describe("which requests a fault happens to", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("is written in the log of requests", () =>
+  it.effect("is recorded in the log of requests", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -303,7 +303,7 @@ describe("which requests a fault happens to", () => {
   )
 })
 
-describe("the ids", () => {
+describe("The ids of jobs", () => {
   it.effect("do not depend on the faults", () => {
     const run = (...faults: ReadonlyArray<StacksEmulator.Fault>) =>
       Effect.gen(function* () {

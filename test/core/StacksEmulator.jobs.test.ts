@@ -20,7 +20,7 @@ const at = (millis: number) => DateTime.makeUnsafe(millis)
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => `job-${i}`)
 
 describe("adding jobs", () => {
-  it.effect("fills in what is not said", () =>
+  it.effect("fills in default values", () =>
     Effect.gen(function* () {
       yield* TestClock.adjust("5 seconds")
       const [first, second] = yield* addJobs(
@@ -50,7 +50,7 @@ describe("adding jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("takes an id once, and adds none of a batch that can't be added", () =>
+  it.effect("rejects a batch with a duplicate id", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs("a")
@@ -100,7 +100,7 @@ describe("listing scheduled jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("goes from the oldest to the newest; of the same age, in the order of arrival", () =>
+  it.effect("lists the oldest jobs first, and jobs of the same age in the order of arrival", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs({ id: "c", scheduledAt: at(30) }, { id: "a", scheduledAt: at(10) })
@@ -109,7 +109,7 @@ describe("listing scheduled jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("gives 100 a page unless told otherwise, at most 1000", () =>
+  it.effect("returns 100 jobs per page by default, and at most 1000", () =>
     Effect.gen(function* () {
       yield* register()
       const ids = numbered(1500)
@@ -125,7 +125,7 @@ describe("listing scheduled jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("says that no page follows where the last one is full, and has no cursor on an empty one", () =>
+  it.effect("reports no next page after a full last page, and no cursor on an empty page", () =>
     Effect.gen(function* () {
       yield* register()
       assert.deepStrictEqual((yield* list()).pageInfo, { hasNextPage: false, endCursor: null })
@@ -137,7 +137,7 @@ describe("listing scheduled jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("goes on at the same place, whatever comes and goes before it", () =>
+  it.effect("continues after the cursor's job, even if earlier jobs come and go", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs(...["a", "b", "c", "d", "e"].map((id, i) => ({ id, scheduledAt: at(i * 10) })))
@@ -152,7 +152,7 @@ describe("listing scheduled jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("refuses a cursor that it did not give with 400", () =>
+  it.effect("returns 400 for an unknown cursor", () =>
     Effect.gen(function* () {
       yield* register()
       for (const after of ["nonsense", "%00", "MTIz", ""]) {
@@ -196,7 +196,7 @@ describe("listing scheduled jobs", () => {
 })
 
 describe("looking jobs up", () => {
-  it.effect("gives a job's environment and command", () =>
+  it.effect("returns a job's environment and command", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs({ id: "j", command: "make", env: { A: "ü", BIG: "x".repeat(200_000) } })
@@ -211,7 +211,7 @@ describe("looking jobs up", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("gives the states of the jobs that it knows", () =>
+  it.effect("returns the states of known jobs", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("a", "b")

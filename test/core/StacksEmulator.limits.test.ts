@@ -16,7 +16,7 @@ const rateLimitOf = (headers: Readonly<Record<string, string>>) => ({
 })
 
 describe("rate limits", () => {
-  it.effect("are told with every response", () =>
+  it.effect("are in the headers of every response", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(rateLimitOf((yield* register()).headers), {
         scope: "default",
@@ -48,7 +48,7 @@ describe("rate limits", () => {
     }).pipe(Effect.provide(limited))
   )
 
-  it.effect("refuse what is too much, and say when to come back", () =>
+  it.effect("refuse requests above the limit, and say when to retry", () =>
     Effect.gen(function* () {
       yield* register()
       for (let i = 0; i < 10; i++) assert.strictEqual((yield* listing()).status, 200)
@@ -77,7 +77,7 @@ describe("rate limits", () => {
     }).pipe(Effect.provide(limited))
   )
 
-  it.effect("count in a window that slides: no burst fits between two of them", () =>
+  it.effect("use a sliding window, so that no burst is possible", () =>
     Effect.gen(function* () {
       yield* register()
       const burst = Effect.map(Effect.all(Array.from({ length: 6 }, () => listing())), (all) =>
@@ -124,7 +124,7 @@ describe("rate limits", () => {
     }).pipe(Effect.provide(limited))
   )
 
-  it.effect("are told, but not enforced, unless they are switched on", () =>
+  it.effect("are reported but not enforced by default", () =>
     Effect.gen(function* () {
       yield* register()
       for (let i = 0; i < 50; i++) {

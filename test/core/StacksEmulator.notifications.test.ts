@@ -17,7 +17,7 @@ const refused = (error: string, ...indexes: ReadonlyArray<number>) => ({
 })
 
 describe("notifications", () => {
-  it.effect("are stored with their time, or the time of their arrival", () =>
+  it.effect("are stored with their time, by default the time of arrival", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -35,7 +35,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("that lack a detail, or whose time can't be read, don't spoil the others", () =>
+  it.effect("without a detail or with an invalid time don't affect the others", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -60,7 +60,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("are judged one by one; an error is given once, with all that it is about", () =>
+  it.effect("are validated one by one; each error is returned once, with all its indexes", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -89,7 +89,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("hold 256 characters, however many bytes or UTF-16 units these are", () =>
+  it.effect("have at most 256 characters, in any number of bytes or UTF-16 units", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -101,7 +101,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("are at most 100 for a job", () =>
+  it.effect("are limited to 100 per job", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j", "other")
@@ -112,7 +112,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("are neither of the future nor older than their job", () =>
+  it.effect("are refused if their time is in the future or before their job", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs({ id: "j", scheduledAt: DateTime.makeUnsafe(2000) })
@@ -130,7 +130,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("come too late 300 seconds after the job's end", () =>
+  it.effect("are refused 300 seconds after the job's end", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -145,7 +145,7 @@ describe("notifications", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("come 1 to 1000 at a time", () =>
+  it.effect("are accepted in batches of 1 to 1000", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")

@@ -9,7 +9,7 @@ const at = (millis: number) => DateTime.makeUnsafe(millis)
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => `job-${i}`)
 
 describe("reserving jobs", () => {
-  it.effect("tells which ones it got, each once, and takes them off the list", () =>
+  it.effect("returns the reserved jobs, each once, and removes them from the list", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("a", "b", "c")
@@ -26,7 +26,7 @@ describe("reserving jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("does not take what another stack has, or what is not waiting", () =>
+  it.effect("does not reserve jobs that another stack has or that are not scheduled", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -43,7 +43,7 @@ describe("reserving jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("takes 1 to 1000 jobs for 1 to 3600 seconds", () =>
+  it.effect("accepts 1 to 1000 jobs for 1 to 3600 seconds", () =>
     Effect.gen(function* () {
       yield* register()
       assert.strictEqual((yield* reserve([])).status, 422)
@@ -56,7 +56,7 @@ describe("reserving jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("lapses: the job is listed again, at its old place", () =>
+  it.effect("lapses, and the job is listed again at its old position", () =>
     Effect.gen(function* () {
       yield* register()
       yield* register("other")
@@ -74,7 +74,7 @@ describe("reserving jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("is extended by the stack that has it, in either direction", () =>
+  it.effect("is extended or shortened by the stack that has it", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("a", "b")
@@ -90,7 +90,7 @@ describe("reserving jobs", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("outlives its stack, which finds it again when it has registered again", () =>
+  it.effect("survives its stack's registration", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -105,7 +105,7 @@ describe("reserving jobs", () => {
 })
 
 describe("finishing a job", () => {
-  it.effect("works once, for a job that is reserved or only scheduled, with an empty 200", () =>
+  it.effect("works once, for a reserved or scheduled job, with an empty 200", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("a", "b")
@@ -129,7 +129,7 @@ describe("finishing a job", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("asks for a detail of at most 4096 bytes", () =>
+  it.effect("requires a detail of at most 4096 bytes", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -203,7 +203,7 @@ describe("job acquisition tokens", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("are for 1 to 1000 jobs and live 1 to 3600 seconds", () =>
+  it.effect("are issued for 1 to 1000 jobs and 1 to 3600 seconds", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -217,7 +217,7 @@ describe("job acquisition tokens", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("let one agent acquire the job", () =>
+  it.effect("let one agent acquire their job", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -248,7 +248,7 @@ describe("job acquisition tokens", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("live on when the reservation is extended", () =>
+  it.effect("stay valid when the reservation is extended", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -281,7 +281,7 @@ describe("agents and users", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("cancel: what waits is canceled at once, what runs is canceling until its agent is done", () =>
+  it.effect("cancel a waiting job at once, and a running job when its agent is done", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* register()
@@ -299,7 +299,7 @@ describe("agents and users", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("are told by a defect where they ask for what can't be", () =>
+  it.effect("get a defect for an impossible action", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs("j")

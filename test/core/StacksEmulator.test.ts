@@ -6,7 +6,7 @@ import { TestClock } from "effect/testing"
 import { addJobs, answer, emulated, list, register, send, status } from "../support/emulated.ts"
 
 describe("authentication", () => {
-  it.effect("asks for the cluster token, as `Token`", () =>
+  it.effect("requires the cluster token as `Authorization: Token`", () =>
     Effect.gen(function* () {
       for (const authorization of [undefined, "Token wrong", "Bearer bkct_emulator", "bkct_emulator", "Token "]) {
         const refused = yield* send("POST", "stacks/s/deregister", { headers: { authorization } })
@@ -29,7 +29,7 @@ describe("authentication", () => {
     }).pipe(Effect.provide(emulated({ token: Redacted.make("bkct_mine") })))
   )
 
-  it.effect("takes its token as a plain text too", () =>
+  it.effect("accepts its option token as a plain text", () =>
     Effect.gen(function* () {
       const headers = { authorization: "Token bkct_mine" }
       assert.strictEqual(yield* status("POST", "stacks/s/deregister", { headers }), 404)
@@ -42,7 +42,7 @@ describe("the identity of the token", () => {
   const withClient = (options?: StacksEmulator.Options) =>
     Layer.provideMerge(StacksEmulator.layerClient, emulated(options))
 
-  it.effect("is that of a cluster's token, and needs no stack", () =>
+  it.effect("is that of a cluster token, and needs no registered stack", () =>
     Effect.gen(function* () {
       const { clusterUuid, organizationUuid, queueKey, uuid } = yield* identity
       for (const id of [uuid, clusterUuid, organizationUuid]) assert.match(id, /^[0-9a-f-]{36}$/)
@@ -53,14 +53,14 @@ describe("the identity of the token", () => {
     }).pipe(Effect.provide(withClient()))
   )
 
-  it.effect("may be that of a token without a cluster", () =>
+  it.effect("can be that of a token without a cluster", () =>
     Effect.gen(function* () {
       const { clusterName, clusterUuid } = yield* identity
       assert.deepStrictEqual([clusterUuid, clusterName], ["", ""])
     }).pipe(Effect.provide(withClient({ tokenIdentity: { clusterUuid: "" } })))
   )
 
-  it.effect("is whatever the options say", () =>
+  it.effect("is set by the options", () =>
     Effect.gen(function* () {
       const { clusterName, organizationUuid, queueKey, queueUuid } = yield* identity
       assert.deepStrictEqual([clusterName, organizationUuid, queueKey, queueUuid], ["Production", "o", "linux", "q"])
@@ -75,7 +75,7 @@ describe("the identity of the token", () => {
     )
   )
 
-  it.effect("can fail like any operation", () =>
+  it.effect("can have faults like any operation", () =>
     Effect.gen(function* () {
       const { setFaults } = yield* StacksEmulator.StacksEmulator
       yield* setFaults([StacksEmulator.Fault.Status({ status: 404, operations: ["getTokenIdentity"], times: 1 })])
@@ -95,7 +95,7 @@ describe("the identity of the token", () => {
 })
 
 describe("registering a stack", () => {
-  it.effect("answers 201 for a new stack, and 200 with the same id for a known one", () =>
+  it.effect("returns 201 for a new stack, and 200 with the same id for a known one", () =>
     Effect.gen(function* () {
       const body = { key: "s", type: "custom", queue_key: "q", metadata: { region: "eu" } }
       const first = yield* answer("POST", "stacks/register", { body })
@@ -125,7 +125,7 @@ describe("registering a stack", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("tells by its last poll whether a stack is connected", () =>
+  it.effect("shows by the last poll whether a stack is connected", () =>
     Effect.gen(function* () {
       const stackState = Effect.map(register(), ({ body }) => (body as { state: string }).state)
       assert.strictEqual(yield* stackState, "connected")
@@ -184,8 +184,8 @@ describe("registering a stack", () => {
   )
 })
 
-describe("leaving", () => {
-  it.effect("answers 204 with no body, and 404 from then on", () =>
+describe("deregistering a stack", () => {
+  it.effect("returns 204 without a body, and 404 to later requests", () =>
     Effect.gen(function* () {
       yield* register()
       assert.deepStrictEqual(yield* answer("POST", "stacks/s/deregister"), { status: 204, body: undefined })
@@ -195,7 +195,7 @@ describe("leaving", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("lets a stack lapse: every request answers 404 until it registers again", () =>
+  it.effect("returns 404 to every request of a lapsed stack until it registers again", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs("j")
@@ -223,14 +223,14 @@ describe("leaving", () => {
 })
 
 describe("queues", () => {
-  it.effect("exist on first use, unless they are given", () =>
+  it.effect("exist on first use if the option queues is not set", () =>
     Effect.gen(function* () {
       yield* register("s", "anything")
       assert.deepStrictEqual((yield* list({ queue_key: "never-seen" })).ids, [])
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("answer 404 where others are given", () =>
+  it.effect("return 404 if the option queues has other queues", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       assert.strictEqual((yield* register("s", "linux")).status, 201)
@@ -241,7 +241,7 @@ describe("queues", () => {
     }).pipe(Effect.provide(emulated({ queues: ["linux"] })))
   )
 
-  it.effect("know two spellings of the default queue", () =>
+  it.effect("accept two spellings of the default queue", () =>
     Effect.gen(function* () {
       yield* register("s", "_default")
       yield* addJobs({ id: "a", queueKey: "_default" }, { id: "b", queueKey: "__default__" })
@@ -250,7 +250,7 @@ describe("queues", () => {
     }).pipe(Effect.provide(emulated({ queues: ["_default"] })))
   )
 
-  it.effect("are shown, with whether they are paused", () =>
+  it.effect("are listed with whether they are paused", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       assert.deepStrictEqual(
@@ -269,8 +269,8 @@ describe("queues", () => {
   )
 })
 
-describe("requests that make no sense", () => {
-  it.effect("answer 404 for unknown paths and methods, with a message", () =>
+describe("invalid requests", () => {
+  it.effect("get 404 with a message for unknown paths and methods", () =>
     Effect.gen(function* () {
       for (const [method, path] of [
         ["GET", "nothing"],
@@ -287,7 +287,7 @@ describe("requests that make no sense", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("answer 400 for a body that is not JSON, and 422 for one that breaks the schema", () =>
+  it.effect("get 400 for a body that is not JSON, and 422 for one that breaks the schema", () =>
     Effect.gen(function* () {
       yield* register()
       yield* addJobs("j")
@@ -303,7 +303,7 @@ describe("requests that make no sense", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("answer 400 for a bad query", () =>
+  it.effect("get 400 for an invalid query", () =>
     Effect.gen(function* () {
       yield* register()
       for (const query of ["", "queue_key=", "queue_key=q&limit=0", "queue_key=q&limit=1001", "queue_key=q&limit=x"]) {
@@ -315,8 +315,8 @@ describe("requests that make no sense", () => {
   )
 })
 
-describe("lenience", () => {
-  it.effect("decodes path parameters, and takes any content type for JSON", () =>
+describe("valid requests in unusual forms", () => {
+  it.effect("may have encoded path parameters and any content type", () =>
     Effect.gen(function* () {
       yield* addJobs("a.b/c d", "j")
       yield* register()
@@ -332,7 +332,7 @@ describe("lenience", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("ignores fields and parameters that it does not know", () =>
+  it.effect("may have unknown fields and parameters", () =>
     Effect.gen(function* () {
       yield* register()
       assert.strictEqual(yield* status("GET", "stacks/s/scheduled-jobs?queue_key=q&colour=red"), 200)
@@ -345,7 +345,7 @@ describe("lenience", () => {
 })
 
 describe("the log of requests", () => {
-  it.effect("keeps what arrived, without the token", () =>
+  it.effect("keeps requests as they arrived, without the token", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* TestClock.adjust("3 seconds")
@@ -382,7 +382,7 @@ describe("the log of requests", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
-  it.effect("keeps the last 10,000", () =>
+  it.effect("keeps the last 10,000 requests", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* Effect.forEach(Array.from({ length: 10_010 }), (_, i) => send("GET", `n${i}`), { discard: true })

@@ -37,7 +37,7 @@ describe("Timeline", () => {
     { arbitrary: { runs: 50, seed: 1 } }
   )
 
-  it("finds its way among 100,000 items in a few looks", () => {
+  it("seeks among 100,000 items in a few steps", () => {
     let looks = 0
     const timeline = new Timeline<Item>((item) => {
       looks++

@@ -22,7 +22,7 @@ const invalid = Effect.flatMap(Scripted.client(Scripted.make(Scripted.empty(200)
 const all = { notFound, unavailable, limited, reset, garbled, invalid }
 
 describe("guards", () => {
-  it.effect("isRetryable and isFatal split every failure", () =>
+  it.effect("isRetryable or isFatal, and never both, hold for every failure", () =>
     Effect.gen(function* () {
       const halves = yield* Effect.all(
         Object.values(all).map((call) =>
@@ -38,7 +38,7 @@ describe("guards", () => {
     })
   )
 
-  it("hold of nothing else", () => {
+  it("isRetryable and isFatal are false for values that are no failures", () => {
     const others = [
       undefined,
       null,
@@ -59,7 +59,7 @@ describe("guards", () => {
 })
 
 describe("with Effect's combinators", () => {
-  it.effect("catchTag", () =>
+  it.effect("catchTag handles one kind of failure", () =>
     Effect.gen(function* () {
       const status = yield* notFound.pipe(Effect.catchTag("ErrorResponse", (error) => Effect.succeed(error.status)))
       assert.strictEqual(status, 404)
@@ -72,7 +72,7 @@ describe("with Effect's combinators", () => {
     })
   )
 
-  it.effect("catchReason handles one reason and leaves the others", () =>
+  it.effect("catchReason handles one reason and passes on the others", () =>
     Effect.gen(function* () {
       const handle = <A>(call: Effect.Effect<A, StacksError.StacksError, never>) =>
         call.pipe(Effect.catchReason("ErrorResponse", "NotFound", (reason) => Effect.succeed(reason.message)))
@@ -82,7 +82,7 @@ describe("with Effect's combinators", () => {
     })
   )
 
-  it.effect("catchReasons handles several", () =>
+  it.effect("catchReasons handles several reasons", () =>
     Effect.gen(function* () {
       const wait = limited.pipe(
         Effect.catchReasons("ErrorResponse", {
@@ -94,7 +94,7 @@ describe("with Effect's combinators", () => {
     })
   )
 
-  it.effect("unwrapReason puts the reasons in the place of the response", () =>
+  it.effect("unwrapReason replaces the response by its reasons", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(unavailable.pipe(Effect.unwrapReason("ErrorResponse")))
       assert(error._tag === "ServerError")
@@ -102,7 +102,7 @@ describe("with Effect's combinators", () => {
     })
   )
 
-  it.effect("catchIf(isRetryable) leaves the fatal ones", () =>
+  it.effect("catchIf(isRetryable) passes on fatal failures", () =>
     Effect.gen(function* () {
       const handle = <A>(call: Effect.Effect<A, StacksError.StacksError>) =>
         call.pipe(Effect.catchIf(StacksError.isRetryable, () => Effect.succeed("later" as const)))
@@ -116,8 +116,8 @@ describe("with Effect's combinators", () => {
   )
 })
 
-describe("what each failure knows", () => {
-  it.effect("its operation, method and URL", () =>
+describe("every failure", () => {
+  it.effect("has its operation, method and URL", () =>
     Effect.gen(function* () {
       for (const call of Object.values(all)) {
         const error = yield* Effect.flip(call)

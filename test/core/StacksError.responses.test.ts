@@ -41,7 +41,7 @@ const brokenBy =
   () =>
     Effect.fail(cause)
 
-describe("the status decides", () => {
+describe("The status of a response decides its reason", () => {
   const statuses = [
     [400, "BadRequest", false],
     [401, "Unauthorized", false],
@@ -103,7 +103,7 @@ describe("the status decides", () => {
     })
   )
 
-  it.effect("an HttpClient that fails on statuses by itself makes no difference", () =>
+  it.effect("also with an HttpClient that fails on statuses itself", () =>
     Effect.gen(function* () {
       const { httpClient } = Scripted.make(Scripted.json(429, { message: "slow down", reset: 3 }))
       const filtered = Layer.succeed(HttpClient.HttpClient, HttpClient.filterStatusOk(httpClient))
@@ -118,7 +118,7 @@ describe("the status decides", () => {
   )
 })
 
-describe("the message reads METHOD URL: STATUS text", () => {
+describe("The message of an error response is METHOD URL: STATUS text", () => {
   const messages: ReadonlyArray<readonly [string, Scripted.Answer, string]> = [
     ["the body's message", Scripted.json(422, { message: "key is too long" }), "422 key is too long"],
     ["a status' phrase for another JSON", Scripted.json(404, { error: "x" }), "404 Not Found"],
@@ -142,7 +142,7 @@ describe("the message reads METHOD URL: STATUS text", () => {
     })
   )
 
-  it.effect("and is of reasonable length", () =>
+  it.effect("and has a limited length", () =>
     Effect.gen(function* () {
       const error = yield* responseOf(Scripted.json(400, { message: "m".repeat(50_000) }))
       assert.isBelow(error.message.length, 1500)
@@ -150,8 +150,8 @@ describe("the message reads METHOD URL: STATUS text", () => {
   )
 })
 
-describe("the raw body", () => {
-  it.effect("is the body as text, and no part of any rendering", () =>
+describe("The raw body of an error response", () => {
+  it.effect("is the body as text, and is not printed", () =>
     Effect.gen(function* () {
       const error = yield* responseOf(Scripted.text(500, "<html>ä😀 page</html>"))
       assert.strictEqual(error.rawBody, "<html>ä😀 page</html>")
@@ -170,14 +170,14 @@ describe("the raw body", () => {
     })
   )
 
-  it.effect("goes as far as it came", () =>
+  it.effect("is incomplete if the connection breaks", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* responseOf(brokenOff(500, "as far as"))).rawBody, "as far as")
       assert.strictEqual((yield* responseOf(Scripted.empty(500))).rawBody, "")
     })
   )
 
-  it.effect("the headers are there too", () =>
+  it.effect("comes with the headers", () =>
     Effect.gen(function* () {
       const error = yield* responseOf(Scripted.empty(500, { "X-Request-Id": "abc", "RateLimit-Scope": "show-job" }))
       assert.strictEqual(error.headers["x-request-id"], "abc")
@@ -186,7 +186,7 @@ describe("the raw body", () => {
   )
 })
 
-describe("a success that can't be read", () => {
+describe("A success that does not decode", () => {
   const unreadable: ReadonlyArray<readonly [string, Scripted.Answer, RegExp]> = [
     ["nothing", Scripted.empty(200), /empty/],
     ["no content", Scripted.empty(204), /empty/],
@@ -213,7 +213,7 @@ describe("a success that can't be read", () => {
     })
   )
 
-  it.effect("keeps the body, its headers and status", () =>
+  it.effect("keeps its body, headers and status", () =>
     Effect.gen(function* () {
       const error = yield* errorOf(Scripted.text(203, `<html>${"x".repeat(100_000)}`, { "x-proxy": "p" }))
       assert(error._tag === "DecodeError")
@@ -266,7 +266,7 @@ describe("broken connections", () => {
       })
   )
 
-  it.effect("what the HttpClient failed with is the cause, in words: all of the chain", () =>
+  it.effect("has the HttpClient's chain of errors as its cause", () =>
     Effect.gen(function* () {
       const inner = Object.assign(new Error("connect ECONNREFUSED 10.0.0.1:443"), { code: "ECONNREFUSED", extra: {} })
       const middle = new AggregateError([inner, "and a text"], "all addresses failed", { cause: inner })
@@ -287,7 +287,7 @@ describe("broken connections", () => {
     })
   )
 
-  it.effect("a success that breaks off is cut short", () =>
+  it.effect("a success with an incomplete body fails with CutShort", () =>
     Effect.gen(function* () {
       const error = yield* errorOf(brokenOff(200, '{"id":'))
       assert(error._tag === "TransportError")

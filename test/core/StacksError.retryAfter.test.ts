@@ -63,7 +63,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("of absurd size is still a number", () =>
+  it.effect("of an extreme size is a finite number", () =>
     Effect.gen(function* () {
       for (const value of ["9".repeat(400), "1e300", "99999999999999999999"]) {
         const millis = yield* retryAfterOf(Scripted.empty(503, header(value)))
@@ -72,7 +72,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("of seconds without an end is a long wait, not none", () =>
+  it.effect("of infinitely many seconds is the longest duration", () =>
     Effect.gen(function* () {
       for (const value of ["9".repeat(400), "1e400"]) {
         assert.isAbove((yield* retryAfterOf(Scripted.empty(503, header(value)))) ?? 0, 1e15)
@@ -80,7 +80,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("as a date is compared with the response's own Date, whatever our clock says", () =>
+  it.effect("as a date is compared with the response's Date, not with the machine's clock", () =>
     Effect.gen(function* () {
       const waitOf = (date: string, retryAfter: string) =>
         retryAfterOf(Scripted.empty(503, { ...header(retryAfter), Date: date }))
@@ -94,7 +94,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("is read on any 5xx and on a 429", () =>
+  it.effect("is read from 429 and any 5xx", () =>
     Effect.gen(function* () {
       for (const status of [429, 500, 502, 503, 504]) {
         assert.strictEqual(yield* retryAfterOf(Scripted.empty(status, header("7"))), 7000)
@@ -102,7 +102,7 @@ describe("Retry-After", () => {
     })
   )
 
-  it.effect("asks nothing of a fatal answer", () =>
+  it.effect("is ignored with a fatal status", () =>
     Effect.gen(function* () {
       for (const status of [400, 401, 403, 404, 422, 409]) {
         assert.isUndefined(yield* retryAfterOf(Scripted.empty(status, header("7"))))
@@ -115,7 +115,7 @@ describe("a 429 without Retry-After", () => {
   const body = { message: "Rate limit exceeded", scope: "batch-reserve", limit: 10, current: 11, reset: 4 }
   const reset = { "RateLimit-Reset": "6", "RateLimit-Scope": "from-header" }
 
-  it.effect("waits for the body's reset", () =>
+  it.effect("uses the reset time of the body", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* retryAfterOf(Scripted.json(429, body, reset)), 4000)
       assert.strictEqual(yield* retryAfterOf(Scripted.json(429, { reset: 0.5 }, reset)), 500)
@@ -123,7 +123,7 @@ describe("a 429 without Retry-After", () => {
     })
   )
 
-  it.effect("else for the header's", () =>
+  it.effect("uses the header RateLimit-Reset without a reset time in the body", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* retryAfterOf(Scripted.empty(429, reset)), 6000)
       assert.strictEqual(yield* retryAfterOf(Scripted.text(429, "<html>", reset)), 6000)
@@ -133,20 +133,20 @@ describe("a 429 without Retry-After", () => {
     })
   )
 
-  it.effect("else it says nothing", () =>
+  it.effect("has no retryAfter without any reset time", () =>
     Effect.gen(function* () {
       assert.isUndefined(yield* retryAfterOf(Scripted.empty(429)))
       assert.isUndefined(yield* retryAfterOf(Scripted.empty(429, { "RateLimit-Reset": "soon" })))
     })
   )
 
-  it.effect("and Retry-After goes before both", () =>
+  it.effect("uses Retry-After before both reset times", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* retryAfterOf(Scripted.json(429, body, { ...reset, ...header("1") })), 1000)
     })
   )
 
-  it.effect("but not where it asks for nothing, or its date is past", () =>
+  it.effect("uses the reset time if Retry-After is 0 or in the past", () =>
     Effect.gen(function* () {
       for (const value of ["0", "Mon, 01 Jan 1990 00:00:00 GMT"]) {
         assert.strictEqual(yield* retryAfterOf(Scripted.json(429, body, { ...reset, ...header(value) })), 4000)
@@ -155,13 +155,13 @@ describe("a 429 without Retry-After", () => {
     })
   )
 
-  it.effect("a 503's RateLimit-Reset is no request to wait", () =>
+  it.effect("a 503 ignores RateLimit-Reset", () =>
     Effect.gen(function* () {
       assert.isUndefined(yield* retryAfterOf(Scripted.empty(503, reset)))
     })
   )
 
-  it.effect("says which limit it was", () =>
+  it.effect("has the scope and the limit", () =>
     Effect.gen(function* () {
       const reasonOf = Effect.fnUntraced(function* (answer: Scripted.Answer) {
         const client = yield* Scripted.client(Scripted.make(answer))

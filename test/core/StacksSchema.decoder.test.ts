@@ -63,11 +63,11 @@ const bodies = (name: keyof typeof responses): Arbitrary.Arbitrary<unknown> =>
   )
 
 describe.each(names)("%s", (name) => {
-  it("the generated code takes what the service sends every day", () => {
+  it("the generated code decodes a usual body", () => {
     assert.isTrue(agree(name, answers[name].body))
   })
 
-  it("agrees on the everyday body with anything in the place of anything", () => {
+  it("the generated code agrees with the schema on mutated bodies", () => {
     for (const body of replacements(answers[name].body)) agree(name, body)
   })
 
@@ -91,7 +91,7 @@ describe.each(names)("%s", (name) => {
 })
 
 describe("a page", () => {
-  it("is taken by the generated code also where values are null or left out", () => {
+  it("is decoded by the generated code with null or missing values", () => {
     const { runnable_at: _, ...unsaid } = scheduledJob
     const jobs = [
       unsaid,
@@ -104,8 +104,8 @@ describe("a page", () => {
   })
 })
 
-describe("names that JavaScript takes for its own", () => {
-  it("stay keys like any other", () => {
+describe("keys such as __proto__", () => {
+  it("are decoded like any other key", () => {
     for (const key of ["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf", "prototype"]) {
       const text = (value: string) => `{${JSON.stringify(key)}:${value},"a":"b"}`
       agree("getJob", JSON.parse(`{"id":"j","env":${text('"x"')},"command":"c"}`))
@@ -131,7 +131,7 @@ describe("times", () => {
     return true
   }
 
-  it("every day of some years is the same day", () => {
+  it("of every day of some years decode to that day", () => {
     let taken = 0
     for (const year of [
       "0000",
@@ -160,7 +160,7 @@ describe("times", () => {
     assert.isAtLeast(taken, 13 * 12 * 28)
   })
 
-  it("every second of a day, and none more", () => {
+  it("of every second of a day decode to that second", () => {
     const two = (n: number) => String(n).padStart(2, "0")
     for (let hour = 0; hour <= 25; hour++) {
       for (let minute = 0; minute <= 61; minute++) {
@@ -170,7 +170,7 @@ describe("times", () => {
     }
   })
 
-  it("odd ones are taken by neither or mean the same", () => {
+  it("in unusual forms are rejected by both decoders or decode to the same time", () => {
     for (const text of oddTimes) agreeOnTime(text)
     for (const other of [undefined, null, 0, 1_759_322_096_789, {}, [], new Date(0)]) assert.isFalse(agreeOnTime(other))
   })
@@ -198,7 +198,7 @@ describe("times", () => {
   )
 })
 
-describe("where code can't be generated", () => {
+describe("If code can't be generated", () => {
   it("the schema decodes everything", () => {
     const original = globalThis.Function
     try {

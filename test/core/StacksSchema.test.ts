@@ -74,8 +74,8 @@ const withoutUndefined = (value: unknown): unknown => {
   )
 }
 
-describe("what is encoded and goes over the wire as JSON decodes to the same", () => {
-  it("for all schemas there are", () => {
+describe("A value that is encoded to JSON and decoded", () => {
+  it("is the same value, for every schema", () => {
     assert.isAbove(schemas.length, 20)
   })
 
@@ -95,8 +95,8 @@ describe("what is encoded and goes over the wire as JSON decodes to the same", (
   }
 })
 
-describe("the wire's names", () => {
-  it("of a page", () => {
+describe("The names on the wire", () => {
+  it("are snake_case in a page", () => {
     const at = DateTime.makeUnsafe("2026-10-01T12:34:56.789Z")
     const job = {
       id: "j",
@@ -132,11 +132,11 @@ describe("the wire's names", () => {
   })
 })
 
-describe("what a service must refuse", () => {
+describe("The schemas reject", () => {
   const refuses = <S extends Schema.Codec<unknown, unknown>>(schema: S, wire: unknown) =>
     assert.isTrue(Option.isNone(Schema.decodeUnknownOption(schema)(wire)), JSON.stringify(wire).slice(0, 100))
 
-  it("details of more than 4096 bytes, and empty ones", () => {
+  it("details of more than 4096 bytes and empty details", () => {
     const { FinishJobPayload } = StacksSchema
     refuses(FinishJobPayload, { detail: "" })
     refuses(FinishJobPayload, { detail: "a".repeat(4097) })
@@ -148,7 +148,7 @@ describe("what a service must refuse", () => {
     })
   })
 
-  it("batches of none or of more than 1000, and lives of more than an hour", () => {
+  it("batches of 0 or more than 1000 items, and lifetimes of more than an hour", () => {
     const { BatchReserveJobsPayload } = StacksSchema
     refuses(BatchReserveJobsPayload, { job_uuids: [] })
     refuses(BatchReserveJobsPayload, { job_uuids: Array.from({ length: 1001 }, String) })
@@ -157,7 +157,7 @@ describe("what a service must refuse", () => {
     refuses(BatchReserveJobsPayload, { job_uuids: ["a"], reservation_expiry_seconds: null })
   })
 
-  it("keys and metadata out of bounds", () => {
+  it("invalid keys and metadata", () => {
     const { RegisterStackPayload } = StacksSchema
     const payload = { key: "k", type: "custom", queue_key: "q", metadata: {} }
     refuses(RegisterStackPayload, { ...payload, key: "a b" })
@@ -168,7 +168,7 @@ describe("what a service must refuse", () => {
     assert.isTrue(Option.isSome(Schema.decodeUnknownOption(RegisterStackPayload)(payload)))
   })
 
-  it("one bad notification does not spoil the reading of the others", () => {
+  it("only the invalid notification of a batch", () => {
     const decoded = Schema.decodeUnknownSync(StacksSchema.CreateStackNotificationsPayload)({
       notifications: [
         { job_uuid: "a", detail: "" },

@@ -212,8 +212,8 @@ refuses("the emulator", (options) => Layer.build(StacksEmulator.layer(options)),
   count("maxStacks", 0)
 ])
 
-describe("what is refused", () => {
-  it.effect("says what was given", () =>
+describe("An invalid option", () => {
+  it.effect("fails with the given value", () =>
     Effect.gen(function* () {
       const { error } = yield* tried(Stack.make({ key: "s", queueKey: "q", reservationExpiry: "2 hours" }))
       assert.strictEqual(
@@ -230,7 +230,7 @@ describe("what is refused", () => {
     })
   )
 
-  it.effect("is an empty token of the emulator, too", () =>
+  it.effect("fails for an empty token of the emulator", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(Layer.build(StacksEmulator.layer({ token: "" })))
       assert.strictEqual(error.option, "token")

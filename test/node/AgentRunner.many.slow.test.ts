@@ -23,7 +23,7 @@ const kinds: ReadonlyArray<readonly [plan: Plan, job: string, event: StackEvent.
 ]
 
 describe("Two hundred jobs", () => {
-  it.live("on eight slots end as their agents do, each once, and leave nothing behind", () =>
+  it.live("on eight slots end with their agents' outcomes, each once, and leave nothing behind", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const agents = yield* standIn

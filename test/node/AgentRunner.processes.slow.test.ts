@@ -44,7 +44,7 @@ const fast = <A, E>(fiber: Fiber.Fiber<A, E>) =>
   )
 
 describe("An agent that is stopped", () => {
-  it.live("while its job runs, cancels the job and leaves", () =>
+  it.live("while its job runs, cancels the job and exits", () =>
     Effect.gen(function* () {
       const { fiber, job, mark } = yield* begin({ prints: ["working"], millis: 60_000 }, "working")
       yield* Fiber.interrupt(fiber)
@@ -54,7 +54,7 @@ describe("An agent that is stopped", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.live("is waited for by its runner, where the stack does not wait that long", () =>
+  it.live("is awaited by the runner's layer, but not by the stack", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { fiber, job, mark } = yield* Scope.provide(
@@ -69,7 +69,7 @@ describe("An agent that is stopped", () => {
     }).pipe(Effect.provide(service))
   )
 
-  it.live("and has not heard it the first time, leaves the second", () =>
+  it.live("and ignores the first SIGTERM, exits after the second one", () =>
     Effect.gen(function* () {
       // The second SIGTERM is the first that it hears: it lets its job end.
       const { fiber, job, mark } = yield* begin({ prints: ["working"], millis: 3000, isDeafTo: 1 }, "working")
@@ -79,7 +79,7 @@ describe("An agent that is stopped", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.effect("and hears nothing, is killed 10 seconds after the time that its job has, with all that it started", () =>
+  it.effect("and ignores all signals, is killed 10 seconds after cancelGracePeriod, with all of its descendants", () =>
     Effect.gen(function* () {
       const plan: Plan = { prints: ["working"], millis: 60_000, isDeafTo: 99, leavesBehind: "deaf" }
       const { fiber, mark, pid } = yield* begin(plan, "left")
@@ -153,7 +153,7 @@ describe("A stack whose jobs are run by agents", () => {
     }
   })
 
-  it.live("killed by SIGTERM in the middle, lets them end, takes no more, and leaves nothing", () =>
+  it.live("that gets SIGTERM lets them end, takes no more jobs, and leaves nothing", () =>
     Effect.gen(function* () {
       const { child, countOf, emulator, gone, mark } = yield* launch({ "*": { millis: 1500 } }, 40)
       yield* until(() => processesWith(mark).filter(({ commandLine }) => commandLine.includes("start")).length >= 8)
@@ -170,7 +170,7 @@ describe("A stack whose jobs are run by agents", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.live("killed by SIGKILL in the middle, leaves no process for longer than it documents", () =>
+  it.live("that gets SIGKILL leaves no process for longer than documented", () =>
     Effect.gen(function* () {
       const { child, gone, mark } = yield* launch({ "*": { millis: 60_000, leavesBehind: "plain" } }, 40)
       const left = () => processesWith(mark).filter(({ commandLine }) => commandLine.includes("sleep 600"))
@@ -190,7 +190,7 @@ describe("A stack whose jobs are run by agents", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.live("shows no token to those who list processes, read logs, or run in its jobs", () =>
+  it.live("shows no token in the process list, in logs, or to its jobs", () =>
     Effect.gen(function* () {
       const plan: Plan = { prints: ["$BUILDKITE_AGENT_TOKEN"], millis: 400, leavesBehind: "plain" }
       const { child, countOf, gone, logs, mark, output } = yield* launch({ "*": plan }, 12)

@@ -118,7 +118,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("with the job's token, which nobody sees", () =>
+    it.effect("with the job's token, which appears nowhere else", () =>
       Effect.gen(function* () {
         const path = yield* folder
         const { lines, token } = yield* linesOf({
@@ -131,7 +131,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("with nothing else of this process's environment than what programs need", () =>
+    it.effect("with only those variables of this process that programs need", () =>
       Effect.gen(function* () {
         const path = yield* folder
         process.env["BUILDKITE_CLUSTER_TOKEN"] = "bkct_not_for_agents"
@@ -157,7 +157,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("with the endpoint and the name that it is given", () =>
+    it.effect("with the endpoint and name of the options", () =>
       Effect.gen(function* () {
         const path = yield* folder
         const agentPath = curious(path)
@@ -179,7 +179,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("in the lowest free slot, no two in the same one", () =>
+    it.effect("in the lowest free slot, which no other agent has", () =>
       Effect.gen(function* () {
         const agents = yield* standIn
         yield* agents.setPlans({ "*": { millis: 60_000 } })
@@ -215,7 +215,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
   })
 
   describe("whose output is kept in files", () => {
-    it.effect("has one for each job, for this user only", () =>
+    it.effect("has one file for each job, readable by this user only", () =>
       Effect.gen(function* () {
         const path = yield* folder
         const { jobUuid, lines } = yield* linesOf({
@@ -324,7 +324,7 @@ describe("An agent that can't be run", () => {
     )
   }
 
-  it.effect("because it is deaf and takes longer than 10 seconds for its version, is an error then", () =>
+  it.effect("because `--version` ignores signals and takes longer than 10 seconds, fails the layer", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const agentPath = file(
@@ -346,7 +346,7 @@ describe("An agent that can't be run", () => {
     }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.live("is not said of one that leaves a process, which holds its output open and is deaf", () =>
+  it.live("does not include one whose `--version` leaves a process that holds its output open", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const agentPath = file(
@@ -359,7 +359,7 @@ describe("An agent that can't be run", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("because its build path can't be made, is an error before anything is asked of the service", () =>
+  it.live("because its build path can't be created, fails the layer before any request", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const buildPath = join(file(path, "", 0o644), "builds")
@@ -378,7 +378,7 @@ describe("An agent that can't be run", () => {
       }).pipe(Effect.scoped, Effect.provide(service))
   )
 
-  it.live("because its log folder can't be made, is an error before anything is asked of the service", () =>
+  it.live("because its log folder can't be created, fails the layer before any request", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const logDirectory = join(file(path, "", 0o755), "logs")

@@ -13,7 +13,7 @@ const errorOf = (result: Result.Result<unknown, JobRunner.JobRunnerError>) =>
 
 layer(service, { excludeTestServices: true })("An agent", (it) => {
   describe("that ran its job", () => {
-    it.effect("has finished it: nothing is left to do", () =>
+    it.effect("needs no finish by the stack", () =>
       Effect.gen(function* () {
         const { job, notes, result } = yield* runOne({ prints: ["hello"] })
         assert.deepStrictEqual(result, agentOwned)
@@ -22,7 +22,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       })
     )
 
-    it.effect("and ends with 0 although the job failed, has finished it", () =>
+    it.effect("and exits with 0 although the job failed, needs no finish by the stack", () =>
       Effect.gen(function* () {
         const { job, result } = yield* runOne({ jobExits: 3 })
         assert.deepStrictEqual(result, agentOwned)
@@ -76,7 +76,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       }
     }
 
-    it.effect("by a signal, can be tried again, and says which", () =>
+    it.effect("by a signal, is retryable, and reports the signal", () =>
       Effect.gen(function* () {
         const { result } = yield* runOne({ fallsBefore: "SIGKILL" })
         const { message, isRetryable } = errorOf(result)
@@ -125,7 +125,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
   })
 
   describe("that ends while its job runs", () => {
-    it.effect("with 255, leaves the job to the service, and says so on the job's page", () =>
+    it.effect("with 255, leaves the job to the service, and notifies the job's page", () =>
       Effect.gen(function* () {
         const { job, notes, result } = yield* runOne({ breaks: 255 })
         assert.deepStrictEqual(result, agentOwned)
@@ -136,7 +136,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       })
     )
 
-    it.effect("by a signal, leaves the job to the service, and says so on the job's page", () =>
+    it.effect("by a signal, leaves the job to the service, and notifies the job's page", () =>
       Effect.gen(function* () {
         const { job, notes, result } = yield* runOne({ breaks: "SIGSEGV" })
         assert.deepStrictEqual(result, agentOwned)

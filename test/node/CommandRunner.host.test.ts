@@ -82,7 +82,7 @@ const runAll = Effect.fnUntraced(function* (path: string, commands: ReadonlyArra
 const foldersIn = (path: string) => readdirSync(path).filter((name) => name.startsWith("stacksapi-"))
 
 describe("A command that has succeeded", () => {
-  it.live("and has made its folder read-only stays succeeded, and the folder is removed", () =>
+  it.live("and made its folder read-only stays successful, and the folder is removed", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const printed = yield* runAll(path, ["mkdir -p cache/a; echo x >cache/a/f; chmod -R a-w cache; chmod 0 cache/a"])
@@ -94,7 +94,7 @@ describe("A command that has succeeded", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("stays succeeded where its folder can't be removed, which is logged", () =>
+  it.live("stays successful if its folder can't be removed, which is logged", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const printed = yield* runAll(path, ['chmod a-w "$TMPDIR"'])
@@ -121,7 +121,7 @@ describe("A host without", () => {
     return yield* Effect.flip(run(context))
   }, Effect.scoped)
 
-  it.live("enough file descriptors fails no job: what does not start may be tried again", () =>
+  it.live("enough file descriptors fails starts with a retryable error", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const printed = yield* runAll(
@@ -187,7 +187,7 @@ describe("A host without", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("room for a job's environment fails the job, and says why", () =>
+  it.live("room for a job's environment fails the job, with the reason", () =>
     Effect.gen(function* () {
       const { isRetryable, message } = yield* failureOf({}, () => {}, jobWith("true", { LONG: "x".repeat(3_000_000) }))
       assert.isUndefined(isRetryable)
@@ -197,7 +197,7 @@ describe("A host without", () => {
 })
 
 describe("A command of some megabytes", () => {
-  it.live("is run as any other", () =>
+  it.live("runs like any other", () =>
     Effect.gen(function* () {
       const { exitStatus, lines } = yield* runCommand(`: ${"x".repeat(5_000_000)}\necho done; exit 7`)
       assert.strictEqual(exitStatus, 7)
@@ -205,7 +205,7 @@ describe("A command of some megabytes", () => {
     })
   )
 
-  it.live("is not in the list of processes, nor in their environments", () =>
+  it.live("is not in the list of processes or in their environments", () =>
     Effect.gen(function* () {
       const { lines, run } = yield* commandRunner()
       const seen = yield* lines.pipe(
@@ -223,7 +223,7 @@ describe("A command of some megabytes", () => {
 })
 
 describe("A stack that is killed", () => {
-  it.live("leaves no folder of its jobs", () =>
+  it.live("leaves no folders of its jobs", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const { child } = yield* begin(path, ["touch here; chmod a-w .; sleep 600", "sleep 600"])

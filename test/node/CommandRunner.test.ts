@@ -64,7 +64,7 @@ describe("A command", () => {
     )
   }
 
-  it.live("that sends a signal to its whole group and outlives it ends with its own status", () =>
+  it.live("that survives a signal to its own group ends with its own status", () =>
     Effect.gen(function* () {
       const { exitStatus, lines } = yield* runCommand(
         "trap 'echo caught' TERM USR1 ALRM; kill -TERM 0; kill -USR1 0; kill -ALRM 0; exit 5"
@@ -74,7 +74,7 @@ describe("A command", () => {
     })
   )
 
-  it.live("that has a NUL character in it is an error that says so", () =>
+  it.live("that contains a NUL character fails with that reason", () =>
     Effect.gen(function* () {
       const { run } = yield* commandRunner()
       const error = yield* Effect.flip(run(jobWith("echo \0")))
@@ -82,14 +82,14 @@ describe("A command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("has the shell's name as its own, no parameters, and the nesting level of a first shell", () =>
+  it.live("has the shell's name as $0, no parameters, and SHLVL 1", () =>
     Effect.gen(function* () {
       const { lines } = yield* runCommand('echo "$0 $# $SHLVL"', { shell: ["/bin/bash", "-e", "-c"] })
       assert.deepStrictEqual(lines, ["/bin/bash 0 1"])
     })
   )
 
-  it.live("has variables whose names no shell can write, and runs what BASH_ENV names once", () =>
+  it.live("gets variables with invalid names, and the file of BASH_ENV runs once", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const file = join(path, "env")
@@ -102,7 +102,7 @@ describe("A command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("that is too loud for a detail leaves its last lines there", () =>
+  it.live("with a long output leaves its last lines in the detail", () =>
     Effect.gen(function* () {
       const { detail, lines } = yield* runCommand('for i in $(seq 2000); do echo "line $i"; done')
       assert.strictEqual(lines.length, 100)
@@ -112,7 +112,7 @@ describe("A command", () => {
     })
   )
 
-  it.live("that is missing is an error that says so", () =>
+  it.live("that is missing fails with that reason", () =>
     Effect.gen(function* () {
       const { run } = yield* commandRunner()
       const error = yield* Effect.flip(run(jobWith(" \n ")))
@@ -120,7 +120,7 @@ describe("A command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("that can't be handed to a shell is an error that keeps its secrets", () =>
+  it.live("that can't be passed to a shell fails without showing its secrets", () =>
     Effect.gen(function* () {
       const { run } = yield* commandRunner()
       const error = yield* Effect.flip(run(jobWith("true", { MY_SECRET: "hush-hush\0" })))
@@ -132,7 +132,7 @@ describe("A command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is run by the shell that is asked for", () =>
+  it.live("is run by the shell of the option", () =>
     Effect.gen(function* () {
       for (const shell of [[process.execPath, "-e"], [process.execPath]] as const) {
         const { lines } = yield* runCommand("console.log(6 * 7)", { shell })
@@ -143,7 +143,7 @@ describe("A command", () => {
 })
 
 describe("What a command gets", () => {
-  it.live("is its job's environment, and what Buildkite's jobs can rely on", () =>
+  it.live("is its job's environment, and the variables that Buildkite sets", () =>
     Effect.gen(function* () {
       const { jobUuid, lines } = yield* runCommand("env", { env: { GREETING: "hello", BUILDKITE_BRANCH: "its-own" } })
       assert.includeMembers(
@@ -162,7 +162,7 @@ describe("What a command gets", () => {
     })
   )
 
-  it.live("is nothing else of this process's environment than what programs need", () =>
+  it.live("is only those variables of this process that programs need", () =>
     Effect.gen(function* () {
       process.env["BUILDKITE_CLUSTER_TOKEN"] = "bkct_not_for_jobs"
       process.env["SOME_OTHER_SETTING"] = "not for jobs"
@@ -187,7 +187,7 @@ describe("What a command gets", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is an empty folder of its own, which is gone afterwards", () =>
+  it.live("is an empty folder of its own, which is removed afterwards", () =>
     Effect.gen(function* () {
       const { lines } = yield* runCommand("ls -A; mkdir -p a/b; touch a/b/c; pwd")
       assert.strictEqual(lines.length, 1)
@@ -195,7 +195,7 @@ describe("What a command gets", () => {
     })
   )
 
-  it.live("is the folder that is asked for, which stays", () =>
+  it.live("is the folder of the option, which stays", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const { lines } = yield* runCommand("pwd; echo made >it", { workingDirectory: path })
@@ -221,7 +221,7 @@ describe("A command that is stopped", () => {
     return { fiber, pid: Number(line.text) }
   })
 
-  it.live("gets SIGTERM, and may clean up", () =>
+  it.live("gets SIGTERM, and can clean up", () =>
     Effect.gen(function* () {
       const path = yield* folder
       const { fiber, pid } = yield* begin(
@@ -233,7 +233,7 @@ describe("A command that is stopped", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.effect("gets SIGKILL where it is deaf, 10 seconds later", () =>
+  it.effect("gets SIGKILL 10 seconds later if it ignores SIGTERM", () =>
     Effect.gen(function* () {
       const { fiber, pid } = yield* begin("trap '' TERM; echo $$; while :; do sleep 0.02; done")
       const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
@@ -249,7 +249,7 @@ describe("A command that is stopped", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("as its time is over fails, and says so", () =>
+  it.live("because of its timeout fails with that reason", () =>
     Effect.gen(function* () {
       const { detail, exitStatus, signalReason } = yield* runCommand("echo begun; sleep 600", { timeout: "300 millis" })
       assert.strictEqual(exitStatus, 143)
@@ -258,7 +258,7 @@ describe("A command that is stopped", () => {
     })
   )
 
-  it.live("as its time is over fails, even if it ends with 0 then", () =>
+  it.live("because of its timeout fails even if it exits with 0", () =>
     Effect.gen(function* () {
       const command = "trap 'exit 0' TERM; while :; do sleep 0.02; done"
       const { detail, exitStatus } = yield* runCommand(command, { timeout: "300 millis" })
@@ -269,7 +269,7 @@ describe("A command that is stopped", () => {
 })
 
 describe("What a command leaves running", () => {
-  it.live("is stopped when it ends, in its group or in another", () =>
+  it.live("is stopped when the command ends, in its group or in another", () =>
     Effect.gen(function* () {
       const { exitStatus, lines } = yield* runCommand("sleep 600 & echo $!; setsid sleep 600 & echo $!")
       assert.strictEqual(exitStatus, 0)
@@ -278,7 +278,7 @@ describe("What a command leaves running", () => {
     })
   )
 
-  it.live("does not hold up the job, even if it holds the output", () =>
+  it.live("does not delay the job, even if it holds the output open", () =>
     Effect.gen(function* () {
       // Without its mark, and in a session of its own, nobody knows whose it is.
       const { exitStatus, lines } = yield* runCommand(
@@ -321,7 +321,7 @@ describe("A command runner that can't work", () => {
 })
 
 describe("A stack that runs commands", () => {
-  it.live("finishes each job with what came of it", () =>
+  it.live("finishes each job with its command's outcome", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs(

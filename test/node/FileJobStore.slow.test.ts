@@ -110,7 +110,7 @@ const launchProgram = (command: string, args: ReadonlyArray<string>): Effect.Eff
 // -----------------------------------------------------------------------------
 
 describe("A file job store", () => {
-  it.live("gives the next process what was saved and not removed, with the outcomes, of each stack its own", () =>
+  it.live("loads the saved jobs and outcomes of each stack in the next process", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "deep", "er", "jobs")
       const canceled = savedJob("b", { exitStatus: -1, detail: "no\ndisk \ud800 ü", signalReason: "stack_error" })
@@ -132,7 +132,7 @@ describe("A file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("is a `JobStore` for stacks, by its layer", () =>
+  it.live("provides stacks with a JobStore by its layer", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const stack = <A, E>(use: (store: JobStore.Service) => Effect.Effect<A, E>) =>
@@ -142,7 +142,7 @@ describe("A file job store", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is for its user's eyes only, and has no token in it, whatever else is on a job", () =>
+  it.live("is readable by its user only, and contains no token", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const { job } = savedJob("a")
@@ -157,7 +157,7 @@ describe("A file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("leaves nothing beside the file when it is closed", () =>
+  it.live("leaves no other file when it is closed", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       yield* using(join(folder, "jobs"), (store) => store.save("s", [savedJob("a")]))
@@ -165,7 +165,7 @@ describe("A file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("writes what it was told before it closes, also if nobody waits for that any more", () =>
+  it.live("completes pending writes before it closes, even if their callers were interrupted", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       yield* using(path, (store) =>
@@ -180,7 +180,7 @@ describe("A file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("fails what comes after its end", () =>
+  it.live("fails calls after it is closed", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const store = yield* Effect.scoped(FileJobStore.make({ path }))
@@ -255,7 +255,7 @@ describe("A file job store that a crash or a fault has left damaged", () => {
     return { folder, bytes, ends }
   })
 
-  it.live("gives what was saved before, at whatever byte it was cut off, and goes on", () =>
+  it.live("loads earlier data if the file was truncated at any byte, and accepts new data", () =>
     Effect.gen(function* () {
       const { bytes, ends, folder } = yield* history
       yield* Effect.forEach(
@@ -280,7 +280,7 @@ describe("A file job store that a crash or a fault has left damaged", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("gives what was saved before, whatever stands in place of its last write", () =>
+  it.live("loads earlier data if the last write was replaced by any bytes", () =>
     Effect.gen(function* () {
       const { bytes, ends, folder } = yield* history
       const start = ends.at(-2) ?? 0
@@ -307,7 +307,7 @@ describe("A file job store that a crash or a fault has left damaged", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("is refused, and left as it is, if what was written last is sound and something before it is not", () =>
+  it.live("is rejected and not changed if bytes before the last valid write are damaged", () =>
     Effect.gen(function* () {
       const { bytes, ends, folder } = yield* history
       const path = join(folder, "middle")
@@ -332,7 +332,7 @@ describe("A file job store that a crash or a fault has left damaged", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("is refused, and left as it is, if it is newer, of another program, or no file", () =>
+  it.live("is rejected and not changed if it is newer, of another program, or not a file", () =>
     Effect.gen(function* () {
       const { bytes, folder } = yield* history
       const path = join(folder, "other")
@@ -370,7 +370,7 @@ describe("A file job store that a crash or a fault has left damaged", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("leaves out a job that does not decode, and gives the others", () =>
+  it.live("skips a job that does not decode, and loads the others", () =>
     Effect.gen(function* () {
       const { folder } = yield* history
       const path = join(folder, "odd")
@@ -413,8 +413,8 @@ const compact = Effect.fnUntraced(function* (store: JobStore.Service, path: stri
   }
 })
 
-describe("A file job store that is used for long", () => {
-  it.live("is written anew when most of it is over, while calls go on, and loses none of them", () =>
+describe("A file job store in long use", () => {
+  it.live("is compacted while calls continue, and loses none of them", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       const path = join(folder, "jobs")
@@ -453,7 +453,7 @@ describe("A file job store that is used for long", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("comes back with all its jobs when another program removes, moves or cuts off its file", () =>
+  it.live("rewrites all its jobs if another program removes, moves or truncates its file", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       yield* using(path, (store) =>
@@ -477,7 +477,7 @@ describe("A file job store that is used for long", () => {
 // -----------------------------------------------------------------------------
 
 describe("A process that is killed", () => {
-  it.live("loses nothing of what its job store has confirmed", () =>
+  it.live("loses no confirmed save", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const stacks = 4
@@ -515,7 +515,7 @@ describe("A process that is killed", () => {
 // -----------------------------------------------------------------------------
 
 describe("The lock of a file job store", () => {
-  it.live("refuses a second process at once, and tells which one has it", () =>
+  it.live("rejects a second process at once, and names the process that has it", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const holder = yield* launch("hold", path)
@@ -530,7 +530,7 @@ describe("The lock of a file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("refuses a second layer of this process, also by another name of the file", () =>
+  it.live("rejects a second layer of this process, even through another path of the file", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       const path = join(folder, "real", "jobs")
@@ -571,14 +571,14 @@ describe("The lock of a file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("does not mind the lock of another file in the same folder", () =>
+  it.live("is independent of the lock of another file in the same folder", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       yield* using(join(folder, "a"), () => using(join(folder, "b"), () => load(join(folder, "a.lock-x"))))
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("is free when its process was killed", () =>
+  it.live("is free after its process was killed", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       const path = join(folder, "jobs")
@@ -590,7 +590,7 @@ describe("The lock of a file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("goes to exactly one of the processes that take it at one moment, also from one that was killed", () =>
+  it.live("goes to exactly one of several concurrent processes, also after one was killed", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const contenders = yield* Effect.forEach(Array.from({ length: 4 }), () => launch("contend", path))
@@ -620,7 +620,7 @@ describe("The lock of a file job store", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("goes to exactly one of many layers that take it at one moment", () =>
+  it.live("goes to exactly one of many concurrent layers", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       for (let round = 0; round < 20; round++) {
@@ -643,8 +643,8 @@ describe("The lock of a file job store", () => {
 // Trouble with the disk
 // -----------------------------------------------------------------------------
 
-describe("A file job store on a disk in trouble", () => {
-  it.live("fails what does not fit, keeps what did, and goes on with what fits", () =>
+describe("A file job store on a failing disk", () => {
+  it.live("fails writes to a full disk, keeps earlier data, and accepts later writes", () =>
     Effect.gen(function* () {
       const path = join(yield* makeFolder, "jobs")
       const quote = (text: string) => `'${text}'`
@@ -722,7 +722,7 @@ describe("A file job store on a disk in trouble", () => {
     }
   )
 
-  it.live("goes on in the old file where it can't be written anew", () =>
+  it.live("continues in the old file if it can't be compacted", () =>
     Effect.gen(function* () {
       const folder = yield* makeFolder
       const path = join(folder, "jobs")

@@ -38,7 +38,7 @@ describe("A line", () => {
     it.live(what, () => Effect.map(linesOf(command), (seen) => assert.deepStrictEqual(seen, lines)))
   }
 
-  it.live("that is long is cut, and shows it", () =>
+  it.live("that is too long is cropped, with a mark", () =>
     Effect.gen(function* () {
       const [line = "", next] = yield* linesOf(`head -c 1000000 /dev/zero | tr '\\0' x; echo; echo next`)
       assert.strictEqual(line, `${"x".repeat(JobOutput.maxLineLength - 1)}…`)
@@ -46,7 +46,7 @@ describe("A line", () => {
     })
   )
 
-  it.live("tells whose it is, from where and when it came", () =>
+  it.live("has its job, its channel and its time", () =>
     Effect.gen(function* () {
       const { lines, run } = yield* commandRunner()
       const context = jobWith("echo out; sleep 0.1; echo err >&2")
@@ -63,42 +63,42 @@ describe("A line", () => {
 describe("A secret", () => {
   const env = { MY_PASSWORD: "open sesame", MY_TOKEN: "short", PLAIN: "nothing to hide" }
 
-  it.live("in a variable with the name of one is hidden, a short one is not", () =>
+  it.live("in a variable with a secret's name is redacted, except for short values", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf('echo "<$MY_PASSWORD> <$MY_TOKEN> <$PLAIN>"', { env })
       assert.deepStrictEqual(lines, ["<[REDACTED]> <short> <nothing to hide>"])
     })
   )
 
-  it.live("in a variable that its user names is hidden", () =>
+  it.live("in a variable of redactedVars is redacted", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf('echo "<$MY_PASSWORD> <$PLAIN>"', { env, redactedVars: ["PL*N"] })
       assert.deepStrictEqual(lines, ["<open sesame> <[REDACTED]>"])
     })
   )
 
-  it.live("that looks like a token of Buildkite is hidden, wherever it comes from", () =>
+  it.live("that has the form of a Buildkite token is redacted", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf("echo a bkct_0123456789 b bkaat_AbCdEf123456,", { redactedVars: [] })
       assert.deepStrictEqual(lines, ["a [REDACTED] b [REDACTED],"])
     })
   )
 
-  it.live("that its user gives is hidden, even if it is short", () =>
+  it.live("in the option secrets is redacted, even if it is short", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf("echo a x+y b", { secrets: [Redacted.make("x+y")] })
       assert.deepStrictEqual(lines, ["a [REDACTED] b"])
     })
   )
 
-  it.live("is hidden although it came in parts, or in colors", () =>
+  it.live("is redacted if it arrives in chunks or with colors", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf(printing("<open", " ses", "ame>\n<op\x1b[1men sesame>\n"), { env })
       assert.deepStrictEqual(lines, ["<[REDACTED]>", "<[REDACTED]>"])
     })
   )
 
-  it.live("of several lines is hidden as a whole, and its longer lines by themselves", () =>
+  it.live("of several lines is redacted as a whole, and its longer lines by themselves", () =>
     Effect.gen(function* () {
       const key = "-----BEGIN-----\nfirst line\n1234\n-----END-----\n"
       const lines = yield* linesOf(
@@ -132,8 +132,8 @@ describe("A secret", () => {
   )
 })
 
-describe("A reader", () => {
-  it.live("that is slow holds up no job, and misses the oldest lines", () =>
+describe("A subscriber", () => {
+  it.live("that is slow blocks no job, and misses the oldest lines", () =>
     Effect.gen(function* () {
       const { lines, run } = yield* commandRunner()
       const mayGoOn = yield* Deferred.make<void>()
@@ -153,7 +153,7 @@ describe("A reader", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("comes to an end with the runner", () =>
+  it.live("ends with the runner", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { lines } = yield* Scope.provide(commandRunner(), scope)
@@ -165,7 +165,7 @@ describe("A reader", () => {
 })
 
 describe("The last lines", () => {
-  it.live("of a job are there while it runs and afterwards; those of the oldest jobs are forgotten", () =>
+  it.live("of a job are kept while it runs and afterwards, except for the oldest jobs", () =>
     Effect.gen(function* () {
       const { run, tail } = yield* commandRunner({ shell: ["/bin/sh", "-c"] })
       const jobs = Array.from({ length: JobOutput.maxEndedJobs + 1 }, (_, index) => jobWith(`echo ${index}`))

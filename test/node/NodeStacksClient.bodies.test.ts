@@ -83,7 +83,7 @@ describe.each(kinds)("%s", (kind) => {
     })
   )
 
-  it.effect("stops reading an endless body where no body is wanted", () =>
+  it.effect("stops reading an endless body of a response without a result", () =>
     Effect.gen(function* () {
       const { answer } = makeEndless(chunkedHead(200), letters)
       const { client, server } = yield* setUp(kind, answer)
@@ -104,7 +104,7 @@ describe.each(kinds)("%s", (kind) => {
     })
   )
 
-  it.effect("keeps 64 KiB of an error's body of megabytes, its length known", () =>
+  it.effect("keeps 64 KiB of an error's body of megabytes with a known length", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(
         kind,
@@ -118,7 +118,7 @@ describe.each(kinds)("%s", (kind) => {
     })
   )
 
-  it.effect("the next call works after a body that was not read to its end", () =>
+  it.effect("makes the next call after a body that was not read to its end", () =>
     Effect.gen(function* () {
       const { answer } = makeEndless(chunkedHead(500), letters)
       const { client } = yield* setUp(kind, (socket, request, index) =>
@@ -143,7 +143,7 @@ describe.each(kinds)("%s", (kind) => {
     })
   )
 
-  it.effect("a body of megabytes decodes", () =>
+  it.effect("decodes a body of megabytes", () =>
     Effect.gen(function* () {
       const command = "echo 😀; ".repeat(200_000)
       const { client } = yield* setUp(kind, RawServer.always({ body: JSON.stringify({ id: "j", env: {}, command }) }))
@@ -152,7 +152,7 @@ describe.each(kinds)("%s", (kind) => {
     })
   )
 
-  it.effect("invalid UTF-8 in an error's body is replaced", () =>
+  it.effect("replaces invalid UTF-8 in an error's body", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp(
         kind,
@@ -166,10 +166,10 @@ describe.each(kinds)("%s", (kind) => {
   )
 })
 
-describe("compressed bodies, where fetch decompresses them", () => {
+describe("Compressed bodies that fetch decompresses", () => {
   const gzip = { "content-encoding": "gzip" }
 
-  it.effect("decodes", () =>
+  it.effect("are decoded", () =>
     Effect.gen(function* () {
       const body = Zlib.gzipSync(JSON.stringify(answers.getJob.body))
       const { client } = yield* setUp("fetch", RawServer.always({ headers: gzip, body }))
@@ -177,7 +177,7 @@ describe("compressed bodies, where fetch decompresses them", () => {
     })
   )
 
-  it.effect("of a bomb 64 KiB are kept", () =>
+  it.effect("are limited to 64 KiB after decompression", () =>
     Effect.gen(function* () {
       const bomb = Zlib.gzipSync(Buffer.alloc(50 * 1024 * 1024, "c"))
       assert.isBelow(bomb.length, rawBodyLimit)
@@ -188,7 +188,7 @@ describe("compressed bodies, where fetch decompresses them", () => {
     })
   )
 
-  it.effect("broken compression is a response cut short", () =>
+  it.effect("fail with CutShort if the compression is broken", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp("fetch", RawServer.always({ headers: gzip, body: '{"id":"not gzip"}' }))
       const error = yield* errorOf(calls.getJob(client))

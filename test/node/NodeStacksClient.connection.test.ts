@@ -31,8 +31,8 @@ const setUp = Effect.fnUntraced(function* (answer: RawServer.Answer, options: Pa
 const beginning = `HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"id":`
 const chunkedBeginning = `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n`
 
-describe("no connection", () => {
-  it.effect("a refused connection: the service has not seen the request", () =>
+describe("Without a connection", () => {
+  it.effect("a refused connection fails with NotConnected, as not processed", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* Effect.scoped(RawServer.make(RawServer.reset))
       const client = yield* Undici.client({ baseUrl })
@@ -47,7 +47,7 @@ describe("no connection", () => {
     })
   )
 
-  it.effect("an unknown host", () =>
+  it.effect("an unknown host fails with NotConnected", () =>
     Effect.gen(function* () {
       const client = yield* Undici.client({ baseUrl: "http://stacksapi-test.invalid/v3" })
       const error = yield* transportErrorOf(calls.finishJob(client))
@@ -57,7 +57,7 @@ describe("no connection", () => {
   )
 })
 
-describe("a broken connection", () => {
+describe("A broken connection", () => {
   it.effect.each([
     ["reset", RawServer.reset],
     ["closed", (socket) => void socket.end()],
@@ -90,7 +90,7 @@ describe("a broken connection", () => {
     })
   )
 
-  it.effect("within an error response: its status still counts", () =>
+  it.effect("within an error response fails with the response's status", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp((socket) => {
         socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"message":')
@@ -101,7 +101,7 @@ describe("a broken connection", () => {
     })
   )
 
-  it.effect("within a success without a result: it is a success", () =>
+  it.effect("within a success without a result succeeds", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp((socket) => void socket.end("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"))
       yield* calls.finishJob(client)
@@ -109,7 +109,7 @@ describe("a broken connection", () => {
     })
   )
 
-  it.effect("none is retried with RetryPolicy.none", () =>
+  it.effect("is not retried with RetryPolicy.none", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(RawServer.reset)
       yield* Effect.forEach([calls.getJob(client), calls.finishJob(client), calls.registerStack(client)], (call) =>
@@ -119,7 +119,7 @@ describe("a broken connection", () => {
     })
   )
 
-  it.effect("the next attempt uses a new connection", () =>
+  it.effect("is replaced for the next attempt", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp((socket, request, index) =>
         index < 2
@@ -133,7 +133,7 @@ describe("a broken connection", () => {
   )
 })
 
-describe("a service that does not answer", () => {
+describe("A service that does not respond", () => {
   const stalls: ReadonlyArray<readonly [string, RawServer.Answer]> = [
     ["before the response", () => {}],
     ["within a body of known length", (socket) => void socket.write(beginning)],
@@ -156,7 +156,7 @@ describe("a service that does not answer", () => {
     return { call, request }
   })
 
-  it.effect("within an error response: its status counts after 5 seconds, with what came of its body", () =>
+  it.effect("within an error response fails with the response's status after 5 seconds", () =>
     Effect.gen(function* () {
       const { call, request } = yield* start("within an error response", (socket) => {
         socket.write('HTTP/1.1 404 Not Found\r\ncontent-length: 1000\r\n\r\n{"message":')
@@ -188,7 +188,7 @@ describe("a service that does not answer", () => {
     })
   )
 
-  it.effect("times out when the options say", () =>
+  it.effect("times out after the option timeout", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(() => {}, { timeout: "1500 millis" })
       const call = yield* Effect.forkChild(transportErrorOf(calls.getJob(client)))
@@ -200,7 +200,7 @@ describe("a service that does not answer", () => {
     })
   )
 
-  it.effect("an endless timeout never runs out", () =>
+  it.effect("never times out with an infinite timeout", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(() => {}, { timeout: Duration.infinity })
       const call = yield* Effect.forkChild(transportErrorOf(calls.getJob(client)))

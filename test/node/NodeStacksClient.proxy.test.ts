@@ -51,7 +51,7 @@ const secure = "https://stacks.invalid/v3/"
 const target = (base: string) => new RegExp(`^GET ${base}stacks/my-stack/jobs/\\S+$`)
 
 describe("A proxy of the environment", () => {
-  it.live("gets requests for a plain service as they are", () =>
+  it.live("gets requests to an http:// service unchanged", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* setUp()
       for (const name of ["HTTP_PROXY", "http_proxy"]) yield* getJob(plain, { [name]: proxy.url })
@@ -62,7 +62,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is a tunnel to a service with TLS, and sees nothing of what goes through", () =>
+  it.live("tunnels requests to an https:// service", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUpTls()
       for (const name of ["HTTPS_PROXY", "https_proxy"]) yield* getJob(secure, { [name]: proxy.url })
@@ -70,7 +70,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("keeps its tunnels for the next requests", () =>
+  it.live("is reused for the next requests", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* setUpTls()
       yield* Effect.gen(function* () {
@@ -96,7 +96,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("gets its name and password from its URL", () =>
+  it.live("gets the user name and password of its URL", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp({ login: "me:p@ss word" })
       yield* getJob(plain, { HTTP_PROXY: `http://me:p%40ss%20word@${proxy.host}` })
@@ -106,7 +106,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("may itself be reached by TLS", () =>
+  it.live("may use TLS itself", () =>
     Effect.gen(function* () {
       const certificate = Certificate.make({ signer: authority })
       const { proxy } = yield* setUpTls({ certificate })
@@ -115,7 +115,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("may speak SOCKS5, and looks the name up", () =>
+  it.live("may use SOCKS5, and resolves host names", () =>
     Effect.gen(function* () {
       const { server } = yield* setUpTls()
       const proxy = yield* Proxy.makeSocks(portOf(server))
@@ -125,7 +125,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is not asked for this machine", () =>
+  it.live("is not used for this machine", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* setUp()
       const settings = { HTTP_PROXY: proxy.url, HTTPS_PROXY: proxy.url }
@@ -136,7 +136,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is not asked where an option says so, or where it is for other requests", () =>
+  it.live("is not used with `proxy: false`, or for requests of the other scheme", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp()
       const settings = { HTTP_PROXY: proxy.url, HTTPS_PROXY: proxy.url }
@@ -155,7 +155,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("gives way to one that an option names", () =>
+  it.live("is overridden by the option `proxy`", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp({ login: "me:PLANTED_password" })
       const url = `http://me:PLANTED_password@${proxy.host}`
@@ -165,7 +165,7 @@ describe("A proxy of the environment", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("goes with a client that is set up from the environment", () =>
+  it.live("is used by layerConfig", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp()
       yield* Effect.flatMap(StacksClient.StacksClient, calls.getJob).pipe(
@@ -186,7 +186,7 @@ describe("A proxy of the environment", () => {
   )
 })
 
-describe("What goes wrong with a proxy", () => {
+describe("A failure of a proxy", () => {
   const login = "me:PLANTED_password"
   type Case = readonly [what: string, options: Omit<Proxy.Options, "to">, login: string | undefined, said: RegExp]
   const cases: ReadonlyArray<Case> = [
@@ -249,7 +249,7 @@ describe("What goes wrong with a proxy", () => {
     })
   )
 
-  it.live("is told: it puts a certificate of its own in the place of the service's", () =>
+  it.live("is reported if it replaces the service's certificate", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp({}, { certificate: Certificate.make({ host: "stacks.invalid" }) })
       const error = yield* Effect.flip(getJob(secure, { HTTPS_PROXY: proxy.url }))
@@ -270,7 +270,7 @@ describe("What goes wrong with a proxy", () => {
       })
   )
 
-  it.live("is told in a CGI program, where HTTP_PROXY is anybody's", () =>
+  it.live("is reported in a CGI program, where clients can set HTTP_PROXY", () =>
     Effect.gen(function* () {
       const { proxy } = yield* setUp()
       const error = yield* Effect.flip(getJob(plain, { HTTP_PROXY: proxy.url, REQUEST_METHOD: "GET" }))
@@ -372,7 +372,7 @@ describe("The command", () => {
     HTTP_PROXY: url
   })
 
-  it.live("goes through the proxy of its environment, unless told otherwise", () =>
+  it.live("uses the proxy of its environment, except with --no-proxy", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(RawServer.always({ body: JSON.stringify(answers.getJobStates.body) }))
       const proxy = yield* Proxy.make({ to: portOf(server) })
@@ -385,7 +385,7 @@ describe("The command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("says what is wrong with the proxy, in place of the endpoint", () =>
+  it.live("explains a failure of the proxy", () =>
     Effect.gen(function* () {
       const env = environment("http://me:PLANTED_password@127.0.0.1:1")
       const { status, stderr, stdout } = yield* stacksapi([...command, "--log-level", "all"], { env })

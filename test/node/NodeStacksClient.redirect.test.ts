@@ -105,8 +105,8 @@ describe.each(kinds)("%s", (kind) => {
   )
 })
 
-describe("from https to http", () => {
-  it.effect("neither the request nor the token goes on", () =>
+describe("A redirect from https to http", () => {
+  it.effect("gets neither the request nor the token", () =>
     Effect.gen(function* () {
       const authority = Certificate.make()
       const elsewhere = yield* RawServer.make(RawServer.always({ body: JSON.stringify(answers.getJob.body) }))

@@ -14,7 +14,7 @@ const callOnce = (layer: Layer.Layer<StacksClient.StacksClient, unknown>) =>
   Effect.flatMap(StacksClient.StacksClient, calls.getJob).pipe(Effect.provide(layer))
 
 describe("layer", () => {
-  it.effect("keeps its connections from call to call, and closes them with the layer", () =>
+  it.effect("reuses its connections, and closes them with the layer", () =>
     Effect.gen(function* () {
       const server = yield* jobServer
       const scope = yield* Scope.make()
@@ -33,7 +33,7 @@ describe("layer", () => {
     })
   )
 
-  it.effect("uses as many connections as there are calls at once", () =>
+  it.effect("uses a connection for each concurrent call", () =>
     Effect.gen(function* () {
       const waiting: Array<() => void> = []
       const server = yield* RawServer.make((socket) => {
@@ -57,7 +57,7 @@ describe("layer", () => {
 })
 
 describe("layerConfig", () => {
-  it.effect("is set up from the environment", () =>
+  it.effect("reads its settings from the environment", () =>
     Effect.gen(function* () {
       const server = yield* jobServer
       const env = environment({ BUILDKITE_CLUSTER_TOKEN: "bkct_env", BUILDKITE_AGENT_ENDPOINT: server.baseUrl })
@@ -73,7 +73,7 @@ describe("layerConfig", () => {
     })
   )
 
-  it.effect("layerConfigWith takes the other options", () =>
+  it.effect("layerConfigWith accepts the other options", () =>
     Effect.gen(function* () {
       const server = yield* jobServer
       const env = environment({ BUILDKITE_AGENT_TOKEN: "bkct_env", BUILDKITE_AGENT_ENDPOINT: server.baseUrl })

@@ -60,7 +60,7 @@ describe("method, path and body", () => {
     })
   )
 
-  it.effect("registerStack sends empty metadata where none is given", () =>
+  it.effect("registerStack sends empty metadata by default", () =>
     Effect.gen(function* () {
       const expected = '{"key":"my-stack","type":"custom","queue_key":"default","metadata":{}}'
       assert.strictEqual((yield* requestOf("registerStack")).body, expected)
@@ -146,7 +146,7 @@ describe("method, path and body", () => {
     })
   )
 
-  it.effect("finishJob leaves out what is not given: the service decides the exit status then", () =>
+  it.effect("finishJob omits optional values, so that the service decides the exit status", () =>
     Effect.gen(function* () {
       const least = yield* requestOf("finishJob", (client) =>
         client.finishJob({ stackKey: key, jobUuid, detail: "ok" })
@@ -159,7 +159,7 @@ describe("method, path and body", () => {
     })
   )
 
-  it.effect("failJob finishes with a failing status, -1 unless given", () =>
+  it.effect("failJob finishes with a failing status, by default -1", () =>
     Effect.gen(function* () {
       const request = yield* requestOf("failJob")
       assert.strictEqual(startLineOf(request), `POST /v3/stacks/my-stack/jobs/${jobUuid}/finish`)
@@ -215,7 +215,7 @@ describe("method, path and body", () => {
     })
   )
 
-  it.effect("durations travel as whole seconds, rounded up", () =>
+  it.effect("durations are sent as whole seconds, rounded up", () =>
     Effect.gen(function* () {
       const seconds = (reservationExpiry: NonNullable<StacksClient.BatchReserveJobsRequest["reservationExpiry"]>) =>
         Effect.map(

@@ -29,8 +29,8 @@ const statesOf = (...jobUuids: ReadonlyArray<string>) =>
     Effect.map(client.getJobStates({ stackKey: "s", jobUuids }), ({ states }) => states)
   )
 
-describe("agents over HTTP", () => {
-  it.live("run jobs side by side, while their stack looks on", () =>
+describe("Agents over HTTP", () => {
+  it.live("run jobs concurrently, and their stack sees the states", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const tokens = yield* reserved("passes", "fails", "canceled")
@@ -78,7 +78,7 @@ describe("agents over HTTP", () => {
     }).pipe(Effect.provide(Served))
   )
 
-  it.live("are refused with a token that is used up or not theirs", () =>
+  it.live("are refused with a used token, or another job's token", () =>
     Effect.gen(function* () {
       const [token = ""] = yield* reserved("j")
       const agent = yield* connect(token)
@@ -91,7 +91,7 @@ describe("agents over HTTP", () => {
     }).pipe(Effect.provide(Served))
   )
 
-  it.live("that ask for a stream of instructions learn that there is none, and ping", () =>
+  it.live("that request a stream of instructions get a 404, and ping instead", () =>
     Effect.gen(function* () {
       const agent = yield* connect("bkct_emulator")
       const stream = "../buildkite.agentedge.v1.AgentEdgeService/StreamPings"
@@ -100,7 +100,7 @@ describe("agents over HTTP", () => {
     }).pipe(Effect.provide(Served))
   )
 
-  it.live("meet real network trouble, and go on", () =>
+  it.live("survive network faults", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const [token = ""] = yield* reserved("j")

@@ -44,15 +44,15 @@ const foreign = [
   ...["a@localhost", "localhost/", "localhost evil.example", "localhost,evil.example", ":80", "[::1", "localhost:x", ""]
 ]
 
-describe("the API", () => {
-  it.effect("answers under the names of this machine", () =>
+describe("The API", () => {
+  it.effect("responds under the names of this machine", () =>
     Effect.gen(function* () {
       yield* prepared
       for (const host of own) assert.strictEqual(yield* asking(`host: ${host}`), 200, host)
     }).pipe(Effect.provide(NodeStacksEmulator.layer({ rateLimits: false })))
   )
 
-  it.effect("answers under no other name, to stacks and agents alike, and does nothing for who asks so", () =>
+  it.effect("rejects requests under other names, from stacks and agents", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       for (const host of foreign) assert.strictEqual(yield* asking(`host: ${host}`), 421, host)
@@ -67,7 +67,7 @@ describe("the API", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer({ rateLimits: false, page: false })))
   )
 
-  it.effect("answers no other web page, whatever name that asks under", () =>
+  it.effect("rejects requests of other web pages under any name", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       const port = new URL(emulator.baseUrl).port
@@ -97,7 +97,7 @@ describe("the API", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer({ rateLimits: false })))
   )
 
-  it.effect("answers under further names that it is told", () =>
+  it.effect("responds under allowedHosts", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* prepared
       for (const host of ["host.docker.internal:4567", "HOST.docker.internal", "emulator", "emulator.", "10.0.0.7"]) {
@@ -120,7 +120,7 @@ describe("the API", () => {
     )
   )
 
-  it.effect("answers under any address where it listens on all of them, and under no other name", () =>
+  it.effect("responds under any address if it listens on all, and under no other name", () =>
     Effect.gen(function* () {
       yield* prepared
       for (const host of ["10.0.0.1", "[2001:db8::1]:80", "0.0.0.0", "localhost"]) {

@@ -85,7 +85,7 @@ const getJob = ["GET /v3/stacks/s/jobs/j HTTP/1.1", ...authorized, "Connection: 
 
 const codeOf = (error: HttpClientError) => (error.reason.cause as { readonly code?: string } | undefined)?.code
 
-describe("the emulator over HTTP", () => {
+describe("The emulator over HTTP", () => {
   it.effect("listens on a free port of 127.0.0.1, under /v3, with the rate limits on", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -105,7 +105,7 @@ describe("the emulator over HTTP", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("cannot be reached but by 127.0.0.1, and answers nobody without its token", () =>
+  it.effect("is reachable only at 127.0.0.1, and requires its token", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* StacksEmulator.StacksEmulator
       // Also an address of this machine, as would be that of its network: who listens everywhere is reached there.
@@ -126,7 +126,7 @@ describe("the emulator over HTTP", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("takes the options of the emulator", () =>
+  it.effect("accepts the options of the emulator", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       assert.match(emulator.baseUrl, /^http:\/\/127\.0\.0\.1:/)
@@ -145,7 +145,7 @@ describe("the emulator over HTTP", () => {
     )
   )
 
-  it.effect("fails where it can't listen", () =>
+  it.effect("fails if it can't listen", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* StacksEmulator.StacksEmulator
       const port = Number(new URL(baseUrl).port)
@@ -191,8 +191,8 @@ describe("the emulator over HTTP", () => {
   )
 })
 
-describe("clients in other languages", () => {
-  it.effect("may leave out headers, and send what curl and Go send", () =>
+describe("Clients in other languages", () => {
+  it.effect("can omit headers, and send requests like curl and Go", () =>
     Effect.gen(function* () {
       yield* prepared
       const bare = yield* exchange(...getJob)
@@ -253,7 +253,7 @@ describe("clients in other languages", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("must percent-encode dots: the service's router takes no raw one", () =>
+  it.effect("must percent-encode dots in paths, as for the service", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       yield* emulator.addJobs([{ id: "a.b", queueKey: "q" }])
@@ -276,8 +276,8 @@ describe("clients in other languages", () => {
   )
 })
 
-describe("faults on real connections", () => {
-  it.effect("Reset: not a byte comes back", () =>
+describe("Faults on real connections", () => {
+  it.effect("Reset: no byte of a response arrives", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       yield* setFaults(Fault.Reset({}))
@@ -288,7 +288,7 @@ describe("faults on real connections", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("LostResponse: not a byte comes back, and the service has acted", () =>
+  it.effect("LostResponse: no byte of a response arrives, and the service has acted", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       yield* setFaults(Fault.LostResponse({}))
@@ -299,7 +299,7 @@ describe("faults on real connections", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("Truncate: the head and half of the body come back", () =>
+  it.effect("Truncate: the head and half of the body arrive", () =>
     Effect.gen(function* () {
       yield* prepared
       yield* setFaults(Fault.Truncate({}))
@@ -317,7 +317,7 @@ describe("faults on real connections", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("Html, Malformed and Status: arrive as they are", () =>
+  it.effect("Html, Malformed and Status: arrive unchanged", () =>
     Effect.gen(function* () {
       yield* prepared
       yield* setFaults(Fault.Html({ times: 1 }), Fault.Malformed({ times: 1 }), Fault.Status({ status: 503 }))
@@ -327,7 +327,7 @@ describe("faults on real connections", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("Stall: a client that gives up leaves nothing behind", () =>
+  it.effect("Stall: a client that disconnects leaves nothing behind", () =>
     Effect.gen(function* () {
       const emulator = yield* prepared
       yield* setFaults(Fault.Stall({ times: 1 }))
@@ -340,7 +340,7 @@ describe("faults on real connections", () => {
     }).pipe(Effect.provide(served()))
   )
 
-  it.effect("Stall: the answer comes when its time has come", () =>
+  it.effect("Stall: the response arrives after the delay", () =>
     Effect.gen(function* () {
       yield* prepared
       yield* setFaults(Fault.Stall({ duration: "30 seconds", times: 1 }))
@@ -352,8 +352,8 @@ describe("faults on real connections", () => {
   )
 })
 
-describe("closing", () => {
-  it.effect("does not wait for idle connections, unfinished requests, or stalled answers", () =>
+describe("Closing the emulator", () => {
+  it.effect("does not wait for idle connections, incomplete requests or stalled responses", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const emulator = yield* Scope.provide(NodeStacksEmulator.make(), scope)

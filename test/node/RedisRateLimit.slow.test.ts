@@ -75,7 +75,7 @@ const assertWithin = Effect.map(listings, ({ times, tooMany }) => assert.isAtMos
 const silent = Logger.layer([])
 
 describe("One rate limit for many processes", { concurrent: true }, () => {
-  it.live("of which three use at least 90 % of it together, and no more", () =>
+  it.live("is used by at least 90 % by three processes, and never exceeded", () =>
     Effect.gen(function* () {
       const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
       const redis = yield* Redis.started
@@ -104,7 +104,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live("goes on by a share of it while Redis is gone, and comes back to it by itself", () =>
+  it.live("is divided between the processes while Redis is down, and shared again afterwards", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.started
       yield* register
@@ -119,7 +119,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
     }).pipe(Effect.provide([NodeStacksEmulator.layer(), silent]), Effect.scoped)
   )
 
-  it.live("is kept to by a process that starts without Redis, and shared when that is there", () =>
+  it.live("is obeyed by a process that starts without Redis, and shared when Redis is up", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.make
       yield* register
@@ -138,7 +138,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live("tells nobody the password that Redis refuses", () =>
+  it.live("does not show a password that Redis refuses", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.started
       yield* redis.command("CONFIG", "SET", "requirepass", "right-secret")
@@ -153,7 +153,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live("holds nobody up while Redis hangs", () =>
+  it.live("delays no call while Redis hangs", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.started
       yield* register
@@ -194,7 +194,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()), Effect.scoped)
   )
 
-  it.live("leaves nothing in Redis, and uses keys under its prefix only", () =>
+  it.live("leaves nothing in Redis, and uses only keys with its prefix", () =>
     Effect.gen(function* () {
       const redis = yield* Redis.started
       yield* register
@@ -213,8 +213,8 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
   )
 })
 
-describe("A URL that is none of a Redis", () => {
-  it.effect("is refused, and never told", () =>
+describe("An invalid URL of a Redis", () => {
+  it.effect("is rejected without being shown", () =>
     Effect.gen(function* () {
       for (const url of ["https://:secret@example.test", "secret"]) {
         const error = yield* Effect.flip(Layer.build(RedisRateLimit.layer({ url: Redacted.make(url) })))
@@ -224,7 +224,7 @@ describe("A URL that is none of a Redis", () => {
     })
   )
 
-  it.effect("is asked for by its name", () =>
+  it.effect("is reported with the name of its variable", () =>
     Effect.gen(function* () {
       const layer = Layer.provide(RedisRateLimit.layerConfig, ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} })))
       assert.include(String(yield* Effect.flip(Layer.build(layer))), "REDIS_URL")
@@ -251,7 +251,7 @@ describe("Without the optional packages installed", () => {
   }
   const ofThese: Readonly<Record<string, string>> = { ClusterStack: "@effect/sql-pg", RedisRateLimit: "redis" }
 
-  it("the package can be imported, and all of its modules but those that are for them", () => {
+  it("the package and all modules that don't need them can be imported", () => {
     const modules = readdirSync(new URL("../../packages/node/src", import.meta.url))
       .filter((file) => /^[A-Z]\w*\.ts$/.test(file))
       .map((file) => file.slice(0, -3))

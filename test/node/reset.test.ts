@@ -4,7 +4,7 @@ import { promisify } from "node:util"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 
-it.live("a connection that is broken while it ends does not keep the process from exiting", () =>
+it.live("A connection that is reset while it ends does not block the process from exiting", () =>
   Effect.gen(function* () {
     const program = fileURLToPath(new URL("../support/resetProcess.ts", import.meta.url))
     const options = { timeout: 60_000, killSignal: "SIGKILL" } as const

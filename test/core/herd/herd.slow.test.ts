@@ -17,7 +17,7 @@ const assertWithinLimits = ({ after, before, during, refused }: Report) => {
   assert.strictEqual(refused, 0)
 }
 
-describe("a hundred clients behind an outage of five minutes", () => {
+describe("A hundred clients after an outage of five minutes", () => {
   const sharing = [
     ["one process, RateLimit.layerMemory", "503, Retry-After: its end"],
     ["one process, RateLimit.layerMemory", "silence, then all connections break"],
@@ -49,7 +49,7 @@ describe("a hundred clients behind an outage of five minutes", () => {
     )
   }
 
-  it.effect("exceed the limit of a stack that they share where each process counts by itself", () =>
+  it.effect("exceed a shared limit if each process counts by itself", () =>
     Effect.gen(function* () {
       const crowd = careless["100 processes, RateLimit.layerMemory in each"]
       const { after } = yield* meet(crowd, outages["silence, then all connections break"], ofOneStack, "little")

@@ -4,15 +4,15 @@ import { Effect } from "effect"
 import { leaks } from "../../support/leaks.ts"
 import { live, problemsOf } from "./days.ts"
 
-describe("a stack that lives for days", () => {
-  it.effect("through an outage every other hour ends all jobs, and keeps nothing", () =>
+describe("A stack that runs for days", () => {
+  it.effect("ends all jobs and leaks nothing, with an outage every other hour", () =>
     Effect.gen(function* () {
       const life = yield* live({ days: 2, pace: "10 minutes" })
       assert.deepStrictEqual(problemsOf(life), [])
     })
   )
 
-  it.effect("would be seen to keep a fiber or a timer for some of its jobs", () =>
+  it.effect("fails the leak check if it keeps a fiber or a timer for some of its jobs", () =>
     Effect.gen(function* () {
       const leak = (jobUuid: string) => Effect.andThen(leaks.fiber(jobUuid), leaks.timer(jobUuid))
       const problems = problemsOf(yield* live({ days: 2, pace: "10 minutes", leak }))

@@ -16,20 +16,20 @@ const samples = (of: (index: number) => Partial<Sample["vitals"]> & { readonly f
   })
 
 describe("growth", () => {
-  it("is none where everything stays, comes and goes, or is forgotten by V8 at once", () => {
+  it("is not reported for constant, temporary or suddenly released memory", () => {
     assert.isEmpty(growth(samples(() => ({}))))
     assert.isEmpty(growth(samples((index) => ({ heap: 20 * MiB + (index % 2) * 2000, fibers: 8 + (index % 3) }))))
     assert.isEmpty(growth(samples((index) => ({ heap: (index < 9 ? 25 : 21) * MiB + index * 1000 }))))
   })
 
-  it("is found in memory that is kept for each job, on the heap or beside it", () => {
+  it("is reported for memory that is kept per job, on the heap or outside of it", () => {
     assert.lengthOf(growth(samples((index) => ({ heap: 20 * MiB + index * 100 * 80 }))), 1)
     assert.lengthOf(growth(samples((index) => ({ buffers: index * 100 * 80 }))), 1)
     // Though V8 forgets more than that at once.
     assert.lengthOf(growth(samples((index) => ({ heap: (index < 9 ? 25 : 21) * MiB + index * 100 * 80 }))), 1)
   })
 
-  it("is found in fibers, sockets and timers", () => {
+  it("is reported for fibers, sockets and timers", () => {
     assert.lengthOf(growth(samples((index) => ({ fibers: 8 + index }))), 1)
     for (const kind of ["TCPSocketWrap", "Timeout"]) {
       assert.lengthOf(growth(samples((index) => ({ resources: { [kind]: index } }))), 1)

@@ -24,8 +24,8 @@ const lines = (text: string): ReadonlyArray<string> => text.trimEnd().split("\n"
 const objects = (text: string): ReadonlyArray<unknown> =>
   text === "" ? [] : lines(text).map((line) => JSON.parse(line))
 
-describe("stacksapi register with a token of no cluster", () => {
-  it.live("is refused with what to do, and registers nothing", () =>
+describe("stacksapi register with a token without a cluster", () => {
+  it.live("fails with advice, and registers nothing", () =>
     Effect.gen(function* () {
       const { call, emulator } = yield* emulated("unclustered")
       const { status, stderr } = yield* call(["register"])
@@ -38,7 +38,7 @@ describe("stacksapi register with a token of no cluster", () => {
 
 layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: true })("stacksapi", (it) => {
   describe("register and deregister", () => {
-    it.effect("make a stack known, and gone", () =>
+    it.effect("register and deregister a stack", () =>
       Effect.gen(function* () {
         const { call, emulator } = yield* emulated("reg")
         const mine = Effect.map(emulator.stacks, (stacks) => stacks.filter(({ key }) => key === "reg"))
@@ -62,7 +62,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("refuse what can't be meant with 2", () =>
+    it.effect("exit with 2 for contradictory flags", () =>
       Effect.gen(function* () {
         const { call } = yield* emulated("reg-bad")
         for (const args of [
@@ -92,7 +92,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       agentQueryRules: ["os=linux"]
     }))
 
-    it.effect("is a table for people, and an object a line for programs", () =>
+    it.effect("prints a table, or JSON lines with --json", () =>
       Effect.gen(function* () {
         const { call, registered } = yield* emulated("list", jobs)
         yield* registered
@@ -122,7 +122,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("says that there is more, that there is nothing, and that the queue is paused", () =>
+    it.effect("reports more jobs, an empty queue and a paused queue", () =>
       Effect.gen(function* () {
         const { call, emulator, registered } = yield* emulated(
           "more",
@@ -156,7 +156,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("shows what would move the cursor, and does not do it", () =>
+    it.effect("shows control characters without sending them to the terminal", () =>
       Effect.gen(function* () {
         const { call, registered } = yield* emulated("ansi", [{ step: { key: "\u001b[31mred\u0007\nnext" } }])
         yield* registered
@@ -167,7 +167,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
   })
 
   describe("jobs get", () => {
-    it.effect("shows a job's command and environment, without what is named like a secret", () =>
+    it.effect("shows a job's command and environment, without variables named like secrets", () =>
       Effect.gen(function* () {
         const { call, registered } = yield* emulated("get", [
           { id: "get-1", command: "make\nmake test", env: { STAGE: "test", NPM_TOKEN: "npm_secret" } }
@@ -183,7 +183,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("goes on after a job that does not exist, and ends with 1", () =>
+    it.effect("continues after a job that does not exist, and exits with 1", () =>
       Effect.gen(function* () {
         const { call, registered } = yield* emulated("get-many", [{ id: "get-a" }, { id: "get-b" }])
         yield* registered
@@ -201,7 +201,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     )
   })
 
-  it.effect("jobs states tells the states of many jobs, from arguments or the standard input", () =>
+  it.effect("jobs states prints the states of many jobs, from arguments or the standard input", () =>
     Effect.gen(function* () {
       const { call, registered } = yield* emulated(
         "states",
@@ -231,7 +231,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     })
   )
 
-  it.effect("jobs reserve ends with 1 where a job was not reserved", () =>
+  it.effect("jobs reserve exits with 1 if a job was not reserved", () =>
     Effect.gen(function* () {
       const { call, job, registered } = yield* emulated("reserve", [{ id: "reserve-1" }])
       yield* registered
@@ -317,7 +317,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     })
   )
 
-  it.effect("jobs tokens shows a token only where it is asked to", () =>
+  it.effect("jobs tokens shows tokens only with --show", () =>
     Effect.gen(function* () {
       const { call, emulator, registered } = yield* emulated("tokens", [{ id: "tokens-1" }])
       yield* registered
@@ -338,7 +338,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
   )
 
   describe("a failure", () => {
-    it.effect("of the token says which variable to set, and where a token is", () =>
+    it.effect("of the token says which variable to set, and where to find a token", () =>
       Effect.gen(function* () {
         const { call } = yield* emulated("token")
         const missing = yield* call(["jobs", "list"], { env: { BUILDKITE_CLUSTER_TOKEN: " " } })
@@ -367,7 +367,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("of the service is one line with what to do, and the whole story with --log-level debug", () =>
+    it.effect("of the service is one line with advice, and has its whole cause with --log-level debug", () =>
       Effect.gen(function* () {
         const { call } = yield* emulated("unregistered")
         const { status, stderr } = yield* call(["jobs", "list"])
@@ -382,7 +382,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("to reach the service names the setting", () =>
+    it.effect("of the connection names the setting", () =>
       Effect.gen(function* () {
         const { call } = yield* emulated("unreachable")
         const { status, stderr } = yield* call([
@@ -402,7 +402,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("to say which command, or stack, is one of use", () =>
+    it.effect("of a missing command or key is a usage error", () =>
       Effect.gen(function* () {
         assert.strictEqual((yield* stacksapi(["jbos"])).status, 2)
         const { status, stderr } = yield* stacksapi(["jobs", "list"])
@@ -411,7 +411,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       })
     )
 
-    it.effect("of a value is told in plain words", () =>
+    it.effect("of an invalid value is explained", () =>
       Effect.gen(function* () {
         const problemOf = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
           const { status, stderr } = yield* stacksapi(args)
@@ -437,7 +437,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
 })
 
 describe("stacksapi", () => {
-  it.live("has help for every command, with the flags that it takes", () =>
+  it.live("has help for every command with its flags", () =>
     Effect.gen(function* () {
       const commands = [
         ["register"],
@@ -460,7 +460,7 @@ describe("stacksapi", () => {
     })
   )
 
-  it.live("knows its version, and the completions of shells", () =>
+  it.live("prints its version, and completions for shells", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* stacksapi(["--version"])).stdout, `stacksapi v${packageJson.version}\n`)
       for (const shell of ["bash", "zsh", "fish"]) {
@@ -469,7 +469,7 @@ describe("stacksapi", () => {
     })
   )
 
-  it.live("is completed by bash: commands, flags, their values, and files", () =>
+  it.live("completes commands, flags, values and files in bash", () =>
     Effect.gen(function* () {
       const { stdout: script } = yield* stacksapi(["--completions", "bash"])
       const completed = Effect.fnUntraced(function* (...words: ReadonlyArray<string>) {

@@ -40,7 +40,7 @@ steps:
 `
 
 describe("stacksapi emulator", () => {
-  it.live("serves the jobs of a pipeline and of a file, and tells how to reach it", () =>
+  it.live("serves the jobs of a pipeline and of a file, and prints its address", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({
         "pipeline.yml": pipeline,
@@ -65,7 +65,7 @@ describe("stacksapi emulator", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("takes a token of one's own from a file, does not show it, and can tell programs where it is", () =>
+  it.live("reads its token from a file, does not show it, and prints its addresses as JSON", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({ token: "bkct_mine\n" })
       const { ended, kill, seen } = yield* start(process.execPath, [
@@ -90,7 +90,7 @@ describe("stacksapi emulator", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("answers under further names that it is told", () =>
+  it.live("responds under the names of --allowed-host", () =>
     Effect.gen(function* () {
       const { env } = yield* emulator("--allowed-host", "host.docker.internal", "--allowed-host", "emulator")
       const url = new URL("/", env["BUILDKITE_AGENT_ENDPOINT"])
@@ -111,7 +111,7 @@ describe("stacksapi emulator", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("says what is wrong with a file, and where", () =>
+  it.live("reports errors in a file with their position", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({
         "bad.yml": "steps:\n  - make",
@@ -156,7 +156,7 @@ describe("stacksapi run --runner command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("ends with 1 where a job failed, and does not start what depends on it", () =>
+  it.live("exits with 1 if a job failed, and does not start the jobs that depend on it", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({ "pipeline.yml": "steps: [{ command: exit 3 }, wait, { command: touch ran }]" })
       const { env } = yield* emulator("--pipeline", join(folder, "pipeline.yml"))
@@ -166,7 +166,7 @@ describe("stacksapi run --runner command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("drains on SIGTERM: what runs ends, and the end is a success", () =>
+  it.live("drains on SIGTERM, and exits with 0", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({
         "pipeline.yml":
@@ -192,7 +192,7 @@ describe("stacksapi run --runner command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("ends at once the second time", () =>
+  it.live("ends at once on the second signal", () =>
     Effect.gen(function* () {
       const folder = yield* folderOf({ "pipeline.yml": "steps: [{ command: touch started; sleep 600 }]" })
       const { env } = yield* emulator("--pipeline", join(folder, "pipeline.yml"))
@@ -208,7 +208,7 @@ describe("stacksapi run --runner command", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("says what a runner lacks, before it takes a job", () =>
+  it.live("reports what a runner lacks before it takes a job", () =>
     Effect.gen(function* () {
       const env = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/" }
       const agents = yield* stacksapi(["run", "--key", "k"], { env })
@@ -228,8 +228,8 @@ describe("stacksapi run --runner command", () => {
   )
 })
 
-describe("this repository's own pipeline", () => {
-  it.live("is one that the emulator takes", () =>
+describe("The pipeline of this repository", () => {
+  it.live("is accepted by the emulator", () =>
     Effect.gen(function* () {
       const { kill, stderr } = yield* emulator("--pipeline", ".buildkite/pipeline.yml")
       assert.match(stderr, /with \d+ jobs in _default/)

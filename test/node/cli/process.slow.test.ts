@@ -27,8 +27,8 @@ const makePipe = (path: string) => execFileSync("/bin/sh", ["-c", 'mkfifo "$1"',
 
 const escape = "\u001b"
 
-layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: true })("the process stacksapi", (it) => {
-  it.effect("ends with 0, 1 or 2, and keeps results apart from all else", () =>
+layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: true })("The process stacksapi", (it) => {
+  it.effect("exits with 0, 1 or 2, and prints only results to the standard output", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("status", 2)
       const good = yield* run(["jobs", "list", "--json"], env)
@@ -48,7 +48,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     })
   )
 
-  it.effect("has no colors in a pipe, unless they are forced, and not where they are not wanted", () =>
+  it.effect("has no colors in a pipe unless FORCE_COLOR is set, and none with NO_COLOR", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("colors", 1)
       assert.notInclude((yield* run(["jobs", "list"], env)).stdout, escape)
@@ -57,7 +57,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     })
   )
 
-  it.effect("ends quietly when its reader has read enough", () =>
+  it.effect("exits with 0 when the reader of its pipe ends", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("head", 2000)
       for (const command of ["jobs watch", "jobs watch --json", "jobs list --all --json"]) {
@@ -76,7 +76,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("ends with an error where the disk for its output is full", () =>
+  it.effect("exits with 1 if the disk of its output is full", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("full", 20)
       for (const command of ["jobs list", "jobs list --json", "jobs watch", "--help", "--version"]) {
@@ -91,7 +91,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("ends with an error where only a part of its output could be written", () =>
+  it.effect("exits with 1 if only a part of its output could be written", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("part", 20)
       const file = join(yield* folder, "out")
@@ -104,7 +104,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("does not stop its work where only the disk of its log is full", () =>
+  it.effect("continues if only the disk of its log is full", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("log", 1)
       const { ended } = yield* start("sh", ["-c", `exec ${quoted} jobs list --log-level all 2>/dev/full`], env)
@@ -114,7 +114,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("refuses a file for its token that has no end, or no beginning", () =>
+  it.effect("rejects a token file that never ends or never starts", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("token-file", 1)
       const { BUILDKITE_CLUSTER_TOKEN: _token, ...others } = env
@@ -143,7 +143,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("waits for the token of a pipe whose writer comes later", () =>
+  it.effect("waits for the token from a pipe whose writer starts later", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("token-pipe", 1)
       const { BUILDKITE_CLUSTER_TOKEN: token, ...others } = env
@@ -159,7 +159,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("refuses ids without a line end", () =>
+  it.effect("rejects ids without a line end", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("ids", 1)
       const { ended } = yield* start("sh", ["-c", `exec ${quoted} jobs states - </dev/zero`], env)
@@ -169,7 +169,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("runs a stack to its end in order at SIGHUP and SIGQUIT as at SIGTERM, also where SIGHUP comes twice", () =>
+  it.effect("drains a stack on SIGHUP and SIGQUIT as on SIGTERM, also if SIGHUP arrives twice", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       for (const signal of ["SIGHUP", "SIGQUIT", "SIGTERM"] as const) {
@@ -196,7 +196,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("watches jobs as they come, and ends with 128 and the signal's number when it is told to", () =>
+  it.effect("prints jobs as they arrive, and exits with 128 and the signal's number", () =>
     Effect.gen(function* () {
       const { emulator, env } = yield* emulated("watch", 1)
       for (const [signal, expected] of [
@@ -222,7 +222,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     }).pipe(Effect.scoped)
   )
 
-  it.effect("shows its token to no other process but by its own environment", () =>
+  it.effect("shows its token to other processes only in its environment", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("token", 1)
       const watching = yield* start(process.execPath, [bin, "jobs", "watch", "--log-level", "all"], env)

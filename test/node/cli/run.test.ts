@@ -14,7 +14,7 @@ const call = (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
   stacksapi(["run", "--key", "k", "--runner", "command", ...args], { env: { ...nowhere, ...env } })
 
 describe("stacksapi run", () => {
-  it.live("takes the jobs of several queues, and tells of each", () =>
+  it.live("runs the jobs of several queues, and prints events with their queue", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const queues = ["linux", "deploy"]
@@ -51,7 +51,7 @@ describe("stacksapi run", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.live("refuses what can't be meant with 2, before it does anything", () =>
+  it.live("exits with 2 for contradictory flags, before it does anything", () =>
     Effect.gen(function* () {
       for (const [args, env, message] of [
         [["--queue", "a", "--queue", "b", "--queue", "a"], {}, "--queue a is given twice"],
@@ -116,7 +116,7 @@ describe("stacksapi run", () => {
     }).pipe(Effect.scoped, Effect.provide([NodeStacksEmulator.layer(), NodeFileSystem.layer]))
   )
 
-  it.live("takes no flag for a URL with a password in it", () =>
+  it.live("has no flag for a URL with a password", () =>
     Effect.gen(function* () {
       for (const flag of ["--database-url", "--redis-url"]) {
         const { status } = yield* call(["--cluster", flag, "postgres://u:hunter2@h/d"])
@@ -136,7 +136,7 @@ describe("stacksapi run --cluster", () => {
     return status
   })
 
-  it.live("says what its settings lack, and never shows them", () =>
+  it.live("reports missing settings, and never shows their values", () =>
     Effect.gen(function* () {
       const folder = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped())
       writeFileSync(join(folder, "url"), "postgres://u:hunter2@127.0.0.1:9/d\n")

@@ -6,7 +6,7 @@ import { NodeStacksClient, NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Layer } from "effect"
 import { Fence } from "../../../packages/node/src/internal/client/fence.ts"
 
-it.effect("A request that may not be sent any more when it could be is not sent", () =>
+it.effect("A request that waits for a connection is not sent if the lease has ended", () =>
   Effect.gen(function* () {
     const { baseUrl, requests, token } = yield* StacksEmulator.StacksEmulator
     const register = Effect.gen(function* () {

@@ -43,7 +43,7 @@ describe("A lease", () => {
     })
   )
 
-  it.effect("goes on without a response, and ends at once when it is refused", () =>
+  it.effect("continues without a response, and ends at once when it is refused", () =>
     Effect.gen(function* () {
       const lease = yield* Lease.make(Duration.seconds(10))
       yield* lease.renew(Effect.succeed(true))

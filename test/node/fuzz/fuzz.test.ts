@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { requests } from "./requests.ts"
 import { responses } from "./responses.ts"
 
-describe("whatever comes over a socket", () => {
+describe("With random bytes over a socket", () => {
   it.effect("a call of the client ends in a value or a typed failure", () =>
     Effect.gen(function* () {
       const kinds = Object.keys(yield* responses(1, 800))
@@ -26,7 +26,7 @@ describe("whatever comes over a socket", () => {
     })
   )
 
-  it.effect("the emulator answers, and never with 500", () =>
+  it.effect("the emulator responds, and never with 500", () =>
     Effect.gen(function* () {
       const kinds = Object.keys(yield* requests(1, 800))
       assert.includeMembers(kinds, ["200", "201", "204", "400", "401", "403", "404", "415", "421", "422"])

@@ -27,8 +27,8 @@ const connect = Effect.flatMap(StacksEmulator.StacksEmulator, ({ baseUrl }) => c
 const token = "authorization: Token bkct_emulator\r\n"
 const host = "host: localhost\r\n"
 
-describe("many who are slow", () => {
-  it.live("keep nobody waiting, and go when the emulator does", () =>
+describe("Many slow clients", () => {
+  it.live("delay no other client, and are disconnected when the emulator ends", () =>
     Effect.gen(function* () {
       const before = yield* vitals
       yield* Effect.gen(function* () {
@@ -52,7 +52,7 @@ describe("many who are slow", () => {
   )
 })
 
-describe("bodies without an end", () => {
+describe("Endless bodies", () => {
   const piece = Buffer.alloc(64 * 1024, " ")
   const chunk = Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")])
 
@@ -71,7 +71,7 @@ describe("bodies without an end", () => {
     ["who wants a file of the page", "GET /ui/main.js HTTP/1.1\r\n", "", /^HTTP\/1.1 200 /]
   ] as const
 
-  it.live("are cut off, whoever sends them", () =>
+  it.live("are cut off for every kind of client", () =>
     Effect.gen(function* () {
       const before = yield* vitals
       // Together: the emulator gives each a moment to read its answer.
@@ -92,7 +92,7 @@ describe("bodies without an end", () => {
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
-  it.live("headers without an end are refused", () =>
+  it.live("with endless headers are rejected", () =>
     Effect.gen(function* () {
       const connection = yield* connect
       flood(connection, "GET / HTTP/1.1\r\n", Buffer.from("x-header: value\r\n".repeat(1000)))
@@ -102,7 +102,7 @@ describe("bodies without an end", () => {
   )
 })
 
-describe("bodies that grow", () => {
+describe("Bodies that grow when they are decoded", () => {
   const post = (path: string, body: Uint8Array | string, headers: Readonly<Record<string, string>> = {}) =>
     Effect.gen(function* () {
       const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
@@ -116,7 +116,7 @@ describe("bodies that grow", () => {
       return { status: response.status, text: yield* Effect.promise(() => response.text()) }
     })
 
-  it.live("compressed ones are not decompressed to their end", () =>
+  it.live("are not decompressed to their end", () =>
     Effect.gen(function* () {
       const bomb = gzipSync(Buffer.alloc(48 * megabyte))
       const before = yield* vitals
@@ -153,7 +153,7 @@ describe("bodies that grow", () => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.live("text within strings is not nested", () =>
+  it.live("do not include brackets within JSON strings", () =>
     Effect.gen(function* () {
       const metadata = { brackets: "[{".repeat(120), quotes: '\\"[[['.repeat(40) }
       const body = JSON.stringify({ key: "s", type: "custom", queue_key: "q", metadata })
@@ -162,8 +162,8 @@ describe("bodies that grow", () => {
   )
 })
 
-describe("many who watch the page", () => {
-  it.effect("cost one look, not one each", () =>
+describe("Many open pages", () => {
+  it.effect("share one computation of the overview", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.make()
       let looks = 0
@@ -197,8 +197,8 @@ const isAnswered = (url: string) =>
     ({ status }) => assert.strictEqual(status, 200)
   )
 
-describe("the health server", () => {
-  it.live("answers while others are slow, and ends with them connected", () =>
+describe("The health server", () => {
+  it.live("responds while other clients are slow, and ends while they are connected", () =>
     Effect.gen(function* () {
       const { url } = yield* HealthServer.make({ port: 0 })
       const connections = yield* Effect.all(
@@ -216,7 +216,7 @@ describe("the health server", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("reads no body, and no headers without an end", () =>
+  it.live("reads no body and no endless headers", () =>
     Effect.gen(function* () {
       const { url } = yield* HealthServer.make({ port: 0 })
       const body = yield* connectTo(url)

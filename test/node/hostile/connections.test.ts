@@ -47,8 +47,8 @@ const connected = Effect.fnUntraced(function* (url: string) {
 const healthz = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
 const getJob = "GET /v3/stacks/s/jobs/j HTTP/1.1\r\nhost: localhost\r\nauthorization: Token bkct_emulator\r\n\r\n"
 
-describe("a scrape", () => {
-  it.effect("is made once a second, however many ask for it", () =>
+describe("The metrics text", () => {
+  it.effect("is made once per second for all scrapes", () =>
     Effect.gen(function* () {
       const { url } = yield* HealthServer.make({ port: 0 })
       const scrapes = Metric.counter("scrapes", { incremental: true })
@@ -74,8 +74,8 @@ describe("a scrape", () => {
   )
 })
 
-describe("pipelined requests", () => {
-  it.effect("wait for their turn unparsed, and all are answered in the end", () =>
+describe("Pipelined requests", () => {
+  it.effect("wait unparsed, and all get a response", () =>
     Effect.gen(function* () {
       const emulator = yield* NodeStacksEmulator.make({ rateLimits: false })
       yield* emulator.setFaults([Fault.Stall({ duration: "30 seconds", times: 1 })])
@@ -95,7 +95,7 @@ describe("pipelined requests", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("are begun a few at a time: what else the process does comes between them", () =>
+  it.live("are started a few at a time, so that other work runs in between", () =>
     Effect.gen(function* () {
       const turns = makeTurns(2)
       const done: Array<number> = []
@@ -109,10 +109,10 @@ describe("pipelined requests", () => {
   )
 })
 
-describe("requests that are broken", () => {
+describe("Malformed requests", () => {
   const head = "POST /v3/stacks/register HTTP/1.1\r\nhost: localhost\r\nauthorization: Token bkct_emulator\r\n"
 
-  it.live("are answered, whatever stands before the place where they break", () =>
+  it.live("get a response, whatever precedes the error", () =>
     Effect.gen(function* () {
       const { baseUrl } = yield* NodeStacksEmulator.make()
       for (const [sent, statuses] of [
@@ -135,8 +135,8 @@ describe("requests that are broken", () => {
   )
 })
 
-describe("connections", () => {
-  it.live("over the bound take the place of those that have been idle for longest", () =>
+describe("Connections above the maximum", () => {
+  it.live("replace the connections that have been idle longest", () =>
     Effect.gen(function* () {
       const { url } = yield* HealthServer.make({ port: 0, maxConnections: 3 })
       const [first, second, third] = yield* Effect.all([connected(url), connected(url), connected(url)])
@@ -147,7 +147,7 @@ describe("connections", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("over the bound are refused while all are busy", () =>
+  it.live("are refused while all others are busy", () =>
     Effect.gen(function* () {
       const emulator = yield* NodeStacksEmulator.make({ maxConnections: 2 })
       yield* emulator.setFaults([Fault.Stall({})])
@@ -171,7 +171,7 @@ describe("connections", () => {
   )
 })
 
-describe("answers that nobody reads", () => {
+describe("Unread responses", () => {
   /** More than the system takes off our hands. */
   const large = Buffer.alloc(48 * 1024 * 1024)
   const limits = {
@@ -202,7 +202,7 @@ describe("answers that nobody reads", () => {
     return socket
   })
 
-  it.live("take the memory of so many at most: then the one that holds most is cut off", () =>
+  it.live("are limited in memory: the connection that holds most is closed", () =>
     Effect.gen(function* () {
       const { begun, url } = yield* serving({})
       yield* unread(url)
@@ -217,7 +217,7 @@ describe("answers that nobody reads", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("are cut off after a while", () =>
+  it.live("are cut off after a timeout", () =>
     Effect.gen(function* () {
       const { begun, url } = yield* serving({ responseMillis: 50 })
       yield* unread(url)
@@ -229,8 +229,8 @@ describe("answers that nobody reads", () => {
   )
 })
 
-describe("what is received", () => {
-  it.live("is no more of all connections together than the bound", () =>
+describe("Received requests", () => {
+  it.live("use bounded memory for all connections together", () =>
     Effect.gen(function* () {
       const closed = Deferred.makeUnsafe<string>()
       // It reads, and never answers.

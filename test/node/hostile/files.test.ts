@@ -23,7 +23,7 @@ const filesIn = (folder: string) =>
     .filter((path) => statSync(join(folder, path)).isFile())
     .sort()
 
-describe("the files with the output of jobs", () => {
+describe("The files with the output of jobs", () => {
   it.live.each([
     ["../escaped", "..%2Fescaped.log"],
     ["../../escaped", "..%2F..%2Fescaped.log"],

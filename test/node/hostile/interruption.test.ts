@@ -9,8 +9,8 @@ import * as Undici from "../../support/undici.ts"
 /** The head of a response, and a body that never comes. */
 const onlyAHead: RawServer.Answer = (socket) => void socket.write("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
 
-describe("a call that is interrupted between the head and the body of its response", () => {
-  it.effect("lets the connection go, where the interruption comes while the head is looked at", () =>
+describe("A call that is interrupted between the head and the body of its response", () => {
+  it.effect("closes its connection if it is interrupted while the head is handled", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(onlyAHead)
       const client = yield* Undici.client({ baseUrl: server.baseUrl })
@@ -25,7 +25,7 @@ describe("a call that is interrupted between the head and the body of its respon
     })
   )
 
-  it.effect("lets the connection go, where others had their turn between the two", () =>
+  it.effect("closes its connection if other fibers ran between the two", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(onlyAHead)
       const client = yield* Undici.client({ baseUrl: server.baseUrl })

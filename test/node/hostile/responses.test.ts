@@ -75,7 +75,7 @@ const makeFlooding = (head: string, piece: string, most = Number.POSITIVE_INFINI
   return { answer, state, said: Deferred.await(said) }
 }
 
-describe("a service that never comes to an end, a byte now and then", () => {
+describe("A service that sends an endless response byte by byte", () => {
   it.effect.each([
     ["the status line", "HTTP/1.1 200 ", "a"],
     ["a header", "HTTP/1.1 200 OK\r\nx: ", "a"],
@@ -100,7 +100,7 @@ describe("a service that never comes to an end, a byte now and then", () => {
     })
   )
 
-  it.effect("is left after 5 seconds where its status has said what matters", () =>
+  it.effect("is disconnected after 5 seconds if only its status matters", () =>
     Effect.gen(function* () {
       const { answer, goneOn } = makeDripping("HTTP/1.1 503 .\r\ncontent-length: 100000\r\n\r\n", "a")
       const { client, server } = yield* setUp(answer)
@@ -116,7 +116,7 @@ describe("a service that never comes to an end, a byte now and then", () => {
   )
 })
 
-describe("a service that never comes to an end, as fast as it can", () => {
+describe("A service that sends an endless response as fast as it can", () => {
   it.effect.each([
     ["headers", "HTTP/1.1 200 OK\r\n", "x-header: value\r\n", "Reset"],
     ["one header", "HTTP/1.1 200 OK\r\nx: ", "value ", "Reset"],
@@ -156,7 +156,7 @@ describe("a service that never comes to an end, as fast as it can", () => {
     })
   )
 
-  it.effect("is believed when it announces more than anybody wants", () =>
+  it.effect("is disconnected if it announces too long a body", () =>
     Effect.gen(function* () {
       const head = `HTTP/1.1 200 OK\r\ncontent-length: ${101 * megabyte}\r\n\r\n`
       const { answer, state } = makeFlooding(head, " ")
@@ -171,7 +171,7 @@ describe("a service that never comes to an end, as fast as it can", () => {
   )
 })
 
-describe("a body that is compressed, though nobody asked for that", () => {
+describe("A body that is compressed without being requested", () => {
   const plain = Buffer.alloc(24 * megabyte, " ")
   const bombs: Record<string, Uint8Array> = {
     gzip: Zlib.gzipSync(plain),
@@ -201,7 +201,7 @@ describe("a body that is compressed, though nobody asked for that", () => {
     })
   )
 
-  it.effect("is as good as none where only the status counts", () =>
+  it.effect("is ignored if only the status counts", () =>
     Effect.gen(function* () {
       const { client } = yield* setUpBombs(429)
       for (const error of yield* Effect.forEach(encodings, () => failureOf(calls.getJob(client)))) {
@@ -213,7 +213,7 @@ describe("a body that is compressed, though nobody asked for that", () => {
   )
 })
 
-describe("an answer that contradicts itself, or is none", () => {
+describe("An invalid or contradictory response", () => {
   const withLength = (...values: ReadonlyArray<string | number>) =>
     `HTTP/1.1 200 OK\r\n${values.map((value) => `content-length: ${value}\r\n`).join("")}\r\n${body}`
   const withHeader = (header: string) => `HTTP/1.1 200 OK\r\n${header}\r\ncontent-length: ${body.length}\r\n\r\n${body}`
@@ -250,7 +250,7 @@ describe("an answer that contradicts itself, or is none", () => {
     })
   )
 
-  it.effect("a length that is too short: the body does not decode, and its rest is no answer to the next call", () =>
+  it.effect("with too short a length does not decode, and its rest is not read as the next response", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp((socket, _, index) =>
         index === 0 ? socket.write(withLength(body.length - 3)) : socket.write(complete)
@@ -263,7 +263,7 @@ describe("an answer that contradicts itself, or is none", () => {
     })
   )
 
-  it.effect("204 where there has to be a body", () =>
+  it.effect("with 204 instead of a body is a DecodeError", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp(saying(complete.replace("200", "204")))
       const error = yield* failureOf(calls.getJob(client))
@@ -286,7 +286,7 @@ describe("an answer that contradicts itself, or is none", () => {
   )
 })
 
-describe("answers to what was not asked", () => {
+describe("Responses without a request", () => {
   const answerTo = (request: RawServer.RawRequest, command = request.target.split("/").at(-1)) =>
     RawServer.response({ body: JSON.stringify({ id: "j", env: {}, command }) })
 
@@ -303,7 +303,7 @@ describe("answers to what was not asked", () => {
     })
   )
 
-  it.effect("on a connection that waits for the next request are nobody's", () =>
+  it.effect("on an idle connection are dropped", () =>
     Effect.gen(function* () {
       const sockets: Array<Net.Socket> = []
       const { client, server } = yield* setUp((socket, request) => {
@@ -317,7 +317,7 @@ describe("answers to what was not asked", () => {
     })
   )
 
-  it.effect("before the request has come are answers, and can't be told from others", () =>
+  it.effect("before the request has arrived are read as its response", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(() => {}, {
         onConnection: (socket) => void socket.end("HTTP/1.1 400 .\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -329,10 +329,10 @@ describe("answers to what was not asked", () => {
   )
 })
 
-describe("connections of which one half is closed", () => {
+describe("Connections with one half closed", () => {
   const half = { allowHalfOpen: true }
 
-  it.effect("before the answer", () =>
+  it.effect("before the response fail with Reset", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp((socket) => void socket.end(), half)
       const error = yield* failureOf(calls.getJob(client))
@@ -342,7 +342,7 @@ describe("connections of which one half is closed", () => {
     })
   )
 
-  it.effect("within the answer", () =>
+  it.effect("during the response fail with CutShort", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(sayingAndLeaving(complete.slice(0, -5)), half)
       const error = yield* failureOf(calls.getJob(client))
@@ -352,7 +352,7 @@ describe("connections of which one half is closed", () => {
     })
   )
 
-  it.effect("after the answer: the next call takes another connection", () =>
+  it.effect("after the response are replaced for the next call", () =>
     Effect.gen(function* () {
       const { client, server } = yield* setUp(sayingAndLeaving(complete), half)
       assert.strictEqual(yield* commandOf(client, jobUuid), "make test")
@@ -362,7 +362,7 @@ describe("connections of which one half is closed", () => {
   )
 })
 
-describe("a service that does not read what it is sent", () => {
+describe("A service that does not read requests", () => {
   const large = (client: StacksClient.Service) =>
     client.getJobStates({
       stackKey: "my-stack",
@@ -381,7 +381,7 @@ describe("a service that does not read what it is sent", () => {
     return { ...(yield* setUp(() => {}, { onConnection })), connected: Deferred.await(connected) }
   })
 
-  it.effect("is left after 60 seconds", () =>
+  it.effect("times out after 60 seconds", () =>
     Effect.gen(function* () {
       const { client, connected, server } = yield* setUpDeaf()
       const call = yield* Effect.forkChild(failureOf(large(client)))
@@ -396,7 +396,7 @@ describe("a service that does not read what it is sent", () => {
     })
   )
 
-  it.effect("may refuse it before it has come", () =>
+  it.effect("may refuse a request before it has arrived", () =>
     Effect.gen(function* () {
       const { client, connected, server } = yield* setUpDeaf(
         "HTTP/1.1 413 .\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"

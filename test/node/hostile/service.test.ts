@@ -59,8 +59,8 @@ const strangeIds = [
 
 const oddIds = ["../../etc/passwd", "a b", "constructor", "__proto__", "ä😀", "%2e%2e", "-rf", "x".repeat(100)]
 
-describe("ids that no request can name", () => {
-  it.effect("are left alone, are told of once, and keep no other job from being run", () =>
+describe("Jobs with ids that no request can contain", () => {
+  it.effect("are ignored and reported once, and do not affect other jobs", () =>
     Effect.gen(function* () {
       yield* Stacks.addJobs(3)
       const { exit, recording } = yield* record(
@@ -91,8 +91,8 @@ describe("ids that no request can name", () => {
   )
 })
 
-describe("ids that are odd", () => {
-  it.effect("are ids", () =>
+describe("Jobs with unusual ids", () => {
+  it.effect("are run", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs(oddIds.map((id) => ({ id, queueKey: "q" })))
@@ -125,8 +125,8 @@ describe("ids that are odd", () => {
   )
 })
 
-describe("more than was asked for", () => {
-  it.effect("a page of 20,000 jobs: as many are taken as there are slots", () =>
+describe("A service that sends too much", () => {
+  it.effect("in a page of 20,000 jobs has as many jobs taken as there are slots", () =>
     Effect.gen(function* () {
       const stack = yield* Stacks.start(() => Effect.never, { maxInFlight: 10 })
       yield* TestClock.adjust("1 second")
@@ -140,7 +140,7 @@ describe("more than was asked for", () => {
     )
   )
 
-  it.effect("jobs are reserved that nobody asked for: they are nobody's", () =>
+  it.effect("and reserves jobs without a request has these jobs ignored", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* Stacks.addJobs(1)
       const stack = yield* Stacks.start(Stacks.takes("1 second"))
@@ -160,7 +160,7 @@ describe("more than was asked for", () => {
     )
   )
 
-  it.effect("the same job many times in a page: it is run once", () =>
+  it.effect("and lists a job many times in a page has it run once", () =>
     Effect.gen(function* () {
       const [id = ""] = yield* Stacks.addJobs(1)
       const stack = yield* Stacks.start(Stacks.takes("1 second"))

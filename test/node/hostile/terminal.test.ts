@@ -89,7 +89,7 @@ const call = (baseUrl: string, args: ReadonlyArray<string>, stdin?: string) =>
     ...(stdin !== undefined && { stdin })
   })
 
-describe("what a service says", () => {
+describe("Texts of a service", () => {
   it.live.each(commands.map((args) => [args.join(" "), args] as const))("reaches no terminal raw: %s", ([, args]) =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(wellMeaning)
@@ -133,8 +133,8 @@ describe("what a service says", () => {
   )
 })
 
-describe("what stands in a file of ids", () => {
-  it.live("reaches no terminal raw", () =>
+describe("Texts in a file of ids", () => {
+  it.live("do not reach a terminal unescaped", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(wellMeaning)
       const stdin = `${harm.replaceAll(/[\r\n]/g, "")}\n`
@@ -151,7 +151,7 @@ describe("what stands in a file of ids", () => {
   )
 })
 
-describe("what a job is called, and prints", () => {
+describe("Names and output of jobs", () => {
   it.live.each(["lines", "json"])("reaches no terminal raw while it is run: %s", (format) =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -30,10 +30,10 @@ const assertNotConnected = Effect.fnUntraced(function* (baseUrl: string, code: R
   assert.match(error.description, code)
 })
 
-describe("a certificate", () => {
+describe("A certificate", () => {
   const answer = RawServer.always({ body: JSON.stringify(answers.getJob.body) })
 
-  it.effect("that fits is taken", () =>
+  it.effect("that is valid is accepted", () =>
     Effect.gen(function* () {
       yield* trusted
       const server = yield* RawServer.make(answer, { certificate: fitting })
@@ -85,7 +85,7 @@ describe("https to a server that", () => {
       })
   )
 
-  it.effect("says nothing is left after 60 seconds", () =>
+  it.effect("says nothing times out after 60 seconds", () =>
     Effect.gen(function* () {
       const greeted = Deferred.makeUnsafe<void>()
       const server = yield* setUp((socket) => {
@@ -102,8 +102,8 @@ describe("https to a server that", () => {
   )
 })
 
-describe("plain HTTP to a server that speaks TLS", () => {
-  it.effect("is a broken connection", () =>
+describe("Plain HTTP to a server with TLS", () => {
+  it.effect("fails with a broken connection", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make(() => {}, { certificate: fitting })
       const client = yield* Undici.client({ baseUrl: server.baseUrl.replace("https:", "http:") })
@@ -160,7 +160,7 @@ describe("HTTP/2", () => {
       else stream.on("close", () => resume(Effect.void))
     })
 
-  it.effect("is spoken where it is offered", () =>
+  it.effect("is used if the service offers it", () =>
     Effect.gen(function* () {
       const { client } = yield* setUp((stream) => {
         stream.respond({ ":status": 200 })
@@ -214,7 +214,7 @@ describe("HTTP/2", () => {
       })
   )
 
-  it.effect("an endless body of an error is not read to its end, and the next call needs no other connection", () =>
+  it.effect("does not read an error's endless body to its end, and keeps the connection", () =>
     Effect.gen(function* () {
       let streams = 0
       let written = 0

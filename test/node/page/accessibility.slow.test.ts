@@ -46,7 +46,7 @@ const moveTo = Effect.fnUntraced(function* (seen: Visit, name: string, key = "Ta
 
 const type = ({ page }: Visit, text: string) => Effect.promise(() => page.keyboard.insertText(text))
 
-layer(Browser.layer, { excludeTestServices: true })("the page, for everybody", (it) => {
+layer(Browser.layer, { excludeTestServices: true })("The emulator's page, accessibility", (it) => {
   it.effect("works by keyboard alone: adding jobs, pausing, details, canceling, faults", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -212,7 +212,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page, for everybody", (
     }).pipe(Effect.provide(served))
   )
 
-  it.effect("shows where the focus is", () =>
+  it.effect("shows the focus", () =>
     Effect.gen(function* () {
       yield* busy
       const seen = yield* visit()

@@ -26,8 +26,8 @@ const jobNames = ({ page }: Visit) => Effect.promise(() => page.locator("#jobs .
 const stateOf = (emulator: StacksEmulator.Service, id: string) =>
   Effect.map(emulator.jobs, (jobs) => jobs.find((job) => job.id === id)?.state)
 
-layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) => {
-  it.effect("adds jobs", () =>
+layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator's page", (it) => {
+  it.effect("add jobs", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const seen = yield* visit()
@@ -56,7 +56,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("proposes a queue that there is, until another is named", () =>
+  it.effect("propose an existing queue until another one is entered", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const seen = yield* visit()
@@ -76,7 +76,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("tells what the emulator refuses", () =>
+  it.effect("show why the emulator refuses a command", () =>
     Effect.gen(function* () {
       const seen = yield* visit()
       yield* click(seen, "button", "Add jobs…")
@@ -89,7 +89,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(NodeStacksEmulator.layer({ queues: ["linux"] })))
   )
 
-  it.effect("pauses and resumes a queue, and forgets a stack", () =>
+  it.effect("pause and resume a queue, and forget a stack", () =>
     Effect.gen(function* () {
       const { emulator } = yield* prepared
       const paused = Effect.map(emulator.queues, (queues) => queues.map(({ key, paused }) => `${key} ${paused}`))
@@ -107,7 +107,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("shows a job's details, and cancels it", () =>
+  it.effect("show a job's details, and cancel the job", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* prepared
       yield* client.createStackNotification({ stackKey: "s", jobUuid: "first", detail: "Pod is starting" })
@@ -129,7 +129,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page's buttons", (it) =
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("injects faults and clears them", () =>
+  it.effect("inject faults and clear them", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* prepared
       const seen = yield* visit()

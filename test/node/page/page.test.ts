@@ -27,7 +27,7 @@ const prepared = Effect.gen(function* () {
 
 const jobNames = ({ page }: Visit) => Effect.promise(() => page.locator("#jobs .name").allTextContents())
 
-layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it) => {
+layer(Browser.layer, { excludeTestServices: true })("The emulator's page in a browser", (it) => {
   it.effect("shows queues, jobs, stacks, agents, requests, notifications and faults", () =>
     Effect.gen(function* () {
       const { client, emulator } = yield* prepared
@@ -78,7 +78,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("tells apart how long a job waited for others, and for a stack", () =>
+  it.effect("shows how long a job waited for other jobs, and how long for a stack", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([
@@ -110,7 +110,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("shows an agent, and the output of its job as it comes", () =>
+  it.effect("shows an agent, and the output of its job as it arrives", () =>
     Effect.gen(function* () {
       const { emulator } = yield* prepared
       const agent = yield* Agents.connect(Redacted.value(emulator.token))
@@ -158,7 +158,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("shows a request as it came, without its authorization, and only the bad ones if asked", () =>
+  it.effect("shows requests without their authorization, and optionally only failed ones", () =>
     Effect.gen(function* () {
       const { client } = yield* prepared
       yield* Effect.ignore(client.getJob({ stackKey: "s", jobUuid: "nobody" }))
@@ -177,7 +177,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("shows what jobs and stacks say as text, whatever it is", () =>
+  it.effect("shows texts of jobs and stacks as plain text", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const client = yield* StacksClient.StacksClient
@@ -212,7 +212,7 @@ layer(Browser.layer, { excludeTestServices: true })("the page in a browser", (it
     }).pipe(Effect.provide(emulated))
   )
 
-  it.effect("tells that the connection is lost, and goes on when the emulator is back", () =>
+  it.effect("shows that the connection is lost, and reconnects when the emulator is back", () =>
     Effect.gen(function* () {
       const first = yield* Scope.make()
       const { baseUrl } = yield* Scope.provide(NodeStacksEmulator.make(), first)

@@ -72,8 +72,8 @@ const watch = Effect.gen(function* () {
   })
 })
 
-describe("the web page of the emulator", () => {
-  it.effect("is at the root, and its files beside it", () =>
+describe("The web page of the emulator", () => {
+  it.effect("is served at the root, with its files under /ui/", () =>
     Effect.gen(function* () {
       const page = yield* send("/")
       assert.strictEqual(page.status, 200)
@@ -93,7 +93,7 @@ describe("the web page of the emulator", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("needs nothing from elsewhere", () =>
+  it.effect("loads nothing from other hosts", () =>
     Effect.gen(function* () {
       const page = yield* send("/")
       const paths = ["/", ...Array.from(page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g), ([, path]) => path ?? "")]
@@ -107,7 +107,7 @@ describe("the web page of the emulator", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("can be left out: then its paths are the API's, as any other", () =>
+  it.effect("can be disabled, and then its paths get the API's 404", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       for (const path of ["/", ...dataPaths]) assert.strictEqual(yield* status(path), 401)
@@ -115,7 +115,7 @@ describe("the web page of the emulator", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer({ page: false })))
   )
 
-  it.effect("is no matter of the API: no fault strikes it, and the log of requests does not show it", () =>
+  it.effect("is not affected by faults, and not in the log of requests", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.setFaults([StacksEmulator.Fault.Status({ status: 503 })])
@@ -131,7 +131,7 @@ describe("the web page of the emulator", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("says what is wrong with a request", () =>
+  it.effect("explains an invalid request", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       assert.strictEqual(yield* status("/ui/nothing"), 404)
@@ -161,8 +161,8 @@ describe("the web page of the emulator", () => {
   )
 })
 
-describe("what the page shows of 10,000 jobs", () => {
-  it.effect("is a small part of them at a time", () =>
+describe("The data of the page with 10,000 jobs", () => {
+  it.effect("is loaded in small pages", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const long = "echo ".repeat(1000)
@@ -183,7 +183,7 @@ describe("what the page shows of 10,000 jobs", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("is looked at twice a second while somebody watches, and sent when it has changed", () =>
+  it.effect("is computed twice a second while a page is open, and sent if it has changed", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const next = yield* watch
@@ -198,11 +198,11 @@ describe("what the page shows of 10,000 jobs", () => {
   )
 })
 
-describe("other web pages", () => {
+describe("Other web pages", () => {
   const ownNames = ["localhost", "localhost:4567", "LOCALHOST", "127.0.0.1:80", "[::1]:80", "emulator.localhost"]
   const foreignNames = ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "a@localhost"]
 
-  it.effect("can't make themselves of its origin by a name that leads here", () =>
+  it.effect("can't get its origin by DNS rebinding", () =>
     Effect.gen(function* () {
       for (const host of ownNames) assert.strictEqual(yield* status("/", { headers: { host } }), 200, host)
       for (const host of foreignNames) {
@@ -216,7 +216,7 @@ describe("other web pages", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("can't press its buttons", () =>
+  it.effect("can't use its buttons", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const { host } = new URL(emulator.baseUrl)
@@ -244,7 +244,7 @@ describe("other web pages", () => {
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 
-  it.effect("can link to it, and read nothing of it", () =>
+  it.effect("can link to it, but can't read it", () =>
     Effect.gen(function* () {
       const foreign = { "sec-fetch-site": "cross-site" }
       assert.strictEqual(yield* status("/", { headers: { ...foreign, "sec-fetch-mode": "navigate" } }), 200)
@@ -258,7 +258,7 @@ describe("other web pages", () => {
   )
 })
 
-it.effect("where it listens on every address, the page is served under any address, and no other name", () =>
+it.effect("do not get it under another name if it listens on every address", () =>
   Effect.gen(function* () {
     for (const host of ["192.168.1.5:80", "[2001:db8::1]", "localhost"]) {
       assert.strictEqual(yield* status("/", { headers: { host } }), 200, host)
@@ -267,7 +267,7 @@ it.effect("where it listens on every address, the page is served under any addre
   }).pipe(Effect.provide(NodeStacksEmulator.layer({ host: "0.0.0.0" })))
 )
 
-it.effect("no token is in the page or in its data, wherever it was put", () =>
+it.effect("The page and its data contain no token", () =>
   Effect.gen(function* () {
     const emulator = yield* StacksEmulator.StacksEmulator
     const secret = "bkct_very-secret"

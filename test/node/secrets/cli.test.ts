@@ -59,7 +59,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
     })
   )
 
-  it.effect("shows the tokens of jobs, and what is in their environments, to who asks for them", () =>
+  it.effect("shows tokens and environments of jobs with --show", () =>
     Effect.gen(function* () {
       const { env, id } = yield* setUp
       assert.match((yield* stacksapi(["jobs", "tokens", id, "--show"], { env })).stdout, /bkjat_/)
@@ -84,7 +84,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
     }).pipe(Effect.scoped)
   )
 
-  it.effect("shows no token that is refused, or is none", () =>
+  it.effect("shows no refused or invalid token", () =>
     Effect.gen(function* () {
       const { env } = yield* setUp
       const path = yield* folder
@@ -154,7 +154,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
   )
 })
 
-describe("stacksapi, with a cluster of processes that can't be", () => {
+describe("stacksapi run --cluster with invalid settings", () => {
   it.live.each([
     ["a database that does not answer", { DATABASE_URL: "postgres://user:PLANTED_database@127.0.0.1:1/name" }],
     ["a database that is none", { DATABASE_URL: "PLANTED_database" }],
@@ -173,7 +173,7 @@ describe("stacksapi, with a cluster of processes that can't be", () => {
   )
 })
 
-describe("stacksapi, with a service that sends back what it gets", () => {
+describe("stacksapi with a service that echoes requests", () => {
   it.live("shows no token", () =>
     Effect.gen(function* () {
       const server = yield* RawServer.make((socket, request, index) => {

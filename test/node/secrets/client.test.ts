@@ -65,7 +65,7 @@ const echoes: Record<string, (status: number) => Scripted.Answer> = {
     )
 }
 
-describe("the cluster token, echoed by the service", () => {
+describe("The cluster token, echoed by the service, is redacted", () => {
   it.effect.each(Object.keys(echoes))("%s", (where) =>
     Effect.gen(function* () {
       for (const status of statuses) {
@@ -116,7 +116,7 @@ describe("the cluster token, echoed by the service", () => {
     })
   )
 
-  it.effect("at the end of what is kept of a body", () =>
+  it.effect("at the end of a cropped body", () =>
     Effect.gen(function* () {
       // Cut anywhere within the token, no recognizable part of it is left.
       for (let cut = 0; cut <= clusterToken.length; cut++) {
@@ -128,7 +128,7 @@ describe("the cluster token, echoed by the service", () => {
   )
 })
 
-describe("the cluster token, in what an HttpClient fails with", () => {
+describe("The cluster token is redacted in the error of an HttpClient", () => {
   const header = `Token ${clusterToken}`
   const causes: ReadonlyArray<readonly [string, unknown]> = [
     ["a message", new TypeError(`Headers.append: "${header}" is an invalid header value.`)],
@@ -154,7 +154,7 @@ describe("the cluster token, in what an HttpClient fails with", () => {
 describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token like %s", (jobToken) => {
   const token = { job_uuid: jobUuid, job_acquisition_token: jobToken, expires_at: "2026-10-01T12:49:56.789Z" }
 
-  it.effect("is redacted in the answer, and kept out of logs with payloads", () =>
+  it.effect("is redacted in the response, and not in logged payloads", () =>
     Effect.gen(function* () {
       const { exit, shown } = yield* shownBy(
         Scripted.json(201, { job_acquisition_tokens: [token], not_issued: [] }),
@@ -191,7 +191,7 @@ describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token lik
     })
   )
 
-  it.effect("is not shown by half an answer", () =>
+  it.effect("is not shown by a truncated response", () =>
     Effect.gen(function* () {
       const half = JSON.stringify({ job_acquisition_tokens: [token] }).slice(0, -3)
       const { exit, shown } = yield* shownBy(Scripted.text(201, half), calls.issueJobAcquisitionTokens)
@@ -201,7 +201,7 @@ describe.each([jobToken, "ANOTHER-FORM-OF-SECRET"])("a job acquisition token lik
   )
 })
 
-describe("job acquisition tokens in answers of other kinds", () => {
+describe("Job acquisition tokens in other responses are redacted", () => {
   const token = { job_uuid: jobUuid, job_acquisition_token: jobToken, expires_at: "2026-10-01T12:49:56.789Z" }
 
   it.effect.each([
@@ -217,8 +217,8 @@ describe("job acquisition tokens in answers of other kinds", () => {
   )
 })
 
-describe("the client itself", () => {
-  it.effect("shows no token when it is printed", () =>
+describe("The client", () => {
+  it.effect("prints no token", () =>
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.json(200, answerTo("getJob").body)), {
         token: Redacted.make(clusterToken)
@@ -228,7 +228,7 @@ describe("the client itself", () => {
   )
 })
 
-describe("what logs in, in a base URL", () => {
+describe("The user name and password of a base URL", () => {
   it.effect.each([
     "http://user:SECRET@stacks.test/v3",
     "http://SECRET@stacks.test/v3",

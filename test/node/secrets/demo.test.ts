@@ -10,8 +10,8 @@ import * as Secrets from "../../support/secrets.ts"
 
 const main = resolve(import.meta.dirname, "../../../examples/demo/main.ts")
 
-describe("the demo", () => {
-  it.live("shows no token of the service that it is sent to, of its jobs, or in its command line", () =>
+describe("The demo", () => {
+  it.live("shows no token of its service or its jobs, also not in its command line", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs(
@@ -31,7 +31,7 @@ describe("the demo", () => {
     }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken) })))
   )
 
-  it.live("does not repeat an endpoint with a password", () =>
+  it.live("does not show the password of an endpoint", () =>
     Effect.gen(function* () {
       const demo = yield* start(process.execPath, [main, "--yes"], {
         ...Secrets.ownEnvironment,

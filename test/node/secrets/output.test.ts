@@ -12,7 +12,7 @@ const json = '{"id":1,"key":"c2VjcmV0"}'
 const words = `it's 100% "my" $own pa\\ss/wörd & <more>`
 const key = "-----BEGIN KEY-----\n1234\n5678\n90ab\n-----END KEY-----"
 
-describe("A secret is hidden", () => {
+describe("A secret is redacted", () => {
   const ways: ReadonlyArray<readonly [way: string, command: string]> = [
     ["as it is", 'echo "<$S>"'],
     ["in JSON", `${process.execPath} -p 'JSON.stringify({ key: process.env.S })'`],
@@ -67,7 +67,7 @@ describe("A secret is hidden", () => {
     )
   }
 
-  it.live("with all that overlaps it", () =>
+  it.live("with everything that overlaps it", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf("echo '<first-partsecond-half>'", {
         env: { ONE_SECRET: "first-part", TWO_SECRET: "partsecond-half", THREE_SECRET: "second" }
@@ -76,7 +76,7 @@ describe("A secret is hidden", () => {
     })
   )
 
-  it.live("although the other channel prints between its parts", () =>
+  it.live("if the other channel prints between its parts", () =>
     Effect.gen(function* () {
       const pause = "sleep 0.05"
       const lines = yield* linesOf(
@@ -95,7 +95,7 @@ describe("A secret is hidden", () => {
     })
   )
 
-  it.live("although a line is cut within it", () =>
+  it.live("if its line is cropped within it", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf(`head -c 65530 /dev/zero | tr '\\0' ' '; echo "$KEY_SECRET"`, {
         env: { KEY_SECRET: "first\nsecond" }
@@ -105,8 +105,8 @@ describe("A secret is hidden", () => {
   )
 })
 
-describe("What looks like the beginning of a secret", () => {
-  it.live("is shown when something else follows", () =>
+describe("The beginning of a secret", () => {
+  it.live("is shown if something else follows", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf("echo 1234; echo 5678; echo 9999; echo 1234", {
         env: { PINS_SECRET: "1234\n5678\n90ab" }
@@ -116,7 +116,7 @@ describe("What looks like the beginning of a secret", () => {
   )
 })
 
-describe("The variables of secrets", () => {
+describe("Variables with secrets", () => {
   it.live.each([
     "DB_PASSWORD",
     "db_password",
@@ -147,7 +147,7 @@ describe("The variables of secrets", () => {
     )
   )
 
-  it.live("count from 6 bytes on", () =>
+  it.live("are redacted from 6 bytes on", () =>
     Effect.gen(function* () {
       const env = { A_TOKEN: "12345", B_TOKEN: "123456", C_TOKEN: "ünïö" }
       assert.deepStrictEqual(yield* linesOf('echo "<$A_TOKEN> <$B_TOKEN> <$C_TOKEN>"', { env }), [
@@ -156,7 +156,7 @@ describe("The variables of secrets", () => {
     })
   )
 
-  it.live("may have a URL, of which the password is a secret by itself", () =>
+  it.live("may contain a URL, whose password is redacted too", () =>
     Effect.gen(function* () {
       const env = {
         A_CONNECTION_STRING: "postgres://me:open%20sesame@db.test/x",
@@ -168,7 +168,7 @@ describe("The variables of secrets", () => {
   )
 })
 
-describe("A token of Buildkite is hidden to its end", () => {
+describe("A Buildkite token is redacted to its end", () => {
   const body = "abcDEF123456789"
   it.live.each([
     `bkct_MTA.${body}`,
@@ -223,7 +223,7 @@ const encodings: Readonly<Record<string, (secret: string) => string>> = {
     JSON.stringify(wrapped(Buffer.from(`${"-".repeat(51)}${secret}`).toString("base64url"), 64))
 }
 
-describe("Any secret, in any text", () => {
+describe("Random secrets in random texts", () => {
   it.effect.each(Object.keys(encodings))("leaves nothing of it but quotes: %s", (name) =>
     Effect.sync(() => {
       const next = random(20)
@@ -250,7 +250,7 @@ describe("Any secret, in any text", () => {
     })
   )
 
-  it.effect("that is not there leaves the text as it is", () =>
+  it.effect("that do not occur leave the text unchanged", () =>
     Effect.sync(() => {
       const next = random(7)
       const text = Array.from({ length: 20_000 }, () => 'ab \n"\\%Q'.charAt(next(8))).join("")
@@ -259,7 +259,7 @@ describe("Any secret, in any text", () => {
     })
   )
 
-  it.effect("takes time in proportion to the text, whatever the secret", () =>
+  it.effect("take time that is linear in the text", () =>
     Effect.sync(() => {
       // Of each line the next secret begins: nothing is decided before the end, and little is held.
       const secret = `${"a\n".repeat(2000)}b`
@@ -272,8 +272,8 @@ describe("Any secret, in any text", () => {
   )
 })
 
-describe("A secret given by its user", () => {
-  it.live("is hidden in every spelling where it is long enough", () =>
+describe("A secret of the option secrets", () => {
+  it.live("is redacted in every spelling if it is long enough", () =>
     Effect.gen(function* () {
       const lines = yield* linesOf(`echo '<a"b> <a\\"b> <it\\u0027s me> <aXQncyBtZSE=>'`, {
         secrets: [Redacted.make('a"b'), Redacted.make("it's me!"), Redacted.make("it's me")]

@@ -149,8 +149,8 @@ const assertShown = (shown: Readonly<Record<string, ReadonlyArray<string>>>) => 
 /** What no process of a job has to do with. */
 const ofTheStack = /bkct_|PLANTED_(?:cluster|agent_token|redis|database)/
 
-describe("commands, and the stack that runs them", () => {
-  it.live("show no secret, although jobs print all that they have", () =>
+describe("Commands, and the stack that runs them", () => {
+  it.live("show no secret, although jobs print their environments", () =>
     Effect.gen(function* () {
       const { environments, events, files, output, shown } = yield* shownBy(
         (path) =>
@@ -192,7 +192,7 @@ describe("commands, and the stack that runs them", () => {
   )
 })
 
-describe("agents, and the stack that starts them", () => {
+describe("Agents, and the stack that starts them", () => {
   it.live("show no secret; only the agent itself has the job's token", () =>
     Effect.gen(function* () {
       const { environments, events, output, shown } = yield* shownBy(

@@ -71,7 +71,9 @@ export const make = (
     )
     if (due.length > 0) yield* ask(due, now)
     hasLooked ||= strays.every(({ name }) => deleting.has(name) || asked.has(name))
-    const deletable = strays.filter(({ name }) => (deleting.get(name) ?? Number.POSITIVE_INFINITY) + redeleteDelay <= now)
+    const deletable = strays.filter(
+      ({ name }) => (deleting.get(name) ?? Number.POSITIVE_INFINITY) + redeleteDelay <= now
+    )
     yield* Effect.forEach(
       deletable,
       (agent) => {

@@ -61,7 +61,10 @@ const remove = (folder: string): Effect.Effect<boolean> =>
     Effect.flatMap(
       Option.match({
         onNone: () =>
-          Effect.as(Effect.logWarning(`The removal of a job's folder takes long, and continues in the background: ${folder}`), false),
+          Effect.as(
+            Effect.logWarning(`The removal of a job's folder takes long, and continues in the background: ${folder}`),
+            false
+          ),
         onSome: Effect.succeed
       })
     )
