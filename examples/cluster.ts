@@ -1,10 +1,10 @@
 /**
- * A stack of three processes that share the work of two queues by way of a database. Here they are in one program, on three ports;
- * yours are on three machines, each with its own host. One of them leaves in the middle, and no job is lost or run twice.
+ * A stack of three processes that share the work of two queues through a database. Here they are in one program, on three ports; yours
+ * are on three machines, each with its own host. One of them stops in the middle, and no job is lost or run twice.
  *
  *     DATABASE_URL=postgres://user:password@localhost/database node examples/cluster.ts
  *
- * It makes tables in that database whose names begin with stacksapi_example, and drops them at the end.
+ * It creates tables in that database whose names begin with stacksapi_example, and drops them at the end.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner } from "@stacksapi/core"
@@ -18,15 +18,15 @@ const tablePrefix = "stacksapi_example"
 const queues = ["linux", "deploy"]
 const threePorts = Config.withDefault(Config.Array(Schema.Int, "PORTS"), [34_441, 34_442, 34_443])
 
-// What runs a job is the same as in a stack of one process.
+// The runner is the same as in a stack of one process.
 const Runner = JobRunner.layer(() =>
   Effect.as(Effect.sleep("500 millis"), JobRunner.Finished({ exitStatus: 0, detail: "done" }))
 )
 
-// How often each job began, and on which of the processes.
+// Counts how often each job started, and on which processes.
 const begun = new Map<string, Array<number>>()
 
-// All have the same key, queues and tables. Slots and addresses are their own.
+// All processes have the same key, queues and tables. Slots and addresses belong to one process.
 const startProcess = (port: number) =>
   ClusterStack.make({
     key: "cluster-example",
@@ -34,7 +34,7 @@ const startProcess = (port: number) =>
     slots: 4,
     port,
     tablePrefix,
-    // How long one may be silent before the others take over what it has. The default is 5 seconds; this machine may be busy.
+    // How long a process may miss its heartbeats before the others take over. The default is 5 seconds; this machine may be busy.
     lockExpiration: "20 seconds",
     onEvent: (event) =>
       Effect.sync(() => {
@@ -58,7 +58,7 @@ const program = Effect.gen(function* () {
   const first = yield* Scope.provide(startProcess(firstPort), leaving)
   const others = yield* Effect.forEach(otherPorts, startProcess)
 
-  // Each has its place in the cluster, and knows the others.
+  // Each process is a member of the cluster, and knows the others.
   const takePart = Effect.map(
     Effect.forEach([first, ...others], ({ status }) => status),
     (all) => all.every(({ phase, processes }) => phase === "running" && processes.length === all.length)
@@ -68,7 +68,7 @@ const program = Effect.gen(function* () {
 
   yield* addJobs(24)
   yield* until(Effect.map(first.status, ({ running }) => running.length > 0))
-  // What SIGTERM does to a process: it hands its queues over, and its jobs end.
+  // SIGTERM has this effect: the process hands over its queues, and its jobs end.
   yield* Scope.close(leaving, Exit.void)
   yield* Console.log("one of them has left")
 

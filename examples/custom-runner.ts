@@ -1,5 +1,5 @@
 /**
- * A stack with a runner of its own: it says how a job is run, and the runtime does the rest.
+ * A stack with your own runner: you say how a job is run, and the runtime does the rest.
  *
  *     node examples/custom-runner.ts
  */
@@ -8,7 +8,7 @@ import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Console, Effect, Layer, Logger } from "effect"
 
-// Called once for each job that was reserved, and interrupted when the job is canceled. A real one runs the command.
+// Called once for each reserved job, and interrupted when the job is canceled. A real runner runs the command.
 const Runner = JobRunner.layer(
   Effect.fn(function* ({ details, job, notify }) {
     yield* notify("Starting on an imaginary machine")

@@ -1,10 +1,10 @@
 /**
- * A stack that shows what it does: traces, metrics and logs by OTLP, metrics for Prometheus, and health checks.
+ * A stack with telemetry: traces, metrics and logs by OTLP, metrics for Prometheus, and health checks.
  *
  *     node examples/observability.ts
  *     OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 node examples/observability.ts
  *
- * Where no endpoint is set it starts a small receiver of its own, and prints what arrived there.
+ * Without an endpoint it starts a small receiver, and prints what arrived there.
  */
 import { createServer } from "node:http"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
@@ -35,7 +35,7 @@ const Runner = JobRunner.layer(
   })
 )
 
-// The health server is around the stack: it answers before the stack is registered, and while it drains.
+// The health server's layer surrounds the stack, so the server responds before the stack is registered and while it drains.
 const stack = Effect.gen(function* () {
   const health = yield* HealthServer.HealthServer
   const stack = yield* Stack.make({ key: "observability", queueKey: "examples" })
@@ -44,7 +44,7 @@ const stack = Effect.gen(function* () {
   yield* look(health.url)
 }).pipe(Effect.scoped, Effect.provide([Runner, HealthServer.layer({ port: 0 })]))
 
-/** What a probe and a scrape see. */
+/** Requests the health checks and the metrics. */
 const look = Effect.fnUntraced(
   function* (url: string) {
     for (const path of ["/healthz", "/readyz"]) {
@@ -60,10 +60,10 @@ const look = Effect.fnUntraced(
 )
 
 // -----------------------------------------------------------------------------
-// Where its telemetry goes
+// The OTLP exporter
 // -----------------------------------------------------------------------------
 
-/** Everything, to an OTLP endpoint. What is left goes out when the layer ends: provide it around the whole program. */
+/** Exports everything to an OTLP endpoint. The rest is sent when the layer ends, so provide it around the whole program. */
 const telemetry = (baseUrl: string) =>
   Otlp.layerJson({ baseUrl, resource: { serviceName: "my-stack" } }).pipe(Layer.provide(NodeHttpClient.layerUndici))
 
@@ -84,7 +84,7 @@ export const observed = (baseUrl: string) =>
   }).pipe(Effect.provide(NodeStacksEmulator.layer()))
 
 // -----------------------------------------------------------------------------
-// A receiver, so that this runs by itself
+// A receiver, so that this program needs no other one
 // -----------------------------------------------------------------------------
 
 const Traces = Schema.Struct({
@@ -136,12 +136,12 @@ const Logs = Schema.Struct({
   )
 })
 
-/** Takes whatever comes. */
+/** Accepts all requests. */
 export class Receiver extends Context.Service<
   Receiver,
   {
     readonly url: string
-    /** The bodies that came, by path. */
+    /** The received bodies, by path. */
     readonly received: (path: "/v1/traces" | "/v1/metrics" | "/v1/logs") => ReadonlyArray<unknown>
   }
 >()("examples/Receiver") {
@@ -165,7 +165,7 @@ export class Receiver extends Context.Service<
   ).pipe(Layer.provide(NodeHttpServer.layer(() => createServer(), { host: "127.0.0.1", port: 0 })))
 }
 
-/** What the receiver got, taken out of its envelopes. */
+/** Extracts what the receiver got. */
 export const arrived = Effect.gen(function* () {
   const { received } = yield* Receiver
   const traces = yield* Schema.decodeUnknownEffect(Schema.Array(Traces))(received("/v1/traces"))
@@ -178,7 +178,7 @@ export const arrived = Effect.gen(function* () {
   }
 })
 
-/** Prints the trace of the first job, and what else came. */
+/** Prints the trace of the first job, and the other telemetry. */
 const print = Effect.gen(function* () {
   const { logs, metrics, spans } = yield* arrived
   const tree = (parent: string, depth: number): ReadonlyArray<string> =>

@@ -1,5 +1,5 @@
 /**
- * Plain promises, for programs that do not use Effect: a ManagedRuntime holds the client.
+ * Promises, for programs that do not use Effect: a ManagedRuntime holds the client.
  *
  *     node examples/promises.ts
  */

@@ -1,5 +1,5 @@
 /**
- * Retry policies: which failures are tried again, how often, and how long that may take. The emulator makes the failures.
+ * Retry policies: which failures are retried, how often, and for how long. The emulator causes the failures.
  *
  *     node examples/retry-policies.ts
  */
@@ -22,7 +22,7 @@ const listJobs = Effect.gen(function* () {
   return yield* client.listScheduledJobs({ stackKey, clusterQueueKey: "examples" })
 })
 
-/** Runs an effect while the service has these faults, and shows how many requests arrived. */
+/** Runs an effect while the service has these faults, and prints how many requests arrived. */
 const show = Effect.fn("show")(function* <A, E, R>(
   name: string,
   faults: ReadonlyArray<StacksEmulator.Fault>,
@@ -36,18 +36,18 @@ const show = Effect.fn("show")(function* <A, E, R>(
   yield* Console.log(`${name}: ${exit._tag}, requests: ${requests}`)
 })
 
-// A policy is an Effect Schedule: each recurrence is one more attempt. These delays are short, for an example.
+// A policy is an Effect Schedule: each recurrence is one more attempt. The delays are short, because this is an example.
 const quick = RetryPolicy.make(Schedule.exponential("5 millis")).pipe(
   RetryPolicy.maxAttempts(4),
   RetryPolicy.honorRetryAfter({ max: "1 minute" })
 )
 
-// Per operation, over the layer below: the next poll is a list call's retry, everything else uses `quick`.
+// By operation: no retries for list calls, because the next poll is the retry. All other operations use `quick`.
 const policies = RetryPolicy.layerFor({ listScheduledJobs: RetryPolicy.none }).pipe(
   Layer.provide(RetryPolicy.layer(quick))
 )
 
-// Gives up by time instead of by attempts.
+// Limits the time instead of the number of attempts.
 const patient = RetryPolicy.make(Schedule.spaced("20 millis")).pipe(RetryPolicy.maxElapsed("100 millis"))
 
 // One budget for all callers: 20 calls that fail cost 20 requests and 5 retries, not 80.
@@ -65,7 +65,7 @@ const program = Effect.gen(function* () {
   yield* show("a reset connection", [Fault.Reset({ times: 1 })], getJob)
   yield* show("Retry-After of 1 s", [Fault.Status({ status: 429, retryAfter: "1 second", times: 1 })], getJob)
 
-  // Around one effect; the innermost policy wins.
+  // Around one effect. The innermost policy wins.
   yield* show("none, for one call", twice, getJob.pipe(RetryPolicy.withPolicy(RetryPolicy.none)))
   yield* show("until 100 ms have passed", [outage], getJob.pipe(RetryPolicy.withPolicy(patient)))
 

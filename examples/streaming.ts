@@ -10,7 +10,7 @@ import { Console, Effect, Layer, Stream } from "effect"
 
 const stackKey = "streaming"
 
-// One pass: the next page travels while this one is worked on, and no more than two are held in memory.
+// One pass. The next page is prefetched while this one is processed; at most two are in memory.
 const reserveAll = Effect.gen(function* () {
   const client = yield* StacksClient.StacksClient
   const reserved = yield* ScheduledJobs.stream({ stackKey, clusterQueueKey: "backlog" }).pipe(
@@ -25,7 +25,7 @@ const reserveAll = Effect.gen(function* () {
   yield* Console.log(`reserved ${reserved} jobs`)
 })
 
-// Without end: a poll a second, each job once, only what these tags can run. `take` ends it, because this is an example.
+// Endless: one poll a second, each job once, and only jobs whose rules these tags meet. `take` ends it, because this is an example.
 const watch = ScheduledJobs.watch({ stackKey, clusterQueueKey: "live", tags: ["os=linux", "arch=arm64"] }).pipe(
   Stream.take(3),
   Stream.runForEach((job) => Console.log(`may start ${job.id}`))

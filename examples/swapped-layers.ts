@@ -1,6 +1,6 @@
 /**
- * One program, two worlds: in memory on a virtual clock, where nobody waits, and over real HTTP.
- * The first is how to test: see `test/examples/swapped-layers.test.ts`.
+ * One program with two sets of layers: in memory on a virtual clock, and over real HTTP. The first one is for tests: see
+ * `test/examples/swapped-layers.test.ts`.
  *
  *     node examples/swapped-layers.ts
  */
@@ -12,7 +12,7 @@ import { TestClock } from "effect/testing"
 
 const stackKey = "swapped-layers"
 
-/** The program: it needs a StacksClient, and does not know which. */
+/** The program. It needs a StacksClient, and does not know which one. */
 export const refuseAll = Effect.fn("refuseAll")(function* (queueKey: string, detail: string) {
   const client = yield* StacksClient.StacksClient
   yield* client.registerStack({ key: stackKey, type: "custom", queueKey })
@@ -23,7 +23,7 @@ export const refuseAll = Effect.fn("refuseAll")(function* (queueKey: string, det
   return jobs.length
 })
 
-/** Runs it while the service asks once to wait, and says how long that took on the clock in use. */
+/** Runs the program while the service asks once to wait, and prints how long that took on the clock in use. */
 const measured = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([{ queueKey: "examples" }, { queueKey: "examples" }])

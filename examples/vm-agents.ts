@@ -1,6 +1,6 @@
 /**
- * A stack whose agents run in virtual machines, one for each job, which an HTTP API creates. A job says how large its machine is by
- * the agent query rule size=small, size=medium or size=large. The stack may restart, or be killed, at any time: machines go on.
+ * A stack whose agents run in virtual machines, one for each job, which an HTTP API creates. A job selects the size of its machine by
+ * the agent query rule size=small, size=medium or size=large. The stack may restart or be killed at any time: machines continue.
  *
  *     VM_API_URL=https://vms.example VM_API_TOKEN=… BUILDKITE_CLUSTER_TOKEN=… STACK_CPUS=8 node examples/vm-agents.ts
  */
@@ -23,7 +23,7 @@ const readMachines = HttpClientResponse.schemaBodyJson(Schema.Struct({ machines:
 
 const phases = { booting: "Pending", running: "Running", off: "Succeeded", failed: "Failed" } as const
 
-// What the API's statuses mean: no room now, a mistake that stays one, or trouble that passes.
+// Maps the API's statuses to reasons: no room now, a permanent refusal, or a temporary failure.
 const reasonOf = (status: number): AgentProvider.ProviderError["reason"] =>
   status === 507 ? "NoCapacity" : status >= 400 && status < 500 && status !== 429 ? "Refused" : "Unavailable"
 
@@ -47,7 +47,7 @@ export const makeProvider = Effect.fnUntraced(function* (url: string, token: Red
     return yield* new AgentProvider.ProviderError({ reason: reasonOf(status), message: `The VM API says ${status}` })
   }, Effect.mapError(toProviderError))
 
-  // Names are unique in this API: it refuses a second machine of one name with 409.
+  // Names are unique in this API: it responds with 409 if a machine of this name exists.
   return AgentProvider.AgentProvider.of({
     create: ({ env, labels, name, requests }) => {
       const variables = Record.map(env, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))

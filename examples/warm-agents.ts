@@ -1,5 +1,5 @@
 /**
- * Warm agents: machines that are up already and ask for work. The stack hands each job to a machine that waits, with a token for it.
+ * Warm agents: running machines that ask for work. The stack gives each job, with a token for it, to a waiting machine.
  *
  *     node examples/warm-agents.ts
  */
@@ -9,7 +9,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Console, Context, Deferred, Effect, Layer, Logger, Queue, type Redacted } from "effect"
 
 // -----------------------------------------------------------------------------
-// The machines that wait
+// The waiting machines
 // -----------------------------------------------------------------------------
 
 interface Work {
@@ -21,15 +21,15 @@ export class Idle extends Context.Service<Idle, Queue.Queue<Deferred.Deferred<Wo
   static readonly layer = Layer.effect(Idle, Queue.unbounded<Deferred.Deferred<Work>>())
 }
 
-// What a machine asks: it waits until there is a job. Serve it by what your machines speak, and only to them: a token runs a job.
-// A machine that leaves interrupts this, and gets no job.
+// A machine calls this to wait for a job. Serve it over your machines' protocol, and only to them, because a token runs a job.
+// A machine that disconnects interrupts this, and gets no job.
 export const nextWork = Effect.gen(function* () {
   const waiting = Deferred.makeUnsafe<Work>()
   yield* Queue.offer(yield* Idle, waiting)
   return yield* Effect.onInterrupt(Deferred.await(waiting), () => Deferred.interrupt(waiting))
 })
 
-// Gives the job to the machine that has waited longest. The token is issued when there is one.
+// Gives the job to the machine that has waited longest. The token is issued when there is a machine.
 const handOver = Effect.fnUntraced(function* ({ issueToken, job }: JobRunner.JobContext) {
   const idle = yield* Idle
   while (true) {
@@ -52,7 +52,7 @@ export const Runner = JobRunner.layer(
   Effect.fnUntraced(function* (context) {
     const until = (isSo: (state: State) => boolean) =>
       Effect.repeat(Effect.delay(context.state, "1 second"), { until: isSo })
-    // After a restart of the stack an agent may have the job already.
+    // After a restart of the stack an agent may already have the job.
     if (!isTaken(yield* context.state)) {
       yield* handOver(context)
       const started = yield* Effect.timeoutOption(until(isTaken), "1 minute")
@@ -67,10 +67,10 @@ export const Runner = JobRunner.layer(
 )
 
 // -----------------------------------------------------------------------------
-// Trying it out
+// A demonstration
 // -----------------------------------------------------------------------------
 
-// A real machine runs `buildkite-agent start --acquire-job` with the token, and asks again when that has ended.
+// A real machine runs `buildkite-agent start --acquire-job` with the token, and asks again after that has ended.
 const machine = Effect.fnUntraced(function* (name: string) {
   const emulator = yield* StacksEmulator.StacksEmulator
   while (true) {

@@ -9,7 +9,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Console, Effect, Layer } from "effect"
 
-// The emulator over HTTP, on a free port of this machine, and a client of it.
+// The emulator over HTTP, on a free port of this machine, and a client for it.
 const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())
 
 const program = Effect.gen(function* () {

@@ -16,7 +16,7 @@ const Runner = JobRunner.layer(
     const { command } = yield* details
     if (command === "make release") return yield* new JobRunner.JobRunnerError({ message: "No machine may release" })
     yield* Console.log(`${job.id}: ${command}`)
-    // A real runner runs the command: see step 4. This one lets the linter complain.
+    // A real runner runs the command: see step 4. This one fails the linter's job.
     return JobRunner.Finished({ exitStatus: command === "make lint" ? 1 : 0, detail: "Only an example" })
   })
 )
@@ -28,7 +28,7 @@ const program = Effect.gen(function* () {
     { id: "lint", queueKey: "default", command: "make lint" },
     { id: "release", queueKey: "default", command: "make release" }
   ])
-  // Ends when the queue is empty. For a stack that goes on: Stack.run.
+  // Ends when the queue is empty. Use Stack.run for a stack that runs until it is interrupted.
   yield* Stack.runUntilIdle({ key: "guide", queueKey: "default" })
   for (const { exitStatus, id } of yield* emulator.jobs) yield* Console.log(`${id} finished with ${exitStatus}`)
 })

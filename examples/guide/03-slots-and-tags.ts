@@ -1,5 +1,5 @@
 /**
- * Step 3: how many jobs at once, which ones, and in what order.
+ * Step 3: how many jobs run at the same time, which ones, and in what order.
  *
  *     node examples/guide/03-slots-and-tags.ts
  */
@@ -36,7 +36,7 @@ const program = Effect.gen(function* () {
   yield* Stack.runUntilIdle({
     key: "guide",
     queueKey: "default",
-    // Two slots: two jobs at a time. No more than that are ever reserved.
+    // Two slots: at most two jobs are reserved at a time.
     maxInFlight: 2,
     // Only jobs whose rules these tags meet are taken.
     tags: ["os=linux", "arch=arm64"]

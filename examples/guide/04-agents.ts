@@ -1,5 +1,5 @@
 /**
- * Step 4: a real agent for each job. Needs a `buildkite-agent` on the PATH, or AGENT_PATH; without one it says so.
+ * Step 4: a real agent for each job. Needs a `buildkite-agent` on the PATH, or AGENT_PATH; otherwise it says so.
  *
  *     node examples/guide/04-agents.ts
  */
@@ -10,16 +10,16 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { AgentRunner, JobOutput, NodeStacksEmulator } from "@stacksapi/node"
 import { Config, Console, Effect, FileSystem, Layer, Logger, Stream } from "effect"
 
-// Starts an agent with a token that is good for one job. The agent runs the job and reports to the service itself.
+// Starts an agent with a token that is valid for one job. The agent runs the job and reports to the service itself.
 const Agents = Layer.unwrap(
   Effect.gen(function* () {
     const { baseUrl } = yield* StacksEmulator.StacksEmulator
     const fileSystem = yield* FileSystem.FileSystem
     return AgentRunner.layer({
       agentPath: yield* Config.withDefault(Config.String("AGENT_PATH"), "buildkite-agent"),
-      // Where agents check out and build, a folder for each slot. Yours will be one that stays.
+      // The folder in which agents check out and build, with one folder per slot. Use a permanent one.
       buildPath: yield* fileSystem.makeTempDirectoryScoped({ prefix: "stacksapi-guide-" }),
-      // Against Buildkite it needs no endpoint.
+      // Against Buildkite you don't need an endpoint.
       endpoint: baseUrl
     })
   })
@@ -44,7 +44,7 @@ const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEm
 NodeRuntime.runMain(
   program.pipe(
     Effect.provide(Layer.provideMerge(Agents, Layer.merge(Emulated, NodeFileSystem.layer))),
-    // Told before anything is reserved.
+    // This fails before anything is reserved.
     Effect.catchTag("AgentUnusable", ({ message }) => Console.log(`No agent can run here: ${message}`)),
     Effect.provide(Logger.layer([]))
   )

@@ -1,5 +1,5 @@
 /**
- * Step 5: a machine for each job. One job is canceled, one machine breaks, and one job goes on while the stack restarts.
+ * Step 5: a machine for each job. One job is canceled, one machine breaks, and one job continues while the stack restarts.
  *
  *     node examples/guide/05-cancel-and-shutdown.ts
  */
@@ -33,7 +33,7 @@ const until = (emulator: StacksEmulator.Service, jobUuid: string, state: StacksS
     Effect.repeat({ until: (now) => now === state })
   )
 
-// Imaginary machines. They are no part of the stack's process: they go on when it ends.
+// Simulated machines. They are not part of the stack's process, and continue when it ends.
 const Cloud = Layer.effect(
   Machines,
   Effect.gen(function* () {
@@ -80,20 +80,20 @@ const Cloud = Layer.effect(
 // The runner
 // -----------------------------------------------------------------------------
 
-// Whether an agent is at work on a job, and was not told to end it.
+// Whether an agent is running a job, and was not told to end it.
 const isAtWork = (state: StacksSchema.JobState | undefined) =>
   state !== undefined && StacksSchema.isAgentOwned(state) && state !== "canceling" && state !== "timing_out"
 
 const Runner = JobRunner.layer(
   Effect.fn(function* ({ acquisitionToken, job, state, stopRequested }) {
     const machines = yield* Machines
-    // After a restart the machine may be there already, with an agent that has the job.
+    // After a restart the machine may already exist, with an agent that has the job.
     const create = (yield* machines.has(job.id)) ? Effect.void : machines.create(job.id, yield* acquisitionToken)
     // Released when this run ends, however it ends.
     yield* Effect.acquireRelease(
       create,
       Effect.fn(function* () {
-        // Never delete a machine whose agent is at work: that would kill the job.
+        // Never delete a machine whose agent is working: that would kill the job.
         if (isAtWork(yield* state)) yield* Console.log(`${job.id}: machine stays`)
         else yield* machines.delete(job.id)
       })
@@ -103,7 +103,7 @@ const Runner = JobRunner.layer(
       Effect.forkScoped
     )
     yield* machines.awaitOff(job.id)
-    // The agent has ended. The stack finishes the job if that agent never acquired it.
+    // The agent has exited. The stack finishes the job if that agent never acquired it.
     return JobRunner.AgentOwned
   }),
   { outlivesStack: true }
@@ -138,14 +138,14 @@ const program = Effect.gen(function* () {
       Effect.forkChild
     )
     for (const jobUuid of ["canceled", "long"]) yield* until(emulator, jobUuid, "running")
-    // Somebody cancels a job in Buildkite. Its agent ends it.
+    // A user cancels a job in Buildkite. Its agent ends it.
     yield* emulator.cancelJob("canceled")
     yield* Fiber.join(canceled)
     yield* Console.log("restarting")
-    // The scope ends here, as it does after SIGTERM: the stack detaches.
+    // The scope ends here, as after SIGTERM: the stack detaches.
   }).pipe(Effect.scoped)
 
-  // The next process goes on with the job that still runs.
+  // The next process continues with the running job.
   yield* Stack.runUntilIdle({
     ...options,
     onClose: "drain",
@@ -162,7 +162,7 @@ NodeRuntime.runMain(
   program.pipe(
     Effect.provide([
       Layer.provide(Runner, Cloud),
-      // Between real processes: a store in a file, such as FileJobStore of @stacksapi/node.
+      // Real processes need a store in a file, such as FileJobStore of @stacksapi/node.
       JobStore.layerMemory
     ]),
     Effect.provide([Emulated, Logger.layer([])])

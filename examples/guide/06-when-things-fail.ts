@@ -1,5 +1,5 @@
 /**
- * Step 6: a service that is busy, answers that are lost, and a queue that is not there.
+ * Step 6: a busy service, lost responses, and a queue that does not exist.
  *
  *     node examples/guide/06-when-things-fail.ts
  */
@@ -25,9 +25,9 @@ const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
   yield* emulator.setFaults([
-    // The service asks to be left alone for a second.
+    // The service asks to wait for a second.
     Fault.Status({ operations: ["listScheduledJobs"], status: 503, retryAfter: "1 second", times: 1 }),
-    // It finishes the job, but its answer never arrives. The job must not be finished twice.
+    // The service finishes the job, but its response is lost. The job must not be finished twice.
     Fault.LostResponse({ operations: ["finishJob"], times: 1 })
   ])
   yield* run("default")
@@ -35,7 +35,7 @@ const program = Effect.gen(function* () {
   const finishes = (yield* emulator.requests).filter(({ operation }) => operation === "finishJob")
   yield* Console.log(`${job?.state} with ${job?.exitStatus}, asked ${finishes.length} time(s)`)
 
-  // What does not pass by itself ends the stack, with a message that says what to do.
+  // A permanent failure ends the stack, with a message that says what to do.
   yield* emulator.setFaults([Fault.Status({ operations: ["registerStack"], status: 401 })])
   yield* Effect.catch(run("default"), (error) => Console.log(error.message))
 })

@@ -1,5 +1,5 @@
 /**
- * Step 7: a test. Twenty minutes of a stack's life, in no time: the emulator in process, on a clock that the test moves.
+ * Step 7: a test. It simulates twenty minutes of a stack at once: the emulator runs in process, on the test's clock.
  *
  *     node examples/guide/07-tests.ts
  */
@@ -12,7 +12,7 @@ import { TestClock } from "effect/testing"
 
 let machines = 0
 
-// What is tested: a runner that wants to be called again as long as there is no machine.
+// The runner under test fails with a retryable error while there is no machine.
 const Runner = JobRunner.layer(
   Effect.fn(function* () {
     if (machines === 0) {

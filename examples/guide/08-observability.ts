@@ -1,5 +1,5 @@
 /**
- * Step 8: what people and machines see of it. With OTLP too: examples/observability.ts.
+ * Step 8: logs, metrics and health checks. For OTLP, see examples/observability.ts.
  *
  *     node examples/guide/08-observability.ts
  */
@@ -22,7 +22,7 @@ const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([{ id: "job", queueKey: "default", pipeline: { slug: "my-app" } }])
 
-  // The server first: it answers before the stack is registered, and while it drains.
+  // The server comes first: it responds before the stack is registered, and while it drains.
   const health = yield* HealthServer.HealthServer
   const stack = yield* Stack.make({ key: "guide", queueKey: "default" })
   yield* health.watch(stack)
@@ -40,7 +40,7 @@ NodeRuntime.runMain(
     Runner,
     Emulated,
     HealthServer.layer({ port: 0 }),
-    // One JSON object a line: what log collectors read.
+    // One JSON object per line, as log collectors expect.
     Logger.layer([Logger.consoleJson]),
     NodeHttpClient.layerUndici
   ])

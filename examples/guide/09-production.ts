@@ -1,9 +1,9 @@
 /**
- * Step 9: the program that goes to production. All settings come from the environment.
+ * Step 9: the program for production. All settings come from the environment.
  *
  *     BUILDKITE_CLUSTER_TOKEN=… STACK_QUEUE=linux node main.ts
  *
- * Without a token it tries itself out: on the emulator, with one job and without agents, and then stops as it does on SIGTERM.
+ * Without a token it runs on the emulator, with one job and without agents, and then stops as on SIGTERM.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner, Stack } from "@stacksapi/core"
@@ -15,16 +15,16 @@ import { Config, Console, Effect, Fiber, Layer, Logger, Schema } from "effect"
 // Settings
 // -----------------------------------------------------------------------------
 
-// Comma-separated, for example os=linux,arch=arm64: what the stack takes jobs for, and what its agents say they are.
+// Comma-separated, for example os=linux,arch=arm64: the tags of the agents. The stack takes only jobs whose rules they meet.
 const tags = Config.withDefault(Config.Array(Schema.String, "STACK_TAGS"), [])
 
 const stackSettings = Config.all({
   tags,
-  // Two processes must not have the same key: they would run jobs twice.
+  // No two processes may have the same key, because they would run jobs twice.
   key: Config.withDefault(Config.String("STACK_KEY"), "my-stack"),
   queueKey: Config.withDefault(Config.String("STACK_QUEUE"), "default"),
   maxInFlight: Config.withDefault(Config.Int("STACK_SLOTS"), 4),
-  // How long running jobs have to end after SIGTERM. Whatever stops the process must wait 25 seconds longer than this.
+  // How long running jobs may take to end after SIGTERM. The supervisor must wait 25 seconds longer before it kills the process.
   shutdownGrace: Config.withDefault(Config.Duration("STACK_SHUTDOWN_GRACE"), "10 minutes")
 })
 
@@ -55,7 +55,7 @@ const Json = Logger.layer([Logger.consoleJson])
 const production = Effect.provide(program, [Agents, Health, Json, NodeStacksClient.layerConfig])
 
 // -----------------------------------------------------------------------------
-// Trying it out
+// A demonstration
 // -----------------------------------------------------------------------------
 
 const Runner = JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "Nothing was run" })))

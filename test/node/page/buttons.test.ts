@@ -146,7 +146,7 @@ layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator
       })
       yield* inject("An error status", { Status: "418", "How often": "1", "To which requests": "getJob" })
       yield* sees(seen, "Fault Status is in force.")
-      yield* inject("No answer for a while", {
+      yield* inject("No response for a while", {
         "For how many seconds": "0.5",
         "How often": "",
         "Probability in %": "25"
@@ -160,7 +160,7 @@ layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator
       yield* Effect.promise(() => seen.page.getByRole("row", { name: /getJob 418 Status/ }).waitFor())
 
       yield* click(seen, "button", "Clear all")
-      yield* sees(seen, "None: every request is answered as it should be.")
+      yield* sees(seen, "None: all requests get normal responses.")
       assert.deepStrictEqual(yield* emulator.faults, [])
       assert.deepStrictEqual(seen.complaints, [])
     }).pipe(Effect.provide(emulated))

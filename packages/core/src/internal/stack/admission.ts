@@ -1,4 +1,4 @@
-/** Decides which pending jobs may be reserved: by the option `admit`, by the runner, and by the amounts that they take. */
+/** Decides which pending jobs may be reserved: by the option `admit`, by the runner, and by their amounts. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,11 +12,11 @@ import type { Selection } from "./pendingJobs.ts"
 import { requestTimeout, within } from "./requestTimeout.ts"
 import type { StackState } from "./stackState.ts"
 
-/** How many jobs `admit` is asked about at a time. */
+/** For how many jobs `admit` runs at the same time. */
 const maxAsking = 16
-/** When it is asked again about a job that it has not admitted. */
+/** When `admit` is called again for a job that it has not admitted. */
 const askAgain: BackoffOptions = { firstMillis: 60_000, maxMillis: 30 * 60_000 }
-/** A job that no poll has listed for so long does not wait any more. */
+/** A waiting job that no poll has listed for this long is forgotten. */
 const forgetAfterMillis = 30_000
 
 interface Waiting {
@@ -29,20 +29,20 @@ export class Admission {
   readonly #state: () => StackState
   readonly #asking = new Set<string>()
   readonly #admitted = new Set<string>()
-  /** Jobs that are not admitted, with the reason. */
+  /** The jobs that are not admitted, with their reasons. */
   readonly #notAdmitted = new Map<string, string>()
   readonly #backoff = new Backoff()
-  /** Jobs for whose amounts there was no room when it was their turn, or that were overtaken; the first one has waited longest. */
+  /** Jobs without room for their amounts, or that were overtaken. The first one has waited longest. */
   readonly #waiting = new Map<string, Waiting>()
   #signature = ""
-  /** What the selection leads to: questions, and reports. */
+  /** The calls of `admit` and the reports that a selection has caused. */
   #todo: Array<Effect.Effect<void>> = []
 
   constructor(state: () => StackState) {
     this.#state = state
   }
 
-  /** Whether the stack takes no such job now. */
+  /** Whether the stack does not admit the job now. */
   isNotAdmitted(jobUuid: string): boolean {
     return this.#notAdmitted.has(jobUuid)
   }
@@ -61,12 +61,12 @@ export class Admission {
     return waiting.since + state.dependencies.settings.agingMillis <= state.now() ? { jobUuid, ...waiting } : undefined
   }
 
-  /** The amounts that a job takes: none where they are wrong, since such a job is not reserved here. */
+  /** The amounts that a job takes. Empty if they are invalid, because such a job is not reserved. */
   amountsOf(job: ScheduledJob): Amounts {
     return Result.getOrElse(this.#requestsOf(job), () => none)
   }
 
-  /** The amounts that a job takes, or what is wrong with them. */
+  /** The amounts that a job takes, or why they are invalid. */
   #requestsOf(job: ScheduledJob): Result.Result<Amounts, string> {
     const { requests } = this.#state().dependencies.settings
     if (requests === undefined) return Result.succeed(none)
@@ -79,7 +79,7 @@ export class Admission {
     )
   }
 
-  /** Lets jobs that wait for amounts be considered again, if what is free has changed. */
+  /** Makes jobs that wait for amounts selectable again, if the free amounts have changed. */
   resumeIfFreed(): void {
     const state = this.#state()
     if (state.pending.waiting === 0) return
@@ -89,12 +89,12 @@ export class Admission {
     state.pending.resume()
   }
 
-  /** What becomes of pending jobs, in the order of their urgency, where so many slots are free. */
+  /** Returns a function that decides about each pending job, in the order of urgency, for a number of free slots. */
   selector(slots: number): (job: ScheduledJob, taken: number) => Selection {
     const state = this.#state()
     const { runner, settings } = state.dependencies
     const room = state.membership.room()
-    /** Jobs of this selection for which there was no room. */
+    /** The jobs of this selection without room. */
     let passed: Array<readonly [jobUuid: string, requests: Amounts]> = []
     return (job, taken) => {
       const requests = this.#requestsOf(job)
@@ -102,7 +102,7 @@ export class Admission {
       const exceeded = room.exceeded(requests.success)
       if (exceeded !== undefined) return this.#refuse(job, exceeded)
       if (runner.mayReserve?.(job, requests.success, settings.key) === false) {
-        // Nothing is kept for a job that must not start.
+        // No amounts are kept for a job that must not start.
         this.#waiting.delete(job.id)
         return "drop"
       }
@@ -114,7 +114,7 @@ export class Admission {
       }
       this.#notAdmitted.delete(job.id)
       if (!room.fits(job.id, requests.success)) {
-        // The first one is next. The others wait from the moment in which a less urgent job overtakes them.
+        // The first job starts to wait now. The others start when a less urgent job overtakes them.
         if (passed.length === 0) this.#wait(job.id, requests.success)
         passed.push([job.id, requests.success])
         return "wait"
@@ -127,14 +127,14 @@ export class Admission {
     }
   }
 
-  /** Asks and reports what the last selection has led to. */
+  /** Starts the calls of `admit` and sends the reports of the last selection. */
   readonly flush: Effect.Effect<void> = Effect.suspend(() => {
     const todo = this.#todo
     this.#todo = []
     return Effect.all(todo, { discard: true })
   })
 
-  /** Forgets jobs that are not listed any more. `isComplete`: the whole queue was read. */
+  /** Forgets jobs that are no longer listed. `isComplete`: the whole queue was read. */
   onPoll(listed: ReadonlyArray<ScheduledJob>, isComplete: boolean): void {
     const now = this.#state().now()
     for (const { id } of listed) {
@@ -159,7 +159,7 @@ export class Admission {
     if (!this.#waiting.has(jobUuid)) this.#waiting.set(jobUuid, { requests, since: now, seenAt: now })
   }
 
-  /** Reports a job that can't be reserved as it is, once. */
+  /** Reports a job that can't be reserved, once. */
   #refuse(job: ScheduledJob, reason: string): Selection {
     const state = this.#state()
     this.#waiting.delete(job.id)

@@ -1,31 +1,31 @@
-/** Jobs that a stack leaves alone for a while, because they could not be reserved or were released. Times are monotonic. */
+/** Delays for jobs that could not be reserved or were released. Times are monotonic. For polls, see `pollBackoff.ts`. */
 
-/** How long a job is left alone the first time, and at most. It doubles in between. */
+/** The first delay of a job, and the longest one. The delay doubles in between. */
 export interface BackoffOptions {
   readonly firstMillis: number
   readonly maxMillis: number
 }
 
-/** 5 seconds, twice as long each further time, at most 5 minutes. */
+/** 5, 10, 20 seconds … 5 minutes. */
 export const standard: BackoffOptions = { firstMillis: 5000, maxMillis: 300_000 }
 
 /** 5, 10, 20, 30 seconds. */
 export const forCapacity: BackoffOptions = { firstMillis: 5000, maxMillis: 30_000 }
 
-/** 30 seconds, twice as long each further time, at most 1 hour. */
+/** 30 seconds, 1, 2 minutes … 1 hour. */
 export const afterRelease: BackoffOptions = { firstMillis: 30_000, maxMillis: 3_600_000 }
 
-/** The delay after so many failures in a row. */
+/** The delay after this many failures in a row. */
 export const delayAfter = (failures: number, { firstMillis, maxMillis }: BackoffOptions = standard): number =>
   Math.min(maxMillis, firstMillis * 2 ** Math.min(30, failures - 1))
 
-/** A job that has been left alone for so long after its delay has ended is forgotten. */
+/** How long after the end of its delay a job's failures are remembered. */
 const memoryMillis = 3_600_000
 
 interface Entry {
   readonly failures: number
   readonly until: number
-  /** Whether requests failed because of this job, so that it travels alone. */
+  /** Whether requests failed because of this job, so that it is requested alone. */
   readonly isOffender: boolean
 }
 
@@ -41,7 +41,7 @@ export class Backoff {
     this.#forgetOld(now)
   }
 
-  /** Whether the job is left alone now. */
+  /** Whether the job's delay has not ended yet. */
   has(jobUuid: string, now: number): boolean {
     const entry = this.#entries.get(jobUuid)
     return entry !== undefined && entry.until > now

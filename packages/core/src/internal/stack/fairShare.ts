@@ -1,26 +1,26 @@
-/** How free slots are divided among those who want them. */
+/** Divides free slots among the members of a pool that want them. */
 
 export interface Claim {
-  /** The slots that it has. */
+  /** The slots that the member has. */
   taken: number
-  /** How many more it could use now. */
+  /** How many more slots it could use. */
   wanted: number
-  /** Its share, compared to the others'. */
+  /** Its share relative to the other members'. */
   readonly weight: number
-  /** The parts of slots that it should have had until now and had not, or had and should not. */
+  /** The fractions of slots that it has missed so far; negative if it had more than its share. */
   deficit: number
   /** How many slots it may take now. */
   given: number
-  /** Its chance of a slot that is nobody's as a whole; all chances come to 1, where there is such a slot. */
+  /** Its fraction of a slot that members share in turns. The fractions of all members add up to 1 if there is such a slot. */
   chance: number
-  /** Whether one of its slots is such a one. */
+  /** Whether one of its slots is a shared one. */
   isItsTurn: boolean
 }
 
 /**
- * Says in each claim how many of the `free` slots it is given. All are filled up to one level, each to as many slots for its
- * weight, as far as they want them: so nobody gets less than their share while they want it, and what nobody else wants is
- * anybody's. Where the shares are no whole slots, those take turns who are a part of one short: see {@link settle}.
+ * Sets in each claim how many of the `free` slots it is given, by weighted max-min fairness: all claims are filled to the same level,
+ * in slots per weight, but not above what they want. So no member gets less than its share while it wants it, and unwanted slots go to
+ * the others. Members whose shares are not whole slots take turns: see {@link settle}.
  */
 export const divide = (free: number, claims: ReadonlyArray<Claim>): void => {
   const wanted = claims.reduce((sum, claim) => sum + claim.wanted, 0)
@@ -37,7 +37,7 @@ export const divide = (free: number, claims: ReadonlyArray<Claim>): void => {
   let parts = 0
   for (const claim of claims) {
     const exact = upTo(level, claim)
-    // A whole slot that rounding has made a little less is one all the same.
+    // Tolerate rounding errors just below a whole slot.
     claim.given = Math.floor(exact + 1e-6)
     claim.chance = Math.max(0, exact - claim.given)
     left -= claim.given
@@ -52,7 +52,7 @@ export const divide = (free: number, claims: ReadonlyArray<Claim>): void => {
   }
 }
 
-/** Notes that a claim has taken what it was given, its turn included: the longer the others have to wait the sooner it is theirs. */
+/** Records that a member has used its turn. The deficits of the others grow, so that their turns come sooner. */
 export const settle = (member: Claim, claims: ReadonlyArray<Claim>): void => {
   for (const claim of claims) claim.deficit += claim.chance
   member.deficit--
@@ -62,7 +62,7 @@ export const settle = (member: Claim, claims: ReadonlyArray<Claim>): void => {
 const upTo = (level: number, { taken, wanted, weight }: Claim): number =>
   Math.min(wanted, Math.max(0, level * weight - taken))
 
-/** Up to which level the free slots suffice, for claims of more slots than are free. */
+/** The level to which the free slots can fill the claims, if they want more slots than are free. */
 const levelOf = (free: number, claims: ReadonlyArray<Claim>): number => {
   let low = 0
   let high = claims.reduce((max, { taken, wanted, weight }) => Math.max(max, (taken + wanted) / weight), 0)
@@ -79,7 +79,7 @@ const levelOf = (free: number, claims: ReadonlyArray<Claim>): number => {
     if (Math.abs(left) < 1e-9 * free) break
     if (left > 0) low = level
     else high = level
-    // Between two bends the way is straight; where that leads out of the bounds, half the way does.
+    // The used slots are piecewise linear in the level: interpolate, or bisect if that leaves the bounds.
     const straight = level + left / weights
     level = straight > low && straight < high ? straight : (low + high) / 2
   }

@@ -22,9 +22,9 @@ type Finished = Extract<JobRunner.JobOutcome, { readonly _tag: "Finished" }>
 
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
-/** How long the stack waits between tries where the service refuses the finish of a job that still is this stack's. */
+/** The delays between tries if the service refuses the finish of a job that this stack still has. */
 const maxRejectedMillis = 300_000
-/** A job that the service does not know after so many finishes, each with a registration in between, is deleted. */
+/** After this many 404s, each followed by a registration, the service has deleted the job. */
 const maxNotFound = 3
 const maxExitStatus = 2 ** 31
 
@@ -32,7 +32,7 @@ const maxExitStatus = 2 ** 31
 // Outcomes
 // -----------------------------------------------------------------------------
 
-/** What a runner's outcome becomes: itself, or -1 with `stack_error` and the mistake where the API can't take it. */
+/** The outcome to send: the runner's, or -1 with `stack_error` and the reason if the API does not accept it. */
 export const toSaved = (outcome: Finished): SavedOutcome => {
   const mistake = mistakeIn(outcome)
   if (mistake !== undefined) return stackError(`The runner's outcome can't be sent: ${mistake}`)
@@ -64,7 +64,7 @@ const acceptedEvent = (job: ScheduledJob, outcome: SavedOutcome): StackEvent =>
 // Sending
 // -----------------------------------------------------------------------------
 
-/** Finishes a job that runs here: saves its outcome, and sends it until it is accepted. */
+/** Finishes a job that ran here: saves its outcome, and sends it until it is accepted. */
 export const finish = Effect.fnUntraced(function* (
   state: StackState,
   record: JobRecord,
@@ -77,7 +77,7 @@ export const finish = Effect.fnUntraced(function* (
   yield* send(state, record, record.outcome, false)
 })
 
-/** The job waits without a slot, and is not renewed, until it is known how it ended. */
+/** Frees the job's slot and stops its renewals until it is known how the job ended. */
 export const giveUpSlot = (state: StackState, record: JobRecord): void => {
   record.run = undefined
   record.isRenewed = false
@@ -118,7 +118,7 @@ const cropped = (jobUuid: string, outcome: SavedOutcome): Effect.Effect<SavedOut
   )
 }
 
-/** A process that dies before the outcome is accepted leaves it to the next one. */
+/** Saves the outcome, so that the next process sends it if this one dies. */
 const saveOutcome = (state: StackState, job: ScheduledJob, outcome: SavedOutcome): Effect.Effect<void> => {
   const { settings, store } = state.dependencies
   if (store === undefined) return Effect.void
@@ -128,7 +128,7 @@ const saveOutcome = (state: StackState, job: ScheduledJob, outcome: SavedOutcome
   )
 }
 
-/** What becomes of a try: an event that settles the job, or another try. */
+/** The result of a try: an event that settles the job, or another try. */
 type Next =
   | { readonly _tag: "Settled"; readonly event: StackEvent }
   | { readonly _tag: "Again"; readonly error: StacksError }
@@ -142,12 +142,12 @@ const send = Effect.fnUntraced(function* (
   mayBeSent: boolean
 ): Effect.fn.Return<void> {
   let current = outcome
-  /** What was sent last: if the job is over, it ended like this. */
+  /** The outcome that was sent last. If the job is over, it ended with this one. */
   let sent = outcome
   let isOpen = mayBeSent
   let tries = 0
   let rejections = 0
-  /** How often in a row the service did not know what was finished. */
+  /** The number of 404s in a row. */
   let notFound = 0
   while (true) {
     const before = isOpen ? yield* lookBefore(state, record, sent, notFound >= maxNotFound) : undefined
@@ -156,7 +156,7 @@ const send = Effect.fnUntraced(function* (
     if (next._tag === "Settled") return yield* settle(state, record, next.event)
     delayed(state, record)
     const { error } = next
-    // What the service refuses may be over. A refused token says nothing about the job.
+    // A refused finish may mean that the job is over. A refused token says nothing about the job.
     const isRefused = error._tag === "ErrorResponse" && !error.isRetryable && !isUnauthorized(error)
     if (mayBeProcessed(error) || isRefused) isOpen = true
     notFound = isNotFound(error) ? notFound + 1 : 0
@@ -185,14 +185,14 @@ const send = Effect.fnUntraced(function* (
   }
 })
 
-/** The slot is free from here on. */
+/** Frees the slot. */
 const delayed = (state: StackState, record: JobRecord): void => {
   if (record.stage !== "Finishing") return
   state.table.move(record, "FinishDelayed")
   state.wake()
 }
 
-/** Sends the outcome, and again for as long as the service is in trouble. */
+/** Sends the outcome, and repeats it while the service fails. */
 const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): Effect.Effect<Next> => {
   const { client, emit, registration, settings } = state.dependencies
   const { job } = record
@@ -213,7 +213,7 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
           if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
           if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
           delayed(state, record)
-          // Only the state tells a refused outcome from a job that is over. The job holds no slot meanwhile.
+          // Only the state distinguishes a refused outcome from a job that is over. The job holds no slot while it is read.
           return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
         }
       })
@@ -221,7 +221,7 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
   })
 }
 
-/** What the job's state says about an outcome that may have been accepted already. Where it can't be read, the finish tells. */
+/** Whether the job's state shows that the outcome was accepted. If the state can't be read, the finish is sent. */
 const lookBefore = (
   state: StackState,
   record: JobRecord,
@@ -236,10 +236,10 @@ const lookBefore = (
     return whenOver(record, jobState)
   })
 
-/** A job that is over, or that somebody else has, needs no finish. */
+/** The event for a job that needs no finish, because it is over or another stack has it. */
 const whenOver = ({ isRenewed, job, stage }: JobRecord, jobState: JobState | undefined): Next | undefined => {
   const event = endOf(job, jobState)
   if (event !== undefined) return settled(event)
-  // A renewal found the job to be another stack's.
+  // A renewal has shown that another stack has the job.
   return stage === "FinishDelayed" && !isRenewed ? settled(StackEvent.ReservationLost({ job })) : undefined
 }

@@ -1,4 +1,4 @@
-/** What a runner gets: its job, and effects that ask the service about it. */
+/** The context of a runner: its job, and effects that request data about it. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -18,11 +18,11 @@ import type { TokenAnswer } from "./tokens.ts"
 /** The failures of `details` and `acquisitionToken` in one run. A runner that fails with one of them has not started its job. */
 export interface ServiceTrouble {
   readonly failures: Map<unknown, { readonly isOffender: boolean }>
-  /** Failures that say that the job belongs to somebody else. */
+  /** Failures which mean that another stack may have the job. */
   readonly notIssued: Set<unknown>
 }
 
-/** A token that expires within this time is not handed out: an agent takes a while to start. */
+/** A token that expires within this time is not returned, because an agent takes a while to start. */
 const tokenMargin = Duration.toMillis("10 seconds")
 
 export const makeJobContext = (
@@ -61,7 +61,7 @@ export const makeJobContext = (
   }
 }
 
-/** Runs an effect at the first use and keeps its value. A failure is not kept, nor the interruption of whoever used it first. */
+/** Runs an effect at the first use and keeps its value. Failures, and the interruption of the first caller, are not kept. */
 const once = <A, E>(effect: Effect.Effect<A, E>, onFailure: (error: E) => void): Effect.Effect<A, E> => {
   let running: Deferred.Deferred<Exit.Exit<A, E> | undefined> | undefined
   const start = Effect.suspend(() => {
@@ -98,7 +98,7 @@ const isAboutJob = (error: StacksError): boolean => mayBeOneJob(error) || isNotF
 
 type Issued = Extract<TokenAnswer, { readonly _tag: "Issued" }>
 
-/** One token for as long as it is valid, and then another one. */
+/** Returns the same token while it is valid, then a new one. */
 const acquisitionToken = (
   state: StackState,
   record: JobRecord,

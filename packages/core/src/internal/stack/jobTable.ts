@@ -1,5 +1,5 @@
 /**
- * The jobs that a stack has asked for, each in one stage. Everything that a stack knows about its jobs is here.
+ * The jobs that a stack has requested, each in one stage. This is the only place with the state of a job.
  *
  *     Reserving ─┬─> Reserved ──┬─> Starting ──> Running ──┬─> Finishing ──> FinishDelayed ─┐
  *                │      ^       │       ^           │      │        │              │        │
@@ -8,7 +8,7 @@
  *                │      │       │             │            │        │              │        │
  *                └─> Unconfirmed┴─────────────┴────────────┴────────┴─> Releasing ─┴────────┴─> Settled
  *
- * A listed job that the stack has not asked for is not here, but in `PendingJobs`. A settled job leaves the table.
+ * A listed job that the stack has not requested is in `PendingJobs` instead. A settled job leaves the table.
  */
 import * as Data from "effect/Data"
 import type * as Deferred from "effect/Deferred"
@@ -21,16 +21,16 @@ import type { ReserveSpan } from "./spans.ts"
 
 /**
  * - `Reserving`: the first request to reserve the job is under way.
- * - `InDoubt`: that request had no usable answer, or the reservation may have lapsed. The job keeps its slot until the stack knows.
- * - `Unconfirmed`: the service answered about other jobs, and not about this one. The stack asks again.
- * - `Reserved`: reserved, and waits to be started.
- * - `BackingOff`: reserved; it could not be started, and waits for another try.
+ * - `InDoubt`: that request had no usable response, or the reservation may have lapsed. The job keeps its slot until the stack knows.
+ * - `Unconfirmed`: the response did not mention the job. The stack asks again.
+ * - `Reserved`: reserved, and waits for its start.
+ * - `BackingOff`: reserved; it could not be started, and waits for its next start.
  * - `Starting`: has a slot; its state is checked before its runner starts.
  * - `Running`: its runner runs.
- * - `Stopping`: its end is decided; its runner is told to stop.
+ * - `Stopping`: its runner was told to stop.
  * - `Finishing`: its runner has ended; the first request that finishes it is under way.
- * - `FinishDelayed`: that request failed, and the stack tries again until the service accepts it; or it has no outcome, and waits to
- *   learn whether an agent has the job.
+ * - `FinishDelayed`: that request failed, and the stack repeats it until the service accepts it. Or the job has no outcome, and the stack
+ *   waits to learn whether an agent has it.
  * - `Releasing`: the stack gives it back to the queue.
  * - `Settled`: nothing is left to do.
  */
@@ -48,7 +48,7 @@ export type StageName =
   | "Releasing"
   | "Settled"
 
-/** Which stages may follow a stage. */
+/** The stages that may follow each stage. */
 export const transitions: { readonly [S in StageName]: ReadonlySet<StageName> } = {
   Reserving: new Set(["Reserved", "InDoubt", "Unconfirmed", "Releasing", "Settled"]),
   InDoubt: new Set(["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"]),
@@ -75,16 +75,16 @@ const renewedStages: ReadonlyArray<StageName> = [
   "FinishDelayed"
 ]
 
-/** A job's runner at work. */
+/** A running runner of a job. */
 export interface Run {
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** Done when the runner has ended, or has to be interrupted. */
+  /** Done when the runner has ended or must be interrupted. */
   readonly over: Deferred.Deferred<void>
-  /** Why the runner has to stop, where it has. */
+  /** Why the runner must stop; undefined if it need not. */
   stopReason: StopReason | undefined
-  /** The job's state that was the reason. */
+  /** The job's state that caused the stop. */
   stopState: JobState | undefined
-  /** Whether an agent was seen to have the job. */
+  /** Whether the state has shown that an agent has the job. */
   hasAgent: boolean
 }
 
@@ -94,37 +94,37 @@ export interface JobRecord {
   readonly stage: StageName
   /** Whether an earlier process has saved the job. */
   readonly isRecovered: boolean
-  /** The amounts that it takes while it holds a slot. */
+  /** The amounts that the job takes while it holds a slot. */
   readonly requests: Amounts
-  /** When the last request was sent that may have reserved the job, and when its reservation was last confirmed. */
+  /** When the last request that may have reserved the job was sent, and when its reservation was last confirmed. */
   askedAt: number
   confirmedAt: number
-  /** Whether it has ever been reserved here. */
+  /** Whether this process has reserved it. */
   wasReserved: boolean
-  /** How often the service did not mention the job, and when the stack asks again. */
+  /** How often a response did not mention the job, and when the stack asks again. */
   doubts: number
   askAt: number
   /** Whether a slot is kept for it while it is `Reserved` or `BackingOff`. */
   keepsSlot: boolean
-  /** Whether its reservation is extended. Not so once an agent has the job. */
+  /** Whether its reservation is renewed. False once an agent has the job. */
   isRenewed: boolean
-  /** How often it could not be started in a row, since when the host is to blame, and when it is tried again. */
+  /** How many starts in a row have failed, since when the host is the cause, and when the next start is. */
   failures: number
   hostTroubleSince: number | undefined
   startAt: number
   /** Whether requests fail because of this job while they succeed for others. */
   isOffender: boolean
-  /** How the job ended, once its runner has. */
+  /** How the job ended, after its runner has ended. */
   outcome: SavedOutcome | undefined
   /** Set while its runner runs. */
   run: Run | undefined
-  /** What works on the job, from its start to its end. */
+  /** The fiber of the job, from its start to its end. */
   fiber: Fiber.Fiber<unknown> | undefined
-  /** The request that reserved it, for the trace. */
+  /** The span of the request that reserved it. */
   reservedIn: ReserveSpan
 }
 
-/** An undeclared transition: a mistake in the stack. */
+/** An undeclared transition, which is a bug in the stack. */
 export class InvalidTransition extends Data.TaggedError("InvalidTransition")<{ readonly message: string }> {}
 
 const invalid = (jobUuid: string, from: StageName | undefined, to: StageName) =>
@@ -170,7 +170,7 @@ export class JobTable {
     return record
   }
 
-  /** Moves a job to another stage. Throws {@link InvalidTransition} where the two are not declared to follow each other. */
+  /** Moves a job to another stage. Throws {@link InvalidTransition} if the transition is not declared. */
   move(record: JobRecord, to: StageName): void {
     if (this.#records.get(record.job.id) !== record || !transitions[record.stage].has(to)) {
       throw invalid(record.job.id, record.stage, to)
@@ -204,7 +204,7 @@ export class JobTable {
     return sum
   }
 
-  /** The jobs in some stages, those that came to a stage first before the others. */
+  /** The jobs in some stages, in the order in which they entered their stage. */
   in(...stages: ReadonlyArray<StageName>): Array<JobRecord> {
     return stages.flatMap((stage) => Array.from(this.#stages.get(stage) ?? []))
   }
@@ -218,7 +218,7 @@ export class JobTable {
     return this.count(...slotStages)
   }
 
-  /** The jobs whose reservations have to be renewed. */
+  /** The jobs whose reservations must be renewed. */
   renewed(): Array<JobRecord> {
     return this.in(...renewedStages).filter(({ isRenewed }) => isRenewed)
   }

@@ -1,4 +1,4 @@
-/** The listed jobs that may start, as the polls show them, in the order in which they are to be reserved. */
+/** The listed jobs that may start, in the order in which the stack reserves them. */
 import * as DateTime from "effect/DateTime"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 
@@ -7,19 +7,19 @@ const byUrgency = (a: ScheduledJob, b: ScheduledJob): number =>
   b.priority - a.priority || DateTime.toEpochMillis(a.scheduledAt) - DateTime.toEpochMillis(b.scheduledAt)
 
 /**
- * What becomes of a pending job: it is taken; it waits until {@link PendingJobs.resume}; it is dropped until a poll lists it again;
- * or the search ends before it.
+ * The decision about a pending job: take it, let it wait until {@link PendingJobs.resume}, drop it until a poll lists it again, or
+ * stop the selection.
  */
 export type Selection = "take" | "wait" | "drop" | "stop"
 
 export class PendingJobs {
   #jobs: Array<ScheduledJob> = []
-  /** The most urgent one that is left. */
+  /** The most urgent job. */
   #next = 0
   #isSorted = true
   #waiting: Array<ScheduledJob> = []
 
-  /** How many jobs could be taken; those that wait don't count. */
+  /** How many jobs can be taken, without the waiting ones. */
   get size(): number {
     return this.#jobs.length - this.#next
   }
@@ -36,14 +36,14 @@ export class PendingJobs {
     this.#isSorted = false
   }
 
-  /** Adds a job before others that are as urgent. */
+  /** Adds a job before others of equal urgency. */
   addFirst(job: ScheduledJob): void {
     this.#jobs = [job, ...this.#jobs.slice(this.#next)]
     this.#next = 0
     this.#isSorted = false
   }
 
-  /** The jobs that wait may be taken again. */
+  /** Makes the waiting jobs selectable again. */
   resume(): void {
     const waiting = this.#waiting
     this.#waiting = []
@@ -56,7 +56,7 @@ export class PendingJobs {
     this.#waiting = []
   }
 
-  /** Takes out the `count` most urgent jobs that are selected. A job that is listed twice is taken once. */
+  /** Removes and returns the `count` most urgent jobs that are selected. A job that is listed twice is taken once. */
   take(count: number, select: (job: ScheduledJob, taken: number) => Selection): Array<ScheduledJob> {
     if (!this.#isSorted) {
       this.#jobs.sort(byUrgency)

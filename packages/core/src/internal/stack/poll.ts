@@ -1,4 +1,4 @@
-/** Reads the queue, again and again, and keeps the jobs that may start pending. */
+/** Polls the queue, and adds the jobs that may start to the pending jobs. */
 import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -15,13 +15,13 @@ import * as Prioritize from "./prioritize.ts"
 import { isNotFound, retryAfterOf } from "./serviceErrors.ts"
 import type { StackState } from "./stackState.ts"
 
-/** How many pages a poll reads though there are jobs enough: for urgent jobs that are not among the oldest. */
+/** The pages that every poll reads, because urgent jobs may not be among the oldest. */
 const minPages = 2
 
 export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksClient.StacksClient> => {
   const { emit, registration, settings } = state.dependencies
   const interval = Duration.toMillis(settings.pollInterval)
-  /** Streams of polls in a row that ended without a good poll. */
+  /** How many streams of polls in a row have ended without a successful poll. */
   let failures = 0
 
   const polls = Effect.suspend(() => {
@@ -41,7 +41,7 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
     )
   })
 
-  /** A failure that ends the polls does not end the stack: the next ones may succeed. */
+  /** Handles a failure that ends the stream of polls: reports it, waits, and lets the loop start another stream. */
   const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, seen: number) {
     failures++
     yield* emit(StackEvent.RequestFailed({ error }))
@@ -54,7 +54,7 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
   return Effect.forever(polls)
 }
 
-/** Keeps a page's jobs pending, and says whether the next page is of use. */
+/** Adds a page's jobs to the pending jobs. Returns whether the stack could use the next page. */
 const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJobs.PolledPage) {
   const { emit, settings } = state.dependencies
   if (page.index === 0) startPoll(state, page.monotonicStart)
@@ -79,13 +79,13 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
     const time = until - state.now()
     if (time <= 0) return false
     state.signals.demand.closeUnsafe()
-    // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+    // Round up to whole milliseconds, because a timer that is rounded down ends too early.
     yield* Effect.timeoutOption(state.signals.demand.await, Math.ceil(time))
   }
   return state.now() < until
 })
 
-/** The jobs of the last poll are read anew. Jobs that left before it began may be listed again. */
+/** Starts a poll: clears the pending jobs of the last one, and forgets the jobs that left before it began. */
 const startPoll = (state: StackState, startedAt: number): void => {
   state.pending.clear()
   for (const [jobUuid, leftAt] of state.left) {
@@ -109,14 +109,14 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
   }
   state.wake()
   if (isIdle(state, poll)) yield* Deferred.succeed(state.signals.idle, void 0)
-  // The next poll would list what is about to be reserved, and be the shorter by it.
+  // Wait for reserve requests in flight, because the next poll would still list their jobs.
   yield* Effect.yieldNow
   if (state.table.count("Reserving", "InDoubt") > 0) {
     yield* Effect.timeoutOption(state.signals.reserveIdle.await, settings.pollInterval)
   }
 })
 
-/** Whether the queue is empty and all is done. Jobs that the stack does not take don't count. */
+/** Whether the queue is empty and the stack has no jobs. Jobs that the stack does not take don't count. */
 const isIdle = (state: StackState, poll: ScheduledJobs.Poll): boolean => {
   const { admission, settings } = state.dependencies
   const { tags } = settings

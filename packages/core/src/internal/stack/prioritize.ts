@@ -1,13 +1,13 @@
-/** Decides how many pending jobs may be reserved now, and takes the most urgent ones that are admitted and for which there is room. */
+/** Decides how many pending jobs may be reserved, and takes the most urgent ones that are admitted and have room. */
 import { MaxBatchSize, type ScheduledJob } from "../../StacksSchema.ts"
 import type { JobRecord } from "./jobTable.ts"
 import type { StackState } from "./stackState.ts"
 
-/** How many jobs the stack could reserve now: what its own slots, the pool and the circuit breaker leave. */
+/** How many jobs the stack could reserve now, by its own slots, the pool and the circuit breaker. */
 export const spareSlots = (state: StackState): number =>
   Math.min(room(state), state.dependencies.settings.pool?.free() ?? Number.POSITIVE_INFINITY)
 
-/** How many slots the stack would take if the pool had them: for jobs to reserve, and for reserved ones that have no slot. */
+/** How many slots the stack could use if the pool had them: for jobs to reserve, and for reserved jobs without a slot. */
 export const wantedSlots = (state: StackState): number => {
   if (!state.mayStart()) return 0
   return Math.max(0, Math.min(waiting(state) + startable(state), room(state), MaxBatchSize))
@@ -22,7 +22,7 @@ const waiting = (state: StackState): number => {
   return state.table.in("Reserved", "BackingOff").filter(isDue).length
 }
 
-/** Takes the most urgent pending jobs, as many as there are slots for. They count as claimed until they are in the table. */
+/** Takes the most urgent pending jobs, as many as there are slots. They count as claimed until they are in the table. */
 export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
   const { admission } = state.dependencies
   admission.resumeIfFreed()
@@ -38,7 +38,7 @@ export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
 
 const room = (state: StackState): number => {
   const { breaker } = state.dependencies
-  // Jobs whose finish is not accepted hold no slot, and must not become more and more.
+  // Jobs with a delayed finish hold no slot, so their number must be limited here.
   if (state.unfinished() >= state.limit()) return 0
   if (!breaker.isSuspended()) return state.room()
   const isOneWaiting = state.table.count("Reserving", "InDoubt", "Reserved", "Starting") > 0

@@ -1,4 +1,4 @@
-/** The stack's registration: made at the start, and again whenever the service has forgotten it. */
+/** The stack's registration: at the start, and again when the service has forgotten it. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -16,21 +16,21 @@ import type { ServiceMonitor } from "./serviceMonitor.ts"
 import type { Settings } from "./settings.ts"
 import { checkToken } from "./tokenCheck.ts"
 
-/** Whether the caller starts a stack again that is not let in, or whose queue does not exist. Such a start fails at once. */
+/** Whether the caller restarts a stack that was refused, or whose queue does not exist. Such a start fails at once. */
 export const IsRestarted: Context.Reference<boolean> = Context.Reference("@stacksapi/core/internal/stack/IsRestarted", {
   defaultValue: () => false
 })
 
 export interface Registration {
-  /** The number of the registration in force. */
+  /** The number of the current registration. */
   readonly current: () => number
-  /** Registers again, unless that was done since the registration that the caller saw. */
+  /** Registers again, unless there is a newer registration than the one that the caller saw. */
   readonly renew: (seen: number) => Effect.Effect<void, StacksError>
-  /** Registers again where a request is answered 404, and sends the request once more. */
+  /** Registers again if a request gets a 404, and repeats the request once. */
   readonly withReRegister: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
 }
 
-/** Registers. When the scope closes it deregisters, unless the stack detaches. */
+/** Registers the stack. Deregisters it when the scope closes, unless the stack detaches. */
 export const make = Effect.fnUntraced(function* (
   monitor: ServiceMonitor,
   settings: Settings,
@@ -42,7 +42,7 @@ export const make = Effect.fnUntraced(function* (
 
   yield* checkToken(client)
 
-  // A registration that is interrupted may have reached the service all the same.
+  // An interrupted registration may have reached the service.
   let mayBeRegistered = true
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() =>

@@ -1,5 +1,5 @@
 /**
- * Gives jobs back to the queue. The API has no un-reserve, so the stack stops renewing the job and reserves it once more, for one
+ * Gives jobs back to the queue. The API can't cancel a reservation, so the stack stops renewing the job and reserves it again for one
  * second.
  */
 import * as Duration from "effect/Duration"
@@ -17,7 +17,7 @@ const releasedExpiry = Duration.seconds(1)
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 
-/** Gives back jobs that were reserved, and are not this stack's any more. */
+/** Shortens the reservations of jobs that the stack no longer has in its table. */
 export const releaseStrays = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { client, settings } = state.dependencies
@@ -30,8 +30,8 @@ export const releaseStrays = (state: StackState, jobUuids: ReadonlyArray<string>
   })
 
 /**
- * Gives jobs back, for a reason that is reported for each of them. Retries until the service has answered, or the last reservation
- * has lapsed. This stack then leaves the jobs alone for 30 seconds, twice as long each further time.
+ * Gives jobs back, and reports the reason for each. Retries until the service has responded, or the last reservation has lapsed. This
+ * stack does not take the jobs again for 30 seconds; the delay doubles each time.
  */
 export const release = Effect.fnUntraced(function* (
   state: StackState,
@@ -45,7 +45,7 @@ export const release = Effect.fnUntraced(function* (
   }
   if (records.length === 0) return
   state.wake()
-  // A renewal that is under way would make the reservation long again.
+  // Wait for a renewal in flight, which would extend the reservation again.
   yield* state.signals.renewIdle.await
   const left = new Map(records.map((record) => [record.job.id, record]))
 

@@ -17,14 +17,14 @@ import type { StackState } from "./stackState.ts"
 import { launch } from "./start.ts"
 import { endOf, onState, requestStop } from "./watch.ts"
 
-/** How many of its reservations a stack renews before they lapse: three in a row may fail. */
+/** How many renewals there are per expiry, so that three in a row may fail. */
 const renewals = 4
 
 export const renewLoop = (state: StackState): Effect.Effect<never> => {
   const { settings } = state.dependencies
   const interval = Duration.times(settings.reservationExpiry, 1 / renewals)
   const timeout = timeoutOf(settings.reservationExpiry)
-  /** After a failure. */
+  /** The delay after a failure. */
   const soon = Duration.times(interval, 0.1)
   const streak = new RequestStreak(state, {
     firstMillis: Duration.toMillis(soon),
@@ -40,21 +40,21 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
 }
 
 /**
- * How long a renewal may take. Where one job of 1000 is the reason that there is no answer, the stack finds it in 13 requests one
- * after the other. The other reservations must not lapse meanwhile.
+ * How long a renewal may take. If one job of 1000 is the reason for missing responses, the stack finds it in 13 consecutive requests. The
+ * other reservations must not lapse during that time.
  */
 const timeoutOf = (reservationExpiry: Duration.Duration): Duration.Duration => {
   const share = (parts: number) => Duration.times(reservationExpiry, 1 / parts)
   return Duration.min(requestTimeout, Duration.min(share(2 * renewals), Duration.max(share(20), Duration.seconds(5))))
 }
 
-/** Renews everything once. Says whether a part of it failed. */
+/** Renews all reservations once. Returns whether a part of it failed. */
 const renewAll = (state: StackState, streak: RequestStreak, timeout: Duration.Duration): Effect.Effect<boolean> => {
   const records = state.table.renewed()
   if (records.length === 0) return Effect.succeed(false)
   const isSuspect = ({ job }: JobRecord) => streak.suspects.has(job.id)
   const together = records.filter((record) => !isSuspect(record))
-  // Jobs that spoiled requests travel alone.
+  // Jobs that made requests fail are renewed alone.
   const alone = records.filter((record) => isSuspect(record) && streak.isDue(record.job.id))
   const requests = [...Arr.chunksOf(together, MaxBatchSize), ...alone.map((record) => [record])]
   const { renewIdle } = state.signals
@@ -78,13 +78,13 @@ const renew = Effect.fnUntraced(function* (
   const seen = registration.current()
   const [first] = jobUuids
   const isSuspect = jobUuids.length === 1 && first !== undefined && streak.suspects.has(first)
-  // What a suspect meets says nothing about the others.
+  // The result for a suspect says nothing about the other jobs.
   const succeeded = () => (isSuspect ? undefined : streak.succeeded())
 
   const request = (asked: ReadonlyArray<string>) =>
     Effect.suspend(() => {
       const askedAt = state.now()
-      // Some may have left since the last request.
+      // Some jobs may have left since the last request.
       const jobUuids = asked.filter((jobUuid) => state.table.get(jobUuid)?.isRenewed === true)
       if (jobUuids.length === 0) return Effect.succeed({ reserved: [], notReserved: [], askedAt })
       for (const jobUuid of jobUuids) {
@@ -107,7 +107,7 @@ const renew = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       const isReserved = new Set(answer.reserved)
       const isRefused = new Set(answer.notReserved)
-      // The request was under way when its job left: the renewal must not outlive it.
+      // The job left during the request, so its renewed reservation must be released.
       const strays = answer.reserved.filter((jobUuid) => !state.table.has(jobUuid))
       if (strays.length > 0) yield* Effect.forkIn(releaseStrays(state, strays), state.dependencies.scope)
       for (const jobUuid of jobUuids) {
@@ -120,7 +120,7 @@ const renew = Effect.fnUntraced(function* (
           streak.clear(jobUuid)
           yield* Effect.forkIn(onNotRenewed(state, record), state.dependencies.scope)
         } else if (state.isNews(`renew ${jobUuid}`)) {
-          // It is renewed again with the next request, while the last extension lasts.
+          // The next request renews the job again, while the last extension is valid.
           yield* emit(
             StackEvent.InDoubt({ job: record.job, reason: "the response to a renewal does not mention the job" })
           )
@@ -158,7 +158,7 @@ const renew = Effect.fnUntraced(function* (
   })
 })
 
-/** A renewal came back not reserved: the job has an agent, is over, or belongs to somebody else. */
+/** Handles a job that a renewal did not reserve: it has an agent, is over, or another stack has it. */
 const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { runner, states } = state.dependencies
   const { job } = record
@@ -170,7 +170,7 @@ const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: Job
     case "BackingOff": {
       const hasAgent = jobState !== undefined && isAgentOwned(jobState)
       record.isRenewed = false
-      // An earlier start has left an agent, which the runner finds again.
+      // An earlier start has left an agent, which the runner will find.
       if (hasAgent && runner.outlivesStack === true)
         return state.mayStart() ? yield* launch(state, record, true) : undefined
       return yield* settle(state, record, endOf(job, jobState) ?? StackEvent.ReservationLost({ job }))
@@ -183,7 +183,7 @@ const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: Job
       return yield* onState(state, record, jobState as JobState)
     case "Finishing":
     case "FinishDelayed":
-      // The finish itself tells what is the matter, unless the job is another stack's.
+      // The finish will show the reason, unless another stack has the job.
       if (jobState === "reserved") record.isRenewed = false
       return
     default:

@@ -1,8 +1,8 @@
 /**
- * Tells whether one job may be to blame when a request for many jobs keeps failing, and remembers the jobs that were.
+ * Decides whether one job may be the cause if a request for many jobs keeps failing, and remembers such jobs.
  *
- * A 5xx, a timeout, a 404 or an odd response is mostly the service's own trouble. After three failures in a row, while other requests succeed, the request
- * itself may be at fault: then it is divided.
+ * A 5xx, a timeout, a 404 or an invalid response is usually a failure of the service. After three failures in a row while other requests
+ * succeed, a job in the request may be the cause. Then the request is divided.
  */
 import type { StacksError } from "../../StacksError.ts"
 import { mayBeOneJobAfterAll } from "../isolate.ts"
@@ -15,18 +15,18 @@ export class RequestStreak {
   readonly #state: StackState
   readonly #backoff = new Backoff()
   readonly #delays: BackoffOptions
-  /** Jobs that made their requests fail. They travel alone. */
+  /** Jobs that made their requests fail. They are requested alone. */
   readonly suspects = new Set<string>()
   #failures = 0
   #successesBefore = 0
 
-  /** `delays` says when a suspect is asked about again. */
+  /** `delays` determines when a suspect is requested again. */
   constructor(state: StackState, delays: BackoffOptions = standard) {
     this.#state = state
     this.#delays = delays
   }
 
-  /** A request for several jobs failed. */
+  /** Records that a request for several jobs failed. */
   failed(): void {
     if (this.#failures === 0) this.#successesBefore = this.#state.dependencies.monitor.successes()
     this.#failures++
@@ -36,12 +36,12 @@ export class RequestStreak {
     this.#failures = 0
   }
 
-  /** Whether a request fails because of the one job in it, which has made requests fail before. */
+  /** Whether a request fails because of its only job, which has made requests fail before. */
   isSuspectToBlame(error: StacksError): boolean {
     return mayBeOneJobAfterAll(error)
   }
 
-  /** Whether dividing a request that failed like this may help. */
+  /** Whether dividing a request with this failure may help. */
   isOneJobToBlame(error: StacksError): boolean {
     return (
       this.isSuspectToBlame(error) &&
@@ -50,7 +50,7 @@ export class RequestStreak {
     )
   }
 
-  /** A job made its request fail. */
+  /** Records that a job made its request fail. */
   suspect(jobUuid: string): void {
     this.suspects.add(jobUuid)
     this.#backoff.add(jobUuid, this.#state.now(), this.#delays)
@@ -60,7 +60,7 @@ export class RequestStreak {
     }
   }
 
-  /** Whether a suspect may be asked about again. */
+  /** Whether a suspect may be requested again. */
   isDue(jobUuid: string): boolean {
     return !this.#backoff.has(jobUuid, this.#state.now())
   }

@@ -1,12 +1,12 @@
-/** How long a stack waits for the response to a request that carries many jobs. */
+/** How long a stack waits for the response to a request for many jobs. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { AttemptTimeout } from "../client/attemptTimeout.ts"
 
-/** The client's own timeout is for single calls. A request for many jobs must leave time to divide it. */
+/** Shorter than the client's timeout, because a request for many jobs may have to be divided and repeated. */
 export const requestTimeout = Duration.seconds(15)
 
-/** Bounds each attempt of a request. */
+/** Limits the time of each attempt. */
 export const within =
   (duration: Duration.Duration) =>
   <A, E, R>(request: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

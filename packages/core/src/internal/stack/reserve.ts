@@ -1,4 +1,4 @@
-/** Reserves pending jobs, as many as there are slots for, and learns about those in doubt. */
+/** Reserves pending jobs, as many as there are slots, and resolves jobs in doubt. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,28 +21,28 @@ import type { StackState } from "./stackState.ts"
 import { startIfPossible, startWaiting } from "./start.ts"
 import { wakeIn } from "./wakeIn.ts"
 
-/** A `Retry-After` beyond this is not believed. */
+/** A longer `Retry-After` is cut to this. */
 const maxRestMillis = 5 * 60_000
 /**
- * How long the next request waits after one that reserves, where most slots are taken: the service takes ten in a second, and jobs
- * that end one by one would use them up for one job each.
+ * The minimum time between two reserve requests if most slots are taken. The service accepts ten per second, and jobs that end one by one
+ * would use one request each.
  */
 const paceMillis = 100
-/** How often the stack asks again about a job that the service does not mention. */
+/** How often the stack asks again about a job that a response does not mention. */
 const maxDoubts = 6
 
-/** What the loop remembers from one request to the next. */
+/** The state of the loop between requests. */
 interface Progress {
   /** Failures in a row. */
   failures: number
   reservedAt: number
-  /** Requests under way. */
+  /** Requests in flight. */
   requests: number
-  /** Jobs that spoil requests, with a request of their own under way. */
+  /** Jobs that made requests fail, with their own request in flight. */
   readonly alone: Set<string>
 }
 
-/** Starts what waits for a slot, and reserves what there is room for, again and again. */
+/** The loop that starts waiting jobs, and reserves as many jobs as there is room for. */
 export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Effect.Effect<never> => {
   const streak = new RequestStreak(state)
   const progress: Progress = {
@@ -99,7 +99,7 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   }
 })
 
-/** Asks for a job that spoils requests while the others go on: there may be no answer. */
+/** Requests a job that made requests fail in a separate fiber, because there may be no response. */
 const forkAlone = (
   state: StackState,
   { alone }: Progress,
@@ -116,7 +116,7 @@ const forkAlone = (
     )
   })
 
-/** Sends one request, for jobs in doubt or for fresh ones. From the request to the last change of the table nothing may come between. */
+/** Sends one request, for jobs in doubt or for new jobs. It can't be interrupted before the last change of the table. */
 const request = (
   state: StackState,
   streak: RequestStreak,
@@ -141,7 +141,7 @@ const request = (
   )
 }
 
-/** Stops asking about jobs that the service has not mentioned for as long as a reservation lasts: it has lapsed, if there was one. */
+/** Drops jobs that the service has not mentioned for a whole expiry, because a reservation would have lapsed. */
 const dropUnconfirmed = (state: StackState): Effect.Effect<void> => {
   const expiry = Duration.toMillis(state.dependencies.settings.reservationExpiry)
   const lapsed = state.table.in("Unconfirmed").filter(({ askedAt }) => askedAt + expiry <= state.now())
@@ -167,7 +167,7 @@ const reserve = Effect.fnUntraced(function* (
     return yield* rest(state, progress, undefined)
   }
   const records = [...inDoubt, ...fresh.map((job) => state.add(job, "Reserving"))]
-  // What an offender meets says nothing about the others.
+  // The result for an offender says nothing about the other jobs.
   const isOffender =
     records.length === 1 && records.every(({ isOffender, job }) => isOffender || state.backoff.isOffender(job.id))
   for (const { id } of fresh) state.claimed.delete(id)
@@ -213,7 +213,7 @@ const reserve = Effect.fnUntraced(function* (
   )
 })
 
-/** Sends the request once: the next one is the retry. A stack that ends does not wait for its answer. */
+/** Sends the request once, because the next one is the retry. A stack that ends does not wait for the response. */
 const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<Answer, StacksError.StacksError> =>
   Effect.suspend(() => {
     const { client, settings } = state.dependencies
@@ -234,7 +234,7 @@ const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect
 
 const { method, path: url } = declarations.batchReserveJobs
 
-/** For a request that is not waited for: the service may have acted on it. */
+/** The failure of a request that the stack no longer waits for. The service may have acted on it. */
 const aborted = Effect.fail(
   new StacksError.TransportError({
     operation: "batchReserveJobs",
@@ -251,7 +251,7 @@ interface Answer {
   readonly notReserved: ReadonlyArray<string>
 }
 
-/** Saves jobs that are about to be reserved. False where that is not possible now: then they must not be reserved. */
+/** Saves jobs before they are reserved. Returns false if that fails; then they must not be reserved. */
 const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effect<boolean> => {
   const { settings, store } = state.dependencies
   if (store === undefined) return Effect.succeed(true)
@@ -305,7 +305,7 @@ const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> =
   record.isOffender = false
   record.keepsSlot = record.stage !== "Unconfirmed"
   state.table.move(record, "Reserved")
-  // Refusals until now say nothing about whether it starts.
+  // Earlier refusals say nothing about whether the job can start.
   state.backoff.clear(record.job.id)
   if (record.wasReserved) return startIfPossible(state, record)
   record.wasReserved = true
@@ -321,7 +321,7 @@ const onRefused = (state: StackState, record: JobRecord): Effect.Effect<void> =>
   return Effect.asVoid(Effect.forkIn(onRecoveredJobRefused(state, record), state.dependencies.scope))
 }
 
-/** A request failed, perhaps not because of these jobs. */
+/** Handles a failed request whose cause may not be its jobs. */
 const onFailure = Effect.fnUntraced(function* (
   state: StackState,
   streak: RequestStreak,
@@ -340,7 +340,7 @@ const onFailure = Effect.fnUntraced(function* (
     const record = state.table.get(jobUuid)
     if (record === undefined) continue
     if (error._tag === "DecodeError" && isAsked(record)) {
-      // The service has answered. What it said about this job can't be read.
+      // The response does not decode, so it is unknown whether the job is reserved.
       yield* unconfirmed(state, record, error.message, false)
       continue
     }
@@ -349,11 +349,11 @@ const onFailure = Effect.fnUntraced(function* (
     else notAsked.push(record)
   }
   yield* backToPending(state, notAsked)
-  // It may take long, and may be interrupted.
+  // This may take long, and may be interrupted.
   if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), scope)
 })
 
-/** Nothing was asked of the service: the jobs are as pending as they were. */
+/** Makes jobs pending again that were not requested. */
 const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Effect.Effect<void> => {
   for (const record of records) {
     state.remove(record)
@@ -367,7 +367,7 @@ const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Ef
   )
 }
 
-/** A request failed because of this job. */
+/** Handles a request that failed because of this job. */
 const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: string, error: StacksError.StacksError) {
   const record = state.table.get(jobUuid)
   if (record === undefined || !isAsked(record)) return
@@ -381,8 +381,8 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
 })
 
 /**
- * It stays open whether this job is reserved. The stack asks again: six times where the service answers, and for as long as it takes
- * where it does not, or where its answer can't be read (`isAnswered` is false).
+ * Handles a response that leaves open whether this job is reserved. The stack asks again: six times if the service responds, and without
+ * a limit if it does not respond or the response does not decode (`isAnswered` is false).
  */
 const unconfirmed = Effect.fnUntraced(function* (
   state: StackState,
@@ -411,7 +411,7 @@ const notReserved = (state: StackState, record: JobRecord, isOffender: boolean):
 // Rest
 // -----------------------------------------------------------------------------
 
-/** Reserves nothing for a while: 1, 2, 4 … 30 seconds, or as long as the service asks where that is more. */
+/** Reserves nothing for 1, 2, 4 … 30 seconds, or longer if the service asks for it. */
 const rest = (state: StackState, progress: Progress, asked: Duration.Duration | undefined) => {
   progress.failures++
   const own = Math.min(30_000, 500 * 2 ** Math.min(10, progress.failures))

@@ -1,4 +1,4 @@
-/** How often a stack retries, and how long. */
+/** How a stack retries its requests. */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -8,7 +8,7 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { retryAfterOf } from "./serviceErrors.ts"
 
-/** How long each of the last requests may take when a stack ends. */
+/** The time limit of each of the last requests when a stack ends. */
 export const shutdownTimeout = Duration.seconds(5)
 
 /** 1, 1.5, 2.3, 3.4 … 30 seconds, without end. */
@@ -18,7 +18,7 @@ const growing = Schedule.exponential("1 second", 1.5).pipe(
 )
 
 /**
- * A fifth more or less. What the service asks for is never less, and up to a tenth or a second more: others were told the same.
+ * Adds or subtracts up to a fifth. A `Retry-After`, which other clients may have got too, is only extended: by up to a tenth or a second.
  */
 const spread = ({ duration, input }: Schedule.Metadata<unknown, StacksError>) =>
   Effect.map(Random.next, (random) => {
@@ -27,7 +27,7 @@ const spread = ({ duration, input }: Schedule.Metadata<unknown, StacksError>) =>
     return Duration.millis(isAsked ? millis + random * Math.max(1000, millis / 10) : millis * (0.8 + 0.4 * random))
   })
 
-/** Called with each failure that is retried. Requests of a stack set it. */
+/** Called with each failure that is retried. A stack sets it for its requests. */
 export const OnRetry: Context.Reference<(error: StacksError) => Effect.Effect<void>> = Context.Reference(
   "@stacksapi/core/internal/stack/OnRetry",
   {
@@ -38,7 +38,7 @@ export const OnRetry: Context.Reference<(error: StacksError) => Effect.Effect<vo
   }
 )
 
-/** For what has to get done, however long the service is away. `Retry-After` is a floor. */
+/** Retries without end, for requests that must succeed. Waits at least for `Retry-After`. */
 export const persistent: RetryPolicy.Policy = RetryPolicy.make(
   Schedule.tap(growing, ({ input }) => Effect.flatMap(OnRetry, (onRetry) => onRetry(input)))
 ).pipe(RetryPolicy.honorRetryAfter(), RetryPolicy.mapSchedule(Schedule.modifyDelay(spread)))
@@ -51,10 +51,10 @@ export const endless = growing.pipe(
   Schedule.modifyDelay(spread)
 )
 
-/** For what has little time. */
+/** Retries every half second, for requests with little time. */
 export const quick: RetryPolicy.Policy = RetryPolicy.make(Schedule.spaced("500 millis"))
 
-/** A response that does not decode may have been damaged on its way. What may be sent twice is requested again. */
+/** Repeats a request whose response does not decode, because the response may have been damaged. Only for requests that may run twice. */
 export const readAgain = <A, R>(effect: Effect.Effect<A, StacksError, R>): Effect.Effect<A, StacksError, R> =>
   Effect.retry(effect, {
     schedule: Schedule.spaced("1 second"),

@@ -1,4 +1,4 @@
-/** What a runner's failure means for its job. */
+/** Classifies a runner's failure. */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Predicate from "effect/Predicate"
@@ -6,11 +6,11 @@ import { messageOf } from "../messageOf.ts"
 import type { ServiceTrouble } from "./jobContext.ts"
 
 export type RunFailure = Data.TaggedEnum<{
-  /** The service issues no token: the job belongs to somebody else. */
+  /** The service issued no token: another stack may have the job. */
   NotOurs: {}
-  /** The job's details or its token could not be had, so the job was not started. */
+  /** The job's details or token could not be requested, so the job was not started. */
   Service: { readonly message: string; readonly isOffender: boolean }
-  /** The runner says that the job was not started, and may be later. */
+  /** The runner says that the job was not started, and can start later. */
   Host: { readonly message: string }
   /** The runner says that the job was not started, and waits for capacity. */
   Capacity: { readonly message: string }
@@ -20,10 +20,10 @@ export type RunFailure = Data.TaggedEnum<{
 
 export const RunFailure = Data.taggedEnum<RunFailure>()
 
-/** How far the causes of a failure are looked at. */
+/** How many nested causes of a failure are checked. */
 const maxDepth = 10
 
-/** A failure and its causes, the failure itself first. */
+/** A failure, followed by its causes. */
 const causesOf = (failure: unknown): ReadonlyArray<unknown> => {
   const causes = [failure]
   let current = failure
@@ -43,7 +43,7 @@ export const classify = (cause: Cause.Cause<unknown>, trouble: ServiceTrouble): 
     const known = trouble.failures.get(reason)
     if (known !== undefined) return RunFailure.Service({ message, isOffender: known.isOffender })
   }
-  // By its properties: it may come from another copy of this package.
+  // Check its properties, because the error may come from another copy of this package.
   if (!Predicate.hasProperty(error, "isRetryable") || error.isRetryable !== true) return RunFailure.Runner({ message })
   const waitsForCapacity = Predicate.hasProperty(error, "waitsForCapacity") && error.waitsForCapacity === true
   return waitsForCapacity ? RunFailure.Capacity({ message }) : RunFailure.Host({ message })

@@ -9,14 +9,14 @@
  *                               recover ──> reserve, start ─────────────────────┘
  *
  * - poll reads the queue and keeps the jobs that may start in `PendingJobs`.
- * - prioritize takes the most urgent of them, as many as there are slots for.
- * - reserve saves them in the `JobStore`, reserves them, and learns about those in doubt.
- * - start gives a job its slot, runs its runner, and decides what becomes of the job.
- * - renew extends the reservations; watch reads the jobs' states; both tell a runner to stop.
+ * - prioritize takes the most urgent of them, as many as there are slots.
+ * - reserve saves them in the `JobStore`, reserves them, and resolves jobs in doubt.
+ * - start gives a job its slot, calls its runner, and decides what happens to the job when the runner ends.
+ * - renew extends the reservations; watch reads the jobs' states; both can tell a runner to stop.
  * - finish reports how a job ended until the service accepts it; release gives a job back.
- * - recover goes on with the jobs of an earlier process; shutDown drains or detaches.
+ * - recover continues with the jobs of an earlier process; shutDown drains or detaches.
  *
- * Where a job stands is in one place, the `JobTable`. `StackState` is what all stages share.
+ * The stage of a job is only in the `JobTable`. `StackState` is the state that all stages share.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -65,7 +65,7 @@ import * as Tokens from "./tokens.ts"
 import { wakeIn } from "./wakeIn.ts"
 import { watchStates } from "./watch.ts"
 
-/** Registers a stack and starts it in the background. When the scope closes it drains or detaches. */
+/** Registers a stack and starts it in the background. When the scope closes, the stack drains or detaches. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
@@ -86,7 +86,7 @@ const start = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Service, StartError, StacksClient | JobRunner | Scope.Scope> {
   const store = Context.getOrUndefined(yield* Effect.context<never>(), JobStore.JobStore)
   const saved = store === undefined ? [] : yield* store.load(settings.key)
-  // What is made first ends last: the jobs, then the notifications, then the registration, then the events.
+  // Finalizers run in reverse order: the jobs end first, then the notifications, the registration and the events.
   const state = yield* makeState(settings, store)
   yield* recover(state, saved)
   const membership = yield* (settings.pool ?? ownSlots(settings)).join({
@@ -109,13 +109,13 @@ const start = Effect.fnUntraced(function* (
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
   const reserver = yield* run(reserveLoop(state, measure))
-  // Its requests are watched like all others.
+  // Notifications use the watched client too.
   const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
   const loops: ShutDown.Loops = { poller, reserver }
 
-  // In a fiber of its own: who asked for it may leave, and others may ask too.
+  // In a separate fiber, because its caller may be interrupted, and others may wait for it too.
   const draining = yield* Effect.cached(
     Effect.forkDetach(
       Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), measure), state.dependencies.context)
@@ -126,7 +126,7 @@ const start = Effect.fnUntraced(function* (
   return makeService(state, drain, measure)
 })
 
-/** The slots of a stack that shares them with nobody. */
+/** The pool of a stack that shares its slots with no other stack. */
 const ownSlots = ({ capacity }: Settings): Pick<NonNullable<Settings["pool"]>, "join"> => ({
   join: ({ amounts }) =>
     Effect.succeed({
@@ -170,7 +170,7 @@ const makeSignals = Effect.gen(function* () {
   return signals
 })
 
-/** How long notifications are kept while the service is in trouble. */
+/** How long notifications are kept while the service fails. */
 const notificationMemory = Duration.minutes(15)
 
 const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobStore.Service | undefined) {
@@ -235,7 +235,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
     },
     signals
   )
-  // One that the service does not take names its job.
+  // A notification that the service rejects is reported with its job.
   yield* notifications.results.pipe(
     Stream.runForEach((outcome) => {
       if (outcome._tag !== "Failed" || outcome.error === undefined) return Effect.void
@@ -249,7 +249,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
   return state
 })
 
-/** A host that starts nothing must not keep jobs from others. */
+/** Releases waiting jobs when starts are suspended, so that other stacks can run them. */
 const releaseWaiting = (state: StackState, message: string): Effect.Effect<void> =>
   Effect.suspend(() =>
     release(state, state.table.in("Reserved", "BackingOff"), `This host starts no jobs: ${message}`)
@@ -260,7 +260,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   const capacity = () => pool?.capacity() ?? state.dependencies.settings.capacity
   const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
   const free = () => pool?.free() ?? state.freeSlots()
-  // What is left is the next process's to measure.
+  // The remaining jobs count in the next process's gauges.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() =>
       gauges({
@@ -288,7 +288,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   return { measure }
 })
 
-/** Without a loop the stack would stand still: it fails rather than that. */
+/** Fails the stack if one of its loops dies, because it would stop working silently. */
 const failOnDefect = <A, R>(state: StackState, effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
   Effect.onError(effect, (cause) =>
     Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(state.signals.failure, cause)

@@ -1,4 +1,4 @@
-/** What failures of requests mean for a stack, and what to do about them. */
+/** Classifies failures of requests, and adds advice to their messages. */
 import type * as Duration from "effect/Duration"
 import type { StartError } from "../../Stack.ts"
 import * as StacksError from "../../StacksError.ts"
@@ -10,7 +10,7 @@ const advice: { readonly [R in StacksError.ErrorReason["_tag"]]?: string } = {
   NotFound: "The queue may not exist in the token's cluster: check its key, and which cluster the token belongs to"
 }
 
-/** The same failure, its message completed by what to do about it. */
+/** The same failure with advice appended to its message. */
 export const withAdvice = <E extends StartError | StacksError.CursorStalled>(
   error: E
 ): E | StacksError.ErrorResponse<StacksError.FatalReason> => {
@@ -33,25 +33,25 @@ export const withAdvice = <E extends StartError | StacksError.CursorStalled>(
   }
 }
 
-/** Whether the service refuses the token (401), or what the token asks for (403). */
+/** Whether the service refuses the token (401) or its permission (403). */
 export const isUnauthorized = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && (error.reason._tag === "Unauthorized" || error.reason._tag === "Forbidden")
 
-/** Whether the service does not know what was asked for, perhaps because it has forgotten the stack. */
+/** Whether the stack, queue or job is unknown (404). The service may have forgotten the stack. */
 export const isNotFound = (error: StacksError.StacksError | StacksError.CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "NotFound"
 
-/** Statuses in the 400s that may go by themselves, or that a proxy answers. */
+/** Statuses in the 400s that may be temporary, or that a proxy sends. */
 const passingStatuses = new Set([401, 403, 404, 407, 408, 409, 425, 429])
 
-/** Whether the service refuses what it was sent, so that it would refuse it again. A page of a proxy is no refusal. */
+/** Whether the service refuses the request's content, so that a retry would be refused too. A proxy's page does not count. */
 export const isRefusal = (error: StacksError.StacksError): boolean => {
   if (error._tag !== "ErrorResponse") return error._tag === "InvalidRequest"
   const { rawBody, status } = error
   return status >= 400 && status < 500 && !passingStatuses.has(status) && !rawBody.trimStart().startsWith("<")
 }
 
-/** Whether the service may have acted on a request that failed like this. */
+/** Whether the service may have acted on a request with this failure. */
 export const mayBeProcessed = (error: StacksError.StacksError): boolean => {
   switch (error._tag) {
     case "TransportError":

@@ -1,4 +1,4 @@
-/** Watches the requests of a stack: whether the service answers at all, and whether it still lets the stack in. */
+/** Watches the requests of a stack: whether they succeed, and whether the service still accepts its token. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,15 +10,15 @@ import { isUnauthorized } from "./serviceErrors.ts"
 import type { Settings } from "./settings.ts"
 
 export interface ServiceMonitor {
-  /** The client, every request of it watched. */
+  /** The client with all requests watched. */
   readonly client: StacksClient.Service
-  /** How many requests have succeeded. */
+  /** The number of requests that have succeeded. */
   readonly successes: () => number
   /** Whether the service has not let the stack in for `authGrace`. */
   readonly hasGivenUp: () => boolean
 }
 
-/** A refusal that is older than this, and than `authGrace`, says nothing about the next one: nobody has asked in between. */
+/** A refusal that is older than this and than `authGrace` is ignored, because the operation was not called since then. */
 const refusalMemoryMillis = 60_000
 
 interface Refusal {
@@ -27,7 +27,7 @@ interface Refusal {
 }
 
 /**
- * Calls `giveUp` when the service has answered 401 or 403 to one operation for `authGrace`, again and again, without a success of
+ * Calls `giveUp` when one operation has only got 401 or 403 for `authGrace`, without a success of
  * that operation in between.
  */
 export const make = Effect.fnUntraced(function* (
@@ -40,7 +40,7 @@ export const make = Effect.fnUntraced(function* (
   const memory = Math.max(authGrace, refusalMemoryMillis)
   let successes = 0
   let hasGivenUp = false
-  /** Operations that are refused. */
+  /** The operations that are refused. */
   const refusals = new Map<Operation, Refusal>()
 
   const onSuccess = (operation: Operation) => {

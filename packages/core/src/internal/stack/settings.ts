@@ -1,4 +1,4 @@
-/** A stack's options, checked, with their defaults filled in. */
+/** A stack's options, checked and with defaults. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"

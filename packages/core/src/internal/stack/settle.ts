@@ -4,7 +4,7 @@ import type { StackEvent } from "../../StackEvent.ts"
 import type { JobRecord } from "./jobTable.ts"
 import type { StackState } from "./stackState.ts"
 
-/** Nothing is left to do for a job: it leaves the table and the store, and the event says why. */
+/** Ends a job: removes it from the table and the store, and emits the event with the reason. */
 export const settle = (state: StackState, record: JobRecord, event: StackEvent): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { emit, notifications } = state.dependencies
@@ -17,7 +17,7 @@ export const settle = (state: StackState, record: JobRecord, event: StackEvent):
     )
   })
 
-/** Removes jobs from the store. A job that can't be removed is found not to be this stack's after the next start. */
+/** Removes jobs from the store. If that fails, the next process finds that it does not have the jobs, and removes them. */
 export const removeSaved = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<void> => {
   const { settings, store } = state.dependencies
   if (store === undefined || jobUuids.length === 0) return Effect.void

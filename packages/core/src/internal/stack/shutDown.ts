@@ -16,8 +16,8 @@ export interface Loops {
 }
 
 /**
- * Takes no more jobs, gives back those that wait, lets those that run end within `shutdownGrace`, interrupts the rest, and waits a
- * bounded time for the service to hear of it.
+ * Takes no more jobs, releases waiting jobs, waits for running jobs for `shutdownGrace`, interrupts the rest, and waits a
+ * limited time for the service to accept their finishes.
  */
 export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
   const { emit, settings } = state.dependencies
@@ -44,11 +44,11 @@ export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loop
   yield* emit(StackEvent.Stopped())
 })
 
-/** Stops, and touches nothing: the jobs are the next process's. */
+/** Stops without finishing or releasing jobs, which the next process continues. */
 export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
   const { emit } = state.dependencies
   state.phase = "stopped"
-  // What a request reserves is saved already: its answer is not waited for.
+  // The jobs of a reserve request in flight are saved, so its response is not needed.
   yield* Deferred.succeed(state.signals.abortReserve, void 0)
   yield* Effect.timeoutOption(Fiber.interruptAll([loops.poller, loops.reserver]), shutdownTimeout)
   const running = state.table.in("Running", "Stopping")
@@ -59,7 +59,7 @@ export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loo
   yield* emit(StackEvent.Stopped())
 })
 
-/** A request that reserves has its time to end; then its jobs are in doubt. */
+/** Waits a limited time for a reserve request in flight. Then its jobs are in doubt. */
 const stopReserving = (state: StackState, { reserver }: Loops): Effect.Effect<void> =>
   Fiber.interrupt(reserver).pipe(
     Effect.timeoutOrElse({
@@ -69,7 +69,7 @@ const stopReserving = (state: StackState, { reserver }: Loops): Effect.Effect<vo
     })
   )
 
-/** Releases all jobs that wait, in doubt or not. */
+/** Releases all waiting jobs and jobs in doubt. */
 const giveBack = (state: StackState): Effect.Effect<void> =>
   Effect.gen(function* () {
     const starting = state.table.in("Starting")
@@ -78,7 +78,7 @@ const giveBack = (state: StackState): Effect.Effect<void> =>
     yield* release(state, waiting, "The stack shuts down")
   }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
 
-/** A runner that does not heed its interruption is not waited for, nor a service that does not answer. */
+/** Limits the wait for runners that ignore their interruption, and for a service that does not respond. */
 const abandon = (state: StackState): void => {
   for (const { fiber } of state.table.all()) fiber?.interruptUnsafe()
 }

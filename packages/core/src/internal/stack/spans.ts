@@ -1,13 +1,13 @@
-/** The spans of a stack. They are made only where a tracer is installed: without one they would be for nobody. */
+/** The spans of a stack. They are made only if a tracer is installed. */
 import * as Effect from "effect/Effect"
 import type * as Tracer from "effect/Tracer"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import { isTraced } from "../telemetry.ts"
 
-/** The span of the request that reserved a job, where there is one. */
+/** The span of the request that reserved a job, if there is one. */
 export type ReserveSpan = Tracer.Span | undefined
 
-/** A trace of its own for a request that reserves: it belongs to all the jobs in it. */
+/** Runs a reserve request in its own trace, because it belongs to several jobs. */
 export const inReserveSpan = <A, E, R>(
   count: number,
   stackKey: string,
@@ -23,7 +23,7 @@ export const inReserveSpan = <A, E, R>(
       : f(undefined)
   )
 
-/** A job's trace, from its slot to its end, linked to the request that reserved it; whatever its runner does is part of it. */
+/** Runs a job, from its slot to its end, in its own trace. The trace includes its runner's spans, and links to the reserve request. */
 export const inJobSpan =
   (job: ScheduledJob, stackKey: string, reservedIn: ReserveSpan) =>
   <A, E, R>(life: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

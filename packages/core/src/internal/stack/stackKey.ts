@@ -1,9 +1,9 @@
-/** Keys for the stacks of several queues, made of one. */
+/** Derives the keys of the stacks of several queues from one key. */
 import { digest } from "../digest.ts"
 
 const maxLength = 80
 const separator = "--"
-/** Whether the two can be told apart again after they were joined, and the whole may be a key. */
+/** Whether the joined text is a valid key from which both parts can be recovered. */
 const isPlain = (key: string, queueKey: string): boolean =>
   /^[\w-]+$/.test(queueKey) &&
   `${key}${separator}${queueKey}`.length <= maxLength &&
@@ -14,7 +14,7 @@ const cropped = (text: string, length: number): string => text.replaceAll(/[^\w-
 
 export const stackKey = (key: string, queueKey: string, cluster = ""): string => {
   if (cluster !== "") {
-    // Always with a hash: three parts that are only joined could be the key of two others.
+    // Always add a hash, because three joined parts could be the key of two other parts.
     const shown = [key.slice(0, 24), cropped(cluster, 12), cropped(queueKey, 12)]
     return [...shown, digest(JSON.stringify([key, queueKey, cluster]))].join(separator)
   }

@@ -1,4 +1,4 @@
-/** What the stages of a stack share: its dependencies, its table of jobs, and what it knows about its queue. */
+/** The state that the stages of a stack share: its dependencies, its job table, and what it knows about its queue. */
 import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
@@ -33,13 +33,13 @@ import type { Tokens } from "./tokens.ts"
 /** Why a stack ends by itself. */
 export type StackFailure = StacksError | CursorStalled
 
-/** What the stages call. */
+/** The services that the stages use. */
 export interface Dependencies {
   readonly settings: Settings
   /** The client, watched by the {@link ServiceMonitor}. */
   readonly client: StacksClient.Service
   readonly runner: JobRunner.Service
-  /** Undefined where nobody wants jobs to be saved. */
+  /** Undefined if jobs are not saved. */
   readonly store: JobStore.Service | undefined
   readonly registration: Registration
   readonly notifications: Notifications.Service
@@ -52,35 +52,35 @@ export interface Dependencies {
   readonly events: Stream.Stream<StackEvent>
   readonly clock: Clock.Clock
   readonly serviceClock: ServiceClock
-  /** What the stack was made with. */
+  /** The context with which the stack was made. */
   readonly context: Context.Context<StacksClient.StacksClient>
   /** Ends with the stack. */
   readonly scope: Scope.Scope
 }
 
-/** Signals between the loops. */
+/** The latches through which the loops wake each other. */
 export interface Signals {
   /** Open when there may be something to reserve or to start. */
   readonly work: Latch.Latch
-  /** Open when more pending jobs may be of use. */
+  /** Open when the stack could use more pending jobs. */
   readonly demand: Latch.Latch
-  /** Open while no request reserves. */
+  /** Open while no reserve request is in flight. */
   readonly reserveIdle: Latch.Latch
-  /** Open while no request renews. */
+  /** Open while no renewal is in flight. */
   readonly renewIdle: Latch.Latch
   /** Open while the table is empty. */
   readonly drained: Latch.Latch
-  /** Done when a request that reserves has had its time. */
+  /** Done when the stack stops waiting for a reserve request. */
   readonly abortReserve: Deferred.Deferred<void>
-  /** Fails when the stack can't go on. */
+  /** Fails when the stack can't continue. */
   readonly failure: Deferred.Deferred<never, StackFailure>
-  /** Done when the queue is empty and all is done. */
+  /** Done when the queue is empty and the stack has no jobs. */
   readonly idle: Deferred.Deferred<void>
 }
 
 const isWaiting = (stage: StageName): boolean => stage === "Reserved" || stage === "BackingOff"
 
-/** How many jobs that travel alone, or have left the stack, are remembered. */
+/** How many offenders, and how many jobs that have left, are remembered. */
 const maxRemembered = 10_000
 
 export class StackState {
@@ -88,15 +88,15 @@ export class StackState {
   readonly signals: Signals
   readonly table = new JobTable()
   readonly pending = new PendingJobs()
-  /** Jobs that are left alone for a while, because they could not be reserved. */
+  /** The delays of jobs that could not be reserved. */
   readonly backoff = new Backoff()
-  /** Jobs that are left alone for a while, because this stack gave them back. */
+  /** The delays of jobs that this stack has released. */
   readonly released = new Backoff()
-  /** When jobs left, oldest first: a poll that began before may still list them. */
+  /** When jobs left, oldest first. A poll that began earlier may still list them. */
   readonly left = new Map<string, number>()
   phase: Status["phase"] = "running"
   isPaused = false
-  /** Whether the queue has been read. Before, it is not known whether it is paused. */
+  /** Whether the queue has been read. Until then it is unknown whether it is paused. */
   isListed = false
   lastPolledAt: DateTime.Utc | undefined
   /** The same in monotonic milliseconds. */
@@ -104,9 +104,9 @@ export class StackState {
   maxInFlight: number
   /** When a job last left the table. */
   busyUntil = Number.NEGATIVE_INFINITY
-  /** Nothing is reserved before then: the service is in trouble, or asked for it. */
+  /** Nothing is reserved before this time, because the service failed or asked to wait. */
   restUntil = Number.NEGATIVE_INFINITY
-  /** The amounts of jobs that the next requests reserve: they have their slots, and are not in the table yet. */
+  /** The amounts of jobs that are about to be reserved: they have slots, but are not in the table yet. */
   readonly claimed = new Map<string, Amounts.Amounts>()
   membership: Membership = { take: (count) => count, update: () => {}, room: () => Amounts.unlimited }
   readonly #reported = new Set<string>()
@@ -133,17 +133,17 @@ export class StackState {
     return this.table.in("Starting", "Running", "Stopping", "Finishing")
   }
 
-  /** The slots that the stack may have. */
+  /** The number of slots that the stack may use. */
   limit(): number {
     return Math.min(this.maxInFlight, this.dependencies.settings.pool?.size() ?? Number.POSITIVE_INFINITY)
   }
 
-  /** The slots of the stack that are free. */
+  /** The number of the stack's free slots. */
   freeSlots(): number {
     return this.maxInFlight - this.table.slots
   }
 
-  /** Slots that are kept for jobs which wait to be started. */
+  /** The number of slots that are kept for jobs that wait for their start. */
   keptSlots(): number {
     let kept = 0
     for (const { keepsSlot } of this.table.in("Reserved", "BackingOff")) if (keepsSlot) kept++
@@ -155,7 +155,7 @@ export class StackState {
     return this.table.in("FinishDelayed").filter(({ outcome }) => outcome !== undefined).length
   }
 
-  /** What jobs hold of the capacity: those that hold a slot, and those for which one is kept. */
+  /** The amounts of jobs that hold a slot or for which one is kept. */
   heldAmounts(): Amounts.Amounts {
     if (this.dependencies.settings.requests === undefined) return Amounts.none
     const holding = this.table
@@ -164,7 +164,7 @@ export class StackState {
     return Amounts.sum([...holding.map(({ requests }) => requests), ...this.claimed.values()])
   }
 
-  /** The slots that are neither taken nor kept. */
+  /** The number of slots that are neither taken nor kept. */
   room(): number {
     return this.freeSlots() - this.keptSlots()
   }
@@ -175,7 +175,7 @@ export class StackState {
     return this.table.add(job, stage, this.dependencies.admission.amountsOf(job), isRecovered)
   }
 
-  /** Takes a job out of the table, for good. A poll that began before may still list it. */
+  /** Removes a job from the table. A poll that began earlier may still list it. */
   remove(record: JobRecord): void {
     this.table.move(record, "Settled")
     this.busyUntil = this.now()
@@ -183,7 +183,7 @@ export class StackState {
     this.left.set(record.job.id, this.busyUntil)
   }
 
-  /** Lets a drain go on once the table is empty. */
+  /** Lets a drain continue when the table is empty. */
   openIfDrained(): void {
     if (this.table.size === 0) this.signals.drained.openUnsafe()
   }
@@ -203,14 +203,14 @@ export class StackState {
     )
   }
 
-  /** Lets the loops look for work. They may do so before this returns: what they look at has to be in order. */
+  /** Wakes the loops. They may run before this returns, so the state must be consistent. */
   wake(): void {
     this.signals.work.openUnsafe()
     this.signals.demand.openUnsafe()
     this.membership.update()
   }
 
-  /** Whether this is the first time that something is reported. */
+  /** Whether this is the first report with this key. */
   isNews(what: string): boolean {
     if (this.#reported.has(what)) return false
     this.#reported.add(what)

@@ -1,4 +1,4 @@
-/** Starts reserved jobs, runs them, and decides what becomes of them when their runners end. */
+/** Starts reserved jobs, runs them, and decides what happens to them when their runners end. */
 import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
@@ -24,18 +24,18 @@ import type { StackState } from "./stackState.ts"
 import { wakeIn } from "./wakeIn.ts"
 import { endOf, stopReasonOf } from "./watch.ts"
 
-/** A job that was reserved so long ago may have been canceled meanwhile. */
+/** A job that was reserved longer ago than this may have been canceled since. */
 const confirmedFor = 30_000
-/** A job whose details or token fail so often in a row may be the reason itself. */
+/** After this many failures of its details or token in a row, a job may be the cause itself. */
 const maxServiceFailures = 3
-/** A runner that has worked for so long has started its job. */
+/** A runner that has run for this long counts as a successful start. */
 const startedAfter = "30 seconds"
 
 // -----------------------------------------------------------------------------
 // Which jobs to start
 // -----------------------------------------------------------------------------
 
-/** Starts reserved jobs that wait, as far as there are slots. */
+/** Starts waiting jobs, as many as there are slots. */
 export const startWaiting = (state: StackState): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (state.table.count("Reserved", "BackingOff") === 0) return Effect.void
@@ -46,7 +46,7 @@ export const startWaiting = (state: StackState): Effect.Effect<void> =>
     return Effect.forEach(due, (record) => startIfPossible(state, record), { discard: true })
   })
 
-/** Starts a reserved job, unless it has to wait. */
+/** Starts a reserved job, unless it must wait. */
 export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!takeSlot(state, record)) return Effect.void
@@ -55,14 +55,14 @@ export const startIfPossible = (state: StackState, record: JobRecord): Effect.Ef
     return Effect.void
   })
 
-/** Whether it was long ago that the service said that the job is reserved. */
+/** Whether the service last confirmed the job's reservation too long ago. */
 const isOld = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + confirmedFor < state.now()
 
-/** Whether the reservation may have lapsed: the service was away for longer than it lasts. */
+/** Whether the reservation may have lapsed during an outage. */
 const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
   confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
 
-/** Has the job reserved again before it starts: it may be somebody else's. */
+/** Puts the job in doubt, so that it is reserved again before it starts. */
 const doubt = (state: StackState, record: JobRecord): void => {
   state.table.move(record, "InDoubt")
   record.keepsSlot = true
@@ -70,16 +70,16 @@ const doubt = (state: StackState, record: JobRecord): void => {
   state.wake()
 }
 
-/** Whether a job may start now; a slot that was not kept for it is taken. */
+/** Whether a job may start now. Takes a slot if none is kept for it. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
   const { breaker } = state.dependencies
   if (!state.mayStart() || state.freeSlots() <= 0) return false
   const hasAgent = hasEarlierAgent(state, record)
   if (hasAgent === undefined) return false
-  // It holds what it takes already.
+  // The job already holds its amounts.
   if (hasAgent) return true
   if (record.keepsSlot && (isPoolOverdrawn(state) || state.membership.room().isOverdrawn(record.requests))) {
-    // There is less than what is taken: a job that waits gives its slot back, and waits for another.
+    // The pool has become smaller, so a waiting job gives its slot back and waits for another one.
     record.keepsSlot = false
     state.membership.update()
   }
@@ -89,7 +89,7 @@ const takeSlot = (state: StackState, record: JobRecord): boolean => {
   return hasRoom && state.membership.take(1) > 0
 }
 
-/** Whether an agent of an earlier process is there for a job of it; undefined while the runner does not know. */
+/** Whether a job of an earlier process has an agent; undefined while the runner does not know. */
 const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefined => {
   const { runner, settings } = state.dependencies
   return record.isRecovered && runner.hasAgent !== undefined ? runner.hasAgent(record.job.id, settings.key) : false
@@ -97,19 +97,19 @@ const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefi
 
 const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
 
-/** Gives a reserved job its slot, and starts it in a fiber of its own. `isKnown`: its state was just read. */
+/** Gives a reserved job its slot, and starts it in a separate fiber. `isKnown`: its state was just read. */
 export const launch = (state: StackState, record: JobRecord, isKnown = false): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { breaker, settings } = state.dependencies
     const { job } = record
     const hasWaited = !isKnown && (record.failures > 0 || record.isRecovered || isOld(state, record))
-    // At one go: whoever counts in between must not find a slot free.
+    // Without yielding, so that no other fiber sees the slot as free.
     state.table.move(record, "Starting")
     record.keepsSlot = true
     state.membership.update()
     breaker.starting(job.id)
     const life = runJob(state, record, hasWaited).pipe(
-      // None of its ends fails. What does is a mistake of ours, and must not keep the job reserved.
+      // A run does not fail. A defect is a bug of this library, and must not keep the job reserved.
       Effect.catchCause((cause) => onDefect(state, record, cause)),
       Effect.ensuring(Effect.sync(() => breaker.ended(job.id))),
       inJobSpan(job, settings.key, record.reservedIn)
@@ -125,7 +125,7 @@ const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unkno
   const hasRun = record.stage === "Running" || record.stage === "Stopping"
   return Effect.andThen(
     Effect.logError(`Job ${record.job.id} was dropped`, cause),
-    // The job may have been run, and must not run again.
+    // The job may have run, so it must not run again.
     hasRun
       ? finish(state, record, stackError("The runner's outcome can't be sent: it can't be read"))
       : settle(state, record, StackEvent.ReservationLost({ job: record.job }))
@@ -138,7 +138,7 @@ const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unkno
 
 const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord, hasWaited: boolean) {
   if (hasWaited && !(yield* mayRun(state, record))) return
-  // The queue may have been paused since the job got its slot. A job that an agent has goes on.
+  // The queue may have been paused since the job got its slot. A job that an agent has continues.
   if (record.isRenewed && !state.mayStart()) return state.table.move(record, "Reserved")
   const { emit, runner } = state.dependencies
   const run: Run = {
@@ -156,7 +156,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   yield* onRunEnd(state, record, run, exit, trouble)
 })
 
-/** Reads the state of a job that has waited. Nobody may have noticed that it is canceled, or that the queue is paused. */
+/** Reads the state of a job that has waited. It may have been canceled, or the queue paused. */
 const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { runner, states } = state.dependencies
   const answer = yield* states.askBriefly(record.job.id)
@@ -167,7 +167,7 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   }
   const jobState = answer.value
   const hasAgent = jobState !== undefined && isAgentOwned(jobState) && stopReasonOf(jobState) === undefined
-  // The runner finds the agent that an earlier start has left.
+  // The runner will find the agent that an earlier start has left.
   if (hasAgent && runner.outlivesStack === true) return true
   const event = endOf(record.job, jobState)
   if (event !== undefined) {
@@ -198,7 +198,7 @@ const runUntilStopped = Effect.fnUntraced(function* (
   context: JobRunner.JobContext
 ): Effect.fn.Return<Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError>> {
   const { breaker } = state.dependencies
-  // In a fiber of its own: whatever the runner does to itself is its own end only.
+  // In a separate fiber, so that a runner that interrupts itself ends only itself.
   const running = yield* Effect.forkChild(
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
@@ -233,7 +233,7 @@ const onRunEnd = Effect.fnUntraced(function* (
     case "ReservationLost":
       return yield* settle(state, record, StackEvent.ReservationLost({ job }))
     case "Detach":
-      // The job is the next process's. An outcome that came all the same is for it to send.
+      // The next process continues with the job, and sends an outcome that arrived in the meantime.
       return Exit.isSuccess(exit) && Predicate.isTagged(exit.value, "Finished")
         ? yield* finish(state, record, toSaved(exit.value))
         : undefined
@@ -250,7 +250,7 @@ const onRunEnd = Effect.fnUntraced(function* (
 })
 
 const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobOutcome): Effect.Effect<void> => {
-  // A runner that is not checked by types may return anything.
+  // A runner in plain JavaScript may return any value.
   const tag: unknown = Predicate.hasProperty(outcome, "_tag") ? outcome._tag : outcome
   switch (tag) {
     case "AgentOwned":
@@ -266,7 +266,7 @@ const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobO
   }
 }
 
-/** Checks that an agent has the job: an agent that dies before it has acquired the job leaves it reserved. */
+/** Checks that an agent has the job. If the job is still reserved, the agent died before it acquired the job. */
 const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record: JobRecord): Effect.fn.Return<void> {
   const { settings, states } = state.dependencies
   const { job } = record
@@ -277,7 +277,7 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
       ? yield* finish(state, record, notAcquired)
       : yield* settle(state, record, ownershipOf(job, answer.value))
   }
-  // It waits for the answer without a slot, until the reservation has lapsed if no agent has the job.
+  // The job waits for the response without a slot, until its reservation lapses if no agent has it.
   giveUpSlot(state, record)
   const lapsesAt = record.confirmedAt + Duration.toMillis(settings.reservationExpiry)
   const later = yield* Effect.timeoutOption(states.ask(job.id), Math.max(0, lapsesAt - state.now()))
@@ -326,7 +326,7 @@ const onRunFailure = Effect.fnUntraced(function* (
   }
 })
 
-/** Finishes the job with -1 and `stack_error`, unless the agent that was seen to have it still does, or has ended it. */
+/** Finishes the job with -1 and `stack_error`, unless an agent has it or has finished it. */
 const failUnlessOwned = Effect.fnUntraced(function* (state: StackState, record: JobRecord, detail: string) {
   if (record.run?.hasAgent !== true) return yield* finish(state, record, stackError(detail))
   const { job } = record
@@ -335,18 +335,18 @@ const failUnlessOwned = Effect.fnUntraced(function* (state: StackState, record: 
   return yield* event === undefined ? finish(state, record, stackError(detail)) : settle(state, record, event)
 })
 
-/** The service issues no token for a job that belongs to somebody else. */
+/** Handles a job without a token: another stack may have it. */
 const onNotOurs = Effect.fnUntraced(function* (state: StackState, record: JobRecord) {
   const { job } = record
   const answer = yield* state.dependencies.states.askBriefly(job.id)
   yield* settle(state, record, endOf(job, Option.getOrUndefined(answer)) ?? StackEvent.ReservationLost({ job }))
 })
 
-/** Keeps the job reserved, without a slot, for another try. */
+/** Keeps the job reserved, without a slot, until its next start. */
 const awaitCapacity = Effect.fnUntraced(function* (state: StackState, record: JobRecord, message: string) {
   const { breaker, emit } = state.dependencies
   const { job } = record
-  // The host has done what it could.
+  // A lack of capacity is not host trouble.
   if (breaker.isWatching()) yield* breaker.succeeded(job.id)
   if (state.phase !== "running") return yield* release(state, [record], message)
   record.failures++
@@ -361,7 +361,7 @@ const awaitCapacity = Effect.fnUntraced(function* (state: StackState, record: Jo
   yield* emit(StackEvent.BackedOff({ job, delay: Duration.millis(delay), message }))
 })
 
-/** Keeps the job reserved for another try; gives it back where this host has had trouble for `startTimeout`. */
+/** Keeps the job reserved until its next start. Releases it if this host has had trouble for `startTimeout`. */
 const backOff = Effect.fnUntraced(function* (state: StackState, record: JobRecord, message: string) {
   const { breaker, emit, settings } = state.dependencies
   const { hostTroubleSince, job } = record
@@ -377,7 +377,7 @@ const backOff = Effect.fnUntraced(function* (state: StackState, record: JobRecor
   const delay = Math.min(Backoff.delayAfter(record.failures), deadline - now)
   record.startAt = now + delay
   record.run = undefined
-  // A job for which requests fail takes nobody's place. Such jobs must not become more and more.
+  // A job that makes requests fail keeps no slot. The number of such jobs must be limited.
   const isToBlame = record.isOffender || (hostTroubleSince === undefined && record.failures >= maxServiceFailures)
   const slotless = state.table.in("BackingOff").filter(({ keepsSlot }) => !keepsSlot).length
   record.keepsSlot = !isToBlame || slotless >= state.limit()

@@ -1,31 +1,31 @@
 /**
- * A circuit breaker for starts. A host that starts nothing must not take one job after the other: when starts of different jobs
- * keep failing the stack reserves nothing for a while, then tries one job.
+ * A circuit breaker for starts, so that a broken host does not take one job after the other. If starts of different jobs
+ * keep failing, the stack reserves nothing for a while, then tries one job.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { StackEvent } from "../../StackEvent.ts"
 
 export interface StartBreaker {
-  /** Whether starts are suspended, and no job is to be tried yet. */
+  /** Whether starts are suspended, and no job may be tried yet. */
   readonly isOpen: () => boolean
-  /** Whether starts are suspended, be it that one job may be tried. */
+  /** Whether starts are suspended, even if one job may be tried. */
   readonly isSuspended: () => boolean
-  /** How many more jobs may be reserved or started: any number, or while starts are suspended one job to try. */
+  /** How many more jobs may be reserved or started: infinity, or at most one while starts are suspended. */
   readonly allowance: (isOneWaiting: boolean) => number
-  /** A job is about to be started. */
+  /** Records that a job is about to start. */
   readonly starting: (jobUuid: string) => void
-  /** A job could not be started because of the host. */
+  /** Records that a job could not be started because of the host. */
   readonly failed: (jobUuid: string, message: string) => Effect.Effect<void>
-  /** A job has started. */
+  /** Records that a job has started. */
   readonly succeeded: (jobUuid: string) => Effect.Effect<void>
-  /** A job ended, and nobody knows whether it had started. */
+  /** Records that a job ended, and it is unknown whether it had started. */
   readonly ended: (jobUuid: string) => void
-  /** Whether a start would be news, because earlier ones have failed. */
+  /** Whether earlier starts have failed, so that a success matters. */
   readonly isWatching: () => boolean
 }
 
-/** How many different jobs have to fail, with no start in between. With few slots fewer: more than fail at one moment, twice. */
+/** How many different jobs must fail without a start in between. With few slots fewer, but more than fail at the same time. */
 const maxFailures = 10
 const firstDelay = 30_000
 const maxDelay = 300_000
@@ -41,7 +41,7 @@ export const make = ({
   readonly now: () => number
   /** Called when starts are suspended. */
   readonly onOpen: (message: string) => Effect.Effect<void>
-  /** How many slots the stack may have. */
+  /** How many slots the stack may use. */
   readonly slots: () => number
   /** Wakes the reserver after a time. */
   readonly wakeIn: (millis: number) => Effect.Effect<void>
@@ -49,7 +49,7 @@ export const make = ({
   const failures = new Set<string>()
   let openings = 0
   let openUntil: number | undefined
-  /** The job with which the stack tries whether starts work again. */
+  /** The job that the stack tries while starts are suspended. */
   let tried: string | undefined
 
   const isHostToBlame = () => failures.size >= Math.min(maxFailures, 2 * slots() + 1)
@@ -88,7 +88,7 @@ export const make = ({
           failures.clear()
           return Effect.void
         }
-        // What was started before says nothing about starts now.
+        // Jobs that were started earlier say nothing about starts now.
         if (tried !== jobUuid) return Effect.void
         tried = undefined
         failures.clear()

@@ -1,4 +1,4 @@
-/** Reads single jobs' states for the stages, for many jobs at once. */
+/** Reads the states of single jobs for the stages, in batches. */
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,19 +17,19 @@ import { retryAfterOf } from "./serviceErrors.ts"
 import type { StackState } from "./stackState.ts"
 
 export interface StateReader {
-  /** A job's state, however long that takes; undefined where the service does not know the job. */
+  /** A job's state; undefined if the service does not know the job. Retries without a time limit. */
   readonly ask: (jobUuid: string) => Effect.Effect<JobState | undefined>
-  /** The same for {@link answerTimeout}: none where the service has not answered by then. For stages in which a job holds a slot. */
+  /** The same with the time limit {@link answerTimeout}: none after that. For stages in which a job holds a slot. */
   readonly askBriefly: (jobUuid: string) => Effect.Effect<Option.Option<JobState | undefined>>
 }
 
-/** A job holds its slot no longer than this while its state can't be read. */
+/** How long a job may hold its slot while its state can't be read. */
 const answerTimeout = Duration.seconds(30)
 
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 
-/** `getState` gives the state once it is made: both need each other. */
+/** `getState` is a function, because the state needs the reader too. */
 export const make = (getState: () => StackState, context: Context.Context<StacksClient.StacksClient>): StateReader => {
   let streak: RequestStreak | undefined
 
@@ -39,7 +39,7 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
     return asked === undefined ? Effect.sleep(own) : Effect.andThen(Effect.sleep(own), Effect.sleep(asked))
   }
 
-  /** Asks until every job has an answer, or has been found to spoil its request. */
+  /** Requests states until every job has one, or was found to make requests fail. */
   const ask = Effect.fnUntraced(function* (jobUuids: ReadonlyArray<string>) {
     const state = getState()
     streak ??= new RequestStreak(state)
@@ -76,7 +76,7 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
     return { offenders, states }
   })
 
-  /** A job that spoils requests is asked about alone, while the others go on. */
+  /** Requests the state of a job alone that made requests fail. */
   const askAlone = (jobUuid: string): Effect.Effect<JobState | undefined> =>
     Effect.sleep(maxRetryMillis).pipe(
       Effect.andThen(ask([jobUuid])),

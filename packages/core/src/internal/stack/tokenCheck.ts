@@ -1,19 +1,19 @@
-/** Whether the token can be a stack's: an agent token of a cluster. */
+/** Checks that the token belongs to a cluster. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import { InvalidOptions } from "../../StacksError.ts"
 
-/** False around stacks whose token has been checked. */
+/** Set to false around stacks whose token was already checked. */
 export const CheckToken: Context.Reference<boolean> = Context.Reference("@stacksapi/core/internal/stack/CheckToken", {
   defaultValue: () => true
 })
 
-/** A service that does not answer must not delay the start for long. */
+/** How long to wait for the service's response. */
 const timeout = "2 seconds"
 
-/** Fails where the token belongs to no cluster. A service that does not tell is no reason not to start. */
+/** Fails if the token belongs to no cluster. If the service does not respond, logs a warning and succeeds. */
 export const checkToken = (client: StacksClient.Service): Effect.Effect<void, InvalidOptions> =>
   Effect.flatMap(CheckToken, (isWanted) =>
     isWanted

@@ -15,13 +15,13 @@ import { requestTimeout, within } from "./requestTimeout.ts"
 import { readAgain } from "./retryPolicies.ts"
 import type { Settings } from "./settings.ts"
 
-/** What the service says about a job's token. */
+/** The result of requesting a job's token. */
 export type TokenAnswer = Data.TaggedEnum<{
   /** `validUntil` in monotonic milliseconds. */
   Issued: { readonly token: Redacted.Redacted; readonly validUntil: number }
-  /** The job is not this stack's. */
+  /** The stack no longer has the job. */
   NotIssued: {}
-  /** The response does not name the job. */
+  /** The response does not mention the job. */
   Missing: {}
   /** `isOffender`: the request failed because of this job. */
   Failed: { readonly error: StacksError; readonly isOffender: boolean }
@@ -31,7 +31,7 @@ export const TokenAnswer = Data.taggedEnum<TokenAnswer>()
 
 export type Tokens = Batcher.Batcher<TokenAnswer, never>
 
-/** Some at a time, so that a request without an answer does not hold up the others. */
+/** Several at a time, so that a request without a response does not delay the others. */
 const maxRequests = 4
 
 /** `now` gives monotonic milliseconds, `serviceNow` those of the service's clock. */
@@ -45,7 +45,7 @@ export const make = (
   /** How many requests of the stack have succeeded. */
   successes: () => number
 ): Tokens => {
-  /** Jobs that made their requests fail. They travel alone. */
+  /** Jobs that made their requests fail. They are requested alone. */
   const suspects = new Set<string>()
   const request = (jobUuids: ReadonlyArray<string>) =>
     Effect.suspend(() => {
@@ -61,7 +61,7 @@ export const make = (
   const ask = Effect.fnUntraced(function* (jobUuids: ReadonlyArray<string>) {
     const answers = new Map<string, TokenAnswer>()
     const successesBefore = successes()
-    /** A request has failed several times by then. While others succeed, one of its jobs may be the reason. */
+    /** Whether one of the request's jobs may be the cause, because the request has failed several times while others succeeded. */
     const isDivisible = (error: StacksError) =>
       mayBeOneJob(error) || (mayBeOneJobAfterAll(error) && (!error.isRetryable || successes() > successesBefore))
     const onAnswer = (
@@ -71,7 +71,7 @@ export const make = (
       Effect.sync(() => {
         for (const jobUuid of notIssued) answers.set(jobUuid, TokenAnswer.NotIssued())
         for (const { expiresAt, jobUuid, token } of tokens) {
-          // With an empty token an agent would take whatever token it finds.
+          // With an empty token an agent would use another token that it finds.
           if (Redacted.value(token).trim() === "") continue
           const validFor = lifetimeOf(expiresAt, serviceTime, tokenLifetime)
           answers.set(jobUuid, TokenAnswer.Issued({ token, validUntil: askedAt + validFor }))
@@ -106,6 +106,6 @@ export const make = (
   return { ask: (jobUuid) => (suspects.has(jobUuid) ? askAlone(jobUuid) : batcher.ask(jobUuid)) }
 }
 
-/** How many milliseconds a token is valid, by the service's clock, from before it was requested. */
+/** How many milliseconds a token is valid, by the service's clock, counted from before its request. */
 const lifetimeOf = (expiresAt: DateTime.Utc, serviceTime: number, requested: Duration.Duration): number =>
   Math.min(Duration.toMillis(requested), DateTime.toEpochMillis(expiresAt) - serviceTime)

@@ -18,7 +18,7 @@ import { isNotFound } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
 
-/** Why the runner of a job in this state has to stop. */
+/** Why the runner of a job in this state must stop; undefined if it need not. */
 export const stopReasonOf = (state: JobState): "Canceled" | "TimedOut" | undefined => {
   switch (state) {
     case "canceled":
@@ -33,14 +33,14 @@ export const stopReasonOf = (state: JobState): "Canceled" | "TimedOut" | undefin
   }
 }
 
-/** The event for a job of this state that is over or has an agent; nothing for a job that still is a stack's. */
+/** The event for a job that is over or has an agent; undefined if a stack still has the job. */
 export const endOf = (job: ScheduledJob, jobState: JobState | undefined): StackEvent | undefined => {
   if (jobState === undefined) return undefined
   if (isAgentOwned(jobState) || jobState === "finished") return StackEvent.AgentOwned({ job, state: jobState })
   return isFinal(jobState) ? StackEvent.Canceled({ job, state: jobState }) : undefined
 }
 
-/** A reason goes before those in front of it. */
+/** The stop reasons in ascending precedence. */
 const strength: ReadonlyArray<StopReason | undefined> = [
   undefined,
   "Shutdown",
@@ -51,8 +51,8 @@ const strength: ReadonlyArray<StopReason | undefined> = [
 ]
 
 /**
- * Tells a job's runner to stop. An interruption follows: at once, or after `cancelGrace` where an agent has the job, since the
- * agent ends it by itself. `Shutdown` leaves the interruption to the end of `shutdownGrace`.
+ * Tells a job's runner to stop. An interruption follows: at once, or after `cancelGrace` if an agent has the job, because the
+ * agent ends it itself. For `Shutdown`, the drain interrupts the runner after `shutdownGrace`.
  */
 export const requestStop = (
   state: StackState,
@@ -82,7 +82,7 @@ export const requestStop = (
     )
   })
 
-/** What a job's state means for a job that waits or runs here. */
+/** Handles the state of a job: stops its run, or settles it if it waits or backs off. */
 export const onState = (state: StackState, record: JobRecord, jobState: JobState | undefined): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (jobState === undefined) return Effect.void
@@ -101,7 +101,7 @@ export const onState = (state: StackState, record: JobRecord, jobState: JobState
     }
   })
 
-/** Reads the states of all jobs that wait or run here, every `stateInterval`. */
+/** Reads the states of all waiting and running jobs, every `stateInterval`. */
 export const watchStates = (state: StackState): Effect.Effect<never> => {
   const { client, registration, settings } = state.dependencies
   const interval = Duration.toMillis(settings.stateInterval)
@@ -151,7 +151,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
         yield* reportOffender(jobUuid, error)
       }
       const [failure] = result.failed
-      // What a suspect meets says nothing about the others.
+      // The result for a suspect says nothing about the other jobs.
       if (failure === undefined) {
         if (index === 0) streak.succeeded()
       } else {
@@ -171,7 +171,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       // Whole milliseconds: a shorter sleep may end before it began, by rounding.
       yield* Effect.sleep(Math.max(1, Math.ceil(next - state.now())))
       yield* watchOnce
-      // It keeps its beat after failures, which many stacks may have at one moment.
+      // Keep the schedule after failures, so that stacks that fail at the same time stay apart.
       next += interval * Math.max(1, Math.ceil((state.now() - next) / interval))
     }
   })
