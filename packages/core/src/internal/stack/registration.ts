@@ -93,8 +93,8 @@ const register = (
 ): Effect.Effect<void, StacksError> => Effect.asVoid(client.registerStack({ key, type, queueKey, metadata }))
 
 /**
- * Registers for the first time, however long the service is in trouble. Only a clear refusal ends the start: at once where the
- * service refuses what it was sent, and after `authGrace` where it does not let the stack in, or knows no such queue.
+ * Registers for the first time, and retries without a time limit while the service fails. Only a refusal ends the start: at once if the
+ * service refuses the request's content, and after `authGrace` if it refuses the token or does not know the queue.
  */
 const registerFirst = Effect.fnUntraced(function* (
   request: Effect.Effect<void, StacksError>,

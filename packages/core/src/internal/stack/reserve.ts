@@ -376,7 +376,7 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
     yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
   }
   if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
-  // A refusal is an answer about the job. Where there is none, the job may be reserved, and nobody would ask again.
+  // A refusal is a response about the job. Without one, the job may be reserved, so the stack must ask again.
   yield* unconfirmed(state, record, error.message, isRefusal(error))
 })
 
