@@ -295,14 +295,4 @@ describe("jobs", () => {
       }
     }).pipe(provided)
   )
-
-  it.effect("can't upload pipelines unless the emulator is told how to read them", () =>
-    Effect.gen(function* () {
-      yield* addJobs("j")
-      const agent = yield* running("j")
-      const { body, status } = yield* agent.ask("POST", "jobs/j/pipelines", { body: { uuid: "u", pipeline: [] } })
-      assert.strictEqual(status, 422)
-      assert.include(String(body["message"]), "readPipeline")
-    }).pipe(provided)
-  )
 })

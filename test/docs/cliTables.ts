@@ -46,7 +46,7 @@ interface Entry {
   readonly summary: string
 }
 
-/** All commands without subcommands, in the order of the help. */
+/** All commands that do something by themselves, in the order of the help. */
 const leaves = (
   path: ReadonlyArray<string>,
   summary: string
@@ -58,13 +58,16 @@ const leaves = (
     const entries = yield* Effect.forEach(subcommands, ({ description, name, shortDescription }) =>
       leaves([...path, name], shortDescription ?? description)
     )
-    return entries.flat()
+    return help.flags.some((flag) => !isShared(flag)) ? [{ path, help, summary }, ...entries.flat()] : entries.flat()
   })
+
+/** Commands with a section of their own. */
+const longCommands: ReadonlySet<string> = new Set(["run", "emulator"])
 
 const commandRow = ({ help, path, summary }: Entry): ReadonlyArray<string> => {
   const args = (help.args ?? []).map(({ name, variadic }) => ` ${name.toUpperCase()}${variadic ? "…" : ""}`).join("")
   const own = help.flags.filter((flag) => !isShared(flag)).map(({ name }) => code(`--${name}`))
-  const isLong = path[0] === "run" || path[0] === "emulator"
+  const isLong = longCommands.has(path.join(" "))
   return [code(`${path.join(" ")}${args}`), summary, isLong ? "see below" : own.join(", ")]
 }
 
@@ -79,7 +82,7 @@ export const tables: Effect.Effect<Readonly<Record<string, string>>> = Effect.ge
   const find = (name: string) => entries.find(({ path }) => path.join(" ") === name)?.help.flags ?? []
   const run = find("run")
   const own = entries
-    .filter(({ path }) => path[0] !== "run" && path[0] !== "emulator")
+    .filter(({ path }) => !longCommands.has(path.join(" ")))
     .flatMap(({ help, path }) =>
       help.flags.filter((flag) => !isShared(flag)).map((flag) => [code(path.join(" ")), ...flagRow(flag)])
     )

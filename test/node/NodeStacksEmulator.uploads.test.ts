@@ -59,31 +59,33 @@ const addUploader = Effect.flatMap(StacksEmulator.StacksEmulator, ({ addJobs }) 
 )
 
 describe("pipeline upload", () => {
-  it.live("puts the jobs right after the uploading one, and a wait after them waits for them", () =>
-    Effect.gen(function* () {
-      yield* addUploader
-      const agent = yield* running("uploader")
-      const steps = [{ command: "one" }, { wait: null }, { command: "two" }]
-      assert.deepStrictEqual(yield* upload(agent, "uploader", { steps }), applied)
-      assert.deepStrictEqual(yield* jobs, [
-        "before scheduled",
-        "upload running",
-        "one scheduled",
-        "two waiting",
-        "beside scheduled",
-        "after waiting",
-        "named waiting"
-      ])
-      yield* finish(agent, "uploader", 0)
-      yield* pass("beside")
-      yield* pass("before")
-      // A step that names its dependencies does not wait for what they upload.
-      assert.includeMembers(yield* jobs, ["two waiting", "after waiting", "named scheduled"])
-      yield* pass("one")
-      assert.includeMembers(yield* jobs, ["two scheduled", "after waiting"])
-      yield* pass("two")
-      assert.include(yield* jobs, "after scheduled")
-    }).pipe(Effect.provide(Served))
+  it.live(
+    "puts the jobs right after the uploading one, which they wait for, and a wait after them waits for them",
+    () =>
+      Effect.gen(function* () {
+        yield* addUploader
+        const agent = yield* running("uploader")
+        const steps = [{ command: "one" }, { wait: null }, { command: "two" }]
+        assert.deepStrictEqual(yield* upload(agent, "uploader", { steps }), applied)
+        assert.deepStrictEqual(yield* jobs, [
+          "before scheduled",
+          "upload running",
+          "one waiting",
+          "two waiting",
+          "beside scheduled",
+          "after waiting",
+          "named waiting"
+        ])
+        yield* finish(agent, "uploader", 0)
+        yield* pass("beside")
+        yield* pass("before")
+        // A step that names its dependencies does not wait for what they upload.
+        assert.includeMembers(yield* jobs, ["two waiting", "after waiting", "named scheduled"])
+        yield* pass("one")
+        assert.includeMembers(yield* jobs, ["two scheduled", "after waiting"])
+        yield* pass("two")
+        assert.include(yield* jobs, "after scheduled")
+      }).pipe(Effect.provide(Served))
   )
 
   it.live("of a later upload come before those of an earlier one", () =>
@@ -92,7 +94,7 @@ describe("pipeline upload", () => {
       const agent = yield* running("uploader")
       yield* upload(agent, "uploader", [{ command: "first" }])
       yield* upload(agent, "uploader", [{ command: "second" }])
-      assert.deepStrictEqual((yield* jobs).slice(1, 4), ["upload running", "second scheduled", "first scheduled"])
+      assert.deepStrictEqual((yield* jobs).slice(1, 4), ["upload running", "second waiting", "first waiting"])
     }).pipe(Effect.provide(Served))
   )
 
@@ -112,7 +114,7 @@ describe("pipeline upload", () => {
         [
           ["b", "q", "waiting", "late", (yield* emulator.builds)[0]?.id],
           ["b", "q", "waiting", "late", (yield* emulator.builds)[0]?.id],
-          ["b", "other", "scheduled", null, (yield* emulator.builds)[0]?.id]
+          ["b", "other", "waiting", null, (yield* emulator.builds)[0]?.id]
         ]
       )
       yield* pass("beside")
@@ -132,7 +134,7 @@ describe("pipeline upload", () => {
       const agent = yield* running("uploader")
       yield* running("beside")
       assert.deepStrictEqual(yield* upload(agent, "uploader", [{ command: "new" }], { replace: true }), applied)
-      assert.deepStrictEqual(yield* jobs, ["upload running", "new scheduled", "beside running"])
+      assert.deepStrictEqual(yield* jobs, ["upload running", "new waiting", "beside running"])
       assert.strictEqual((yield* emulator.jobs).find(({ id }) => id === "after")?.state, "canceled")
     }).pipe(Effect.provide(Served))
   )
@@ -141,9 +143,9 @@ describe("pipeline upload", () => {
     Effect.gen(function* () {
       yield* addUploader
       const agent = yield* running("uploader")
-      const unknown = yield* upload(agent, "uploader", [{ command: "x", depends_on: "nothing" }], { replace: true })
-      assert.strictEqual(unknown["state"], "rejected")
-      assert.include(String(unknown["message"]), 'No step has the key "nothing".')
+      const wrong = yield* upload(agent, "uploader", [{ command: "x" }, { label: "y" }], { replace: true })
+      assert.strictEqual(wrong["state"], "rejected")
+      assert.include(String(wrong["message"]), "/1: This step is of no known kind.")
       assert.strictEqual((yield* upload(agent, "uploader", { steps: "x" }))["state"], "rejected")
       assert.strictEqual((yield* upload(agent, "uploader", [{ command: "x", key: "beside" }]))["state"], "rejected")
       assert.lengthOf(yield* jobs, 5)

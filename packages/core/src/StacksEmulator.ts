@@ -6,9 +6,9 @@
  * {@link Fault}s make it misbehave.
  *
  * It also serves the part of the agents' API that an agent for one job needs: `buildkite-agent` 3.20 or later can run a job
- * against the emulator, with artifacts, meta-data, annotations, secrets and steps. For `pipeline upload` it needs
- * {@link Options.readPipeline}. An agent that sends no connect, heartbeat or ping for 3 minutes is lost. The job of an agent that is lost or disconnects too early is finished with status -1 and the signal
- * reason `agent_stop`.
+ * against the emulator, with artifacts, meta-data, annotations, secrets, steps and `pipeline upload`. An agent that sends no
+ * connect, heartbeat or ping for 3 minutes is lost. The job of an agent that is lost or disconnects too early is finished with
+ * status -1 and the signal reason `agent_stop`.
  *
  * **Example** (Registering a stack and listing its jobs)
  *
@@ -46,23 +46,28 @@ import type * as Scope from "effect/Scope"
 import { advance } from "./internal/emulator/advance.ts"
 import * as Artifacts from "./internal/emulator/artifacts.ts"
 import type { BrokenConnection } from "./internal/emulator/brokenConnection.ts"
+import type { Build } from "./internal/emulator/builds.ts"
 import * as CreateJobs from "./internal/emulator/createJobs.ts"
 import * as Faults from "./internal/emulator/faults.ts"
 import * as InProcess from "./internal/emulator/inProcess.ts"
 import * as Jobs from "./internal/emulator/jobs.ts"
-import * as PipelineUploads from "./internal/emulator/pipelineUploads.ts"
 import * as RateLimits from "./internal/emulator/rateLimits.ts"
 import { type LoggedRequest, RequestLog } from "./internal/emulator/requestLog.ts"
+import * as Retries from "./internal/emulator/retries.ts"
 import { basePath } from "./internal/emulator/routes.ts"
 import * as SeededRandom from "./internal/emulator/seededRandom.ts"
 import * as HttpService from "./internal/emulator/service.ts"
 import * as Stacks from "./internal/emulator/stacks.ts"
+import * as StartBuild from "./internal/emulator/startBuild.ts"
 import * as State from "./internal/emulator/state.ts"
+import * as Steps from "./internal/emulator/steps.ts"
+import * as Unblock from "./internal/emulator/unblock.ts"
+import * as UploadPipeline from "./internal/emulator/uploadPipeline.ts"
 import * as Views from "./internal/emulator/views.ts"
 import * as Check from "./internal/options.ts"
 import * as StacksClient from "./StacksClient.ts"
 import type { InvalidOptions } from "./StacksError.ts"
-import type { RegisteredStack, TokenIdentity } from "./StacksSchema.ts"
+import { DefaultQueue, type RegisteredStack, type TokenIdentity } from "./StacksSchema.ts"
 
 // -----------------------------------------------------------------------------
 // Errors
@@ -80,6 +85,25 @@ import type { RegisteredStack, TokenIdentity } from "./StacksSchema.ts"
  * @category errors
  */
 export class AcquireRejected extends Data.TaggedError("AcquireRejected")<{ readonly message: string }> {}
+
+/**
+ * An uploaded pipeline can't be used.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class InvalidPipeline extends Data.TaggedError("InvalidPipeline")<{
+  /** Which of the pipelines, from 0. */
+  readonly pipeline: number
+  /** The part that is wrong, for example `/steps/0/depends_on`; empty for the whole pipeline. */
+  readonly path: string
+  /** What is wrong, and how to write it. */
+  readonly problem: string
+}> {
+  override get message(): string {
+    return `${this.path === "" ? "The pipeline" : this.path}: ${this.problem}`
+  }
+}
 
 export {
   /**
@@ -148,15 +172,6 @@ export {
 } from "./internal/emulator/faults.ts"
 export type {
   /**
-   * A pipeline that a job uploads, with the jobs of its build.
-   *
-   * @since 0.2.0
-   * @category models
-   */
-  PipelineUpload
-} from "./internal/emulator/pipelineUploads.ts"
-export type {
-  /**
    * An operation of the agents' API.
    *
    * @since 0.1.0
@@ -172,6 +187,24 @@ export type {
    */
   LoggedRequest
 } from "./internal/emulator/requestLog.ts"
+export type {
+  /**
+   * A build to start: pipeline, branch and variables.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  NewBuild
+} from "./internal/emulator/startBuild.ts"
+export type {
+  /**
+   * A note about an uploaded pipeline: what is left out, held, or ignored, and the path of the part that it is about.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  Note
+} from "./internal/emulator/uploadPipeline.ts"
 export type {
   /**
    * A registered agent: name, tags, state and the job that it runs.
@@ -202,6 +235,13 @@ export type {
    */
   BuildView as Build,
   /**
+   * A field of a block or input step.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  FieldView as Field,
+  /**
    * A job of the emulator, with `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
    *
    * @since 0.1.0
@@ -221,8 +261,48 @@ export type {
    * @since 0.1.0
    * @category models
    */
-  QueueView as Queue
+  QueueView as Queue,
+  /**
+   * A build that pipelines are uploaded to.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  StartedBuild,
+  /**
+   * A step of an uploaded pipeline.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  StepView as Step
 } from "./internal/emulator/views.ts"
+
+/**
+ * What to add pipelines to.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface UploadOptions {
+  /** The build. Default: a new one. */
+  readonly buildUuid?: string | undefined
+  /** The queue of jobs whose `agents` name none. Default: the emulator's option `defaultQueueKey`. */
+  readonly queueKey?: string | undefined
+}
+
+/**
+ * The outcome of an upload.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Uploaded {
+  readonly build: Views.StartedBuild
+  readonly steps: ReadonlyArray<Views.StepView>
+  readonly jobs: ReadonlyArray<Views.JobView>
+  readonly notes: ReadonlyArray<UploadPipeline.Note>
+}
 
 // -----------------------------------------------------------------------------
 // Service
@@ -242,6 +322,23 @@ export interface Service {
 
   /** Adds jobs, and returns them in the same order. An id that exists is a defect; then no job is added. */
   readonly addJobs: (jobs: ReadonlyArray<CreateJobs.NewJob>) => Effect.Effect<ReadonlyArray<Views.JobView>>
+  /** Starts a build without steps, for `uploadPipelines`. */
+  readonly startBuild: (build?: StartBuild.NewBuild) => Effect.Effect<Views.StartedBuild>
+  /**
+   * Adds the steps of pipelines to a build, and their jobs: all of them, or none if one is invalid. Each pipeline is a value of JSON, as
+   * `buildkite-agent pipeline upload` sends it. Steps may depend on steps of the other pipelines, and of earlier uploads to the build.
+   */
+  readonly uploadPipelines: (
+    pipelines: ReadonlyArray<unknown>,
+    options?: UploadOptions
+  ) => Effect.Effect<Uploaded, InvalidPipeline>
+  /**
+   * Lets a step through that waits for a person: a block or input step, or one that is held. It is named by its id, its key or its
+   * label. `values` are those of its fields; required fields without a default need one.
+   */
+  readonly unblock: (step: string, values?: Readonly<Record<string, string>>) => Effect.Effect<Views.StepView>
+  /** Runs a job of a pipeline again that has ended, as its step's `retry` allows. Returns the new job. */
+  readonly retryJob: (jobUuid: string) => Effect.Effect<Views.JobView>
   /** Cancels a job. It becomes `canceled`, or `canceling` until it completes if an agent owns it. */
   readonly cancelJob: (jobUuid: string) => Effect.Effect<void>
   /** Pauses or resumes the dispatch of a queue. Its jobs stay listed. */
@@ -258,6 +355,8 @@ export interface Service {
 
   /** All jobs, in the order in which they were added. */
   readonly jobs: Effect.Effect<ReadonlyArray<Views.JobView>>
+  /** The steps of uploaded pipelines, in the order in which they were added. */
+  readonly steps: Effect.Effect<ReadonlyArray<Views.StepView>>
   /** The queues that exist, in the order of their creation. */
   readonly queues: Effect.Effect<ReadonlyArray<Views.QueueView>>
   /** The faults in force, without those that have reached `times`. */
@@ -318,13 +417,8 @@ export interface Options {
   readonly tokenIdentity?: Partial<TokenIdentity> | undefined
   /** The secrets that jobs can read with `buildkite-agent secret get`, by their keys. Default: none. */
   readonly secrets?: Readonly<Record<string, Redacted.Redacted>> | undefined
-  /**
-   * Makes jobs of a pipeline that a job uploads, or says what is wrong with it. `NodeStacksEmulator` has one. Default: rejects
-   * every pipeline.
-   */
-  readonly readPipeline?:
-    | ((upload: PipelineUploads.PipelineUpload) => Result.Result<ReadonlyArray<CreateJobs.NewJob>, string>)
-    | undefined
+  /** The queue of uploaded jobs whose `agents` name none. Default `_default`. */
+  readonly defaultQueueKey?: string | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -340,10 +434,10 @@ export interface Options {
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions, Scope.Scope> => emulate(options)
 
 const emulate = Effect.fnUntraced(function* ({
+  defaultQueueKey = DefaultQueue,
   maxStacks,
   queues,
   rateLimits = false,
-  readPipeline = PipelineUploads.unreadable,
   secrets = {},
   seed = 1,
   tokenIdentity,
@@ -355,13 +449,14 @@ const emulate = Effect.fnUntraced(function* ({
   if (queues?.some((key) => key.trim() === "") === true) {
     return yield* Check.invalid("queues", "must be keys of queues; one is empty")
   }
+  if (defaultQueueKey.trim() === "") return yield* Check.invalid("defaultQueueKey", "must be the key of a queue")
   if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
   const state = yield* State.make({ queues, maxStacks, secrets, seed, tokenIdentity })
   const faults = Faults.makePlan(yield* SeededRandom.make(`${seed} faults`))
   const log = new RequestLog()
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
   const view = (job: State.Job) => Views.job(state, job)
-  const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log, readPipeline })
+  const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log, defaultQueueKey })
 
   /** Acts on the current state. A failure is a mistake of the caller, so it becomes a defect. */
   const now = <A>(act: (now: number) => Result.Result<A, string>): Effect.Effect<A> =>
@@ -378,10 +473,41 @@ const emulate = Effect.fnUntraced(function* ({
       return job === undefined ? Result.fail(`there is no job ${id}`) : act(job, now)
     })
 
+  const buildOf = ({ buildUuid }: UploadOptions = {}): Result.Result<Build, string> => {
+    if (buildUuid === undefined) return Result.succeed(StartBuild.startBuild(state, {}))
+    const build = state.pipelineBuilds.get(buildUuid)
+    return build === undefined ? Result.fail(`there is no build ${buildUuid}`) : Result.succeed(build)
+  }
+  const add = (
+    pipelines: ReadonlyArray<unknown>,
+    build: Build,
+    { queueKey = defaultQueueKey }: UploadOptions = {},
+    now: number
+  ): Result.Result<Uploaded, InvalidPipeline> =>
+    Result.mapBoth(UploadPipeline.upload(state, pipelines, { build, queueKey }, now), {
+      onFailure: (problem) => new InvalidPipeline(problem),
+      onSuccess: ({ jobs, notes, steps }) => {
+        advance(state, now)
+        return { build: Views.startedBuild(build), steps: steps.map(Views.step), jobs: jobs.map(view), notes }
+      }
+    })
+
   return StacksEmulator.of({
     baseUrl: `http://stacks-emulator.invalid${basePath}/`,
     token,
     addJobs: (jobs) => now((now) => Result.map(CreateJobs.createJobs(state, jobs, now), (added) => added.map(view))),
+    startBuild: (build = {}) => now(() => Result.succeed(Views.startedBuild(StartBuild.startBuild(state, build)))),
+    uploadPipelines: (pipelines, options) =>
+      Effect.flatMap(
+        now((now) => Result.map(buildOf(options), (build) => add(pipelines, build, options, now))),
+        Effect.fromResult
+      ),
+    unblock: (step, values = {}) => now(() => Result.map(Unblock.unblock(state, step, values), Views.step)),
+    retryJob: (id) =>
+      onJob(id, (job, now) => {
+        const refusal = Retries.refusal(job)
+        return refusal === undefined ? Result.succeed(view(Steps.retry(state, job, now))) : Result.fail(refusal)
+      }),
     cancelJob: (id) => onJob(id, (job, now) => Result.succeed(Jobs.cancel(state, job, now))),
     pauseQueue: (queueKey, paused) =>
       now(() => {
@@ -411,6 +537,7 @@ const emulate = Effect.fnUntraced(function* ({
     completeJob: (id, exitStatus = 0) =>
       onJob(id, (job, now) => Result.map(Jobs.complete(state, job, exitStatus, now), view)),
     jobs: now(() => Result.succeed(Array.from(state.jobs.values(), view))),
+    steps: now(() => Result.succeed(Array.from(state.pipelineSteps.values(), Views.step))),
     queues: Effect.sync(() => Array.from(state.queues.values(), Views.queue)),
     faults: Effect.sync(() => faults.inForce()),
     agents: now(() => Result.succeed(Array.from(state.agents.values(), Views.agent))),

@@ -176,6 +176,7 @@ const runCommand = Effect.fnUntraced(function* (dependencies: Dependencies, cont
   const { base, outputs, processes, reporterOf, settings, timeout } = dependencies
   const { command, env } = yield* Effect.mapError(context.details, requestFailure)
   if (command.trim() === "") {
+    if ((env["BUILDKITE_PLUGINS"] ?? "") !== "") return onlyPlugins
     return yield* new JobRunner.JobRunnerError({ message: "The job has no command to run" })
   }
   if (command.includes("\0")) {
@@ -267,6 +268,12 @@ const outcomeOf = (
     signalReason: isTimedOut ? "cancel" : undefined
   })
 }
+
+/** A job whose step has plugins and no command: there is nothing that this runner could run. */
+const onlyPlugins = JobRunner.Finished({
+  exitStatus: 0,
+  detail: "The job has no command, and this runner does not run its plugins: it did nothing"
+})
 
 /** The variables that jobs can rely on in every runner. */
 const describeJob = ({ job }: JobRunner.JobContext): Environment.Environment =>

@@ -10,7 +10,6 @@ import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequ
 import type * as StacksClient from "@stacksapi/core/StacksClient"
 import * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
-import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
@@ -21,7 +20,6 @@ import * as OriginCheck from "./internal/http/originCheck.ts"
 import { reset } from "./internal/http/reset.ts"
 import * as Check from "./internal/options.ts"
 import * as Page from "./internal/page/page.ts"
-import * as Pipeline from "./internal/pipeline/pipeline.ts"
 import * as NodeStacksClient from "./NodeStacksClient.ts"
 
 /**
@@ -39,8 +37,6 @@ export interface Options extends StacksEmulator.Options {
   readonly rateLimits?: boolean | undefined
   /** Whether to serve a web page at `/` that shows jobs and requests, and has buttons to change them. Default true. */
   readonly page?: boolean | undefined
-  /** The queue of uploaded jobs whose `agents` name none. Default `_default`. */
-  readonly defaultQueueKey?: string | undefined
   /**
    * More names at which clients reach the emulator, for example `host.docker.internal` from containers. API and page respond only at these
    * names, `localhost`, loopback addresses and `host`; other names get 421. Default none.
@@ -80,7 +76,6 @@ export const make: (
   options?: Options
 ) => Effect.Effect<StacksEmulator.Service, InvalidOptions | ListenError, Scope.Scope> = Effect.fnUntraced(function* ({
   allowedHosts = [],
-  defaultQueueKey = StacksSchema.DefaultQueue,
   host = "127.0.0.1",
   maxConnections = 1024,
   page = true,
@@ -90,12 +85,9 @@ export const make: (
 }: Options = {}) {
   yield* Check.text("host", host, "an address to listen on")
   yield* Check.port("port", port, 0)
-  yield* Check.text("defaultQueueKey", defaultQueueKey, "the key of a queue")
   yield* Check.integer("maxConnections", maxConnections, 1)
   for (const name of allowedHosts) yield* Check.text("allowedHosts", name, "names of hosts")
-  const { emulator, requestsVersion } = counting(
-    yield* StacksEmulator.make({ readPipeline: Pipeline.readUpload(defaultQueueKey), ...options, rateLimits })
-  )
+  const { emulator, requestsVersion } = counting(yield* StacksEmulator.make({ ...options, rateLimits }))
   // The requests' scope closes after the server, which closes their connections: no client gets a response to an interrupted request.
   const requests = yield* Scope.fork(yield* Effect.scope)
   const originCheck = OriginCheck.make({ boundTo: host, allowedHosts })

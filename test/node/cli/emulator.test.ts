@@ -36,7 +36,7 @@ const pipeline = `
 steps:
   - { label: Install, key: install, command: "echo installed > done" }
   - wait
-  - { label: "Test %n", command: "cat done; echo shard $BUILDKITE_PARALLEL_JOB", parallelism: 2, plugins: [x] }
+  - { label: "Test %n", command: "cat done; echo shard $$BUILDKITE_PARALLEL_JOB", parallelism: 2, image: x }
 `
 
 describe("stacksapi emulator", () => {
@@ -53,7 +53,7 @@ describe("stacksapi emulator", () => {
         stdout,
         /^export BUILDKITE_AGENT_ENDPOINT=http:\/\/127\.0\.0\.1:\d+\/v3\/\nexport BUILDKITE_CLUSTER_TOKEN=bkct_emulator\n$/
       )
-      assert.include(stderr, "`plugins` is ignored (line 5)")
+      assert.include(stderr, "pipeline.yml: line 5: `image` is ignored")
       assert.match(stderr, /with 5 jobs in linux, mine\. Its page: http:\/\/127\.0\.0\.1:\d+\/\n/)
       assert.strictEqual((yield* stacksapi(["register", "--queue", "linux"], { env })).status, 0)
       assert.include((yield* stacksapi(["jobs", "list", "--queue", "linux", "--json"], { env })).stdout, '"id":"one"')
@@ -235,6 +235,79 @@ describe("The pipeline of this repository", () => {
       assert.match(stderr, /with \d+ jobs in _default/)
       assert.notInclude(stderr, "ignored")
       yield* kill("SIGTERM")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a rehearsal in the terminal", () => {
+  it.live("does not run what is behind a block, a condition or a branch filter, until it is unblocked", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf({
+        "pipeline.yml": `
+steps:
+  - command: touch tested
+  - { block: "Deploy?", key: deploy, fields: [{ text: Name, key: name }] }
+  - command: touch deployed
+  - { command: touch released, if: build.tag != null }
+  - { command: touch fixed, branches: "hotfix/*" }
+  - { command: touch approved, if: 'build.creator.teams includes "deploy"', depends_on: ~, label: Approved }
+`
+      })
+      const has = (file: string) => existsSync(join(folder, file))
+      const { env, stderr } = yield* emulator("--pipeline", join(folder, "pipeline.yml"))
+      assert.include(stderr, "pipeline.yml: line 6: the step is left out: its condition is false")
+      assert.include(stderr, "pipeline.yml: line 7: the step is left out: it is not for the branch main")
+      assert.include(stderr, "line 8: the command step is held: its condition can't be evaluated.")
+      assert.include(stderr, "2 steps wait for you: unblock on the page, or with `stacksapi emulator unblock`.")
+      const runAll = run(["run", "--runner", "command", "--directory", folder, "--until-idle"], env)
+      assert.strictEqual((yield* runAll).status, 0)
+      assert.deepStrictEqual(["tested", "deployed", "released", "fixed", "approved"].filter(has), ["tested"])
+
+      const unblock = (...args: ReadonlyArray<string>) => stacksapi(["emulator", "unblock", ...args], { env })
+      const waiting = yield* unblock("--json")
+      assert.deepStrictEqual(
+        waiting.stdout
+          .trimEnd()
+          .split("\n")
+          .map((line) => JSON.parse(line))
+          .map(({ name, state }) => [name, state]),
+        [
+          ["Deploy?", "blocked"],
+          ["Approved", "blocked"]
+        ]
+      )
+      assert.include((yield* unblock("deploy")).stderr, "Not unblocked: the field name needs a value")
+      assert.strictEqual((yield* unblock("nothing")).status, 1)
+      assert.include((yield* unblock("deploy", "--field", "name=Dolphin")).stdout, "deploy is unblocked")
+      assert.strictEqual((yield* unblock("Approved")).status, 0)
+      assert.strictEqual((yield* runAll).status, 0)
+      assert.deepStrictEqual(["tested", "deployed", "released", "fixed", "approved"].filter(has), [
+        "tested",
+        "deployed",
+        "approved"
+      ])
+      assert.include((yield* unblock()).stderr, "No step waits for you.")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("takes another build, and everything at once, if it is told so", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderOf({
+        "pipeline.yml": `
+steps:
+  - block: "Sure?"
+  - { command: "touch $NAME", if: 'build.branch =~ /^release/ && build.tag == "v1" && build.env("NAME") == "x"' }
+  - { label: Plugins only, plugins: [docker#v5] }
+`
+      })
+      const { env, stderr } = yield* emulator(
+        ...["--pipeline", join(folder, "pipeline.yml"), "--branch", "release/1", "--tag", "v1", "--env", "NAME=x"],
+        "--unblock-all"
+      )
+      assert.notInclude(stderr, "wait for you")
+      const { status } = yield* run(["run", "--runner", "command", "--directory", folder, "--until-idle"], env)
+      assert.strictEqual(status, 0)
+      assert.isTrue(existsSync(join(folder, "x")))
     }).pipe(Effect.scoped)
   )
 })

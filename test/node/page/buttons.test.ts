@@ -165,4 +165,67 @@ layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator
       assert.deepStrictEqual(seen.complaints, [])
     }).pipe(Effect.provide(emulated))
   )
+
+  it.effect("unblock steps of a pipeline, with the values of their fields", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const stateOfStep = (key: string) =>
+        Effect.map(emulator.steps, (steps) => steps.find((step) => step.key === key)?.state)
+      yield* emulator.uploadPipelines([
+        {
+          steps: [
+            { block: "Deploy?", key: "deploy" },
+            {
+              block: "Release",
+              key: "release",
+              prompt: "What is its name?",
+              fields: [
+                { text: "Name", key: "name" },
+                { select: "Stream", key: "stream", default: "beta", options: [{ value: "beta" }, { value: "stable" }] }
+              ]
+            },
+            { command: "make release", label: "Release it", key: "last" }
+          ]
+        }
+      ])
+      const seen = yield* visit()
+      yield* sees(seen, "emulated-pipeline #1: the block step waits until somebody unblocks it")
+      yield* click(seen, "button", "Unblock Deploy?")
+      yield* sees(seen, "Deploy? is unblocked.")
+      assert.strictEqual(yield* stateOfStep("deploy"), "passed")
+
+      yield* click(seen, "button", "Unblock Release")
+      yield* sees(seen, "What is its name?")
+      yield* fill(seen, "textbox", "Name", "Dolphin")
+      yield* Effect.promise(() => control(seen, "combobox", "Stream").selectOption("stable"))
+      yield* Effect.promise(() =>
+        control(seen, "dialog", "Unblock Release").getByRole("button", { name: "Unblock" }).click()
+      )
+      yield* sees(seen, "Release is unblocked.")
+      assert.strictEqual(yield* stateOfStep("last"), "running")
+      assert.deepStrictEqual((yield* emulator.builds)[0]?.metaData, { name: "Dolphin", stream: "stable" })
+      yield* Effect.promise(() => seen.page.locator("#held-section").waitFor({ state: "hidden" }))
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+
+  it.effect("retries a job that has failed", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const { jobs } = yield* emulator.uploadPipelines([{ steps: [{ command: "make test", label: "Test" }] }])
+      yield* emulator.acquireJob(jobs[0]?.id ?? "")
+      yield* emulator.completeJob(jobs[0]?.id ?? "", 1)
+      const seen = yield* visit()
+      yield* click(seen, "button", "Test")
+      const details = control(seen, "dialog", "Test")
+      yield* Effect.promise(() => details.getByRole("button", { name: "Retry job" }).click())
+      yield* Effect.promise(() => details.getByText("Retried.").waitFor())
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ state }) => state),
+        ["finished", "scheduled"]
+      )
+      yield* Effect.promise(() => details.getByRole("button", { name: "Retry job" }).waitFor({ state: "hidden" }))
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
 })

@@ -9,7 +9,6 @@ import * as Schema from "effect/Schema"
 import * as Agents from "./agents.ts"
 import * as BuildData from "./buildData.ts"
 import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
-import type { UploadReader } from "./pipelineUploads.ts"
 import { type AgentOperation, parseJson } from "./requestLog.ts"
 import type { Agent, Job, State } from "./state.ts"
 
@@ -17,7 +16,8 @@ import type { Agent, Job, State } from "./state.ts"
 export interface AgentRequest {
   readonly state: State
   readonly clusterToken: Redacted.Redacted
-  readonly readPipeline: UploadReader
+  /** The queue of uploaded jobs whose rules name none. */
+  readonly defaultQueueKey: string
   readonly token: string | undefined
   readonly params: Readonly<Record<string, string | undefined>>
   readonly query: URLSearchParams

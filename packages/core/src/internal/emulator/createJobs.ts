@@ -6,6 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import * as BuildData from "./buildData.ts"
+import type { Step } from "./builds.ts"
 import { findQueue, type Job, type State } from "./state.ts"
 
 /** A job to add. Only `queueKey` is required. */
@@ -71,9 +72,11 @@ export const createJobs = (
   return Result.succeed(newJobs.flatMap((newJob) => createJob(state, newJob, now) ?? []))
 }
 
-const createJob = (state: State, newJob: NewJob, now: number): Job | undefined => {
+/** Creates a job, perhaps of a pipeline's step, which lists it when its time has come. Undefined if its queue does not exist. */
+export const createJob = (state: State, newJob: NewJob, now: number, pipelineStep?: Step): Job | undefined => {
   const queue = findQueue(state, newJob.queueKey)
   if (queue === undefined) return undefined
+  const id = newJob.id ?? state.random.uuid()
   const waitsFor = new Set(newJob.dependsOn)
   const scheduledAt = DateTime.toUtc(DateTime.makeUnsafe(newJob.scheduledAt ?? now))
   const build = { uuid: state.buildUuid, number: 1, branch: "main", ...newJob.build }
@@ -84,7 +87,7 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
     queueKey: newJob.queueKey,
     scheduledAt: DateTime.toEpochMillis(scheduledAt),
     listed: {
-      id: newJob.id ?? state.random.uuid(),
+      id,
       priority: newJob.priority ?? 0,
       agentQueryRules: newJob.agentQueryRules ?? [],
       scheduledAt,
@@ -95,14 +98,19 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
       build,
       step: { key: null, ...newJob.step }
     },
-    env: newJob.env ?? {},
+    env: { ...newJob.env, ...(pipelineStep && { BUILDKITE_JOB_ID: id, BUILDKITE_STEP_ID: pipelineStep.id }) },
     command: newJob.command ?? "",
     step: stepOf(state, steps, newJob),
-    state: waitsFor.size === 0 ? "scheduled" : "waiting",
+    state: waitsFor.size === 0 && pipelineStep === undefined ? "scheduled" : "waiting",
     waitsFor,
     isAfterWait: newJob.isAfterWait ?? false,
     allowsDependencyFailure: newJob.allowDependencyFailure ?? false,
     softFail: newJob.softFail ?? false,
+    pipelineStep,
+    order: state.jobs.size,
+    retryCount: 0,
+    retriesByRule: new Map(),
+    retriedBy: undefined,
     reservedBy: undefined,
     reservedAt: undefined,
     reservedUntil: 0,
@@ -119,9 +127,10 @@ const createJob = (state: State, newJob: NewJob, now: number): Job | undefined =
     finishedAt: undefined,
     notifications: 0
   }
-  state.jobs.set(job.listed.id, job)
+  state.jobs.set(id, job)
   steps.jobs.push(job)
-  if (job.state === "waiting") state.waiting.add(job)
+  if (pipelineStep !== undefined) pipelineStep.openJobs.add(job)
+  else if (job.state === "waiting") state.waiting.add(job)
   else queue.scheduled.add(job)
   return job
 }

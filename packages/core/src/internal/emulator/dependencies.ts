@@ -12,17 +12,21 @@ export const advance = (state: State, now: number): void => {
       if (next === "waiting") continue
       hasChanged = true
       state.waiting.delete(job)
-      job.state = next
-      if (next === "scheduled") list(job, now)
-      else job.finishedAt = now
+      if (next === "scheduled") {
+        list(job, now)
+      } else {
+        job.state = next
+        job.finishedAt = now
+      }
     }
     // A job that has failed here may be a dependency of others.
   } while (hasChanged)
 }
 
 /** Lists a job. It was scheduled when it was added, and can run from now on. */
-const list = (job: Job, now: number): void => {
+export const list = (job: Job, now: number): void => {
   const { runnableAt, scheduledAt } = job.listed
+  job.state = "scheduled"
   job.listed = { ...job.listed, runnableAt: DateTime.max(DateTime.makeUnsafe(now), runnableAt ?? scheduledAt) }
   job.queue.scheduled.add(job)
 }
@@ -38,8 +42,9 @@ const nextStateOf = (state: State, job: Job): "waiting" | "waiting_failed" | "sc
   return "scheduled"
 }
 
+/** Whether a job has passed, or failed in a way that is allowed. One that passes although its time is up has passed. */
 export const hasPassed = ({ exitStatus, softFail, state }: Job): boolean =>
-  state === "finished" &&
+  (state === "finished" || state === "timed_out") &&
   (exitStatus === 0 ||
     softFail === true ||
     (softFail !== false && exitStatus !== undefined && softFail.includes(exitStatus)))

@@ -1,7 +1,7 @@
 /** Lists, reserves, starts and finishes jobs. */
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Result from "effect/Result"
-import { isAgentOwned, type ScheduledJobsPage } from "../../StacksSchema.ts"
+import { isAgentOwned, isFinal, type ScheduledJobsPage } from "../../StacksSchema.ts"
 import * as Deadlines from "./deadlines.ts"
 import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
 import { endJob, type Job, type Queue, release, reserve, type Stack, type State } from "./state.ts"
@@ -121,7 +121,7 @@ export const cancel = (state: State, job: Job, now: number): void => {
   if (isAgentOwned(job.state)) {
     Deadlines.clear(state, job)
     job.state = "canceling"
-  } else if (job.state === "scheduled" || job.state === "reserved" || job.state === "waiting") {
+  } else if (!isFinal(job.state)) {
     release(state, job)
     end(job, "canceled", now)
   }

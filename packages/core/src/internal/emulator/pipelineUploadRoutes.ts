@@ -15,11 +15,11 @@ const readUpload = withBody(Schema.Struct({ uuid: lenientText, pipeline: Schema.
  */
 const upload = aboutJob((job, request) =>
   readUpload(request, ({ pipeline, replace, uuid }) => {
-    const { now, query, readPipeline, state } = request
+    const { defaultQueueKey: queueKey, now, query, state } = request
     const id = uuid || state.agentRandom.uuid()
     if (!state.pipelineUploads.has(id)) {
       if (job.finishedAt !== undefined) return errorResponse(422, `The job is already ${job.state}`)
-      const result = PipelineUploads.apply(state, job, { id, pipeline, replace }, readPipeline, now)
+      const result = PipelineUploads.apply(state, job, { pipeline, queueKey, replace }, now)
       state.pipelineUploads.set(id, Result.isFailure(result) ? result.failure : undefined)
     }
     if (query.get("async") === "true") {

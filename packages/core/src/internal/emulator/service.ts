@@ -26,7 +26,6 @@ import { applyFault } from "./applyFault.ts"
 import * as Artifacts from "./artifacts.ts"
 import * as ErrorResponse from "./errorResponse.ts"
 import type { FaultPlan } from "./faults.ts"
-import type { UploadReader } from "./pipelineUploads.ts"
 import * as RateLimits from "./rateLimits.ts"
 import * as RequestInfo from "./requestInfo.ts"
 import { isDeep, type LogEntry, parseJson, type RequestLog } from "./requestLog.ts"
@@ -38,12 +37,20 @@ export interface ServiceOptions {
   readonly token: Redacted.Redacted
   readonly limiter: RateLimits.RateLimiter
   readonly faults: FaultPlan
-  readonly readPipeline: UploadReader
+  /** The queue of uploaded jobs whose rules name none. */
+  readonly defaultQueueKey: string
   readonly log: RequestLog
 }
 
 /** Makes the effect that responds to the current request. */
-export const make = Effect.fnUntraced(function* ({ faults, limiter, log, readPipeline, state, token }: ServiceOptions) {
+export const make = Effect.fnUntraced(function* ({
+  defaultQueueKey,
+  faults,
+  limiter,
+  log,
+  state,
+  token
+}: ServiceOptions) {
   const app = yield* HttpRouter.toHttpEffect(
     HttpApiBuilder.layer(Routes.Api).pipe(Layer.provide([Routes.layer(state), HttpServer.layerServices]))
   )
@@ -83,7 +90,7 @@ export const make = Effect.fnUntraced(function* ({ faults, limiter, log, readPip
         route.handle({
           state,
           clusterToken: token,
-          readPipeline,
+          defaultQueueKey,
           token: RequestInfo.tokenOf(request),
           params,
           query,

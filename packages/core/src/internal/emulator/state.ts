@@ -5,7 +5,9 @@ import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import * as StacksSchema from "../../StacksSchema.ts"
 import type * as Artifacts from "./artifacts.ts"
 import type { BuildData, Step } from "./buildData.ts"
+import type { Build, Step as PipelineStep } from "./builds.ts"
 import { JobLogs } from "./jobLogs.ts"
+import type { RetryRule } from "./pipeline/fields.ts"
 import * as SeededRandom from "./seededRandom.ts"
 import { Timeline } from "./timeline.ts"
 
@@ -49,6 +51,13 @@ export interface State {
   /** The running jobs that end or time out by themselves, by that time. */
   readonly deadlines: Timeline<Job>
   readonly builds: Map<string, BuildData>
+  /** The builds that pipelines were uploaded to, and their steps. */
+  readonly pipelineBuilds: Map<string, Build>
+  readonly pipelineSteps: Map<string, PipelineStep>
+  /** The steps that are not over. */
+  readonly openSteps: Set<PipelineStep>
+  /** The jobs of each concurrency group that have not ended. */
+  readonly concurrencyGroups: Map<string, Set<Job>>
   /** The agents of the tokens that came with jobs. */
   readonly jobTokens: Map<string, Agent>
   readonly artifacts: {
@@ -97,6 +106,16 @@ export interface Job {
   readonly isAfterWait: boolean
   readonly allowsDependencyFailure: boolean
   readonly softFail: boolean | ReadonlyArray<number>
+  /** The step of an uploaded pipeline that it belongs to. */
+  pipelineStep: PipelineStep | undefined
+  /** Its place among the jobs of its step and its concurrency group. A retry has the place of the job before it. */
+  readonly order: number
+  /** How many times it has been retried before. */
+  readonly retryCount: number
+  /** How many of these retries each rule has asked for. */
+  readonly retriesByRule: ReadonlyMap<RetryRule, number>
+  /** The job that retries it. */
+  retriedBy: Job | undefined
   /** The key of the stack that reserved it. It is kept after an agent has acquired the job. */
   reservedBy: string | undefined
   /** When that stack first reserved it. */
@@ -192,6 +211,10 @@ export const make = Effect.fnUntraced(function* (options: StateOptions): Effect.
     logs: new JobLogs(),
     deadlines: new Timeline((job) => job.deadline?.at ?? 0),
     builds: new Map(),
+    pipelineBuilds: new Map(),
+    pipelineSteps: new Map(),
+    openSteps: new Set(),
+    concurrencyGroups: new Map(),
     jobTokens: new Map(),
     artifacts: { batches: new Map(), byKey: new Map(), bytes: 0 },
     pipelineUploads: new Map(),

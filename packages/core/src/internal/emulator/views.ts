@@ -3,6 +3,7 @@ import * as DateTime from "effect/DateTime"
 import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import type * as Artifacts from "./artifacts.ts"
 import type * as BuildData from "./buildData.ts"
+import type { Build, Step } from "./builds.ts"
 import type * as State from "./state.ts"
 
 /** A job in any state. */
@@ -30,6 +31,55 @@ export interface JobView extends ScheduledJob {
   readonly agentId: string | undefined
   /** The bytes of output that its agent has uploaded. */
   readonly logSize: number
+  /** The step of an uploaded pipeline that it belongs to, one of the emulator's `steps`. */
+  readonly stepId: string | undefined
+  /** How many times it has been retried before. */
+  readonly retryCount: number
+  /** The job that retries it. */
+  readonly retriedBy: string | undefined
+}
+
+/** A build that pipelines are uploaded to. */
+export interface StartedBuild {
+  readonly uuid: string
+  readonly number: number
+  readonly branch: string
+  readonly pipelineSlug: string
+  /** The variables that its jobs have, including those of the service. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** A step of an uploaded pipeline. */
+export interface StepView {
+  readonly id: string
+  readonly kind: "command" | "wait" | "block" | "input" | "trigger" | "group"
+  readonly key: string | undefined
+  readonly label: string | undefined
+  readonly build: { readonly uuid: string; readonly number: number; readonly pipelineSlug: string }
+  /** The id of the group that it is in. */
+  readonly groupId: string | undefined
+  /**
+   * `waiting` for other steps, `blocked` until a person unblocks it, `running` while its jobs may run, how it ended, or `skipped`:
+   * it is not a part of the build.
+   */
+  readonly state: "waiting" | "blocked" | "running" | "passed" | "failed" | "canceled" | "skipped"
+  /** Why a person has to unblock it, now or when the steps before it have ended. Undefined if nobody has to. */
+  readonly hold: string | undefined
+  /** What to ask the person. */
+  readonly prompt: string | undefined
+  /** What the person fills in. The values become meta-data of the build. */
+  readonly fields: ReadonlyArray<FieldView>
+}
+
+/** A field of a block or input step. */
+export interface FieldView {
+  /** The key of the meta-data. */
+  readonly key: string
+  readonly label: string
+  readonly isRequired: boolean
+  readonly defaultValue: string | undefined
+  /** The values to choose from; undefined for a text. */
+  readonly options: ReadonlyArray<string> | undefined
 }
 
 /** A registered agent. */
@@ -120,7 +170,31 @@ export const job = (state: State.State, job: State.Job): JobView => ({
   signal: job.signal,
   signalReason: job.signalReason,
   agentId: job.agent?.id,
-  logSize: state.logs.size(job.listed.id)
+  logSize: state.logs.size(job.listed.id),
+  stepId: job.pipelineStep?.id,
+  retryCount: job.retryCount,
+  retriedBy: job.retriedBy?.listed.id
+})
+
+export const startedBuild = ({ branch, env, number, pipelineSlug, uuid, variables }: Build): StartedBuild => ({
+  uuid,
+  number,
+  branch,
+  pipelineSlug,
+  env: { ...variables, ...env }
+})
+
+export const step = ({ build, fields, group, holds, id, key, kind, label, prompt, state }: Step): StepView => ({
+  id,
+  kind,
+  key,
+  label,
+  build: { uuid: build.uuid, number: build.number, pipelineSlug: build.pipelineSlug },
+  groupId: group?.id,
+  state,
+  hold: holds[0],
+  prompt,
+  fields
 })
 
 export const agent = (agent: State.Agent): AgentView => ({

@@ -8,7 +8,7 @@ import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
 import { hostname } from "../http/originCheck.ts"
-import * as Pipeline from "../pipeline/pipeline.ts"
+import * as Rehearsal from "../pipeline/rehearsal.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import * as Flag from "./flag.ts"
@@ -17,6 +17,7 @@ import * as InputFile from "./inputFile.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
+import { unblock } from "./unblock.ts"
 import { logFailure } from "./withClient.ts"
 
 /** Not a secret: the emulator is for this machine. */
@@ -53,9 +54,28 @@ export const emulator = Command.make(
     jobs: Flag.optional(
       Flag.path("jobs", "either", { description: "A file with jobs: one JSON object per line", metavar: "FILE" })
     ),
-    pipeline: Flag.optional(
-      Flag.path("pipeline", "either", { description: "A pipeline.yml whose steps become jobs", metavar: "FILE" })
+    pipelines: Flag.withDefault(
+      Flag.paths("pipeline", "either", {
+        description: "A pipeline.yml whose steps become jobs of one build; may be repeated",
+        metavar: "FILE"
+      }),
+      []
     ),
+    branch: Flag.withDefault(
+      Flag.text("branch", { description: "The branch of the pipeline's build", metavar: "BRANCH" }),
+      "main"
+    ),
+    tag: Flag.optional(Flag.text("tag", { description: "The git tag of the pipeline's build", metavar: "TAG" })),
+    env: Flag.optional(
+      Flag.pairs("env", {
+        description:
+          "A variable of the pipeline's build, such as BUILDKITE_PULL_REQUEST=12; may be repeated. Conditions and variables in the file use it",
+        metavar: "NAME=VALUE"
+      })
+    ),
+    unblockAll: Flag.toggle("unblock-all", {
+      description: "Do not wait for anybody: let all steps of the pipeline through that are blocked or held"
+    }),
     queue: Flag.withDefault(
       Flag.text("queue", {
         ...Settings.queueOptions,
@@ -78,10 +98,10 @@ export const emulator = Command.make(
   },
   Effect.fnUntraced(
     function* (input) {
-      const jobs = [
-        ...(Option.isSome(input.jobs) ? yield* readJobs(input.jobs.value, input.queue) : []),
-        ...(Option.isSome(input.pipeline) ? yield* readPipeline(input.pipeline.value, input.queue) : [])
-      ]
+      const added = Option.isSome(input.jobs) ? yield* readJobs(input.jobs.value, input.queue) : []
+      const pipelines = yield* Effect.forEach(input.pipelines, (name) =>
+        Effect.map(readFile(name), (text) => ({ name, text }))
+      )
       const token = Option.isSome(input.tokenFile) ? yield* Settings.readToken(input.tokenFile.value) : defaultToken
       if (token === "") return yield* new Failed({ message: "The file of --token-file has no token" })
       const emulator = yield* NodeStacksEmulator.make({
@@ -92,9 +112,15 @@ export const emulator = Command.make(
         defaultQueueKey: input.queue,
         token: Redacted.make(token)
       })
-      yield* addJobs(emulator, jobs)
+      yield* addJobs(emulator, added)
+      const { held, jobs } = yield* rehearse(emulator, pipelines, input)
       yield* (yield* Host).expectStop
-      yield* announce(emulator, { isJson: input.json, jobs, hasDefaultToken: Option.isNone(input.tokenFile) })
+      yield* announce(emulator, {
+        isJson: input.json,
+        jobs: [...added, ...jobs],
+        held: input.unblockAll ? [] : held,
+        hasDefaultToken: Option.isNone(input.tokenFile)
+      })
       return yield* Effect.never
     },
     Effect.scoped,
@@ -105,6 +131,7 @@ export const emulator = Command.make(
     "Serve an emulator of the Stacks API, to test a stack without an account. Everything is in memory, and gone when it stops"
   ),
   Command.withShortDescription("Serve an emulator of the Stacks API"),
+  Command.withSubcommands([unblock]),
   Command.withExamples([
     { command: "stacksapi emulator --pipeline .buildkite/pipeline.yml" },
     { command: "stacksapi emulator --port 8080 --jobs jobs.jsonl --no-rate-limits" }
@@ -120,20 +147,54 @@ const readFile = (file: string) =>
 const readJobs = (file: string, queueKey: string) =>
   Effect.flatMap(readFile(file), (text) => Effect.fromResult(JobFile.parse(text, { file, queueKey })))
 
-const readPipeline = Effect.fnUntraced(function* (file: string, queueKey: string) {
+/** Adds the pipelines as one build, and tells what they leave out or wait for. */
+const rehearse = Effect.fnUntraced(function* (
+  emulator: StacksEmulator.Service,
+  files: ReadonlyArray<Rehearsal.PipelineFile>,
+  { branch, env, queue, tag, unblockAll }: RehearsalFlags
+) {
+  const [first] = files
+  if (first === undefined) return { jobs: [], held: [] }
+  const pipelineSlug = yield* slugOf(first.name)
+  const variables = { ...(Option.isSome(tag) && { BUILDKITE_TAG: tag.value }), ...Option.getOrUndefined(env) }
+  const { held, jobs, notes } = yield* Rehearsal.rehearse(emulator, files, {
+    build: { pipelineSlug, branch, env: variables },
+    queueKey: queue
+  })
+  for (const note of notes) yield* Output.say(note)
+  if (unblockAll) yield* Effect.forEach(held, (step) => unblockFully(emulator, step), { discard: true })
+  return { held, jobs }
+})
+
+interface RehearsalFlags {
+  readonly branch: string
+  readonly env: Option.Option<Record<string, string>>
+  readonly queue: string
+  readonly tag: Option.Option<string>
+  readonly unblockAll: boolean
+}
+
+/** A step may wait for several reasons. Required fields without a default get their first option, or `-`. */
+const unblockFully = (emulator: StacksEmulator.Service, { fields, id }: StacksEmulator.Step) => {
+  const values = Object.fromEntries(
+    fields
+      .filter(({ defaultValue, isRequired }) => isRequired && defaultValue === undefined)
+      .map(({ key, options }) => [key, options?.[0] ?? "-"])
+  )
+  const isHeld = Effect.map(emulator.steps, (steps) => steps.find((step) => step.id === id)?.hold !== undefined)
+  return Effect.repeat(emulator.unblock(id, values), { while: () => isHeld })
+}
+
+/** The slug of the pipeline: the name of the folder that the file, or its folder `.buildkite`, is in. */
+const slugOf = Effect.fnUntraced(function* (file: string) {
   const path = yield* Path.Path
-  const text = yield* readFile(file)
   const directory = path.dirname(path.resolve(file))
   const home = path.basename(path.basename(directory) === ".buildkite" ? path.dirname(directory) : directory)
   const slug = home
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "")
-  const { jobs, notes } = yield* Effect.fromResult(
-    Pipeline.parse(text, { file, queueKey, slug: slug === "" ? "pipeline" : slug })
-  )
-  for (const note of notes) yield* Output.say(`${file}: ${note}`)
-  return jobs
+  return slug === "" ? "pipeline" : slug
 })
 
 const addJobs = (emulator: StacksEmulator.Service, jobs: ReadonlyArray<StacksEmulator.NewJob>) =>
@@ -143,11 +204,13 @@ const announce = (
   { baseUrl, token }: StacksEmulator.Service,
   {
     hasDefaultToken,
+    held,
     isJson,
     jobs
   }: {
     readonly isJson: boolean
-    readonly jobs: ReadonlyArray<StacksEmulator.NewJob>
+    readonly held: ReadonlyArray<StacksEmulator.Step>
+    readonly jobs: ReadonlyArray<{ readonly queueKey: string }>
     readonly hasDefaultToken: boolean
   }
 ): Effect.Effect<void> => {
@@ -168,6 +231,11 @@ const announce = (
         Output.say(
           [
             `The emulator is running, with ${jobs.length} ${jobs.length === 1 ? "job" : "jobs"}${queues.length === 0 ? "" : ` in ${queues.join(", ")}`}. Its page: ${page}`,
+            ...(held.length === 0
+              ? []
+              : [
+                  `${held.length === 1 ? "1 step waits" : `${held.length} steps wait`} for you: unblock on the page, or with \`stacksapi emulator unblock\`.`
+                ]),
             "Paste the lines above into another terminal. Stop it with Ctrl-C."
           ].join("\n")
         )

@@ -147,14 +147,29 @@ export const path = (name: string, pathType: "directory" | "either", options: Op
     (name) => Flag.Path(name, { pathType }),
     Config.String,
     options,
-    (flag) =>
-      Flag.mapEffect(flag, (whole) =>
-        Effect.map(Path.Path, (path) => {
-          const relative = path.relative(path.resolve("."), whole)
-          return relative === "" ? "." : relative.startsWith("..") ? whole : relative
-        })
-      )
+    (flag) => Flag.mapEffect(flag, relative)
   )
+
+/** A file or folder that may be repeated. */
+export const paths = (
+  name: string,
+  pathType: "directory" | "either",
+  options: Options
+): Declared<ReadonlyArray<string>> =>
+  declare(
+    name,
+    (name) => Flag.Path(name, { pathType }),
+    (variable) => Config.Array(Schema.String, variable),
+    options,
+    (flag): Flag.Flag<ReadonlyArray<string>> =>
+      Flag.mapEffect(Flag.atLeast(flag, 1), (all) => Effect.forEach(all, relative))
+  )
+
+const relative = (whole: string) =>
+  Effect.map(Path.Path, (path) => {
+    const relative = path.relative(path.resolve("."), whole)
+    return relative === "" ? "." : relative.startsWith("..") ? whole : relative
+  })
 
 /** A switch that is off by default. */
 export const toggle = (name: string, options: Options): Flag.Flag<boolean> =>

@@ -79,6 +79,12 @@ export const layer = (emulator: StacksEmulator.Service) =>
   Layer.mergeAll(
     command("add-jobs", NewJobs, ({ count, ...job }) => emulator.addJobs(Array.from({ length: count }, () => job))),
     command("cancel-job", Schema.Struct({ id: Schema.String }), ({ id }) => emulator.cancelJob(id)),
+    command("retry-job", Schema.Struct({ id: Schema.String }), ({ id }) => emulator.retryJob(id)),
+    command(
+      "unblock",
+      Schema.Struct({ step: Schema.String, values: Schema.Record(Schema.String, Schema.String) }),
+      ({ step, values }) => emulator.unblock(step, values)
+    ),
     command("pause-queue", Schema.Struct({ key: Schema.String, paused: Schema.Boolean }), ({ key, paused }) =>
       emulator.pauseQueue(key, paused)
     ),

@@ -69,6 +69,10 @@ export const job = (
   detail: job.detail,
   signal: job.signal,
   signalReason: job.signalReason,
+  stepId: job.stepId,
+  retryCount: job.retryCount,
+  retriedBy: job.retriedBy,
+  canBeRetried: job.stepId !== undefined && StacksSchema.isFinal(job.state) && job.retriedBy === undefined,
   canBeCanceled: !StacksSchema.isFinal(job.state) && job.state !== "canceling",
   notifications: notifications.filter(({ jobUuid }) => jobUuid === job.id).map(notification),
   log: Secrets.redactorOf(job.env).redact(log).slice(-maxLogLength),
@@ -95,6 +99,27 @@ export const matches = ({ phase, queue, text }: Filter): ((job: StacksEmulator.J
         part?.toLowerCase().includes(sought)
       ))
 }
+
+// -----------------------------------------------------------------------------
+// Steps
+// -----------------------------------------------------------------------------
+
+/** A step that waits for a person, now (`blocked`) or when the steps before it have ended. */
+export const heldStep = ({ build, fields, hold, id, key, kind, label, prompt, state }: StacksEmulator.Step) => ({
+  id,
+  kind,
+  name: label ?? key ?? kind,
+  key,
+  state,
+  hold: hold ?? "",
+  pipeline: build.pipelineSlug,
+  build: build.number,
+  prompt,
+  fields
+})
+
+export const isHeld = ({ hold, state }: StacksEmulator.Step): boolean =>
+  hold !== undefined && (state === "waiting" || state === "blocked")
 
 // -----------------------------------------------------------------------------
 // The rest

@@ -4,7 +4,7 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Model from "./model.ts"
 
-/** How many stacks and agents are shown. */
+/** How many stacks, agents and steps are shown. */
 const maxShown = 50
 
 /**
@@ -16,6 +16,7 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
   const faults = yield* emulator.faults
   const notifications = yield* emulator.notifications
   const jobs = yield* emulator.jobs
+  const held = (yield* emulator.steps).filter(Model.isHeld)
   const { byQueue, total, version } = summarize(jobs)
   return {
     operations: Model.operations,
@@ -30,6 +31,14 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
     agents: {
       total: agents.length,
       shown: agents.toReversed().sort(byPresence).slice(0, maxShown).map(Model.agent)
+    },
+    // Those that somebody can let through now come first.
+    held: {
+      total: held.length,
+      shown: held
+        .toSorted((a, b) => Number(b.state === "blocked") - Number(a.state === "blocked"))
+        .slice(0, maxShown)
+        .map(Model.heldStep)
     },
     faults: faults.map(Model.fault),
     versions: { jobs: version, notifications: notifications.length, requests: requestsVersion }

@@ -103,6 +103,9 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
         return job && Model.job(job, yield* emulator.notifications, yield* emulator.jobLog(id))
       })
     ),
+    get("held", Schema.Struct({}), () =>
+      Effect.map(emulator.steps, (steps) => steps.filter(Model.isHeld).map(Model.heldStep))
+    ),
     get("notifications", Schema.Struct({}), () =>
       Effect.map(emulator.notifications, (all) => newest(all).map(Model.notification))
     ),

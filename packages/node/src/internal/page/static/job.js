@@ -26,6 +26,7 @@ const refreshJob = refresher(async () => {
 const show = (job) => {
   setText(byId("job-title"), name(job))
   byId("cancel-job").hidden = !job.canBeCanceled
+  byId("retry-job").hidden = !job.canBeRetried
   const ran = job.startedAt === undefined ? undefined : (job.finishedAt ?? now()) - job.startedAt
   showFacts(byId("job-facts"), [
     ["State", state(job)],
@@ -43,6 +44,8 @@ const show = (job) => {
     ["Ended", time(job.finishedAt)],
     ["Ran for", job.finishedAt && duration(ran)],
     ["Exit status", job.exitStatus],
+    ["Retries before", job.retryCount || undefined],
+    ["Retried by", job.retriedBy],
     ["Signal", job.signal],
     ["Signal reason", job.signalReason],
     ["Detail", job.detail],
@@ -66,14 +69,17 @@ const readable = (log) =>
     .replace(/\x1b(?:\[[\d;?]*[A-Za-z]|[_\]][^\x07\x1b]*(?:\x07|\x1b\\))/g, "")
     .replaceAll("\r\n", "\n")
 
-byId("cancel-job").addEventListener("click", async () => {
-  try {
-    await post("cancel-job", { id })
-    say("Canceled.")
-    // The button is gone; the keyboard goes on at the next one.
-    dialog.querySelector("[data-close]").focus()
-  } catch (error) {
-    say(`Not canceled: ${error.message}`)
-  }
-  refreshJob()
-})
+const act = (command, done) =>
+  byId(command).addEventListener("click", async () => {
+    try {
+      await post(command, { id })
+      say(`${done}.`)
+      // The button is gone; the keyboard goes on at the next one.
+      dialog.querySelector("[data-close]").focus()
+    } catch (error) {
+      say(`Not ${done.toLowerCase()}: ${error.message}`)
+    }
+    refreshJob()
+  })
+act("cancel-job", "Canceled")
+act("retry-job", "Retried")

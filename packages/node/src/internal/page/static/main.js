@@ -4,6 +4,7 @@ import { watch } from "./api.js"
 import { byId, setText } from "./dom.js"
 import { setNow } from "./format.js"
 import { setChoices } from "./forms.js"
+import { showHeld } from "./held.js"
 import { refreshJobIfOpen } from "./job.js"
 import { refreshJobs, showPhases, showQueueFilter } from "./jobs.js"
 import { showAgents, showFaults, showQueues, showStacks } from "./overview.js"
@@ -29,12 +30,13 @@ const onOverview = ({ now, overview }) => {
   if (document.body.dataset.connection !== "live") shown = {}
   setConnection("live", "Live")
   setNow(now)
-  const { agents, faults, operations, phases, queues, stacks, versions } = overview
+  const { agents, faults, held, operations, phases, queues, stacks, versions } = overview
   const keys = queues.map(({ key }) => key)
   setChoices({ queues: keys, operations })
   showQueues(queues)
   showPhases(phases)
   showQueueFilter(keys)
+  showHeld(held)
   showStacks(stacks)
   showAgents(agents)
   showFaults(faults)

@@ -1,0 +1,189 @@
+/** Lets the steps of builds go on, as the steps that they wait for end. */
+import { isAgentOwned } from "../../StacksSchema.ts"
+import { type Build, type End, isOver, type Step, worst } from "./builds.ts"
+import * as Concurrency from "./concurrency.ts"
+import { hasPassed, list } from "./dependencies.ts"
+import * as Jobs from "./jobs.ts"
+import * as Retries from "./retries.ts"
+import { type Job, release, type State } from "./state.ts"
+
+/** Ends steps whose jobs have ended, and lets those go on whose needs are met. */
+export const advance = (state: State, now: number): void => {
+  let hasChanged: boolean
+  do {
+    hasChanged = false
+    // A step that has ended here may be what others wait for.
+    for (const step of state.openSteps) if (advanceStep(state, step, now)) hasChanged = true
+  } while (hasChanged)
+  Concurrency.advance(state, now)
+}
+
+const advanceStep = (state: State, step: Step, now: number): boolean => {
+  if (step.kind === "group") return advanceGroup(state, step)
+  if (step.state === "running") return advanceJobs(state, step, now)
+  const needs = checkNeeds(step)
+  if (needs === "waiting") return false
+  if (needs !== "met") {
+    step.hasFailedNeed = true
+    endJobs(state, step, "waiting_failed", now)
+    return end(state, step, needs)
+  }
+  if (step.holds.length > 0) return block(step)
+  if (step.kind !== "command") return end(state, step, "passed")
+  step.state = "running"
+  for (const job of step.openJobs) {
+    if (!Concurrency.join(state, job)) list(job, now)
+  }
+  return true
+}
+
+const end = (state: State, step: Step, how: End): true => {
+  step.state = how
+  state.openSteps.delete(step)
+  return true
+}
+
+const block = (step: Step): boolean => {
+  if (step.state === "blocked") return false
+  step.state = "blocked"
+  for (const job of step.openJobs) job.state = "blocked"
+  return true
+}
+
+/** A group is over when its steps are. */
+const advanceGroup = (state: State, group: Step): boolean => {
+  if (!group.children.every(isOver)) return false
+  return end(state, group, worst(group.children.map(endOf)))
+}
+
+const endOf = ({ state }: Step): End => (state === "failed" || state === "canceled" ? state : "passed")
+
+// -----------------------------------------------------------------------------
+// Needs
+// -----------------------------------------------------------------------------
+
+/** Whether all that a step waits for has ended well; else how the step ends because of it. */
+const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
+  let result: "met" | "waiting" = "met"
+  for (const need of step.needs) {
+    const how = need.isUploader ? ownEndOf(need.step) : endWithUploads(need.step)
+    if (how === undefined) {
+      result = "waiting"
+      continue
+    }
+    // A cancellation stops also what may follow a failure.
+    if (how === "canceled") return how
+    if (how === "failed" && !need.allowsFailure && !step.allowsDependencyFailure) return how
+    step.needs.delete(need)
+  }
+  return result
+}
+
+const ownEndOf = (step: Step): End | undefined => (isOver(step) ? endOf(step) : undefined)
+
+/** The end of a step and of all the steps that its jobs, or the jobs of its group, have uploaded. */
+const endWithUploads = (step: Step): End | undefined => {
+  const ends: Array<End> = []
+  const open = [step]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const how = ownEndOf(next)
+    if (how === undefined) return undefined
+    ends.push(how)
+    open.push(...next.uploads, ...next.children)
+  }
+  return worst(ends)
+}
+
+// -----------------------------------------------------------------------------
+// Jobs
+// -----------------------------------------------------------------------------
+
+const advanceJobs = (state: State, step: Step, now: number): boolean => {
+  let hasChanged = false
+  for (const job of step.openJobs) {
+    if (job.finishedAt === undefined) continue
+    hasChanged = true
+    step.openJobs.delete(job)
+    if (Retries.retryAutomatically(state, job, now)) continue
+    const how = endOfJob(job)
+    step.ends.set(job.order, how)
+    if (how === "failed") fail(state, step.build, now)
+  }
+  return step.openJobs.size > 0 ? hasChanged : end(state, step, worst(step.ends.values()))
+}
+
+const failedStates: ReadonlySet<string> = new Set(["finished", "timed_out", "waiting_failed"])
+
+const endOfJob = (job: Job): End => {
+  if (job.state === "skipped" || hasPassed(job)) return "passed"
+  return failedStates.has(job.state) ? "failed" : "canceled"
+}
+
+/** A build that fails cancels the jobs of the steps that ask for it. */
+const fail = (state: State, build: Build, now: number): void => {
+  if (build.isFailing) return
+  build.isFailing = true
+  for (const step of build.steps) {
+    if (!step.isCanceledOnBuildFailing || isOver(step)) continue
+    for (const job of step.openJobs) Jobs.cancel(state, job, now)
+    // The other steps end when their jobs have.
+    if (step.state === "running") continue
+    step.openJobs.clear()
+    end(state, step, "canceled")
+  }
+}
+
+const endJobs = (state: State, step: Step, how: "waiting_failed" | "canceled", now: number): void => {
+  for (const job of step.openJobs) {
+    release(state, job)
+    job.state = how
+    job.finishedAt = now
+  }
+  if (how === "canceled") step.openJobs.clear()
+}
+
+/** Removes the steps of a build whose jobs no agent has, except for some. */
+export const skipRemaining = (state: State, build: Build, except: ReadonlySet<Step>, now: number): void => {
+  for (const step of build.steps) {
+    if (except.has(step) || isOver(step) || step.kind === "group") continue
+    const hasBegun = step.ends.size > 0 || Array.from(step.openJobs).some(isTaken)
+    if (step.state === "running" && hasBegun) continue
+    endJobs(state, step, "canceled", now)
+    step.state = "skipped"
+    state.openSteps.delete(step)
+  }
+}
+
+const isTaken = ({ finishedAt, state }: Job): boolean => finishedAt !== undefined || isAgentOwned(state)
+
+// -----------------------------------------------------------------------------
+// Retries by people
+// -----------------------------------------------------------------------------
+
+/** Runs a job again. Steps that did not run because of it wait for it again. */
+export const retry = (state: State, job: Job, now: number): Job => {
+  const again = Retries.retry(state, job, "manual", undefined, now)
+  const step = job.pipelineStep
+  if (step === undefined) return again
+  step.ends.delete(job.order)
+  reopen(state, step, "running")
+  const { build } = step
+  build.isFailing = build.steps.some(({ ends }) => worst(ends.values()) === "failed")
+  for (const other of build.steps) {
+    if (!other.hasFailedNeed) continue
+    other.hasFailedNeed = false
+    for (const waiting of other.openJobs) {
+      waiting.state = "waiting"
+      waiting.finishedAt = undefined
+    }
+    reopen(state, other, "waiting")
+  }
+  return again
+}
+
+const reopen = (state: State, step: Step, how: "running" | "waiting"): void => {
+  for (let open: Step | undefined = step; open !== undefined; open = open.group) {
+    open.state = open === step ? how : "waiting"
+    state.openSteps.add(open)
+  }
+}

@@ -1,0 +1,123 @@
+/** `stacksapi emulator unblock`: lets steps of an emulator's pipelines through. */
+import * as Config from "effect/Config"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { sanitizeLine } from "../terminal/sanitize.ts"
+import { Failed } from "./failure.ts"
+import * as Flag from "./flag.ts"
+import * as Output from "./output.ts"
+
+const HeldStep = Schema.Struct({
+  id: Schema.String,
+  kind: Schema.String,
+  name: Schema.String,
+  state: Schema.String,
+  hold: Schema.String,
+  fields: Schema.Array(Schema.Struct({ key: Schema.String, isRequired: Schema.Boolean }))
+})
+
+type HeldStep = typeof HeldStep.Type
+
+const Refusal = Schema.Struct({ message: Schema.String })
+
+export const unblock = Command.make(
+  "unblock",
+  {
+    step: Argument.optional(
+      Argument.String("step").pipe(
+        Argument.withDescription(
+          "The key, the label or the id of a step; without it, shows the steps that wait for you"
+        )
+      )
+    ),
+    fields: Flag.optional(
+      Flag.pairs("field", { description: "The value of one of the step's fields; may be repeated" })
+    ),
+    endpoint: Flag.optional(
+      Flag.text("endpoint", {
+        description: "The URL of the emulator",
+        metavar: "URL",
+        otherVariables: "BUILDKITE_AGENT_ENDPOINT"
+      })
+    ),
+    json: Output.json
+  },
+  Effect.fnUntraced(function* ({ endpoint, fields, json, step }) {
+    const page = yield* pageOf(endpoint)
+    if (Option.isNone(step)) return yield* show(yield* heldSteps(page), json)
+    const values = Option.getOrElse(fields, (): Record<string, string> => ({}))
+    yield* send(
+      HttpClientRequest.post(new URL("/ui/unblock", page)).pipe(
+        HttpClientRequest.bodyJsonUnsafe({ step: step.value, values })
+      )
+    )
+    yield* Output.printOne(json, {
+      text: sanitizeLine(`${step.value} is unblocked`),
+      json: { step: step.value, unblocked: true }
+    })
+  }, Effect.provide(FetchHttpClient.layer))
+).pipe(
+  Command.withDescription("Let a step of an emulator's pipeline through that is blocked, waits for input, or is held"),
+  Command.withExamples([
+    { command: "stacksapi emulator unblock" },
+    { command: "stacksapi emulator unblock approve --field release-name=Dolphin" }
+  ])
+)
+
+const pageOf = Effect.fnUntraced(function* (flag: Option.Option<string>) {
+  const variable = yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT"))
+  const text = Option.getOrElse(flag, () => Option.getOrElse(variable, () => ""))
+  const url = URL.parse(text)
+  return url === null ? yield* noEndpoint : url
+})
+
+const noEndpoint = new Failed({
+  message: "There is no emulator to talk to. Set BUILDKITE_AGENT_ENDPOINT as the emulator says, or give --endpoint URL"
+})
+
+const send = (request: HttpClientRequest.HttpClientRequest) =>
+  Effect.gen(function* () {
+    const response = yield* HttpClient.execute(request)
+    if (response.status === 200) return response
+    const refusal = yield* Effect.option(HttpClientResponse.schemaBodyJson(Refusal)(response))
+    return yield* new Failed({
+      message: Option.match(refusal, {
+        onNone: () => `The emulator answered with ${response.status}. Is ${request.url} one of this version?`,
+        onSome: ({ message }) => `Not unblocked: ${message}`
+      })
+    })
+  }).pipe(
+    Effect.catchTag("HttpClientError", () =>
+      Effect.fail(new Failed({ message: `Nothing answers at ${new URL("/", request.url)}. Is the emulator running?` }))
+    )
+  )
+
+const heldSteps = (page: URL) =>
+  Effect.flatMap(send(HttpClientRequest.get(new URL("/ui/held", page))), (response) =>
+    Effect.mapError(
+      HttpClientResponse.schemaBodyJson(Schema.Array(HeldStep))(response),
+      () => new Failed({ message: `${new URL("/", page)} is no emulator of this version` })
+    )
+  )
+
+const show = Effect.fnUntraced(function* (steps: ReadonlyArray<HeldStep>, json: boolean) {
+  if (steps.length === 0) return yield* Output.say("No step waits for you.")
+  const printer = yield* Output.printer<HeldStep>({
+    json,
+    columns: [
+      { name: "step", value: ({ name }) => name },
+      { name: "state", value: ({ state }) => state },
+      { name: "fields", value: ({ fields }) => fields.map(({ key }) => key).join(", ") },
+      { name: "why", isFlexible: true, value: ({ hold }) => hold }
+    ],
+    toJson: (step) => step
+  })
+  return yield* printer.print(steps)
+})

@@ -1,0 +1,484 @@
+/** How the service runs a pipeline: dependencies, blocks, groups, concurrency, retries, soft failures and uploads of jobs. */
+import { assert, describe, it } from "@effect/vitest"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Cause, Effect, Exit } from "effect"
+import { TestClock } from "effect/testing"
+import { labelOf, rounds, statesOf } from "../support/rehearse.ts"
+
+/** An emulator with a build of these steps. */
+const started = Effect.fnUntraced(function* (...steps: ReadonlyArray<unknown>) {
+  const emulator = yield* StacksEmulator.make()
+  yield* emulator.uploadPipelines([{ steps }])
+  return emulator
+})
+
+const listed = (emulator: StacksEmulator.Service) =>
+  Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state === "scheduled").map(labelOf))
+
+const jobOf = (emulator: StacksEmulator.Service, label: string) =>
+  Effect.map(emulator.jobs, (jobs) => {
+    const job = jobs.findLast((job) => labelOf(job) === label)
+    assert(job)
+    return job
+  })
+
+const begin = Effect.fnUntraced(function* (emulator: StacksEmulator.Service, label: string) {
+  const { id } = yield* jobOf(emulator, label)
+  yield* emulator.acquireJob(id)
+  return id
+})
+
+const end = Effect.fnUntraced(function* (emulator: StacksEmulator.Service, label: string, exitStatus = 0) {
+  const id = yield* begin(emulator, label)
+  yield* emulator.completeJob(id, exitStatus)
+})
+
+const stepStates = (emulator: StacksEmulator.Service) =>
+  Effect.map(emulator.steps, (steps) =>
+    Object.fromEntries(steps.map(({ key, kind, label, state }) => [key ?? label ?? kind, state]))
+  )
+
+const problemOf = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.map(Effect.exit(effect), (exit) => (Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "no problem"))
+
+describe("after a failure", () => {
+  it.effect("nothing behind a wait runs, not even what may follow failures of later steps", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a" },
+        "wait",
+        { command: "b" },
+        { wait: null, continue_on_failure: true },
+        { command: "c" }
+      )
+      yield* rounds(emulator, { a: 1 })
+      assert.deepStrictEqual(yield* statesOf(emulator), { a: "finished", b: "waiting_failed", c: "waiting_failed" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("what is behind a wait that continues runs, up to the next one that does not", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a" },
+        { wait: null, continue_on_failure: true },
+        { command: "b" },
+        { wait: null, continue_on_failure: true },
+        { command: "c" },
+        "wait",
+        { command: "d" }
+      )
+      assert.deepStrictEqual(yield* rounds(emulator, { a: 1 }), [["a"], ["b"], ["c"]])
+      assert.strictEqual((yield* jobOf(emulator, "d")).state, "waiting_failed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("that is soft, others go on", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a", soft_fail: true },
+        { command: "b", soft_fail: [{ exit_status: 3 }] },
+        "wait",
+        { command: "c" }
+      )
+      assert.deepStrictEqual(yield* rounds(emulator, { a: 9, b: 3 }), [["a", "b"], ["c"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("of the build, steps that ask for it are canceled", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a" },
+        { command: "running", cancel_on_build_failing: true },
+        { command: "listed", cancel_on_build_failing: true },
+        { command: "later", cancel_on_build_failing: true, depends_on: "other" },
+        { command: "other", key: "other" }
+      )
+      yield* begin(emulator, "running")
+      yield* end(emulator, "a", 1)
+      assert.deepStrictEqual(yield* statesOf(emulator), {
+        a: "finished",
+        running: "canceling",
+        listed: "canceled",
+        later: "canceled",
+        other: "scheduled"
+      })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("a cancellation also stops what may follow failures", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a", key: "a" },
+        { command: "b", depends_on: [{ step: "a", allow_failure: true }] },
+        { command: "c", depends_on: "a", allow_dependency_failure: true },
+        { wait: null, continue_on_failure: true },
+        { command: "d" }
+      )
+      yield* emulator.cancelJob((yield* jobOf(emulator, "a")).id)
+      assert.deepStrictEqual(yield* statesOf(emulator), {
+        a: "canceled",
+        b: "waiting_failed",
+        c: "waiting_failed",
+        d: "waiting_failed"
+      })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a block step", () => {
+  it.effect("keeps back what is behind it, until somebody unblocks it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "test" }, { block: "Deploy?" }, { command: "deploy" })
+      assert.deepStrictEqual(yield* rounds(emulator), [["test"]])
+      assert.deepStrictEqual(yield* stepStates(emulator), { "Deploy?": "blocked", command: "waiting" })
+      yield* emulator.unblock("Deploy?")
+      assert.deepStrictEqual(yield* rounds(emulator), [["deploy"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("may be unblocked early: then it waits only for the steps before it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "test" }, { block: "Deploy?", key: "ok" }, { command: "deploy" })
+      yield* emulator.unblock("ok")
+      assert.deepStrictEqual(yield* listed(emulator), ["test"])
+      assert.deepStrictEqual(yield* rounds(emulator), [["test"], ["deploy"]])
+      assert.include(yield* problemOf(emulator.unblock("ok")), "the step ok is passed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("does not let anything through after a failure", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "test" }, { block: "Deploy?" }, { command: "deploy" })
+      yield* end(emulator, "test", 1)
+      assert.include(yield* problemOf(emulator.unblock("Deploy?")), "the step Deploy? is failed")
+      assert.strictEqual((yield* jobOf(emulator, "deploy")).state, "waiting_failed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("asks for values, which become meta-data of the build", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({
+        block: "Release",
+        key: "release",
+        fields: [
+          { text: "Name", key: "name" },
+          {
+            select: "Stream",
+            key: "stream",
+            default: "beta",
+            options: [{ label: "B", value: "beta" }, { value: "stable" }]
+          },
+          { text: "Notes", key: "notes", required: false }
+        ]
+      })
+      assert.include(yield* problemOf(emulator.unblock("release")), "the field name needs a value")
+      assert.include(yield* problemOf(emulator.unblock("release", { name: "x", stream: "y" })), "has no option y")
+      assert.include(yield* problemOf(emulator.unblock("release", { other: "x" })), "the step has no field other")
+      assert.strictEqual((yield* emulator.unblock("release", { name: "Dolphin" })).hold, undefined)
+      const [step] = yield* emulator.steps
+      assert.deepStrictEqual(
+        step?.fields.map(({ key, isRequired, defaultValue }) => [key, isRequired, defaultValue]),
+        [
+          ["name", true, undefined],
+          ["stream", true, "beta"],
+          ["notes", false, undefined]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect(
+    "does not keep back steps that say what they depend on; an input step keeps back only those that depend on it",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* started(
+          { command: "a", key: "a" },
+          { block: "Sure?", key: "ok" },
+          { command: "b", depends_on: "a" },
+          { command: "c", depends_on: ["a", "ok"] },
+          { command: "free", depends_on: [] },
+          { input: "Name?", key: "name" },
+          { command: "named", depends_on: "name" }
+        )
+        assert.deepStrictEqual(yield* rounds(emulator), [["a", "free"], ["b"]])
+        yield* emulator.unblock("ok")
+        yield* emulator.unblock("name")
+        assert.deepStrictEqual(yield* rounds(emulator), [["c", "named"]])
+      }).pipe(Effect.scoped)
+  )
+})
+
+describe("a trigger step", () => {
+  it.effect("is held, for the emulator does not run other pipelines; one that does not wait for its build passes", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { trigger: "notify", async: true },
+        "wait",
+        { trigger: "deploy", key: "deploy" },
+        "wait",
+        { command: "after" }
+      )
+      assert.deepStrictEqual(yield* rounds(emulator), [])
+      const held = (yield* emulator.steps).filter(({ hold }) => hold !== undefined)
+      assert.deepStrictEqual(
+        held.map(({ hold, key, state }) => [key, state, hold]),
+        [
+          [
+            "deploy",
+            "blocked",
+            "the trigger step is held: the emulator does not run the pipeline deploy; unblock it to go on as if that had passed"
+          ]
+        ]
+      )
+      yield* emulator.unblock("deploy")
+      assert.deepStrictEqual(yield* rounds(emulator), [["after"]])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a group", () => {
+  it.effect("is held, skipped, and waited for as a whole", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "first", key: "first" },
+        {
+          group: "Deploy",
+          key: "deploy",
+          depends_on: "first",
+          if: "build.author.name == 'me'",
+          steps: [{ command: "a", key: "a" }, { block: "Sure?", key: "ok" }, { command: "b" }]
+        },
+        { group: "Never", skip: true, steps: [{ command: "never" }] },
+        { command: "after", depends_on: "deploy" },
+        { command: "needs a", depends_on: "a" }
+      )
+      assert.deepStrictEqual(yield* rounds(emulator), [["first"]])
+      assert.strictEqual((yield* jobOf(emulator, "a")).state, "blocked")
+      yield* emulator.unblock("deploy")
+      assert.deepStrictEqual(yield* rounds(emulator), [["a"], ["needs a"]])
+      // A block in a group that was let through is one still.
+      yield* emulator.unblock("ok")
+      assert.deepStrictEqual(yield* rounds(emulator), [["b"], ["after"]])
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map((job) => [labelOf(job), job.env["BUILDKITE_GROUP_KEY"]]).slice(1, 3),
+        [
+          ["a", "deploy"],
+          ["b", "deploy"]
+        ]
+      )
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a concurrency group", () => {
+  const deploy = (label: string, more = {}) => ({
+    command: label,
+    concurrency: 1,
+    concurrency_group: "deploy",
+    ...more
+  })
+
+  it.effect("runs as many jobs as it may, in the order in which they were created", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({
+        command: "x %n",
+        label: "x %n",
+        parallelism: 3,
+        concurrency: 2,
+        concurrency_group: "x"
+      })
+      assert.deepStrictEqual(yield* listed(emulator), ["x 0", "x 1"])
+      assert.strictEqual((yield* jobOf(emulator, "x 2")).state, "limited")
+      yield* end(emulator, "x 1")
+      // The first one has not ended, and one more may run beside it.
+      assert.deepStrictEqual(yield* listed(emulator), ["x 0", "x 2"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("is shared by builds, and waits for earlier jobs that wait for others, unless it is eager", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "build", key: "build" }, deploy("first", { depends_on: "build" }))
+      yield* emulator.uploadPipelines([{ steps: [deploy("second"), deploy("eager", { concurrency_method: "eager" })] }])
+      assert.deepStrictEqual(yield* listed(emulator), ["build", "eager"])
+      yield* end(emulator, "eager")
+      assert.deepStrictEqual(yield* rounds(emulator), [["build"], ["first"], ["second"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("does not wait for jobs behind a block", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ block: "Sure?" }, deploy("first"))
+      yield* emulator.uploadPipelines([{ steps: [deploy("second")] }])
+      assert.deepStrictEqual(yield* listed(emulator), ["second"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("that is eager takes the most urgent job first", () =>
+    Effect.gen(function* () {
+      const eager = { concurrency_method: "eager" }
+      const emulator = yield* started(
+        deploy("running", eager),
+        deploy("low", eager),
+        deploy("high", { ...eager, priority: 5 })
+      )
+      assert.deepStrictEqual(yield* listed(emulator), ["high"])
+      assert.deepStrictEqual(yield* rounds(emulator), [["high"], ["running"], ["low"]])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a retry", () => {
+  it.effect("is a new job that knows its number, as often as the rule allows", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "a", retry: { automatic: true } }, "wait", { command: "b" })
+      assert.deepStrictEqual(yield* rounds(emulator, { a: 1 }), [["a"], ["a"], ["a"]])
+      const tries = (yield* emulator.jobs).filter((job) => labelOf(job) === "a")
+      assert.deepStrictEqual(
+        tries.map(({ env, retriedBy, retryCount }) => [retryCount, env["BUILDKITE_RETRY_COUNT"], retriedBy]),
+        [
+          [0, "0", tries[1]?.id],
+          [1, "1", tries[2]?.id],
+          [2, "2", undefined]
+        ]
+      )
+      assert.strictEqual(tries[1]?.env["BUILDKITE_JOB_ID"], tries[1]?.id)
+      assert.strictEqual((yield* jobOf(emulator, "b")).state, "waiting_failed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("that passes lets the others go on", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "a", retry: { automatic: [{ exit_status: 1 }] } }, "wait", {
+        command: "b"
+      })
+      yield* end(emulator, "a", 1)
+      yield* end(emulator, "a", 0)
+      assert.deepStrictEqual(yield* rounds(emulator), [["b"]])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("follows the first rule that matches; each rule counts for itself", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({
+        command: "a",
+        retry: {
+          automatic: [
+            { exit_status: [3, 4], limit: 1 },
+            { exit_status: "*", limit: "1" },
+            { exit_status: 0, limit: 9 }
+          ]
+        }
+      })
+      for (const [exitStatus, isRetried] of [
+        [3, true],
+        [5, true],
+        [4, false]
+      ] as const) {
+        yield* end(emulator, "a", exitStatus)
+        assert.strictEqual((yield* listed(emulator)).length > 0, isRetried, String(exitStatus))
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("may be for signals and their reasons only", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({
+        command: "a",
+        retry: { automatic: { signal_reason: "agent_stop", signal: "none" } }
+      })
+      yield* end(emulator, "a", 1)
+      assert.deepStrictEqual(yield* listed(emulator), [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("by a person runs what did not run because of the failure", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a" },
+        "wait",
+        { command: "b" },
+        { group: "g", steps: [{ command: "c" }] },
+        "wait",
+        { command: "d", retry: { manual: { allowed: false } } }
+      )
+      yield* rounds(emulator, { a: 1 })
+      const { id } = yield* jobOf(emulator, "a")
+      yield* emulator.retryJob(id)
+      assert.include(yield* problemOf(emulator.retryJob(id)), "has been retried already")
+      assert.deepStrictEqual(yield* rounds(emulator, { d: 1 }), [["a"], ["b", "c"], ["d"]])
+      assert.include(yield* problemOf(emulator.retryJob((yield* jobOf(emulator, "d")).id)), "does not allow retries")
+      assert.include(yield* problemOf(emulator.retryJob((yield* jobOf(emulator, "b")).id)), "has passed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("does not follow a cancellation", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "a", retry: { automatic: true } })
+      yield* emulator.cancelJob((yield* jobOf(emulator, "a")).id)
+      assert.deepStrictEqual(yield* listed(emulator), [])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a time limit", () => {
+  it.effect("stops a job, which has failed unless it passes all the same", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "a", key: "a", timeout_in_minutes: 2 },
+        { command: "b", key: "b", timeout_in_minutes: 2 }
+      )
+      const [a, b] = [yield* begin(emulator, "a"), yield* begin(emulator, "b")]
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* statesOf(emulator), { a: "running", b: "running" })
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* statesOf(emulator), { a: "timing_out", b: "timing_out" })
+      yield* emulator.completeJob(a, 143)
+      yield* emulator.completeJob(b, 0)
+      // The one that passed all the same lets others go on.
+      assert.deepStrictEqual(yield* statesOf(emulator), { a: "timed_out", b: "timed_out" })
+      assert.deepStrictEqual(Object.values(yield* stepStates(emulator)), ["failed", "passed"])
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("an uploaded pipeline", () => {
+  it.effect("that is invalid adds nothing, and says where", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.make({ queues: ["linux"] })
+      const refused = (pipeline: unknown) =>
+        Effect.map(Effect.flip(emulator.uploadPipelines([{ steps: [] }, pipeline])), ({ path, pipeline, problem }) => [
+          pipeline,
+          path,
+          problem
+        ])
+      assert.deepStrictEqual(yield* refused({ steps: [{ command: "a" }, { command: "b", priority: "high" }] }), [
+        1,
+        "/steps/1/priority",
+        'Expected a whole number, not "high".'
+      ])
+      assert.deepStrictEqual(yield* refused({ steps: [{ command: "a" }] }), [
+        1,
+        "/steps/0",
+        "There is no queue _default."
+      ])
+      assert.deepStrictEqual(yield* refused(null), [1, "", "Expected a map of names and values, not nothing."])
+      assert.deepStrictEqual(yield* emulator.jobs, [])
+      assert.deepStrictEqual(yield* emulator.steps, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("may add to a build that has begun, whose keys it knows", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.make()
+      const { uuid } = yield* emulator.startBuild({ pipelineSlug: "p", number: 7 })
+      yield* emulator.uploadPipelines([{ steps: [{ command: "a", key: "a" }] }], { buildUuid: uuid })
+      yield* emulator.uploadPipelines([{ steps: [{ command: "b", depends_on: "a" }] }], { buildUuid: uuid })
+      assert.deepStrictEqual(yield* rounds(emulator), [["a"], ["b"]])
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ build }) => build.number),
+        [7, 7]
+      )
+      assert.include(yield* problemOf(emulator.uploadPipelines([], { buildUuid: "none" })), "there is no build none")
+    }).pipe(Effect.scoped)
+  )
+})
