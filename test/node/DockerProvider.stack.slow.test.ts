@@ -21,6 +21,14 @@ const Engine = Layer.effect(
   Effect.tap(Docker.engine(), (engine) => Images.importStandIn(engine, image))
 )
 
+/** An image with the real agent that this variable names, else with the stand-in. */
+const agentImage = Effect.gen(function* () {
+  const { BUILDKITE_AGENT_PROGRAM: program } = process.env
+  if (program === undefined) return image
+  yield* Images.importRealAgent(yield* TestEngine, "stacksapi-real-agent:1", program)
+  return "stacksapi-real-agent:1"
+})
+
 /** A folder that containers have as /plans. */
 const plansFolder = Effect.map(
   Effect.acquireRelease(
@@ -52,7 +60,7 @@ const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
   isSo.pipe(Effect.delay("50 millis"), Effect.repeat({ until: (so) => so }), Effect.asVoid)
 
 /** Starts a process of the stack; ready when it has registered. */
-const launch = Effect.fnUntraced(function* (key: string, { folder }: Plans) {
+const launch = Effect.fnUntraced(function* (key: string, { folder }: Plans, agents = image) {
   const emulator = yield* StacksEmulator.StacksEmulator
   const { host } = yield* TestEngine
   const registrations = Effect.map(
@@ -64,7 +72,7 @@ const launch = Effect.fnUntraced(function* (key: string, { folder }: Plans) {
     process.execPath,
     [
       ...[bin, "run", "--key", key, "--queue", "q", "--max-in-flight", "8", "--format", "json"],
-      ...["--runner", "docker", "--image", image, "--pull", "never", "--docker-host", host],
+      ...["--runner", "docker", "--image", agents, "--pull", "never", "--docker-host", host],
       ...["--network", "host", "--memory", "128m", "--volume", `${folder}:/plans`],
       ...["--container-env", "STAND_IN_ACQUIRED=/plans/acquired", "--store", join(folder, "store")]
     ],
@@ -199,6 +207,33 @@ layer(Engine, { excludeTestServices: true })("A stack of containers", (it) => {
       }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer())),
     // Six processes start, one after the other, and sixty containers.
     900_000
+  )
+
+  it.effect("runs, fails and cancels jobs by a real agent, if BUILDKITE_AGENT_PROGRAM names one", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const plans = yield* plansFolder
+      const key = `agents-${process.pid}`
+      const job = (command: string) => ({ queueKey: "q", command, env: { BUILDKITE_SKIP_CHECKOUT: "true" } })
+      const [passing, failing, endless] = yield* emulator.addJobs([job("id"), job("exit 7"), job("sleep 600")])
+      assert(passing !== undefined && failing !== undefined && endless !== undefined)
+      plans.setPlans({ [failing.id]: { jobExits: 7 }, [endless.id]: { millis: 600_000 } })
+      const running = yield* launch(key, plans, yield* agentImage)
+      const isAtWork = Effect.map(emulator.jobs, (jobs) =>
+        jobs.some(({ id, state }) => id === endless.id && state === "running")
+      )
+      yield* until(isAtWork)
+      yield* emulator.cancelJob(endless.id)
+      yield* until(isDone)
+      yield* until(isGone(key))
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ exitStatus, state }) => `${state} ${exitStatus}`),
+        ["finished 0", "finished 7", "canceled -1"]
+      )
+      yield* running.kill("SIGTERM")
+      const { stderr, stdout } = yield* running.ended
+      assert.notMatch(stdout + stderr, /bkct_|bkjat_/)
+    }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))
   )
 
   it.effect("is replaced by a new version without an end of a job, and agents are listed and deleted by hand", () =>

@@ -38,7 +38,7 @@ const handleWith =
     const url = new URL(request.url ?? "/", "http://docker")
     const one: Asked = {
       method: request.method ?? "",
-      path: url.pathname,
+      path: decodeURIComponent(url.pathname),
       query: url.searchParams,
       headers: request.headers
     }

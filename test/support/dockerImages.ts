@@ -65,27 +65,48 @@ export const importShellAgent = Effect.fnUntraced(function* (engine: Engine, nam
   ])
 }, Effect.scoped)
 
-/** The files of Node: the program, and the libraries that it is linked with. */
-const copyNode = (folder: string) => {
-  const node = realpathSync(process.execPath)
-  const { stdout } = spawnSync("ldd", [node], { encoding: "utf8" })
+/** Copies a program into a folder, with the libraries that it is linked with. */
+const copyProgram = (folder: string, program: string, name: string) => {
+  const { stdout } = spawnSync("ldd", [program], { encoding: "utf8" })
   for (const [library] of stdout.matchAll(/\/\S+/g)) {
     mkdirSync(join(folder, dirname(library)), { recursive: true })
     copyFileSync(library, join(folder, library))
   }
-  copyFileSync(node, join(folder, "bin/node"))
+  copyFileSync(program, join(folder, "bin", name))
+  chmodSync(join(folder, "bin", name), 0o755)
 }
 
 /** The stand-in agent in an image. What it does with a job is in the file `/plans/plans.json`. */
 export const importStandIn = Effect.fnUntraced(function* (engine: Engine, name: string) {
   const folder = yield* temporaryFolder
   base(folder)
-  copyNode(folder)
+  copyProgram(folder, realpathSync(process.execPath), "node")
   const source = readFileSync(new URL("./standInAgent.ts", import.meta.url), "utf8")
   writeFileSync(join(folder, "bin/agent.mjs"), stripTypeScriptTypes(source))
   yield* importImage(engine, name, folder, [
     'ENTRYPOINT ["/bin/node", "/bin/agent.mjs"]',
     "ENV PATH=/bin",
     "ENV STAND_IN_PLANS=/plans/plans.json"
+  ])
+}, Effect.scoped)
+
+const agentSettings = `token="xxx"
+build-path="/builds"
+hooks-path="/tmp/hooks"
+plugins-path="/tmp/plugins"
+shell="/bin/sh -e -c"
+`
+
+/** A real agent in an image, as a user that has a name. */
+export const importRealAgent = Effect.fnUntraced(function* (engine: Engine, name: string, program: string) {
+  const folder = yield* temporaryFolder
+  base(folder)
+  copyProgram(folder, program, "buildkite-agent")
+  writeFileSync(join(folder, "etc/agent.cfg"), agentSettings)
+  yield* importImage(engine, name, folder, [
+    'ENTRYPOINT ["/bin/buildkite-agent"]',
+    "ENV PATH=/bin",
+    "ENV BUILDKITE_AGENT_CONFIG=/etc/agent.cfg",
+    "USER builder"
   ])
 }, Effect.scoped)

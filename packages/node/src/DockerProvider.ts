@@ -3,8 +3,7 @@
  *
  * **When to use**
  *
- * Use it where jobs need isolation from each other, an image of their own, or limits, and where a restart of the stack must not end
- * them. It is an `AgentProvider`: `AgentProvider.layerRunner` of `@stacksapi/core` makes a `JobRunner` of it.
+ * Use it if jobs need isolation, their own image or limits, or if a restart of the stack must not end them. It is an `AgentProvider`: `AgentProvider.layerRunner` of `@stacksapi/core` makes a `JobRunner` of it.
  *
  * **Details**
  *
@@ -23,8 +22,8 @@
  *
  * **Gotchas**
  *
- * Who may use the Engine has all power over its machine. So the stack itself needs a machine that you trust it with. The Engine needs
- * API version 1.40 (Docker 19.03) or later. For Linux containers.
+ * Any process that can use the Engine controls its machine, the stack included. The Engine needs API version 1.40 (Docker 19.03) or later,
+ * and runs Linux containers.
  *
  * **Example** (A stack with a container for each job)
  *
@@ -112,7 +111,7 @@ export interface Container {
   /** Capabilities that it keeps, such as `CHOWN`. Default none. */
   readonly capabilities?: ReadonlyArray<string> | undefined
   /**
-   * Anything else of the Engine's `HostConfig`, over what is set here, for example `Devices` or `Ulimits`. It can undo every safe
+   * Anything else of the Engine's `HostConfig`, over what is set here, for example `Devices` or `Ulimits`. It can override every safe
    * default.
    */
   readonly hostConfig?: Readonly<Record<string, unknown>> | undefined
@@ -137,7 +136,7 @@ export interface Host {
   readonly host: string
   /** A folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS. Default: no TLS, except for `https:`. */
   readonly certPath?: string | undefined
-  /** Whether the Engine's certificate may be any. Default false. */
+  /** Whether to accept any certificate of the Engine. Default false. */
   readonly skipVerify?: boolean | undefined
 }
 
@@ -149,8 +148,8 @@ export interface Host {
  */
 export interface Options extends Container, JobOutput.Options {
   /**
-   * What the container of a job differs in, for example its image by an agent query rule. A failure with the reason `Refused` fails the
-   * job.
+   * The options in which a job's container differs, for example an image that depends on an agent query rule. A failure with the reason
+   * `Refused` fails the job.
    */
   readonly containerOf?: ((request: AgentRequest) => Container | Effect.Effect<Container, ProviderError>) | undefined
   /**

@@ -108,12 +108,12 @@ describe("An Engine pulls an image", () => {
       assert.strictEqual(failing.reason, "NoCapacity")
       assert.strictEqual(
         failing.message,
-        "The credentials of registry.test are not to be had: docker-credential-test ended with exit status 3"
+        "Can't get the credentials of registry.test: docker-credential-test ended with exit status 3"
       )
       const missing = (yield* pullWith({ credsStore: "nobody-has-this" })).error
       assert.match(missing.message, /docker-credential-nobody-has-this can't be run \(NotFound\)$/)
       const odd = (yield* pullWith({ credsStore: "../../bin/sh" })).error
-      assert.match(odd.message, /is no name of a helper$/)
+      assert.match(odd.message, /is not a valid name of a helper$/)
     }).pipe(Effect.scoped)
   )
 })

@@ -9,6 +9,7 @@ import * as DockerProvider from "@stacksapi/node/DockerProvider"
 import { ConfigProvider, Effect, Layer } from "effect"
 import * as Certificate from "../../support/certificate.ts"
 import * as DockerApi from "../../support/dockerApi.ts"
+import { request } from "../../support/dockerProvider.ts"
 
 const write = (path: string, content: unknown) => {
   mkdirSync(dirname(path), { recursive: true })
@@ -147,6 +148,33 @@ describe("The Engine of a provider", () => {
         assert.strictEqual(error._tag === "InvalidOptions" ? error.option : error._tag, option)
       }
     })
+  )
+})
+
+describe("A container", () => {
+  it.live("gets its token and joins all of its networks before it starts", () =>
+    Effect.gen(function* () {
+      const api = yield* DockerApi.serve(({ method, path }) => {
+        if (path.endsWith("/images/team/agent:1/json")) return { body: { Config: { User: "1234:100" } } }
+        if (path.endsWith("/containers/create")) return { status: 201, body: { Id: "new" } }
+        return method === "GET" ? undefined : { body: "" }
+      })
+      const agent = request()
+      yield* Effect.flatMap(AgentProvider.AgentProvider, (agents) => agents.create(agent)).pipe(
+        Effect.provide(DockerProvider.layer({ image: "team/agent:1", hosts: [api.host], networks: ["jobs", "cache"] }))
+      )
+      const changes = api.asked.filter(({ method }) => method !== "GET")
+      assert.deepStrictEqual(
+        changes.map(({ method, path }) => `${method} ${path.replace(/^\/v[\d.]+/, "")}`),
+        [
+          "POST /containers/create",
+          "POST /networks/cache/connect",
+          "PUT /containers/new/archive",
+          "POST /containers/new/start"
+        ]
+      )
+      assert.strictEqual(changes[0]?.query.get("name"), agent.name)
+    }).pipe(Effect.scoped)
   )
 })
 

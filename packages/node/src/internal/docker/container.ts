@@ -29,7 +29,7 @@ export const annotationsIn = (labels: Readonly<Record<string, string>>): Readonl
     )
   )
 
-/** The body of `POST /containers/create`. It holds no secret: everybody who may use the Engine can read it. */
+/** The body of `POST /containers/create`. It must not hold secrets: every user of the Engine can read it. */
 export const bodyOf = (request: AgentRequest, container: Container): object => {
   const { annotations, env, labels, requests } = request
   const cpus = requests["cpus"] ?? container.cpus

@@ -67,8 +67,8 @@ const maxAnswer = 64 * 1024
 const ask = Effect.fnUntraced(function* (helper: string, registry: string) {
   const program = `docker-credential-${helper}`
   const failed = (why: string) =>
-    new ConfigProblem({ message: `The credentials of ${registry} are not to be had: ${program} ${why}` })
-  if (!/^[\w.-]+$/.test(helper)) return yield* failed("is no name of a helper")
+    new ConfigProblem({ message: `Can't get the credentials of ${registry}: ${program} ${why}` })
+  if (!/^[\w.-]+$/.test(helper)) return yield* failed("is not a valid name of a helper")
   const { output, status } = yield* Effect.gen(function* () {
     const { spawn } = yield* ChildProcessSpawner
     const handle = yield* spawn(

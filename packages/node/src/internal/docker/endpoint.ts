@@ -79,7 +79,7 @@ const configuredCertPath = Effect.gen(function* () {
   return certPath === "" ? yield* DockerConfig.folder : certPath
 })
 
-/** As the program `docker` finds its engine. */
+/** The endpoint that the program `docker` uses. */
 const configured = Effect.gen(function* () {
   const { context, host } = yield* DockerConfig.variables
   if (host !== "") return yield* endpointOf({ host, certPath: yield* configuredCertPath })

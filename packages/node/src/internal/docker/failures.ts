@@ -8,7 +8,7 @@ const fullDisk = /no space left on device|disk quota exceeded/i
 const exhausted =
   /cannot allocate memory|resource temporarily unavailable|too many open files|no available (IPv4|IPv6)|port is already allocated/i
 
-/** The registry will not give this image, however often it is asked. */
+/** The registry refuses this image. A later pull does not change that. */
 const noSuchImage =
   /manifest.*(unknown|not found)|not found|does not exist|access denied|unauthorized|authentication required|no basic auth credentials|no matching manifest|invalid reference format|denied:/i
 

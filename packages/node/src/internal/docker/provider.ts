@@ -108,7 +108,7 @@ const place = Effect.fnUntraced(function* (
   for (const member of yield* candidates(shared, name)) {
     const tried = yield* Effect.result(createOn(shared, member, request, container))
     if (Result.isSuccess(tried)) return
-    // Nobody knows what that call did: the next listing tells.
+    // The call may have created the agent: the next listing shows it.
     if (tried.failure.reason === "Unavailable") return yield* tried.failure
     failures.push(tried.failure)
   }
@@ -141,10 +141,14 @@ const candidates = ({ members, placing }: Shared, name: string) =>
   )
 
 const loadOf = (member: Member) =>
-  Effect.map(Members.all(member), (summaries) => ({
-    names: new Set(summaries.map(Agents.nameOf)),
-    load: member.reserved.size + summaries.filter(({ State }) => State === "running").length
-  }))
+  Effect.map(Members.all(member), (summaries) => {
+    const running = summaries.filter(({ State }) => State === "running").map(Agents.nameOf)
+    return {
+      names: new Set(summaries.map(Agents.nameOf)),
+      // One that is being created may run already.
+      load: new Set([...running, ...member.reserved]).size
+    }
+  })
 
 const createOn = (shared: Shared, member: Member, request: AgentProvider.AgentRequest, container: Container) => {
   const { job, name, stackKey, token } = request
