@@ -1,6 +1,9 @@
 /** `stacksapi run --runner docker` and `stacksapi agents`, with an Engine's API that answers what a test needs. */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as Yaml from "yaml"
 import { stacksapi } from "../../support/cli.ts"
 import * as DockerApi from "../../support/dockerApi.ts"
 
@@ -26,6 +29,32 @@ describe("stacksapi run --runner docker", () => {
       const { status, stderr } = yield* run("--image", "agent", "--docker-host", "ssh://builder")
       assert.strictEqual(status, 1)
       assert.match(stderr, /The Docker host "ssh:\/\/builder" can't be used/)
+    })
+  )
+})
+
+describe("examples/deploy/docker/compose.yaml", () => {
+  const folder = join(import.meta.dirname, "../../../examples/deploy/docker")
+  const { services } = Yaml.parse(readFileSync(join(folder, "compose.yaml"), "utf8"))
+  const settings: Record<string, string> = services.stack.environment
+
+  it("names only settings that the command has", () => {
+    const reference = readFileSync(join(import.meta.dirname, "../../../docs/cli.md"), "utf8")
+    const image = readFileSync(join(folder, "Containerfile"), "utf8")
+    const inImage = Array.from(image.matchAll(/\bSTACKSAPI_\w+(?==)/g), ([name]) => name)
+    assert.isAbove(inImage.length, 3)
+    for (const name of [...Object.keys(settings), ...inImage]) assert.include(reference, `\`${name}`)
+  })
+
+  it.live("has values that the command takes", () =>
+    Effect.gen(function* () {
+      const { BUILDKITE_CLUSTER_TOKEN_FILE: _, ...env } = settings
+      const { status, stderr } = yield* stacksapi(["run", "--runner", "docker"], {
+        env: { ...service, ...env, STACKSAPI_DOCKER_HOST: "ssh://builder" }
+      })
+      // All else was right.
+      assert.match(stderr, /^stacksapi: The Docker host "ssh:\/\/builder" can't be used: [^\n]*\n$/)
+      assert.strictEqual(status, 1)
     })
   )
 })
