@@ -6,7 +6,7 @@ import { DateTime, Effect, Redacted, type Scope } from "effect"
 import * as Redis from "../../test/support/redis.ts"
 import type { Outcome } from "./scenarios.ts"
 
-const program = fileURLToPath(new URL("../../test/support/limitedProcess.ts", import.meta.url))
+const program = fileURLToPath(new URL("../../test/support/rateLimitedProcess.ts", import.meta.url))
 const limit = 10
 const seconds = 60
 

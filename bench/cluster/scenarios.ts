@@ -3,11 +3,11 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { type Duration, Effect, Layer, Logger, Redacted, Schedule, type Scope } from "effect"
 import * as Cluster from "../../test/support/cluster.ts"
-import { countBy, durationOf, hasPassed, isOver } from "../../test/support/clusterScene.ts"
-import { type Line, makeLine } from "../../test/support/line.ts"
+import { countBy, durationOf, hasPassed, isOver } from "../../test/support/clusterFixture.ts"
+import { type CuttableConnection, makeCuttableConnection } from "../../test/support/cuttableConnection.ts"
 import * as Postgres from "../../test/support/postgres.ts"
 import * as Redis from "../../test/support/redis.ts"
-import { nameOf, stackKeyOf, usurpations, type Witness } from "../../test/support/witness.ts"
+import { nameOf, type RunRecorder, requestsOfNonLeaders, stackKeyOf } from "../../test/support/runRecorder.ts"
 import { shareLimit } from "./limit.ts"
 import * as Requests from "./requests.ts"
 
@@ -38,7 +38,7 @@ interface Stage {
   readonly redis: Redis.RedisServer
   readonly members: ReadonlyArray<Cluster.Member>
   /** The network between each process and the database. */
-  readonly lines: ReadonlyArray<Line>
+  readonly connections: ReadonlyArray<CuttableConnection>
   /** A process that is not killed. */
   readonly spared: Set<Cluster.Member>
 }
@@ -62,7 +62,7 @@ const killed =
       const emulator = yield* StacksEmulator.StacksEmulator
       const database = yield* Postgres.make
       const redis = yield* Redis.started
-      const { start, witness } = yield* Cluster.make({
+      const { start, recorder } = yield* Cluster.make({
         databaseUrl: database.url,
         redisUrl: withRedis ? Redacted.value(redis.url) : undefined,
         options: {
@@ -83,8 +83,12 @@ const killed =
 
       // Restart each process when it exits.
       const members: Array<Cluster.Member> = []
-      const lines = yield* Effect.all([makeLine(database.url), makeLine(database.url), makeLine(database.url)])
-      for (const [index, line] of lines.entries()) {
+      const connections = yield* Effect.all([
+        makeCuttableConnection(database.url),
+        makeCuttableConnection(database.url),
+        makeCuttableConnection(database.url)
+      ])
+      for (const [index, line] of connections.entries()) {
         const member = yield* start({ databaseUrl: line.url })
         members.push(member)
         yield* Effect.gen(function* () {
@@ -110,7 +114,7 @@ const killed =
       const incident = yield* Effect.gen(function* () {
         yield* Effect.repeat(over, { schedule: Schedule.spaced("1 second"), until: (over) => over >= jobs / 5 })
         outage.from = Date.now()
-        yield* happen({ database, redis, members, lines, spared })
+        yield* happen({ database, redis, members, connections, spared })
         outage.to = Date.now()
       }).pipe(Effect.forkScoped)
       const left = countBy((job) => !isOver(job))
@@ -135,7 +139,7 @@ const killed =
         const latest = kills.findLast((kill) => kill.at <= at + wait * 1000)?.at ?? at
         return [{ wait, sinceLatest: wait - (latest - at) / 1000 }]
       })
-      const outcome = yield* judge(requests, witness)
+      const outcome = yield* judge(requests, recorder)
       return {
         figures: {
           "jobs finished": `${total} in ${duration.toFixed(0)} s, ${(total / duration).toFixed(0)} a second`,
@@ -155,7 +159,7 @@ const killed =
 
 const judge = Effect.fnUntraced(function* (
   requests: ReadonlyArray<StacksEmulator.LoggedRequest>,
-  witness: Witness
+  recorder: RunRecorder
 ): Effect.fn.Return<Outcome, never, StacksEmulator.StacksEmulator> {
   const emulator = yield* StacksEmulator.StacksEmulator
   const all = yield* emulator.jobs
@@ -166,7 +170,7 @@ const judge = Effect.fnUntraced(function* (
   const late = requests.filter(({ operation, status }) => operation === "finishJob" && status === 422)
   return {
     figures: {
-      "jobs that ran again": Array.from(witness.begun.values()).filter((count) => count > 1).length,
+      "jobs that ran again": Array.from(recorder.begun.values()).filter((count) => count > 1).length,
       "answers 429": refused.length,
       "jobs that were told finished a second time, and the service refused": late.length
     },
@@ -179,8 +183,8 @@ const judge = Effect.fnUntraced(function* (
         .filter(([, count]) => count > 1)
         .map(([path, count]) => `${path} took effect ${count} times`),
       ...refused.map((request) => `${request.operation} of ${nameOf(request)} was answered 429`),
-      ...witness.mistakes,
-      ...usurpations(requests)
+      ...recorder.overlaps,
+      ...requestsOfNonLeaders(requests)
     ]
   }
 })
@@ -219,7 +223,7 @@ const spread = ({ lockExpiration }: Order) =>
     const emulator = yield* StacksEmulator.StacksEmulator
     const database = yield* Postgres.make
     const queues = Array.from({ length: 20 }, (_, n) => `q${n}`)
-    const { start, witness } = yield* Cluster.make({
+    const { start, recorder } = yield* Cluster.make({
       databaseUrl: database.url,
       options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "retry" }
     })
@@ -242,7 +246,7 @@ const spread = ({ lockExpiration }: Order) =>
       const now = Date.now()
       return queues.map((queueKey) => {
         const polls = Requests.timesOf(requests, (request) => stackKeyOf(request) === `s--${queueKey}`)
-        const starts = witness.starts.flatMap(({ at, jobUuid }) => (byQueue.get(jobUuid) === queueKey ? [at] : []))
+        const starts = recorder.starts.flatMap(({ at, jobUuid }) => (byQueue.get(jobUuid) === queueKey ? [at] : []))
         const gap = (times: ReadonlyArray<number>) =>
           Requests.longestGap([from, ...times.filter((time) => time > from), now])
         return { polls: gap(polls), starts: gap(starts) }
@@ -297,8 +301,8 @@ const spread = ({ lockExpiration }: Order) =>
       problems: [
         ...problems,
         ...refused.map((request) => `${request.operation} of ${nameOf(request)} was answered 429`),
-        ...witness.mistakes,
-        ...usurpations(requests)
+        ...recorder.overlaps,
+        ...requestsOfNonLeaders(requests)
       ]
     }
   })
@@ -344,8 +348,8 @@ export const scenarios: Readonly<Record<string, (order: Order) => Effect.Effect<
       happen: (stage) =>
         meanwhileSpared(
           stage,
-          (_, index) => stage.lines[index]?.cut ?? Effect.void,
-          (_, index) => stage.lines[index]?.mend ?? Effect.void
+          (_, index) => stage.connections[index]?.cut ?? Effect.void,
+          (_, index) => stage.connections[index]?.restore ?? Effect.void
         )
     })
   ),

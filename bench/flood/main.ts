@@ -29,8 +29,8 @@ const polls = async (): Promise<ReadonlyArray<number>> =>
     .filter(({ operation }) => operation === "listScheduledJobs")
     .map(({ time }) => DateTime.toEpochMillis(time))
 
-const vitals = async (target: ChildProcess): Promise<{ rss: number; peak: number; cpu: number }> => {
-  target.send("vitals")
+const resourceUsage = async (target: ChildProcess): Promise<{ rss: number; peak: number; cpu: number }> => {
+  target.send("resourceUsage")
   const [answer] = await once(target, "message")
   return answer
 }
@@ -58,7 +58,7 @@ for (const attack of attacks) {
   const target = fork(file("target.ts"), [emulator.baseUrl], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
   const [{ url }] = await once(target, "message")
   await sleep(4000)
-  const before = await vitals(target)
+  const before = await resourceUsage(target)
   const began = Date.now()
   const attacker = fork(file("attacker.ts"), [new URL(url).port, attack], {
     stdio: ["ignore", "pipe", "inherit", "ipc"]
@@ -70,7 +70,7 @@ for (const attack of attacks) {
   const scraped = await scrape(url, performance.now() + seconds * 1000)
   attacker.kill("SIGTERM")
   await once(attacker, "exit")
-  const after = await vitals(target)
+  const after = await resourceUsage(target)
   const times = [...(await polls()).filter((time) => time > began - 1500), Date.now()]
   const longest = Math.max(...times.slice(1).map((time, index) => time - (times[index] ?? time)))
   const counts = JSON.parse(output)

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import type { Outcomes, Unexpected } from "../../test/node/fuzz/fuzz.ts"
 import { requests } from "../../test/node/fuzz/requests.ts"
 import { responses } from "../../test/node/fuzz/responses.ts"
-import { format, grown, type Vitals, vitals } from "../../test/support/vitals.ts"
+import { format, grown, type ResourceUsage, resourceUsage } from "../../test/support/resourceUsage.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -35,7 +35,7 @@ process.on("uncaughtException", (error) => problems.push(`uncaught exception: ${
 process.on("warning", (warning) => problems.push(`warning: ${warning.stack}`))
 
 /** The memory in use, including bodies, which are not on the heap. */
-const held = ({ buffers, heap }: Vitals): number => heap + buffers
+const held = ({ buffers, heap }: ResourceUsage): number => heap + buffers
 
 const fuzz = async (
   name: string,
@@ -47,8 +47,8 @@ const fuzz = async (
   console.log(`${name}: ${count} from seed ${seed} on`)
   const start = performance.now()
   const all: Outcomes = {}
-  let warm: Vitals | undefined
-  let last: Vitals | undefined
+  let warm: ResourceUsage | undefined
+  let last: ResourceUsage | undefined
   for (let batch = 0; batch < batches; batch++) {
     const size = Math.min(batchSize, count - batch * batchSize)
     const outcomes = await Effect.runPromise(
@@ -60,7 +60,7 @@ const fuzz = async (
       )
     )
     for (const [outcome, times] of Object.entries(outcomes)) all[outcome] = (all[outcome] ?? 0) + times
-    last = await Effect.runPromise(vitals)
+    last = await Effect.runPromise(resourceUsage)
     // Skip the first batches, which fill caches.
     if (batch === Math.min(9, batches - 1)) warm = last
     if ((batch + 1) % 10 === 0 || batch === batches - 1) {

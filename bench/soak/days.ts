@@ -4,14 +4,14 @@ import { Effect } from "effect"
 import { type Day, live, problemsOf } from "../../test/core/soak/days.ts"
 import { bytesForEachJob } from "../../test/support/growth.ts"
 import { leakNamed } from "../../test/support/leaks.ts"
-import { format } from "../../test/support/vitals.ts"
+import { format } from "../../test/support/resourceUsage.ts"
 
 const { values: options } = parseArgs({
   options: { days: { type: "string", default: "30" }, leak: { type: "string", default: "" } }
 })
 
-const line = ({ day, ends, fibers, jobs, requests, vitals }: Day): string =>
-  `day ${String(day).padStart(2)}, ${String(jobs).padStart(6)} jobs until now, ${requests} requests: ${fibers} fibers, ${format(vitals)}; ${JSON.stringify(ends)}`
+const line = ({ day, ends, fibers, jobs, requests, resourceUsage }: Day): string =>
+  `day ${String(day).padStart(2)}, ${String(jobs).padStart(6)} jobs until now, ${requests} requests: ${fibers} fibers, ${format(resourceUsage)}; ${JSON.stringify(ends)}`
 
 const life = await Effect.runPromise(
   live({

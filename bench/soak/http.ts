@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import { line, problemsOf, soak } from "../../test/node/soak/soak.ts"
 import { bytesForEachJob } from "../../test/support/growth.ts"
 import { leakNamed } from "../../test/support/leaks.ts"
-import { format } from "../../test/support/vitals.ts"
+import { format } from "../../test/support/resourceUsage.ts"
 
 const { values: options } = parseArgs({
   options: { minutes: { type: "string", default: "10" }, leak: { type: "string", default: "" } }

@@ -3,7 +3,6 @@ import { RateLimit, RetryPolicy, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Duration, Effect, Layer, Random } from "effect"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import {
   type Call,
   clientOf,
@@ -21,6 +20,7 @@ import {
   service
 } from "../support/rateLimit.ts"
 import * as Scripted from "../support/scripted.ts"
+import { testClock } from "../support/testClock.ts"
 
 describe("RateLimit without a layer", () => {
   it.effect("does not limit calls", () =>
@@ -54,7 +54,7 @@ describe("RateLimit.layerMemory", () => {
         yield* TestClock.adjust(Duration.seconds(seconds))
         assert.strictEqual(mostInASecond(times()), limit)
         assert.isAtLeast(times().length, 0.95 * limit * seconds)
-      }).pipe(Effect.provide(unhurried))
+      }).pipe(Effect.provide(testClock))
     )
   }
 
@@ -77,7 +77,7 @@ describe("RateLimit.layerMemory", () => {
           Layer.provideMerge(StacksEmulator.layer({ rateLimits: true })),
           Layer.provideMerge(RateLimit.layerMemory),
           Layer.provideMerge(RetryPolicy.layerNone),
-          Layer.provideMerge(unhurried)
+          Layer.provideMerge(testClock)
         )
       )
     )
@@ -177,7 +177,7 @@ describe("RateLimit.layerMemory", () => {
         counted.map(({ path }) => path.replace("s/jobs/", "")),
         [...names, "late"]
       )
-    }).pipe(Effect.provide(unhurried))
+    }).pipe(Effect.provide(testClock))
   )
 
   it.effect("can be provided around a program or beneath a client", () =>

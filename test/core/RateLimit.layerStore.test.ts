@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import {
   type Call,
   clientOf,
@@ -16,6 +15,7 @@ import {
   processOf,
   service
 } from "../support/rateLimit.ts"
+import { testClock } from "../support/testClock.ts"
 
 describe("RateLimit.layerStore", () => {
   const cases: ReadonlyArray<readonly [name: string, call: Call, limit: number, seconds: number, used: number]> = [
@@ -37,7 +37,7 @@ describe("RateLimit.layerStore", () => {
         yield* TestClock.adjust(Duration.seconds(seconds))
         assert.isAtMost(mostInASecond(times()), limit)
         assert.isAtLeast(times().length, used * limit * seconds)
-      }).pipe(Random.withSeed("store"), Effect.provide(unhurried))
+      }).pipe(Random.withSeed("store"), Effect.provide(testClock))
     )
   }
 
@@ -78,7 +78,7 @@ describe("RateLimit.layerStore", () => {
       yield* TestClock.adjust("45 seconds")
       assert.lengthOf(times(), 400)
       assert.isAtMost(mostInASecond(times()), 10)
-    }).pipe(Effect.provide(unhurried))
+    }).pipe(Effect.provide(testClock))
   )
 
   it.effect("applies RateLimit-Limit, and pauses on Retry-After", () =>

@@ -4,9 +4,9 @@ import { RateLimit, RetryPolicy, type StacksClient, type StacksError } from "@st
 import { Clock, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { patiently } from "../support/patience.ts"
 import { answers, calls } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 /** When the attempts of one call were sent, in seconds since the first, while all of them fail with a 500. */
 const attemptTimes = Effect.fnUntraced(function* (
@@ -15,7 +15,7 @@ const attemptTimes = Effect.fnUntraced(function* (
 ) {
   const service = Scripted.make(answer)
   const client = yield* Scripted.client(service)
-  yield* patiently(Effect.exit(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy))))
+  yield* runToEnd(Effect.exit(calls.getJob(client).pipe(RetryPolicy.withPolicy(policy))))
   const start = service.requests[0]?.at ?? 0
   return service.requests.map(({ at }) => (at - start) / 1000)
 })
@@ -326,7 +326,7 @@ describe("the clock", () => {
             currentTimeMillisUnsafe: () => base.currentTimeMillisUnsafe() + offset,
             currentTimeMillis: Effect.sync(() => base.currentTimeMillisUnsafe() + offset)
           }
-          yield* patiently(
+          yield* runToEnd(
             Effect.exit(calls.getJob(client)).pipe(
               RetryPolicy.withPolicy(policy),
               Effect.provideService(Clock.Clock, set)
@@ -410,7 +410,7 @@ describe("withBudget", () => {
     policy: RetryPolicy.Policy
   ) {
     const before = service.requests.length
-    yield* patiently(Effect.exit(calls.getJob(client)).pipe(RetryPolicy.withPolicy(policy)))
+    yield* runToEnd(Effect.exit(calls.getJob(client)).pipe(RetryPolicy.withPolicy(policy)))
     return service.requests.length - before
   })
 

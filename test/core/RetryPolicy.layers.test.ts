@@ -2,9 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, type StacksApi, StacksClient } from "@stacksapi/core"
 import { Context, Effect, Layer, Redacted, Schedule } from "effect"
-import { patiently } from "../support/patience.ts"
 import { calls } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 /** A policy that can be told by its number of attempts. */
 const attempts = (n: number) => RetryPolicy.make(Schedule.recurs(n - 1))
@@ -29,7 +29,7 @@ const setUp = Effect.fnUntraced(function* (beneath: Layer.Layer<never> = Layer.e
   ) =>
     Effect.gen(function* () {
       const before = sent()
-      yield* patiently(Effect.exit(around(calls[operation](client))))
+      yield* runToEnd(Effect.exit(around(calls[operation](client))))
       return sent() - before
     })
   return attemptsOf

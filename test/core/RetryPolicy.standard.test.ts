@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy } from "@stacksapi/core"
 import { DateTime, Effect, Fiber, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { patiently } from "../support/patience.ts"
 import { answers, calls, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 /** Retries at once, without end: a fatal answer must stop it. */
 const eagerly = RetryPolicy.make(Schedule.forever)
@@ -15,7 +15,7 @@ const attemptTimes = Effect.fnUntraced(function* (answer: Scripted.Answer, polic
   const service = Scripted.make(answer)
   const client = yield* Scripted.client(service)
   const call = calls.getJob(client)
-  yield* patiently(Effect.exit(policy === undefined ? call : RetryPolicy.withPolicy(call, policy)))
+  yield* runToEnd(Effect.exit(policy === undefined ? call : RetryPolicy.withPolicy(call, policy)))
   const start = service.requests[0]?.at ?? 0
   return service.requests.map(({ at }) => at - start)
 })
@@ -39,7 +39,7 @@ describe("standard", () => {
           : Scripted.empty(503)(request, index)
       )
       const client = yield* Scripted.client(service)
-      const error = yield* Effect.flip(patiently(calls[operation](client)))
+      const error = yield* Effect.flip(runToEnd(calls[operation](client)))
       assert(error._tag === "ErrorResponse")
       const attempts = service.requests.filter(
         ({ url }) => operation === "getJobStates" || !url.endsWith("/get-states")
@@ -84,8 +84,8 @@ describe("standard", () => {
       const both = Effect.all([Effect.exit(calls.getJob(client)), Effect.exit(calls.getJob(client))], {
         concurrency: 2
       })
-      yield* patiently(both)
-      yield* patiently(both)
+      yield* runToEnd(both)
+      yield* runToEnd(both)
       assert.strictEqual(service.requests.length, 20)
     })
   )
@@ -101,7 +101,7 @@ describe("standard", () => {
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(answer, answer, Scripted.json(200, answers.getJob.body)))
       const client = yield* Scripted.client(service)
-      const job = yield* patiently(client.getJob({ stackKey: "s", jobUuid: "j" }))
+      const job = yield* runToEnd(client.getJob({ stackKey: "s", jobUuid: "j" }))
       assert.strictEqual(job.command, "make test")
       assert.strictEqual(service.requests.length, 3)
     })
@@ -151,7 +151,7 @@ describe("standard", () => {
         Scripted.json(500, { message: `attempt ${index + 1}` })(request, index)
       )
       const client = yield* Scripted.client(service)
-      const error = yield* Effect.flip(patiently(calls.getJob(client)))
+      const error = yield* Effect.flip(runToEnd(calls.getJob(client)))
       assert.match(error.message, /500 attempt 5$/)
     })
   )

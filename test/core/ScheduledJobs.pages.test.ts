@@ -4,9 +4,9 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs } from "../support/emulated.ts"
-import { patiently } from "../support/patience.ts"
 import { record } from "../support/recording.ts"
 import { emulated, emulator, listed, numbered, page, request, scripted } from "../support/scheduledJobs.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 const { Fault } = StacksEmulator
 
@@ -97,7 +97,7 @@ describe("ScheduledJobs.pages", () => {
         Stream.runDrain,
         Effect.flip,
         Effect.provide(layer),
-        patiently
+        runToEnd
       )
       assert.strictEqual(error._tag, "DecodeError")
       assert.deepStrictEqual([service.requests.length, aborted], [2, 1])
@@ -126,7 +126,7 @@ describe("ScheduledJobs.pages", () => {
         Stream.map(({ id }) => id),
         Stream.runCollect,
         Effect.provide(Layer.provide(patient, layer)),
-        patiently
+        runToEnd
       )
       assert.deepStrictEqual(ids, ["a", "b"])
       assert.deepStrictEqual(asked, [null, "c1", null, "c2"])

@@ -4,8 +4,8 @@ import { JobStates, RateLimit, RetryPolicy, StacksClient } from "@stacksapi/core
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import { addJobs, census, clientVia, countOf, emulated, slowly, start, takes } from "../support/stacks.ts"
+import { testClock } from "../support/testClock.ts"
 
 /** A limiter that only counts. */
 const counting = () => {
@@ -33,7 +33,7 @@ const decorated = (limiter: RateLimit.Limiter) =>
   ).pipe(
     Layer.provide(StacksEmulator.layerHttpClient),
     Layer.provideMerge(StacksEmulator.layer()),
-    Layer.provideMerge(unhurried)
+    Layer.provideMerge(testClock)
   )
 
 describe("A decorated client", () => {
@@ -77,7 +77,7 @@ const silent = () => {
           return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void underWay.count--))
         })
       : response
-  ).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(unhurried))
+  ).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(testClock))
   return { underWay, layer }
 }
 

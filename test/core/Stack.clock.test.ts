@@ -4,9 +4,9 @@ import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, DateTime, Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
-import { unhurried } from "../support/patience.ts"
 import { skewable } from "../support/skewableClock.ts"
 import { addJobs, census, jobOf, type Run, slowly, start, takes } from "../support/stacks.ts"
+import { testClock } from "../support/testClock.ts"
 
 const { Fault } = StacksEmulator
 
@@ -39,7 +39,7 @@ const onMachine = Effect.gen(function* () {
 
 const service = StacksEmulator.layerHttpClient.pipe(
   Layer.provideMerge(StacksEmulator.layer()),
-  Layer.provideMerge(unhurried)
+  Layer.provideMerge(testClock)
 )
 const hour = 3_600_000
 

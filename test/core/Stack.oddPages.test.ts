@@ -4,8 +4,8 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import { addJobs, census, clientVia, start, takes } from "../support/stacks.ts"
+import { testClock } from "../support/testClock.ts"
 
 /** A client of an emulator that lists each job twice. */
 const repeating = clientVia((request, response) =>
@@ -19,7 +19,7 @@ const repeating = clientVia((request, response) =>
         })
       })
     : response
-).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(unhurried))
+).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(testClock))
 
 describe("A page that lists its jobs twice", () => {
   it.effect("runs each of them once", () =>

@@ -4,8 +4,8 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import { addJobs, census, clientVia, start, takes } from "../support/stacks.ts"
+import { testClock } from "../support/testClock.ts"
 
 /** A client of an emulator that answers this status to every request to reserve the job, for as long as it is told to. */
 const refusing = (jobUuid: string, status: number, isRefused: () => boolean) =>
@@ -16,7 +16,7 @@ const refusing = (jobUuid: string, status: number, isRefused: () => boolean) =>
           HttpServerResponse.toClientResponse(HttpServerResponse.text('{"message":"boom"}', { status }), { request })
         )
       : response
-  }).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(unhurried))
+  }).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(testClock))
 
 describe("A job that can't be reserved", () => {
   for (const status of [422, 500, 503]) {

@@ -5,8 +5,8 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
 import { addJobs, census, clientVia, done, emulated, start, takes } from "../support/stacks.ts"
+import { testClock } from "../support/testClock.ts"
 
 /** A client of an emulator whose first answer to a reservation mentions no job. */
 const forgetful = Layer.suspend(() => {
@@ -20,7 +20,7 @@ const forgetful = Layer.suspend(() => {
         request
       })
     )
-  }).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(unhurried))
+  }).pipe(Layer.provideMerge(StacksEmulator.layer()), Layer.provideMerge(testClock))
 })
 
 describe("A stack with a pool", () => {

@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, type StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Layer } from "effect"
-import { patiently } from "../support/patience.ts"
 import { answers, jobUuid } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 const { Fault } = StacksEmulator
 
@@ -55,7 +55,7 @@ describe("If the service acted and its response was lost", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse(only)])
-      assert.isUndefined(yield* patiently(client.finishJob(finish)))
+      assert.isUndefined(yield* runToEnd(client.finishJob(finish)))
       const { job, lookups, sent } = yield* seen
       assert.strictEqual(sent, 1)
       assert.strictEqual(lookups, 1)
@@ -68,7 +68,7 @@ describe("If the service acted and its response was lost", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse(only)])
-      yield* patiently(client.failJob({ stackKey, jobUuid: "job-1", detail: "no image" }))
+      yield* runToEnd(client.failJob({ stackKey, jobUuid: "job-1", detail: "no image" }))
       const { job, sent } = yield* seen
       assert.strictEqual(sent, 1)
       assert.strictEqual(job?.exitStatus, -1)
@@ -79,7 +79,7 @@ describe("If the service acted and its response was lost", () => {
     Effect.gen(function* () {
       const service = scriptedStates([Scripted.silence], ["finished"])
       const client = yield* Scripted.client(service)
-      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      yield* runToEnd(client.finishJob({ stackKey, jobUuid, detail: "d" }))
       assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states"])
     })
   )
@@ -88,7 +88,7 @@ describe("If the service acted and its response was lost", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.Malformed({ ...only, status: 502, body: "<html>Bad gateway</html>" })])
-      yield* patiently(client.finishJob(finish))
+      yield* runToEnd(client.finishJob(finish))
       const { job, lookups, sent } = yield* seen
       assert.strictEqual(sent, 1)
       assert.strictEqual(lookups, 1)
@@ -104,7 +104,7 @@ describe("If the service acted and its response was lost", () => {
         Fault.Reset({ operations: ["getJobStates"], times: 1 }),
         Fault.Status({ status: 500, operations: ["getJobStates"], times: 1 })
       ])
-      yield* patiently(client.finishJob(finish))
+      yield* runToEnd(client.finishJob(finish))
       const { job, lookups, sent } = yield* seen
       assert.strictEqual(sent, 1)
       assert.strictEqual(lookups, 3)
@@ -121,7 +121,7 @@ describe("If the service acted and its response was lost", () => {
           Fault.LostResponse(only),
           Fault.Status({ status: 503, operations: ["getJobStates"] })
         ])
-        const error = yield* Effect.flip(patiently(client.finishJob(finish)))
+        const error = yield* Effect.flip(runToEnd(client.finishJob(finish)))
         assert(error._tag === "TransportError")
         assert.strictEqual(error.operation, "finishJob")
         const { lookups, sent } = yield* seen
@@ -141,7 +141,7 @@ describe("If the service did not act", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([fault])
-      yield* patiently(client.finishJob(finish))
+      yield* runToEnd(client.finishJob(finish))
       const { job, lookups, sent } = yield* seen
       assert.strictEqual(sent, 2)
       assert.strictEqual(lookups, 1)
@@ -154,7 +154,7 @@ describe("If the service did not act", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.Status({ ...only, status: 429 })])
-      yield* patiently(client.finishJob(finish))
+      yield* runToEnd(client.finishJob(finish))
       const { lookups, sent } = yield* seen
       assert.strictEqual(sent, 2)
       assert.strictEqual(lookups, 0)
@@ -165,7 +165,7 @@ describe("If the service did not act", () => {
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(Scripted.broken("ECONNREFUSED"), Scripted.empty(200)))
       const client = yield* Scripted.client(service)
-      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      yield* runToEnd(client.finishJob({ stackKey, jobUuid, detail: "d" }))
       assert.strictEqual(service.requests.length, 2)
       assert.isTrue(service.requests.every(({ url }) => url.endsWith("/finish")))
     })
@@ -190,7 +190,7 @@ describe("A refusal after a lost response", () => {
       // The first request was still on its way when the state was asked for.
       const service = scriptedStates([Scripted.broken(), refusal], ["reserved", "finished"])
       const client = yield* Scripted.client(service)
-      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      yield* runToEnd(client.finishJob({ stackKey, jobUuid, detail: "d" }))
       assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states", "finish", "get-states"])
     })
   )
@@ -199,7 +199,7 @@ describe("A refusal after a lost response", () => {
     Effect.gen(function* () {
       const service = scriptedStates([Scripted.broken(), refusal], ["canceled", "canceled"])
       const client = yield* Scripted.client(service)
-      const error = yield* Effect.flip(patiently(client.finishJob({ stackKey, jobUuid, detail: "d" })))
+      const error = yield* Effect.flip(runToEnd(client.finishJob({ stackKey, jobUuid, detail: "d" })))
       assert(error._tag === "ErrorResponse")
       assert.strictEqual(error.status, 422)
     })
@@ -221,7 +221,7 @@ describe("A refusal after a lost response, while states can't be read", () => {
         return answer(request, index)
       })
       const client = yield* Scripted.client(service)
-      yield* patiently(client.finishJob({ stackKey, jobUuid, detail: "d" }))
+      yield* runToEnd(client.finishJob({ stackKey, jobUuid, detail: "d" }))
       assert.deepStrictEqual(endpointsOf(service), ["finish", "get-states", "finish", "get-states", "get-states"])
     })
   )
@@ -249,7 +249,7 @@ describe("Other requests", () => {
     Effect.gen(function* () {
       const service = Scripted.make(Scripted.inTurn(Scripted.broken(), Scripted.json(201, answers.registerStack.body)))
       const client = yield* Scripted.client(service)
-      yield* patiently(client.registerStack({ key: stackKey, type: "custom", queueKey: "default" }))
+      yield* runToEnd(client.registerStack({ key: stackKey, type: "custom", queueKey: "default" }))
       assert.strictEqual(service.requests.length, 2)
     })
   )
@@ -258,7 +258,7 @@ describe("Other requests", () => {
     Effect.gen(function* () {
       const { client, emulator } = yield* ready
       yield* emulator.setFaults([Fault.LostResponse({ operations: ["deregisterStack"], times: 1 })])
-      yield* patiently(client.deregisterStack({ stackKey }))
+      yield* runToEnd(client.deregisterStack({ stackKey }))
       assert.isEmpty(yield* emulator.stacks)
       const again = yield* Effect.flip(client.deregisterStack({ stackKey }))
       assert(again._tag === "ErrorResponse")

@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy } from "@stacksapi/core"
 import { Effect, Exit, Option, References, Schedule, type Tracer } from "effect"
-import { patiently } from "../support/patience.ts"
 import { type Recording, record } from "../support/recording.ts"
 import { answers, calls, jobUuid, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
+import { runToEnd } from "../support/testClock.ts"
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
@@ -190,7 +190,7 @@ describe("debug log lines", () => {
     Effect.gen(function* () {
       const client = yield* Scripted.client(Scripted.make(Scripted.empty(503)))
       const { recording } = yield* record(
-        patiently(Effect.exit(calls.getJob(client))).pipe(Effect.provideService(References.MinimumLogLevel, "Info"))
+        runToEnd(Effect.exit(calls.getJob(client))).pipe(Effect.provideService(References.MinimumLogLevel, "Info"))
       )
       assert.deepStrictEqual(debugLines(recording), [])
     })

@@ -4,7 +4,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Scope } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../support/patience.ts"
+import { testClock } from "../support/testClock.ts"
 import * as Invariants from "./invariants.ts"
 import { clientOf } from "./network.ts"
 import { observe } from "./ownership.ts"
@@ -32,7 +32,7 @@ export const run = (plan: Plan): Promise<Result> =>
       Effect.provide(
         StacksEmulator.layerHttpClient.pipe(
           Layer.provideMerge(StacksEmulator.layer({ seed: plan.seed, rateLimits: plan.rateLimits })),
-          Layer.provideMerge(unhurried),
+          Layer.provideMerge(testClock),
           Layer.provideMerge(Logger.layer([]))
         )
       ),

@@ -12,10 +12,10 @@ import {
   hasPassed,
   leaderOf,
   options,
-  scene
-} from "../support/clusterScene.ts"
+  withEmulator
+} from "../support/clusterFixture.ts"
 import * as Postgres from "../support/postgres.ts"
-import { nameOf } from "../support/witness.ts"
+import { nameOf } from "../support/runRecorder.ts"
 
 /** What is true of a process that is killed must be of one that this machine starves. */
 const again = { ...options, onProcessDeath: "retry" } as const
@@ -34,10 +34,10 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
   it.effect(
     "runs every job once and none twice at a time, though its processes are killed, the leader among them",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { createDatabase } = yield* Postgres.Server
-          const { start, witness } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
+          const { start, recorder } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
           yield* addJobs(100, again)
           const members = [yield* start(), yield* start(), yield* start()]
           for (const over of [20, 50]) {
@@ -50,8 +50,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
           }
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
-          assert.strictEqual(witness.begun.size, 100)
+          assert.isEmpty(recorder.overlaps)
+          assert.strictEqual(recorder.begun.size, 100)
         })
       ),
     { concurrent: true }
@@ -60,11 +60,11 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
   it.effect(
     "does without a leader that is suspended, which does nothing any more when it goes on",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { createDatabase } = yield* Postgres.Server
           const emulator = yield* StacksEmulator.StacksEmulator
-          const { start, witness } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
+          const { start, recorder } = yield* Cluster.make({ databaseUrl: yield* createDatabase, options: again })
           yield* addJobs(70, again)
           const members = [yield* start(), yield* start()]
           yield* areOver(10)
@@ -77,7 +77,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
           leader.kill("SIGCONT")
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
+          assert.isEmpty(recorder.overlaps)
           // It asks for nothing before it leads again.
           const asked = (yield* emulator.requests).filter(
             (request) =>
@@ -94,12 +94,12 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
   it.effect(
     "leaves the agents alone of a process that was killed, and keeps to its slots",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { createDatabase } = yield* Postgres.Server
           const emulator = yield* StacksEmulator.StacksEmulator
           const few = { ...options, slots: 4 }
-          const { start, witness } = yield* Cluster.make({
+          const { start, recorder } = yield* Cluster.make({
             databaseUrl: yield* createDatabase,
             options: few,
             withAgents: true
@@ -117,7 +117,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
           assert.isEmpty(failed.filter(({ startedAt }) => startedAt !== undefined))
           assert.isTrue(failed.every(({ signalReason }) => signalReason === "stack_error"))
           assert.isAtMost(failed.length, 4)
-          assert.isEmpty(witness.mistakes)
+          assert.isEmpty(recorder.overlaps)
         })
       ),
     { concurrent: true }

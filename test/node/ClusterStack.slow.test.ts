@@ -6,10 +6,10 @@ import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Deferred, Effect, Fiber, Layer } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { until } from "../support/cluster.ts"
+import { addJobs, allOver, areOver, countBy, faults, isOver, options, withEmulator } from "../support/clusterFixture.ts"
 import * as Members from "../support/clusterMembers.ts"
-import { addJobs, allOver, areOver, countBy, faults, isOver, options, scene } from "../support/clusterScene.ts"
+import { makeCuttableConnection } from "../support/cuttableConnection.ts"
 import { freePort } from "../support/freePort.ts"
-import { makeLine } from "../support/line.ts"
 import * as Postgres from "../support/postgres.ts"
 
 /** Nobody of these hangs: one that is starved for a while must not be taken for one that does. */
@@ -42,9 +42,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "fails no job when it is restarted process by process",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
-          const { start, witness } = yield* Members.onServer
+          const { start, recorder } = yield* Members.onServer
           yield* addJobs(80, patient)
           const members = [yield* start(patient), yield* start(patient)]
           for (const [index, over] of [10, 40].entries()) {
@@ -55,8 +55,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           }
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
-          assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
+          assert.isEmpty(recorder.overlaps)
+          assert.deepStrictEqual(new Set(recorder.begun.values()), new Set([1]))
         })
       ),
     { concurrent: true }
@@ -72,15 +72,15 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
     it.effect(
       `leaves answers that it can't send, having lost its locks, ${heir}: ${onProcessDeath}`,
       () =>
-        scene(
+        withEmulator(
           Effect.gen(function* () {
-            const { databaseUrl, start, witness } = yield* Members.onServer
+            const { databaseUrl, start, recorder } = yield* Members.onServer
             const leaving = { ...patient, onProcessDeath, port: yield* freePort }
             const mayEnd = yield* Deferred.make<void>()
             const run: Members.Run = () => Effect.as(Deferred.await(mayEnd), passed)
             yield* addJobs(10, patient)
             const first = yield* start(leaving, { run })
-            yield* until(Effect.sync(() => witness.begun.size === 10))
+            yield* until(Effect.sync(() => recorder.begun.size === 10))
             if (heir === "to the next process") yield* start({ ...patient, onProcessDeath }, { run })
             const stopping = yield* Effect.forkChild(first.stop)
             yield* until(Effect.map(first.status, ({ phase }) => phase === "leaving"))
@@ -90,8 +90,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
             if (heir === "to its own next execution") yield* start(leaving, { run })
             yield* allOver
             assert.isEmpty(yield* faults)
-            assert.isEmpty(witness.mistakes)
-            assert.deepStrictEqual(new Set(witness.begun.values()), new Set([1]))
+            assert.isEmpty(recorder.overlaps)
+            assert.deepStrictEqual(new Set(recorder.begun.values()), new Set([1]))
           })
         ),
       { concurrent: true }
@@ -101,22 +101,25 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "does without a process that the network cuts off from the database, which stops before another one starts",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
-          const { databaseUrl, start, witness } = yield* Members.onServer
+          const { databaseUrl, start, recorder } = yield* Members.onServer
           yield* addJobs(60, again)
-          const lines = yield* Effect.all([makeLine(databaseUrl), makeLine(databaseUrl)])
-          const members = yield* Effect.forEach(lines, ({ url }) => start(again, { databaseUrl: url }))
+          const connections = yield* Effect.all([
+            makeCuttableConnection(databaseUrl),
+            makeCuttableConnection(databaseUrl)
+          ])
+          const members = yield* Effect.forEach(connections, ({ url }) => start(again, { databaseUrl: url }))
           yield* areOver(10)
           const leader = (yield* led(members)).findIndex((stacks) => stacks.length > 0)
           const other = members.filter((_, index) => index !== leader)
-          yield* lines[leader]?.cut ?? Effect.void
+          yield* connections[leader]?.cut ?? Effect.void
           yield* until(Effect.map(led(other), (all) => all.flat().length > 0))
           yield* areOver((yield* countBy(isOver)) + 10)
-          yield* lines[leader]?.mend ?? Effect.void
+          yield* connections[leader]?.restore ?? Effect.void
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
+          assert.isEmpty(recorder.overlaps)
         })
       ),
     { concurrent: true }
@@ -125,10 +128,10 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "goes on by itself when its database comes back, and runs nothing twice at a time",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const database = yield* Postgres.make
-          const { start, witness } = yield* Members.make(database.url)
+          const { start, recorder } = yield* Members.make(database.url)
           yield* addJobs(60, again)
           const members = [yield* start(again), yield* start(again)]
           yield* areOver(20)
@@ -139,7 +142,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           yield* database.start
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
+          assert.isEmpty(recorder.overlaps)
         })
       ),
     { concurrent: true }
@@ -148,9 +151,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "leaves a job where it runs when processes join, however long it takes, and runs others meanwhile",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
-          const { start, witness } = yield* Members.onServer
+          const { start, recorder } = yield* Members.onServer
           const emulator = yield* StacksEmulator.StacksEmulator
           const [long] = yield* addJobs(1, patient, () => 0)
           const mayEnd = yield* Deferred.make<void>()
@@ -158,7 +161,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
             Effect.as(job.id === long?.id ? Deferred.await(mayEnd) : Effect.void, passed)
           const brief = { ...patient, shutdownGrace: "1 second" } as const
           const first = yield* start(brief, { run })
-          yield* until(Effect.sync(() => witness.begun.size === 1))
+          yield* until(Effect.sync(() => recorder.begun.size === 1))
           const others = [yield* start(brief, { run }), yield* start(brief, { run })]
           // All three take jobs: whatever moves to those that joined has moved.
           yield* until(Effect.map(first.status, ({ processes }) => processes.length === 3))
@@ -174,7 +177,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           yield* Deferred.succeed(mayEnd, undefined)
           yield* allOver
           assert.isEmpty(yield* faults)
-          assert.strictEqual(witness.begun.get(long?.id ?? ""), 1)
+          assert.strictEqual(recorder.begun.get(long?.id ?? ""), 1)
           assert.strictEqual((yield* emulator.jobs).length, 41)
         })
       ),
@@ -184,10 +187,10 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "spreads twenty queues over its processes, and takes over those of one that leaves",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const many = { ...patient, queues: Array.from({ length: 20 }, (_, n) => `q${n}`) }
-          const { start, witness } = yield* Members.onServer
+          const { start, recorder } = yield* Members.onServer
           const members = [yield* start(many), yield* start(many), yield* start(many)]
           const isWhole = (members: ReadonlyArray<Members.Member>) =>
             Effect.map(led(members), (all) => all.flat().length === 20 && new Set(all.flat()).size === 20)
@@ -201,7 +204,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           yield* allOver
           yield* until(isWhole(members.slice(1)))
           assert.isEmpty(yield* faults)
-          assert.isEmpty(witness.mistakes)
+          assert.isEmpty(recorder.overlaps)
         })
       ),
     { concurrent: true }
@@ -210,7 +213,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "stops the runner of a job that is canceled, and keeps nothing of jobs that are over",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { databaseUrl, start } = yield* Members.onServer
           const emulator = yield* StacksEmulator.StacksEmulator
@@ -252,7 +255,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "goes on with its other queues where one does not exist",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { start } = yield* Members.onServer
           const two = { ...patient, queues: ["q", "gone"] }
@@ -271,7 +274,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "keeps to the limits of the client that it was given",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { start } = yield* Members.onServer
           const limited = new Set<string>()
@@ -295,7 +298,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
   it.effect(
     "refuses a process that can't be a part of it, and says why",
     () =>
-      scene(
+      withEmulator(
         Effect.gen(function* () {
           const { start } = yield* Members.onServer
           const brief = { ...options, port: 31_999, lockExpiration: "3 seconds" } as const

@@ -80,7 +80,7 @@ describe("One rate limit for many processes", { concurrent: true }, () => {
       const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
       const redis = yield* Redis.started
       yield* register
-      const program = fileURLToPath(new URL("../support/limitedProcess.ts", import.meta.url))
+      const program = fileURLToPath(new URL("../support/rateLimitedProcess.ts", import.meta.url))
       const env = {
         ...process.env,
         BUILDKITE_AGENT_ENDPOINT: baseUrl,

@@ -6,7 +6,7 @@ import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Effect, Redacted } from "effect"
 import type { Message, Order } from "./clusterProcess.ts"
 import { freePort } from "./freePort.ts"
-import { Witness } from "./witness.ts"
+import { RunRecorder } from "./runRecorder.ts"
 
 const program = fileURLToPath(new URL("./clusterProcess.ts", import.meta.url))
 
@@ -38,7 +38,7 @@ export interface StartOptions {
 export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
   const emulator = yield* StacksEmulator.StacksEmulator
   const services = yield* Effect.context<never>()
-  const witness = new Witness()
+  const recorder = new RunRecorder()
   let count = 0
 
   const start = Effect.fnUntraced(function* (options: StartOptions = {}) {
@@ -72,12 +72,12 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
               break
             default:
               if (message.type === "began") began++
-              witness.saw(name, message)
+              recorder.saw(name, message)
           }
         })
         const closed = new Promise<void>((resolve) =>
           child.once("close", () => {
-            witness.died(name)
+            recorder.died(name)
             leading = []
             resolve()
           })
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
           name,
           port,
           kill: (signal) => {
-            witness.signaled(name, signal)
+            recorder.signaled(name, signal)
             child.kill(signal)
           },
           ended: Effect.promise(() => closed),
@@ -102,7 +102,7 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
         })
     )
   })
-  return { start, witness }
+  return { start, recorder }
 })
 
 /** Waits until a condition holds, however long that takes. */

@@ -6,7 +6,7 @@ import * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Clock, Effect, Exit, Layer, Scope } from "effect"
 import { freePort } from "./freePort.ts"
 import * as Postgres from "./postgres.ts"
-import { Witness } from "./witness.ts"
+import { RunRecorder } from "./runRecorder.ts"
 
 export interface Member extends ClusterStack.Service {
   /** Stops it as SIGTERM does a process; done when it has ended. */
@@ -37,7 +37,7 @@ export interface StartOptions {
 export const make = Effect.fnUntraced(function* (clusterUrl: string) {
   const emulator = yield* StacksEmulator.StacksEmulator
   const scope = yield* Effect.scope
-  const witness = new Witness()
+  const recorder = new RunRecorder()
   let count = 0
 
   const start = Effect.fnUntraced(function* (
@@ -46,7 +46,7 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
   ) {
     const name = `m${++count}`
     const told = (jobUuid: string, type: "began" | "ended") =>
-      Effect.map(Clock.currentTimeMillis, (at) => witness.saw(name, { type, jobUuid, at }))
+      Effect.map(Clock.currentTimeMillis, (at) => recorder.saw(name, { type, jobUuid, at }))
     const runner = JobRunner.layer((context) =>
       Effect.andThen(told(context.job.id, "began"), run(context)).pipe(Effect.ensuring(told(context.job.id, "ended")))
     )
@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
     )
     return { ...service, stop: Scope.close(own, Exit.void) }
   })
-  return { start, witness }
+  return { start, recorder }
 })
 
 /** A cluster on a database of its own, of the server that the tests of a file share. */

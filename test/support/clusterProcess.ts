@@ -22,7 +22,7 @@ export interface Order {
 
 /** From the process to its parent. */
 export type Message =
-  | { readonly type: "began" | "goesOn" | "ended"; readonly jobUuid: string; readonly at: number }
+  | { readonly type: "began" | "continues" | "ended"; readonly jobUuid: string; readonly at: number }
   | { readonly type: "agent"; readonly jobUuid: string; readonly token: string }
   | { readonly type: "status"; readonly leading: ReadonlyArray<string>; readonly running: number }
 
@@ -33,7 +33,7 @@ const tell = (message: Message): Effect.Effect<void> =>
 
 const order: Order = JSON.parse(process.argv[2] ?? "")
 
-const tellOf = (jobUuid: string, type: "began" | "goesOn" | "ended") =>
+const tellOf = (jobUuid: string, type: "began" | "continues" | "ended") =>
   Effect.flatMap(Clock.currentTimeMillis, (at) => tell({ type, jobUuid, at }))
 
 /** A job's command says how many milliseconds it takes. It shows now and then that it goes on. */
@@ -52,7 +52,7 @@ const runner = JobRunner.layer(({ acquisitionToken, details, job, state }) =>
     } else {
       for (let left = Number(command); left > 0; left -= step) {
         yield* Effect.sleep(Math.min(left, step))
-        yield* tellOf(job.id, "goesOn")
+        yield* tellOf(job.id, "continues")
       }
     }
     return order.withAgents ? JobRunner.AgentOwned : JobRunner.Finished({ exitStatus: 0, detail: "done" })

@@ -1,12 +1,12 @@
 /** Whether what a process holds has grown with the work that it did. */
-import type { Vitals } from "./vitals.ts"
+import type { ResourceUsage } from "./resourceUsage.ts"
 
 /** What is held at a moment in which there is nothing to do. */
 export interface Sample {
   /** How many jobs have been here until now. */
   readonly jobs: number
   readonly fibers: number
-  readonly vitals: Vitals
+  readonly resourceUsage: ResourceUsage
 }
 
 /** The first half of the time is for warming up: caches fill, and what compilers note grows. */
@@ -18,7 +18,7 @@ const tolerated = 50
 
 const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >>> 1] ?? 0
 
-const memory = ({ vitals }: Sample): number => vitals.heap + vitals.buffers
+const memory = ({ resourceUsage }: Sample): number => resourceUsage.heap + resourceUsage.buffers
 
 /**
  * How many bytes of memory are kept for each job: the median of what it was from one sample to the next. So it does not count
@@ -46,11 +46,13 @@ const countGrowth = (samples: ReadonlyArray<Sample>, what: string, of: (sample: 
 /** What grew. */
 export const growth = (samples: ReadonlyArray<Sample>): ReadonlyArray<string> => {
   if (samples.length < 2) return []
-  const kinds = new Set(samples.flatMap(({ vitals }) => Object.keys(vitals.resources)))
+  const kinds = new Set(samples.flatMap(({ resourceUsage }) => Object.keys(resourceUsage.resources)))
   const bytes = bytesForEachJob(samples)
   return [
     ...countGrowth(samples, "fibers", ({ fibers }) => fibers),
-    ...Array.from(kinds).flatMap((kind) => countGrowth(samples, kind, ({ vitals }) => vitals.resources[kind] ?? 0)),
+    ...Array.from(kinds).flatMap((kind) =>
+      countGrowth(samples, kind, ({ resourceUsage }) => resourceUsage.resources[kind] ?? 0)
+    ),
     ...(warm(samples).length >= enough && bytes > tolerated
       ? [`memory: ${bytes.toFixed(0)} bytes more for each job`]
       : [])

@@ -4,11 +4,11 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Duration, Effect, Exit, Fiber, Layer, Random, Stream } from "effect"
 import { HttpClient, type HttpClientError, type HttpClientRequest, type HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
-import { unhurried } from "./patience.ts"
+import { testClock } from "./testClock.ts"
 
 /** An emulator, a client of it, and a TestClock that is the same on a slow machine as on a fast one. */
 export const emulated = (options?: StacksEmulator.Options) =>
-  StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer(options)), Layer.provideMerge(unhurried))
+  StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer(options)), Layer.provideMerge(testClock))
 
 /** A client of the emulator whose answers go through a function. */
 export const clientVia = (

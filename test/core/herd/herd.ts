@@ -1,7 +1,7 @@
 /** A crowd of clients and a service that is away, under the TestClock: how many requests come in a second. */
 import { Clock, Duration, Effect, Logger, Metric, Random } from "effect"
 import { TestClock } from "effect/testing"
-import { unhurried } from "../../support/patience.ts"
+import { testClock } from "../../support/testClock.ts"
 import type { Crowd, Work } from "./crowds.ts"
 import type { Outage } from "./outages.ts"
 import { type Arrived, make as makeWorld } from "./world.ts"
@@ -84,5 +84,5 @@ export const meet = (crowd: Crowd, outage: Outage, times: Times, work: Work): Ef
     Effect.provide(Logger.layer([])),
     Effect.provideService(Metric.MetricRegistry, new Map()),
     Random.withSeed("herd"),
-    Effect.provide(unhurried)
+    Effect.provide(testClock)
   )

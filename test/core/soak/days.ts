@@ -6,9 +6,9 @@ import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { growth, type Sample } from "../../support/growth.ts"
 import type { Leak } from "../../support/leaks.ts"
-import { unhurried } from "../../support/patience.ts"
+import { countFibers, resourceUsage } from "../../support/resourceUsage.ts"
 import { everyFault } from "../../support/stacks.ts"
-import { countFibers, vitals } from "../../support/vitals.ts"
+import { testClock } from "../../support/testClock.ts"
 
 const { Fault } = StacksEmulator
 
@@ -85,7 +85,7 @@ export interface Options {
 
 /** Lets a stack live for so many days: the same ones in every run. */
 export const live = (options: Options): Effect.Effect<Life, Stack.StartError> =>
-  make(options).pipe(Random.withSeed("days"), Effect.provide(unhurried))
+  make(options).pipe(Random.withSeed("days"), Effect.provide(testClock))
 
 const make = Effect.fnUntraced(function* ({ days: count, leak, onDay, pace }: Options) {
   const fibers = countFibers()
@@ -175,7 +175,14 @@ const make = Effect.fnUntraced(function* ({ days: count, leak, onDay, pace }: Op
     for (let number = 1; number <= count; number++) {
       const ends = yield* day(number)
       yield* renewWorld(number)
-      const ended: Day = { day: number, jobs, requests, ends, fibers: fibers.alive(), vitals: yield* vitals }
+      const ended: Day = {
+        day: number,
+        jobs,
+        requests,
+        ends,
+        fibers: fibers.alive(),
+        resourceUsage: yield* resourceUsage
+      }
       requests = 0
       days.push(ended)
       onDay?.(ended)

@@ -5,13 +5,15 @@ import { growth, type Sample } from "../../support/growth.ts"
 const MiB = 1024 * 1024
 
 /** Twelve samples, a hundred jobs from one to the next. */
-const samples = (of: (index: number) => Partial<Sample["vitals"]> & { readonly fibers?: number }): Array<Sample> =>
+const samples = (
+  of: (index: number) => Partial<Sample["resourceUsage"]> & { readonly fibers?: number }
+): Array<Sample> =>
   Array.from({ length: 12 }, (_, index) => {
-    const { fibers = 8, ...vitals } = of(index)
+    const { fibers = 8, ...resourceUsage } = of(index)
     return {
       jobs: index * 100,
       fibers,
-      vitals: { heap: 20 * MiB, buffers: 0, rss: 100 * MiB, resources: {}, ...vitals }
+      resourceUsage: { heap: 20 * MiB, buffers: 0, rss: 100 * MiB, resources: {}, ...resourceUsage }
     }
   })
 

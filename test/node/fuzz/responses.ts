@@ -3,7 +3,7 @@ import type * as Net from "node:net"
 import { inspect } from "node:util"
 import { StacksError } from "@stacksapi/core"
 import { Arbitrary, Cause, Deferred, Effect, Exit, Schema } from "effect"
-import { type AnyAnswer, anyAnswer, piecesOf } from "../../support/anyAnswer.ts"
+import { type AnyResponse, anyResponse, piecesOf } from "../../support/anyResponse.ts"
 import { byteEdits, editBytes, splitBytes, splits } from "../../support/mutate.ts"
 import * as RawServer from "../../support/rawServer.ts"
 import { calls } from "../../support/samples.ts"
@@ -29,13 +29,13 @@ const Wire = Schema.Struct({
 })
 
 interface WireAnswer {
-  readonly operation: AnyAnswer["operation"]
+  readonly operation: AnyResponse["operation"]
   readonly pieces: ReadonlyArray<Uint8Array>
   readonly ending: "end" | "reset" | "open"
 }
 
 const wireAnswer: Arbitrary.Arbitrary<WireAnswer> = Arbitrary.all({
-  answer: anyAnswer,
+  answer: anyResponse,
   wire: Arbitrary.schema(Wire),
   byteEdits,
   splits
@@ -50,7 +50,7 @@ const wireAnswer: Arbitrary.Arbitrary<WireAnswer> = Arbitrary.all({
   })
 )
 
-const bytesOf = (answer: AnyAnswer, { before, framing, lie, version }: typeof Wire.Type): Uint8Array => {
+const bytesOf = (answer: AnyResponse, { before, framing, lie, version }: typeof Wire.Type): Uint8Array => {
   const { body, headers, status } = answer
   const framed = {
     length: { "content-length": String(Math.max(0, body.length + lie)) },

@@ -9,11 +9,11 @@ import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Page from "../../../packages/node/src/internal/page/page.ts"
 import { connectTo, flood } from "../../support/rawClient.ts"
-import { type Vitals, vitals } from "../../support/vitals.ts"
+import { type ResourceUsage, resourceUsage } from "../../support/resourceUsage.ts"
 
 const megabyte = 1024 * 1024
 
-const held = ({ buffers, heap }: Vitals) => heap + buffers
+const held = ({ buffers, heap }: ResourceUsage) => heap + buffers
 
 const layer = NodeStacksEmulator.layerClient.pipe(Layer.provideMerge(NodeStacksEmulator.layer({ rateLimits: false })))
 
@@ -30,7 +30,7 @@ const host = "host: localhost\r\n"
 describe("Many slow clients", () => {
   it.live("delay no other client, and are disconnected when the emulator ends", () =>
     Effect.gen(function* () {
-      const before = yield* vitals
+      const before = yield* resourceUsage
       yield* Effect.gen(function* () {
         const connections = yield* Effect.all(
           Array.from({ length: 300 }, () => connect),
@@ -45,7 +45,7 @@ describe("Many slow clients", () => {
         yield* answersOthers
         for (const { socket } of connections) socket.write("a")
         yield* answersOthers
-        const after = yield* vitals
+        const after = yield* resourceUsage
         assert.isBelow(held(after), held(before) + 64 * megabyte)
       }).pipe(Effect.scoped, Effect.provide(layer))
     })
@@ -73,7 +73,7 @@ describe("Endless bodies", () => {
 
   it.live("are cut off for every kind of client", () =>
     Effect.gen(function* () {
-      const before = yield* vitals
+      const before = yield* resourceUsage
       // Together: the emulator gives each a moment to read its answer.
       yield* Effect.forEach(
         senders,
@@ -88,7 +88,7 @@ describe("Endless bodies", () => {
         { concurrency: "unbounded" }
       )
       yield* answersOthers
-      assert.isBelow(held(yield* vitals), held(before) + 64 * megabyte)
+      assert.isBelow(held(yield* resourceUsage), held(before) + 64 * megabyte)
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
@@ -119,12 +119,12 @@ describe("Bodies that grow when they are decoded", () => {
   it.live("are not decompressed to their end", () =>
     Effect.gen(function* () {
       const bomb = gzipSync(Buffer.alloc(48 * megabyte))
-      const before = yield* vitals
+      const before = yield* resourceUsage
       const gzip = { "content-encoding": "gzip" }
       assert.strictEqual((yield* post("jobs/j/chunks?sequence=1&offset=0&size=1", bomb, gzip)).status, 400)
       assert.strictEqual((yield* post("stacks/register", bomb, gzip)).status, 400)
       yield* answersOthers
-      assert.isBelow(held(yield* vitals), held(before) + 32 * megabyte)
+      assert.isBelow(held(yield* resourceUsage), held(before) + 32 * megabyte)
     }).pipe(Effect.provide(layer))
   )
 

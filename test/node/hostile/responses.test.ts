@@ -6,14 +6,14 @@ import type { StacksClient, StacksError } from "@stacksapi/core"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import * as RawServer from "../../support/rawServer.ts"
+import { type ResourceUsage, resourceUsage } from "../../support/resourceUsage.ts"
 import { answers, calls, jobUuid } from "../../support/samples.ts"
 import * as Undici from "../../support/undici.ts"
-import { type Vitals, vitals } from "../../support/vitals.ts"
 
 const megabyte = 1024 * 1024
 
 /** Bytes of memory. */
-const held = ({ buffers, heap }: Vitals) => heap + buffers
+const held = ({ buffers, heap }: ResourceUsage) => heap + buffers
 
 const setUp = Effect.fnUntraced(function* (answer: RawServer.Answer, options?: RawServer.Options) {
   const server = yield* RawServer.make(answer, options)
@@ -142,10 +142,10 @@ describe("A service that sends an endless response as fast as it can", () => {
     Effect.gen(function* () {
       const { answer, said } = makeFlooding(head, piece, most)
       const { client, server } = yield* setUp(answer)
-      const before = yield* vitals
+      const before = yield* resourceUsage
       const call = yield* Effect.forkChild(failureOf(calls.getJob(client)))
       yield* said
-      const after = yield* vitals
+      const after = yield* resourceUsage
       // A hint that is kept takes several times its length.
       assert.isBelow(held(after), held(before) + 16 * megabyte)
       yield* TestClock.adjust("60 seconds")
@@ -189,9 +189,9 @@ describe("A body that is compressed without being requested", () => {
   it.effect("is not decompressed", () =>
     Effect.gen(function* () {
       const { client } = yield* setUpBombs(200)
-      const before = yield* vitals
+      const before = yield* resourceUsage
       const errors = yield* Effect.forEach(encodings, () => failureOf(calls.getJob(client)))
-      const after = yield* vitals
+      const after = yield* resourceUsage
       for (const [index, error] of errors.entries()) {
         assert(error._tag === "DecodeError")
         assert.strictEqual(error.issue, `the body is not JSON, but ${encodings[index]}`)

@@ -6,7 +6,7 @@ import { NodeStacksClient } from "@stacksapi/node"
 import { Duration, Effect, Layer, Logger, Metric, Redacted, Schedule, Scope } from "effect"
 import { growth, type Sample } from "../../support/growth.ts"
 import type { Leak } from "../../support/leaks.ts"
-import { countFibers, format, grown, type Vitals, vitals } from "../../support/vitals.ts"
+import { countFibers, format, grown, type ResourceUsage, resourceUsage } from "../../support/resourceUsage.ts"
 
 /** What the stack holds at a moment in which no job is here. */
 export interface Checkpoint extends Sample {
@@ -16,14 +16,14 @@ export interface Checkpoint extends Sample {
 
 export interface Soaked {
   readonly checkpoints: ReadonlyArray<Checkpoint>
-  readonly before: Vitals
-  readonly after: Vitals
+  readonly before: ResourceUsage
+  readonly after: ResourceUsage
   /** Fibers that are left when all is over. */
   readonly fibersLeft: number
 }
 
-export const line = ({ fibers, jobs, seconds, vitals }: Checkpoint): string =>
-  `${seconds.toFixed(0).padStart(5)} s, ${String(jobs).padStart(6)} jobs until now: ${fibers} fibers, ${format(vitals)}`
+export const line = ({ fibers, jobs, seconds, resourceUsage }: Checkpoint): string =>
+  `${seconds.toFixed(0).padStart(5)} s, ${String(jobs).padStart(6)} jobs until now: ${fibers} fibers, ${format(resourceUsage)}`
 
 /** The service, in a process of its own. */
 const service = Effect.acquireRelease(
@@ -59,7 +59,7 @@ export interface Options {
 
 /** Works for a number of intervals, and takes stock at the end of each. */
 export const soak = Effect.fnUntraced(function* ({ interval, intervals, jobsEach, leak, onCheckpoint, rest }: Options) {
-  const before = yield* vitals
+  const before = yield* resourceUsage
   const fibers = countFibers()
   let jobs = 0
   const makeRunner = Effect.map(Effect.scope, (scope) =>
@@ -78,7 +78,7 @@ export const soak = Effect.fnUntraced(function* ({ interval, intervals, jobsEach
     look.pipe(Effect.delay("100 millis"), Effect.repeat({ until: isMet }))
   /** The least of three looks: an answer that is being read is nothing that is kept. */
   const least = Effect.map(
-    Effect.all([vitals, Effect.delay(vitals, "300 millis"), Effect.delay(vitals, "300 millis")]),
+    Effect.all([resourceUsage, Effect.delay(resourceUsage, "300 millis"), Effect.delay(resourceUsage, "300 millis")]),
     (looks) => looks.reduce((a, b) => (b.heap < a.heap ? b : a))
   )
   const checkpoints: Array<Checkpoint> = []
@@ -104,7 +104,7 @@ export const soak = Effect.fnUntraced(function* ({ interval, intervals, jobsEach
         seconds: Duration.toSeconds(Duration.fromInputUnsafe(interval)) * number,
         jobs,
         fibers: fibers.alive(),
-        vitals: yield* least
+        resourceUsage: yield* least
       }
       checkpoints.push(checkpoint)
       onCheckpoint?.(checkpoint)
@@ -117,7 +117,7 @@ export const soak = Effect.fnUntraced(function* ({ interval, intervals, jobsEach
   )
   yield* running
   // A socket that was told to close does so in its own time.
-  const end = Effect.map(vitals, (after): Soaked => ({ checkpoints, before, after, fibersLeft: fibers.alive() }))
+  const end = Effect.map(resourceUsage, (after): Soaked => ({ checkpoints, before, after, fibersLeft: fibers.alive() }))
   return yield* end.pipe(
     Effect.repeat({
       schedule: Schedule.spaced("100 millis"),

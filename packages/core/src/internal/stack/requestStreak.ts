@@ -6,7 +6,7 @@
  */
 import type { StacksError } from "../../StacksError.ts"
 import { mayBeOneJobAfterAll } from "../isolate.ts"
-import { Backoff, type BackoffOptions, standard } from "./backoff.ts"
+import { Backoff, type BackoffOptions, standard } from "./jobBackoff.ts"
 import type { StackState } from "./stackState.ts"
 
 const maxFailures = 3

@@ -1,15 +1,15 @@
-/** A connection to a database that can be cut: what is sent goes nowhere, and nobody is told. */
+/** A connection to a database that can be cut silently: no data arrives, and neither side gets an error. */
 import { connect, createServer, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
 
-export interface Line {
-  /** The database's, by way of this. */
+export interface CuttableConnection {
+  /** The URL of the database through this connection. */
   readonly url: string
   readonly cut: Effect.Effect<void>
-  readonly mend: Effect.Effect<void>
+  readonly restore: Effect.Effect<void>
 }
 
-export const makeLine = (url: string): Effect.Effect<Line, never, Scope.Scope> =>
+export const makeCuttableConnection = (url: string): Effect.Effect<CuttableConnection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const target = new URL(url)
     const sockets = new Set<Socket>()
@@ -51,7 +51,7 @@ export const makeLine = (url: string): Effect.Effect<Line, never, Scope.Scope> =
         isCut = true
         for (const socket of sockets) socket.pause()
       }),
-      mend: Effect.sync(() => {
+      restore: Effect.sync(() => {
         isCut = false
         for (const socket of sockets) socket.resume()
       })

@@ -1,4 +1,4 @@
-/** What a process holds: memory, sockets, timers. */
+/** The resources that a process uses: memory, sockets, timers. */
 import { getHeapCodeStatistics, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { Effect, type Metric } from "effect"
@@ -6,12 +6,12 @@ import { Effect, type Metric } from "effect"
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")
 
-export interface Vitals {
-  /** Bytes in use after garbage was collected. Compiled code is left out: it grows and shrinks for days. */
+export interface ResourceUsage {
+  /** Bytes in use after a garbage collection, without compiled code, whose size varies for days. */
   readonly heap: number
-  /** Bytes of buffers, which are not on the heap. */
+  /** Bytes of buffers outside of the heap. */
   readonly buffers: number
-  /** Bytes that the process takes of the machine's memory. */
+  /** Resident memory, in bytes. */
   readonly rss: number
   /** What keeps the process alive, by kind: sockets, servers, timers, child processes. */
   readonly resources: Readonly<Record<string, number>>
@@ -19,8 +19,8 @@ export interface Vitals {
 
 const turn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
-/** Collects garbage, also what only its finalizers let go, and takes stock. */
-export const vitals: Effect.Effect<Vitals> = Effect.gen(function* () {
+/** Collects garbage, including objects with finalizers, and measures. */
+export const resourceUsage: Effect.Effect<ResourceUsage> = Effect.gen(function* () {
   for (let round = 0; round < 3; round++) {
     collect()
     yield* turn
@@ -35,20 +35,20 @@ export const vitals: Effect.Effect<Vitals> = Effect.gen(function* () {
 
 const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`
 
-/** In a line. */
-export const format = ({ heap, resources, rss }: Vitals): string => {
+/** Formats the usage on one line. */
+export const format = ({ heap, resources, rss }: ResourceUsage): string => {
   const held = Object.entries(resources).map(([kind, count]) => `${count} ${kind}`)
   return `heap ${megabytes(heap)}, RSS ${megabytes(rss)}, ${held.join(", ") || "nothing open"}`
 }
 
-/** Resources of which there are more than there were. */
-export const grown = (before: Vitals, after: Vitals): ReadonlyArray<string> =>
+/** The resources of which there are more than before. */
+export const grown = (before: ResourceUsage, after: ResourceUsage): ReadonlyArray<string> =>
   Object.entries(after.resources).flatMap(([kind, count]) => {
     const was = before.resources[kind] ?? 0
     return count > was ? [`${kind}: ${was}, then ${count}`] : []
   })
 
-/** Counts the fibers that are alive among those that are started with its service. */
+/** Counts the live fibers among those that are started with its service. */
 export const countFibers = (): {
   readonly alive: () => number
   readonly service: Metric.FiberRuntimeMetricsService

@@ -1,11 +1,11 @@
-/** What tests of clusters share: a database, an emulator with jobs in its queues, and a cluster without members. */
+/** The fixture of cluster tests: a database, an emulator with jobs in its queues, and a cluster without members. */
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Effect, References, type Scope } from "effect"
 import * as Cluster from "./cluster.ts"
 import type * as Postgres from "./postgres.ts"
-import { usurpations } from "./witness.ts"
+import { requestsOfNonLeaders } from "./runRecorder.ts"
 
 export type Options = Omit<ClusterStack.Options, "port">
 
@@ -42,7 +42,7 @@ export const addJobs = Effect.fnUntraced(function* (count: number, { queues }: O
   )
 })
 
-/** Why jobs did not pass, and requests for a queue by one who did not lead it; and that each job was finished once. */
+/** Violations: jobs that did not pass, jobs that were not finished exactly once, 429s, and requests of processes that did not lead the queue. */
 export const faults = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   const jobs = yield* emulator.jobs
@@ -54,7 +54,7 @@ export const faults = Effect.gen(function* () {
       const count = finished.filter(({ path }) => path.includes(id)).length
       return count === 1 ? [] : [`${id} was finished ${count} times`]
     }),
-    ...usurpations(requests),
+    ...requestsOfNonLeaders(requests),
     ...requests.flatMap(({ operation, status }) => (status === 429 ? [`${operation} was answered 429`] : []))
   ]
 })
@@ -62,8 +62,8 @@ export const faults = Effect.gen(function* () {
 export const leaderOf = (members: ReadonlyArray<Cluster.Member>) =>
   members.find((member) => member.leading().length > 0)
 
-/** A test with an emulator, on a server that all tests of a file share; at the same time as others, since most wait. */
-export const scene = <E>(
+/** Provides a test with an emulator. */
+export const withEmulator = <E>(
   test: Effect.Effect<void, E, StacksEmulator.StacksEmulator | Postgres.Server | Scope.Scope>,
   options: NodeStacksEmulator.Options = {}
 ) =>

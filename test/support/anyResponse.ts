@@ -56,7 +56,7 @@ const rejection = { errors: [{ error: "job stack notification count exceeded", i
 const bodyOf = (endpoint: StacksApi.Endpoint) =>
   endpoint === "createStackNotifications" ? rejection : (answers[endpoint].body ?? {})
 
-export interface AnyAnswer {
+export interface AnyResponse {
   readonly operation: StacksApi.Operation
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
@@ -68,7 +68,7 @@ export interface AnyAnswer {
 }
 
 /** Answers to a call of an operation. */
-export const anyAnswer: Arbitrary.Arbitrary<AnyAnswer> = Arbitrary.all({
+export const anyResponse: Arbitrary.Arbitrary<AnyResponse> = Arbitrary.all({
   call: Arbitrary.schema(
     Schema.Struct({
       operation: oneOf(operations),
@@ -84,7 +84,7 @@ export const anyAnswer: Arbitrary.Arbitrary<AnyAnswer> = Arbitrary.all({
   ),
   edits
 }).pipe(
-  Arbitrary.map(({ call, edits }): AnyAnswer => {
+  Arbitrary.map(({ call, edits }): AnyResponse => {
     const { breaksOff, cuts, headers, keep, of, operation, status, which } = call
     const bytes = new TextEncoder().encode(
       call.body === "own" || call.body === "another's"
@@ -104,7 +104,7 @@ export const anyAnswer: Arbitrary.Arbitrary<AnyAnswer> = Arbitrary.all({
 )
 
 /** The body in its pieces. */
-export const piecesOf = ({ body, breaksOff, cuts }: AnyAnswer): ReadonlyArray<Uint8Array> => {
+export const piecesOf = ({ body, breaksOff, cuts }: AnyResponse): ReadonlyArray<Uint8Array> => {
   const places = [0, ...cuts.map((cut) => Math.floor(cut * body.length)).sort((a, b) => a - b), body.length]
   const pieces = places.slice(1).map((end, index) => body.slice(places[index], end))
   return breaksOff ? pieces.slice(0, -1) : pieces

@@ -1,4 +1,4 @@
-/** What processes of a cluster did to jobs, and what of that must not be. */
+/** Records the runs of jobs by the processes of a cluster, and finds runs that must not overlap. */
 import type { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime } from "effect"
 import type { Message } from "./clusterProcess.ts"
@@ -13,10 +13,10 @@ interface Run {
   steps: Array<number>
 }
 
-export class Witness {
+export class RunRecorder {
   readonly #reports: Array<Report> = []
   readonly #deaths = new Map<string, number>()
-  /** When each process was suspended and when it went on. */
+  /** When each process was suspended and when it continued. */
   readonly #pauses = new Map<string, Array<{ readonly from: number; to: number }>>()
 
   saw(name: string, message: Extract<Message, { readonly at: number }>): void {
@@ -35,12 +35,12 @@ export class Witness {
     if (!this.#deaths.has(name)) this.#deaths.set(name, Date.now())
   }
 
-  /** When jobs began. */
+  /** The starts of jobs. */
   get starts(): ReadonlyArray<Report> {
     return this.#reports.filter(({ type }) => type === "began")
   }
 
-  /** How often each job began. */
+  /** How often each job started. */
   get begun(): ReadonlyMap<string, number> {
     const begun = new Map<string, number>()
     for (const { jobUuid, type } of this.#reports) {
@@ -49,15 +49,15 @@ export class Witness {
     return begun
   }
 
-  /** Jobs that two processes ran at a time. */
-  get mistakes(): ReadonlyArray<string> {
+  /** Jobs that two processes ran at the same time. */
+  get overlaps(): ReadonlyArray<string> {
     return Array.from(this.#runs()).flatMap(([jobUuid, runs]) =>
       runs.flatMap((run, index) => {
         const next = runs[index + 1]
         if (next === undefined || run.to <= next.from) return []
         const text = `${jobUuid} lives twice: at ${run.name}, and since then at ${next.name}`
         if (!this.#isPaused(run.name, next.from)) return [text]
-        // It can't know. It looks at its lease as often as a job takes a step, so it may end one, and begin one more.
+        // A suspended process checks its lease once per step, so it may complete one step and start another one.
         return run.steps.filter((at) => at > next.from).length > 2 ? [text] : []
       })
     )
@@ -75,18 +75,18 @@ export class Witness {
       if (type === "began") {
         ofJob.push({ name, from: at, to: this.#deaths.get(name) ?? Number.POSITIVE_INFINITY, steps: [] })
         runs.set(jobUuid, ofJob)
-      } else if (type === "goesOn") run?.steps.push(at)
+      } else if (type === "continues") run?.steps.push(at)
       else if (run !== undefined) run.to = Math.min(run.to, at)
     }
     return runs
   }
 }
 
-/** What only the one who leads a queue may do. Each one that does so registers its stack first. */
+/** The operations that only the leader of a queue may use. A leader registers its stack first. */
 const leaders = new Set(["listScheduledJobs", "batchReserveJobs", "finishJob"])
 
-/** Requests of processes for a queue that another one has begun to lead. */
-export const usurpations = (requests: ReadonlyArray<StacksEmulator.LoggedRequest>): ReadonlyArray<string> => {
+/** Requests for a queue by processes that do not lead it. */
+export const requestsOfNonLeaders = (requests: ReadonlyArray<StacksEmulator.LoggedRequest>): ReadonlyArray<string> => {
   const leading = new Map<string, string>()
   return requests.flatMap((request) => {
     const { operation = "" } = request

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksError } from "@stacksapi/core"
 import { Arbitrary, Cause, Effect, Exit, Stream } from "effect"
 import { HttpBody, HttpServerResponse } from "effect/http"
-import { type AnyAnswer, anyAnswer, piecesOf } from "../support/anyAnswer.ts"
+import { type AnyResponse, anyResponse, piecesOf } from "../support/anyResponse.ts"
 import { calls } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -22,9 +22,9 @@ const assertTyped = (exit: Exit.Exit<unknown, unknown>) => {
   }
 }
 
-const whole = ({ body, headers, status }: AnyAnswer) => HttpServerResponse.uint8Array(body, { status, headers })
+const whole = ({ body, headers, status }: AnyResponse) => HttpServerResponse.uint8Array(body, { status, headers })
 
-const inPieces = (answer: AnyAnswer, contentLength?: number) =>
+const inPieces = (answer: AnyResponse, contentLength?: number) =>
   HttpServerResponse.empty({ status: answer.status, headers: answer.headers }).pipe(
     HttpServerResponse.setBody(
       HttpBody.stream(
@@ -37,7 +37,7 @@ const inPieces = (answer: AnyAnswer, contentLength?: number) =>
     )
   )
 
-const endOf = Effect.fnUntraced(function* (answer: AnyAnswer, response: HttpServerResponse.HttpServerResponse) {
+const endOf = Effect.fnUntraced(function* (answer: AnyResponse, response: HttpServerResponse.HttpServerResponse) {
   const client = yield* Scripted.client(Scripted.make(() => response))
   const exit = yield* Effect.exit(calls[answer.operation](client).pipe(RetryPolicy.withPolicy(RetryPolicy.none)))
   assertTyped(exit)
@@ -45,27 +45,27 @@ const endOf = Effect.fnUntraced(function* (answer: AnyAnswer, response: HttpServ
 })
 
 describe("Every call ends in a value or a typed failure", () => {
-  it.effect.prop("whatever comes at once", [anyAnswer], ([answer]) => Effect.scoped(endOf(answer, whole(answer))), {
+  it.effect.prop("whatever comes at once", [anyResponse], ([answer]) => Effect.scoped(endOf(answer, whole(answer))), {
     arbitrary: { runs: 2500, seed: 7 }
   })
 
   it.effect.prop(
     "whatever comes in pieces, and breaks off",
-    [anyAnswer],
+    [anyResponse],
     ([answer]) => Effect.scoped(endOf(answer, inPieces(answer))),
     { arbitrary: { runs: 2500, seed: 8 } }
   )
 
   it.effect.prop(
     "whatever length it says it has",
-    [anyAnswer],
+    [anyResponse],
     ([answer]) => Effect.scoped(endOf(answer, inPieces(answer, answer.body.length + 1))),
     { arbitrary: { runs: 500, seed: 9 } }
   )
 
   it.effect.prop(
     "and the same, in pieces or at once",
-    [anyAnswer],
+    [anyResponse],
     ([answer]) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -79,7 +79,7 @@ describe("Every call ends in a value or a typed failure", () => {
 
   it.effect("with responses of all kinds", () =>
     Effect.gen(function* () {
-      const sample = yield* Arbitrary.sampleEffect(anyAnswer, { count: 1500, seed: 8 })
+      const sample = yield* Arbitrary.sampleEffect(anyResponse, { count: 1500, seed: 8 })
       const ends = yield* Effect.forEach(sample, (answer) =>
         Effect.map(Effect.scoped(endOf(answer, inPieces(answer))), (exit) =>
           Exit.isSuccess(exit) ? "value" : String(Object(Cause.squash(exit.cause))._tag)

@@ -1,5 +1,5 @@
 /**
- * Takes the picture of the emulator's page that the documentation shows, `docs/images/emulator-page.png`: a stack and its
+ * Takes the screenshot of the emulator's page for the documentation, `docs/images/emulator-page.png`: a stack and its
  * agents at work for half a minute.
  */
 import { fileURLToPath } from "node:url"
