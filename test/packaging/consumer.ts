@@ -1,4 +1,4 @@
-/** The program that `scripts/smoke.ts` runs against the packed tarballs, as a user of them would. */
+/** The program that `scripts/smoke/main.ts` runs against the packed tarballs, as a user of them would. */
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"

@@ -6,8 +6,8 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { optionalPeers, pack, packages, root, run } from "./run.ts"
-import { checkDeclarations, writeDeclarationPrograms } from "./smoke/declarations.ts"
+import { optionalPeers, pack, packages, root, run } from "../run.ts"
+import { checkDeclarations, writeDeclarationPrograms } from "./declarations.ts"
 
 const project = mkdtempSync(join(tmpdir(), "stacksapi-smoke-"))
 process.on("exit", () => rmSync(project, { recursive: true, force: true }))
