@@ -5,7 +5,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect } from "effect"
 import { listen } from "./listen.ts"
 
-export interface Answer {
+interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
