@@ -190,6 +190,7 @@ export const paths = (
 ): Declared<ReadonlyArray<string>> =>
   declare(
     name,
+    { type: "array" },
     (name) => Flag.Path(name, { pathType }),
     (variable) => Config.Array(Schema.String, variable),
     options,
