@@ -9,8 +9,8 @@ type Package = (typeof packages)[number]
 
 const page = "src/internal/page/static/"
 
-/** The files that users need: each module as source and compiled, with source maps; the page; manifest, readme and license. */
-const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
+/** The files that users need: each module as source and compiled, with source maps; the page; schema, manifest, readme and license. */
+const expectedFiles = ({ name, path }: Package): ReadonlyArray<string> => {
   const sources = readdirSync(join(path, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => posix.join(entry.parentPath.slice(path.length + 1), entry.name))
@@ -21,7 +21,9 @@ const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
   )
   const served = sources.filter((file) => file.startsWith(page))
   const inDist = [...compiled, ...served].map((file) => file.replace(/^src/, "dist"))
-  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist]
+  // For editors of the command's configuration file.
+  const schemas = name === "@stacksapi/node" ? ["stacksapi.schema.json"] : []
+  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...schemas, ...modules, ...inDist]
 }
 
 /** Source maps that refer to files that are not published. */

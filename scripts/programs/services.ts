@@ -1,4 +1,4 @@
-/** Provides the servers that tests start: installed ones, or Debian's, which it installs as root. */
+/** Provides the servers and checkers that tests start: installed ones, or Debian's, which it installs as root. */
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { canInstall, findProgram, install } from "./debian.ts"
@@ -17,7 +17,9 @@ const servers: ReadonlyArray<Server> = [
   { program: "dockerd", debianPackages: ["docker.io", "runc", "containerd", "iptables", "tini"] },
   { program: "docker-registry", debianPackages: ["docker-registry"] },
   // A shell without libraries, for images.
-  { program: "busybox", debianPackages: ["busybox-static"] }
+  { program: "busybox", debianPackages: ["busybox-static"] },
+  { program: "promtool", debianPackages: ["prometheus"] },
+  { program: "systemd-analyze", debianPackages: ["systemd"] }
 ]
 
 const find = ({ program, versions }: Server): string | undefined =>

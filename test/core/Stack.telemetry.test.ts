@@ -119,6 +119,59 @@ describe("The metrics of a stack", () => {
       assert.deepInclude(histogram?.state, { count: 1, sum: seconds })
     }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
 
+  it.effect("time each request, by operation and the class of its status", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(3)
+      yield* emulator.setFaults([
+        Fault.Status({ status: 503, operations: ["finishJob"], times: 2 }),
+        Fault.Reset({ operations: ["listScheduledJobs"], times: 1 })
+      ])
+      yield* start(takes(0))
+      for (let second = 0; second < 10; second++) yield* slowly("1 second")
+      const values = yield* metrics
+      const requests = yield* emulator.requests
+      for (const operation of ["registerStack", "listScheduledJobs", "batchReserveJobs", "finishJob"]) {
+        const timed = ["2xx", "4xx", "429", "5xx", "none"].map((status) =>
+          Number(values[`stacksapi_request_duration_seconds ${operation} ${status}`] ?? 0)
+        )
+        assert.strictEqual(
+          timed.reduce((sum, count) => sum + count),
+          requests.filter((request) => request.operation === operation).length,
+          operation
+        )
+      }
+      assert.strictEqual(values["stacksapi_request_duration_seconds finishJob 5xx"], 2)
+      assert.strictEqual(values["stacksapi_request_duration_seconds finishJob 2xx"], 3)
+      assert.strictEqual(values["stacksapi_request_duration_seconds listScheduledJobs none"], 1)
+    }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
+  )
+
+  it.effect("say how many jobs the stack does not take, and why", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs(1, { agentQueryRules: ["os=mac"] })
+      yield* addJobs(2, { runnableAt: 3_600_000 })
+      yield* addJobs(1, { agentQueryRules: ["os=linux"] })
+      yield* start(takes(0), { tags: { os: "linux" } })
+      for (let second = 0; second < 3; second++) yield* slowly("1 second")
+      assert.deepInclude(yield* metrics, {
+        "stacksapi_jobs_filtered tags": 1,
+        "stacksapi_jobs_filtered not_yet": 2,
+        "stacksapi_jobs_filtered paused": 0,
+        "stacksapi_jobs_filtered not_admitted": 0,
+        "stacksapi_jobs_filtered unusable": 0
+      })
+      yield* emulator.pauseQueue("q", true)
+      for (let second = 0; second < 3; second++) yield* slowly("1 second")
+      assert.deepInclude(yield* metrics, {
+        "stacksapi_jobs_filtered tags": 1,
+        "stacksapi_jobs_filtered not_yet": 0,
+        "stacksapi_jobs_filtered paused": 2
+      })
+    }).pipe(Effect.scoped, alone, Effect.provide(emulated()))
+  )
+
   it.effect("count requests, retries and waits for the rate limit by operation", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

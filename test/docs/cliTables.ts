@@ -36,7 +36,7 @@ const flagTable = (flags: ReadonlyArray<HelpDoc.FlagDoc>): string =>
   table(["flag", "variable", "default", "meaning"], flags.map(flagRow))
 
 /** The flags that several commands share. */
-const sharedNames = ["key", "queue", "tag", "json", "endpoint", "proxy", "token-file"]
+const sharedNames = ["key", "queue", "tag", "json", "config", "endpoint", "proxy", "token-file"]
 
 const isShared = ({ name }: HelpDoc.FlagDoc): boolean => sharedNames.includes(name)
 

@@ -1,6 +1,6 @@
 /**
- * Writes the reference tables of the documentation from the code that they describe. A table stands between
- * `<!-- generated: NAME -->` and `<!-- end -->`.
+ * Writes the reference tables of the documentation, and the JSON Schema of the configuration file, from the code that they describe. A
+ * table stands between `<!-- generated: NAME -->` and `<!-- end -->`.
  *
  *     node test/docs/tables.ts
  */
@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
 import * as Api from "./apiTables.ts"
+import * as CliSchema from "./cliSchema.ts"
 import * as Cli from "./cliTables.ts"
 import { pages, root } from "./snippets.ts"
 
@@ -42,4 +43,6 @@ if (import.meta.main) {
     console.log(`${page}: updated`)
   }
   console.log("The tables of the documentation are current")
+  CliSchema.write()
+  console.log("The JSON Schema of the configuration file is current")
 }

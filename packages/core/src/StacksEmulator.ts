@@ -345,6 +345,10 @@ export interface Service {
   readonly pauseQueue: (queueKey: string, paused: boolean) => Effect.Effect<void>
   /** Replaces the faults. The first one that applies to a request wins; later ones do not count the request. */
   readonly setFaults: (faults: ReadonlyArray<Faults.Fault>) => Effect.Effect<void>
+  /** Adds and removes faults. Those in force that the new list has too, as the same objects, keep what they have counted. */
+  readonly changeFaults: (
+    update: (inForce: ReadonlyArray<Faults.Fault>) => ReadonlyArray<Faults.Fault>
+  ) => Effect.Effect<void>
   /** Removes a stack, as if it had lapsed. Its requests get a 404 until it registers again. */
   readonly forgetStack: (stackKey: string) => Effect.Effect<void>
 
@@ -364,14 +368,16 @@ export interface Service {
   /** The agents, in the order of their registration. */
   readonly agents: Effect.Effect<ReadonlyArray<Views.AgentView>>
   /**
-   * The output that an agent has uploaded for a job, including terminal codes; empty if there is none. It keeps the last 4 MiB of
-   * each job, and 128 MiB of all jobs, of which it removes the oldest logs first.
+   * The output that an agent has uploaded for a job, or that was appended, including terminal codes; empty if there is none. It keeps the
+   * last 4 MiB of each job, and 128 MiB of all jobs, of which it removes the oldest logs first.
    */
   readonly jobLog: (jobUuid: string) => Effect.Effect<string>
   /** The builds, each with its jobs, meta-data, annotations and artifacts. */
   readonly builds: Effect.Effect<ReadonlyArray<Views.BuildView>>
   /** The content of an artifact, by its id; empty before its upload. The emulator keeps at most 256 MiB of artifacts. */
   readonly artifact: (artifactId: string) => Effect.Effect<Uint8Array>
+  /** Appends to the output of a job, for a stack that runs the job without an agent. */
+  readonly appendJobLog: (jobUuid: string, text: string) => Effect.Effect<void>
   /** The stored notifications, in the order of their arrival. */
   readonly notifications: Effect.Effect<ReadonlyArray<Views.NotificationView>>
   /** The registered stacks. */
@@ -517,6 +523,7 @@ const emulate = Effect.fnUntraced(function* ({
         return Result.void
       }),
     setFaults: (list) => Effect.sync(() => faults.set(list)),
+    changeFaults: (update) => Effect.sync(() => faults.change(update)),
     forgetStack: (key) => Effect.sync(() => void state.stacks.delete(key)),
     acquireJob: (tokenOrJobUuid) =>
       Effect.flatMap(
@@ -550,6 +557,10 @@ const emulate = Effect.fnUntraced(function* ({
           ? Result.fail(`there is no artifact ${id}`)
           : Result.succeed(Artifacts.content(artifact))
       }),
+    appendJobLog: (id, text) =>
+      onJob(id, () =>
+        Result.succeed(state.logs.add(id, { offset: state.logs.size(id), bytes: new TextEncoder().encode(text) }))
+      ),
     notifications: Effect.sync(() => state.notifications.map(Views.notification)),
     stacks: now((now) =>
       Result.succeed(Array.from(state.stacks.values(), (stack) => Stacks.describe(state, stack, now)))

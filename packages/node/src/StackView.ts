@@ -19,6 +19,10 @@
  *
  * For the stacks of several queues, and for a process of a cluster, each event has its `queueKey`. A process of a cluster adds `RunStarted`
  * (like `Started`) and `RunEnded` (`outcome`, and if it has them `exitStatus` and `detail`) for the jobs that it runs itself.
+ * With `printOutput`, `Output` is a line that a job printed: `jobUuid`, `channel` (`stdout` or `stderr`) and `text`.
+ *
+ * With `json`, what a view prints on the standard error is JSON too: `time`, `level`, `message`, and of log entries `annotations` and
+ * `cause`.
  *
  * Colors follow `NO_COLOR`, `FORCE_COLOR` and the terminal, by Effect's `TerminalCapabilities`. Color is never the only sign of a
  * meaning. Control characters and ANSI sequences in jobs' names and output never reach the terminal; in JSON they are escaped.
@@ -80,7 +84,14 @@ export interface Options {
   readonly format?: Format | undefined
   /** The output of jobs, for the last lines of running jobs. Default: none are shown. */
   readonly output?: JobOutput.Service | undefined
-  /** Whether to print a summary at the end. Default true. */
+  /** With the formats `lines` and `json`: whether to print each line of `output` too, as the event `Output` in JSON. Default false. */
+  readonly printOutput?: boolean | undefined
+  /**
+   * The label of a job, or undefined if it is not known. It is shown for a job whose step has no key. Default: such a job is shown by its
+   * pipeline and build alone.
+   */
+  readonly labelOf?: ((jobUuid: string) => string | undefined) | undefined
+  /** Whether to print a summary at the end, if the stack has begun its work. Default true. */
   readonly summary?: boolean | undefined
 }
 

@@ -10,8 +10,10 @@ import * as Runtime from "effect/Runtime"
 import * as ExitStatus from "./internal/cli/exitStatus.ts"
 import { Host } from "./internal/cli/host.ts"
 import { main } from "./internal/cli/main.ts"
+import { ofArguments } from "./internal/cli/outputMode.ts"
 import * as Stdout from "./internal/cli/stdout.ts"
 import { describeCode, errorCode } from "./internal/process/errorDescription.ts"
+import { toJson } from "./internal/terminal/messages.ts"
 
 const { signals } = ExitStatus
 
@@ -46,7 +48,11 @@ const onSignal = (signal: ExitStatus.Signal): void => {
 
 const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Predicate.isObject(ending)) {
-    process.stderr.write(`stacksapi: Can't write to the standard output: ${describeCode(ending.code)}\n`)
+    const message = `Can't write to the standard output: ${describeCode(ending.code)}`
+    const { isJson } = ofArguments(process.argv.slice(2))
+    // @effect-diagnostics-next-line globalDate:off - the program has ended, and its services with it.
+    const json = () => toJson({ level: "error", message, exitStatus: ExitStatus.failure }, Date.now())
+    process.stderr.write(isJson ? `${json()}\n` : `stacksapi: ${message}\n`)
     return ExitStatus.failure
   }
   if (Exit.isSuccess(exit) && Predicate.isNumber(exit.value)) return exit.value

@@ -195,8 +195,10 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
           objects(stdout).map((job) => Reflect.get(job as object, "id")),
           ["get-a", "get-b"]
         )
-        assert.match(stderr, /^nothing: GET .*: 404 /)
-        assert.include(stderr, "stacksapi: 1 of 3 jobs were not read")
+        const [problem, failure] = objects(stderr)
+        assert.deepInclude(problem, { jobUuid: "nothing" })
+        assert.match(String(Reflect.get(problem as object, "message")), /^GET .*: 404 /)
+        assert.deepInclude(failure, { message: "1 of 3 jobs were not read", exitStatus: 1 })
       })
     )
   })
@@ -243,7 +245,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         { id: "reserve-1", isReserved: true },
         { id: "nothing", isReserved: false }
       ])
-      assert.strictEqual(stderr, "stacksapi: 1 of 2 jobs were not reserved\n")
+      assert.deepInclude(objects(stderr)[0], { message: "1 of 2 jobs were not reserved", exitStatus: 1 })
       assert.strictEqual((yield* call(["jobs", "reserve", "--expiry", "4000", "reserve-1"])).status, 2)
     })
   )
@@ -307,7 +309,9 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         { id: "notify-1", isNotified: true },
         { id: "notify-2", isNotified: true }
       ])
-      assert.match(stderr, /^nothing: .+\nstacksapi: 1 of 3 notifications were rejected\n$/)
+      const [problem, failure] = objects(stderr)
+      assert.deepInclude(problem, { level: "error", jobUuid: "nothing" })
+      assert.deepInclude(failure, { message: "1 of 3 notifications were rejected", exitStatus: 1 })
       const stored = (yield* emulator.notifications).filter(({ stackKey }) => stackKey === "notify")
       assert.deepStrictEqual(
         stored.map(({ detail }) => detail),

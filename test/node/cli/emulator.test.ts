@@ -181,7 +181,7 @@ describe("stacksapi run --runner command", () => {
       )
       yield* until(() => has("started"))
       const { stderr } = yield* running.seen("Health and metrics: ")
-      const url = /http:\S+/.exec(stderr)?.[0] ?? ""
+      const url = /http:[^\s"]+/.exec(stderr)?.[0] ?? ""
       const phase = Effect.promise(() => fetch(`${url}/healthz`).then((response) => response.text()))
       yield* running.kill("SIGTERM")
       yield* phase.pipe(Effect.repeat({ until: (text) => text.includes('"draining"') }))

@@ -30,7 +30,9 @@ describe("stacksapi run", () => {
       const isOver = Effect.map(emulator.jobs, (jobs) => jobs.every(({ exitStatus }) => exitStatus === 0))
       yield* Effect.repeat(Effect.delay(isOver, "50 millis"), { until: (over) => over })
       const { stderr } = yield* running.seen("Health and metrics: ")
-      const report = yield* Effect.promise(async () => (await fetch(`${/http:\S+/.exec(stderr)?.[0]}/readyz`)).json())
+      const report = yield* Effect.promise(async () =>
+        (await fetch(`${/http:[^\s"]+/.exec(stderr)?.[0]}/readyz`)).json()
+      )
       assert.isNull(report.reason)
       assert.sameMembers(
         report.stacks.map(({ key }: { readonly key: string }) => key),

@@ -120,7 +120,6 @@ export const make = (options: TransportOptions): Transport => {
       const attempt = ++attempts
       countSent()
       onNestedRequest?.()
-      meter?.(operation, attempt)
       if (recorder !== undefined && onNestedRequest === undefined) recorder.attempts = attempt
       return withAttemptSpan(fiber, info, attempt, isLogged, (requestId, onStatus) => {
         const log = isLogged
@@ -130,7 +129,7 @@ export const make = (options: TransportOptions): Transport => {
             )
           : undefined
         const onDate = serviceClock?.expectResponse(Context.get(context, Clock.Clock))
-        const response = send({
+        const sending = send({
           endpoint,
           info,
           request,
@@ -154,6 +153,7 @@ export const make = (options: TransportOptions): Transport => {
                 )
           }
         })
+        const response = meter === undefined ? sending : meter(operation, attempt, sending)
         return log === undefined ? response : log.around(response)
       })
     }

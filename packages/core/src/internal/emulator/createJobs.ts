@@ -102,6 +102,7 @@ export const createJob = (state: State, newJob: NewJob, now: number, pipelineSte
     command: newJob.command ?? "",
     step: stepOf(state, steps, newJob),
     state: waitsFor.size === 0 && pipelineStep === undefined ? "scheduled" : "waiting",
+    dependsOn: Array.from(waitsFor),
     waitsFor,
     isAfterWait: newJob.isAfterWait ?? false,
     allowsDependencyFailure: newJob.allowDependencyFailure ?? false,

@@ -37,6 +37,8 @@ export const Fault = Data.taggedEnum<Fault>()
 /** Decides which fault applies to each request. */
 export interface FaultPlan {
   readonly set: (faults: ReadonlyArray<Fault>) => void
+  /** Replaces the faults in force. Those that stay, as the same objects, keep what they have counted. */
+  readonly change: (update: (inForce: ReadonlyArray<Fault>) => ReadonlyArray<Fault>) => void
   /** The faults that may still apply, in order. */
   readonly inForce: () => ReadonlyArray<Fault>
   readonly next: (operation: Operation | undefined) => Fault | undefined
@@ -44,19 +46,26 @@ export interface FaultPlan {
 
 export const makePlan = (random: SeededRandom): FaultPlan => {
   let rules: ReadonlyArray<FaultRule> = []
+  const inForce = () => rules.filter(({ left }) => left > 0).map(({ fault }) => fault)
   return {
     set: (faults) => {
-      rules = faults.map((fault) => ({
-        fault,
-        operations: fault.operations && new Set(fault.operations.map(endpointOf)),
-        toSkip: fault.skip ?? 0,
-        left: fault.times ?? Number.POSITIVE_INFINITY
-      }))
+      rules = faults.map(ruleOf)
     },
-    inForce: () => rules.filter(({ left }) => left > 0).map(({ fault }) => fault),
+    change: (update) => {
+      const known = new Map(rules.map((rule) => [rule.fault, rule]))
+      rules = update(inForce()).map((fault) => known.get(fault) ?? ruleOf(fault))
+    },
+    inForce,
     next: (operation) => rules.find((rule) => applies(rule, operation, random))?.fault
   }
 }
+
+const ruleOf = (fault: Fault): FaultRule => ({
+  fault,
+  operations: fault.operations && new Set(fault.operations.map(endpointOf)),
+  toSkip: fault.skip ?? 0,
+  left: fault.times ?? Number.POSITIVE_INFINITY
+})
 
 interface FaultRule {
   readonly fault: Fault

@@ -2,6 +2,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
 import type { Fault } from "./faults.ts"
@@ -66,6 +67,11 @@ export interface LoggedRequest {
   readonly time: DateTime.Utc
   /** The status of the response; undefined if there is none yet. */
   readonly status: number | undefined
+  /**
+   * The JSON of the response's body, or its text if it is not JSON, with `[token]` in place of tokens. Undefined if there is no body, and
+   * when the response is no longer kept.
+   */
+  readonly responseBody: unknown
   /** The fault that applied to it. */
   readonly fault: Fault["_tag"] | undefined
 }
@@ -80,13 +86,21 @@ export interface LogEntry {
   readonly text: string
   readonly time: number
   status: number | undefined
+  /** The body of the response, if it is kept. */
+  response: Uint8Array | undefined
   fault: Fault["_tag"] | undefined
 }
+
+/** Beyond this number of bytes in responses, the oldest ones are removed. */
+const maxResponseBytes = 16 * 1024 * 1024
 
 export class RequestLog {
   #entries: Array<LogEntry> = []
   #start = 0
   #characters = 0
+  /** The requests whose responses are kept, in the order of the responses. */
+  readonly #answered = new Set<LogEntry>()
+  #responseBytes = 0
 
   add(entry: LogEntry): LogEntry {
     this.#entries.push(entry)
@@ -101,6 +115,21 @@ export class RequestLog {
     return entry
   }
 
+  /** Records the response to a request. */
+  answer(entry: LogEntry, status: number, body: Uint8Array | undefined): void {
+    entry.status = status
+    if (body === undefined || body.length === 0) return
+    entry.response = body
+    this.#answered.add(entry)
+    this.#responseBytes += body.length
+    for (const oldest of this.#answered) {
+      if (this.#responseBytes <= maxResponseBytes) break
+      this.#answered.delete(oldest)
+      this.#responseBytes -= oldest.response?.length ?? 0
+      oldest.response = undefined
+    }
+  }
+
   get requests(): Array<LoggedRequest> {
     return this.#entries.slice(this.#start).map(toLoggedRequest)
   }
@@ -112,6 +141,7 @@ const toLoggedRequest = ({
   fault,
   headers,
   method,
+  response,
   status,
   text,
   time,
@@ -128,8 +158,27 @@ const toLoggedRequest = ({
     body: text === "" ? undefined : Option.getOrElse(parseJson(text), () => text),
     time: DateTime.makeUnsafe(time),
     status,
+    responseBody: response === undefined ? undefined : withoutTokens(new TextDecoder().decode(response)),
     fault
   }
+}
+
+/** Hides the tokens in a response: those of jobs and of agents. */
+const withoutTokens = (text: string): unknown =>
+  Option.getOrElse(
+    Option.map(parseJson(text), (json) => hideTokens(json)),
+    () => text
+  )
+
+const hideTokens = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(hideTokens)
+  if (!Predicate.isObject(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([name, part]) => [
+      name,
+      /(?:^|_)token$/.test(name) && Predicate.isString(part) ? "[token]" : hideTokens(part)
+    ])
+  )
 }
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))

@@ -108,15 +108,15 @@ export const make = Effect.fnUntraced(function* ({
 
   /** Logs a request, then applies a fault or processes it. */
   const respond = Effect.fnUntraced(function* <E, R>(
-    arrived: Omit<LogEntry, "time" | "status" | "fault">,
+    arrived: Omit<LogEntry, "time" | "status" | "response" | "fault">,
     limit: Limit["Service"],
     process: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
   ) {
     const time = yield* Clock.currentTimeMillis
     const fault = faults.next(arrived.endpoint)
-    const entry = log.add({ ...arrived, time, status: undefined, fault: fault?._tag })
+    const entry = log.add({ ...arrived, time, status: undefined, response: undefined, fault: fault?._tag })
     const response = yield* fault === undefined ? process : applyFault(fault, limit, process)
-    entry.status = response.status
+    log.answer(entry, response.status, response.body._tag === "Uint8Array" ? response.body.body : undefined)
     return response.headers["date"] === undefined
       ? HttpServerResponse.setHeader(response, "date", Headers.formatHttpDate(yield* DateTime.now))
       : response

@@ -100,6 +100,8 @@ export interface Job {
   readonly command: string
   readonly step: Step
   state: JobState
+  /** The ids of its dependencies. */
+  readonly dependsOn: ReadonlyArray<string>
   /** The ids of its dependencies that have not ended. */
   readonly waitsFor: Set<string>
   /** Whether it waits for all jobs before a `wait`, so also for those that they upload. */

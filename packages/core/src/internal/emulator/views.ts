@@ -4,6 +4,7 @@ import type { JobState, ScheduledJob } from "../../StacksSchema.ts"
 import type * as Artifacts from "./artifacts.ts"
 import type * as BuildData from "./buildData.ts"
 import type { Build, Step } from "./builds.ts"
+import { hasPassed } from "./dependencies.ts"
 import type * as State from "./state.ts"
 
 /** A job in any state. */
@@ -31,6 +32,12 @@ export interface JobView extends ScheduledJob {
   readonly agentId: string | undefined
   /** The bytes of output that its agent has uploaded. */
   readonly logSize: number
+  /** The ids of the jobs that it depends on. */
+  readonly dependsOn: ReadonlyArray<string>
+  /** The ids of those of them that it still waits for. */
+  readonly waitsFor: ReadonlyArray<string>
+  /** Whether it failed, and counts as passed for the jobs that depend on it. */
+  readonly hasSoftFailed: boolean
   /** The step of an uploaded pipeline that it belongs to, one of the emulator's `steps`. */
   readonly stepId: string | undefined
   /** How many times it has been retried before. */
@@ -154,6 +161,8 @@ export interface NotificationView {
   readonly receivedAt: DateTime.Utc
 }
 
+const hasEnded = (state: State.State, jobUuid: string): boolean => state.jobs.get(jobUuid)?.finishedAt !== undefined
+
 export const job = (state: State.State, job: State.Job): JobView => ({
   ...job.listed,
   queueKey: job.queueKey,
@@ -171,6 +180,9 @@ export const job = (state: State.State, job: State.Job): JobView => ({
   signalReason: job.signalReason,
   agentId: job.agent?.id,
   logSize: state.logs.size(job.listed.id),
+  dependsOn: job.dependsOn,
+  waitsFor: job.state === "waiting" ? Array.from(job.waitsFor).filter((id) => !hasEnded(state, id)) : [],
+  hasSoftFailed: job.exitStatus !== 0 && hasPassed(job),
   stepId: job.pipelineStep?.id,
   retryCount: job.retryCount,
   retriedBy: job.retriedBy?.listed.id

@@ -1,10 +1,18 @@
 /** The metrics of a stack. */
-import type * as Context from "effect/Context"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
+import * as Predicate from "effect/Predicate"
 import type { StackEvent } from "../../StackEvent.ts"
 import type { Operation } from "../../StacksApi.ts"
+import type { StacksError } from "../../StacksError.ts"
 import type { Meter } from "../meter.ts"
+import { monotonicMillis } from "../monotonicMillis.ts"
+import * as Filtered from "./filtered.ts"
 
 /** Labels: `outcome`. */
 const jobs = Metric.counter("stacksapi_jobs", { description: "Jobs by outcome", incremental: true })
@@ -90,6 +98,17 @@ const retries = Metric.counter("stacksapi_retries", {
   incremental: true
 })
 
+/** Labels: `operation`, `status`. */
+const requestDuration = Metric.histogram("stacksapi_request_duration_seconds", {
+  description: "Time from sending a request to having read its response",
+  boundaries: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+})
+
+/** Labels: `reason`, `queue`. */
+const jobsFiltered = Metric.gauge("stacksapi_jobs_filtered", {
+  description: "Jobs that the last poll listed and the stack does not take"
+})
+
 /** The operations that a stack uses. */
 const operations: ReadonlyArray<Operation> = [
   "getTokenIdentity",
@@ -116,13 +135,48 @@ const byOperation = <Input, State>(metric: Metric.Metric<Input, State>) => {
 const requestsOf = byOperation(requests)
 const retriesOf = byOperation(retries)
 
-/** Counts what the client sends, by operation. */
+/** The durations of an operation's attempts, by the class of the status. */
+const durationsOf = (operation: Operation) => {
+  const series = new Map<StatusClass, Metric.Metric<number, unknown>>()
+  return (status: StatusClass): Metric.Metric<number, unknown> => {
+    const made = series.get(status) ?? Metric.withAttributes(requestDuration, { operation, status })
+    series.set(status, made)
+    return made
+  }
+}
+
+const durations = new Map(operations.map((operation) => [operation, durationsOf(operation)]))
+
+/** 429 is apart, because it says something about this process and not about the service. */
+type StatusClass = "2xx" | "4xx" | "429" | "5xx" | "none"
+
+const statusClass = (exit: Exit.Exit<unknown, StacksError>): StatusClass => {
+  if (Exit.isSuccess(exit)) return "2xx"
+  const error = Cause.squash(exit.cause)
+  const status = Predicate.hasProperty(error, "status") ? Number(error.status) : 0
+  if (status === 429) return "429"
+  if (status >= 500) return "5xx"
+  if (status >= 300) return "4xx"
+  return status >= 200 ? "2xx" : "none"
+}
+
+/** Counts and times what the client sends, by operation. An attempt that is interrupted has no duration. */
 export const meter =
   (context: Context.Context<never>): Meter =>
-  (operation, attempt) => {
-    requestsOf(operation).updateUnsafe(1, context)
-    if (attempt > 1) retriesOf(operation).updateUnsafe(1, context)
-  }
+  (operation, attempt, response) =>
+    Effect.suspend(() => {
+      requestsOf(operation).updateUnsafe(1, context)
+      if (attempt > 1) retriesOf(operation).updateUnsafe(1, context)
+      const clock = Context.get(context, Clock.Clock)
+      const startedAt = monotonicMillis(clock)
+      return Effect.onExit(response, (exit) =>
+        Effect.sync(() => {
+          if (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) return
+          const seconds = (monotonicMillis(clock) - startedAt) / 1000
+          durations.get(operation)?.(statusClass(exit)).updateUnsafe(seconds, context)
+        })
+      )
+    })
 
 /** Creates the counters, so that a rate over them is correct from the first event. */
 export const init = (context: Context.Context<never>): void => {
@@ -175,6 +229,7 @@ export interface Levels {
   readonly inFlight: number
   readonly free: number
   readonly pending: number
+  readonly filtered: Filtered.Filtered
   readonly finishing: number
   readonly isSuspended: boolean
   /** The amounts that the stack's jobs hold, and their capacity. */
@@ -194,6 +249,9 @@ export const gauges = (queue: string | undefined, context: Context.Context<never
   }
   const inFlight = of(jobsInFlight)
   const pending = of(jobsPending)
+  const filtered = Filtered.reasons.map(
+    (reason) => [reason, of(Metric.withAttributes(jobsFiltered, { reason }))] as const
+  )
   const finishing = of(jobsFinishing)
   const suspended = of(startsSuspended)
   const held = new Map<string, (level: number) => void>()
@@ -210,6 +268,7 @@ export const gauges = (queue: string | undefined, context: Context.Context<never
     }
     inFlight(levels.inFlight)
     pending(levels.pending)
+    for (const [reason, set] of filtered) set(levels.filtered[reason])
     finishing(levels.finishing)
     suspended(levels.isSuspended ? 1 : 0)
     slotsAvailable.updateUnsafe(Math.max(0, levels.free), context)

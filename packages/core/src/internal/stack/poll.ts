@@ -10,6 +10,7 @@ import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import { pollBackoff } from "../scheduledJobs/pollBackoff.ts"
+import * as Filtered from "./filtered.ts"
 import * as JobId from "./jobId.ts"
 import * as Prioritize from "./prioritize.ts"
 import { isNotFound, retryAfterOf } from "./serviceErrors.ts"
@@ -105,6 +106,7 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
   } else {
     state.lastPolledAt = DateTime.makeUnsafe(clock.currentTimeMillisUnsafe())
     state.polledAt = state.now()
+    state.filtered = Filtered.count(state, poll)
     yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
   }
   state.wake()

@@ -44,6 +44,7 @@ import { readStates } from "../jobStates/readStates.ts"
 import { CurrentMeter } from "../meter.ts"
 import { Admission } from "./admission.ts"
 import * as Events from "./events.ts"
+import * as Filtered from "./filtered.ts"
 import * as Metrics from "./metrics.ts"
 import { pollLoop } from "./poll.ts"
 import * as Prioritize from "./prioritize.ts"
@@ -267,6 +268,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
         inFlight: 0,
         free: pool?.free() ?? 0,
         pending: 0,
+        filtered: Filtered.none,
         finishing: 0,
         isSuspended: false,
         held: Amounts.none,
@@ -279,6 +281,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       inFlight: state.inFlight().length,
       free: free(),
       pending: state.pending.size,
+      filtered: state.filtered,
       finishing: state.unfinished(),
       isSuspended: state.dependencies.breaker.isSuspended(),
       held: state.heldAmounts(),

@@ -20,6 +20,7 @@ import * as Amounts from "../amounts.ts"
 import type { ServiceClock } from "../client/serviceClock.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 import type { Admission } from "./admission.ts"
+import { type Filtered, none as noFiltered } from "./filtered.ts"
 import { Backoff } from "./jobBackoff.ts"
 import { holdsSlot, type JobRecord, JobTable, type StageName } from "./jobTable.ts"
 import { PendingJobs } from "./pendingJobs.ts"
@@ -101,6 +102,8 @@ export class StackState {
   lastPolledAt: DateTime.Utc | undefined
   /** The same in monotonic milliseconds. */
   polledAt: number | undefined
+  /** The jobs that the last poll listed and the stack does not take. */
+  filtered: Filtered = noFiltered
   maxInFlight: number
   /** When a job last left the table. */
   busyUntil = Number.NEGATIVE_INFINITY

@@ -2,10 +2,9 @@
 import type * as StacksError from "@stacksapi/core/StacksError"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { sanitizeLine } from "../terminal/sanitize.ts"
 import { describe, Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
-import { say } from "./output.ts"
+import { sayOfJob } from "./output.ts"
 
 /** Enough to hide the latency, and far from the limits. */
 const concurrency = 8
@@ -28,7 +27,7 @@ export const eachJob = Effect.fnUntraced(function* <R>(
         return Effect.catch(act(id), (error) => {
           if (isOnlyJob(given) || isForAll(error)) return Effect.fail(error)
           failures++
-          return say(`${sanitizeLine(id)}: ${describe(error).message}`)
+          return sayOfJob(id, describe(error).message)
         })
       },
       { concurrency }

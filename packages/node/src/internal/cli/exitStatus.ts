@@ -10,8 +10,20 @@ export const signals = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } 
 export type Signal = keyof typeof signals
 
 export const meanings: ReadonlyArray<readonly [statuses: ReadonlyArray<number>, meaning: string]> = [
-  [[success], "success; also if the reader of a pipe has closed it"],
-  [[failure], "failure; of several jobs, at least one failed"],
-  [[usage], "wrong usage: an unknown flag, or a missing or invalid value"],
-  [Object.values(signals), `ended by ${Object.keys(signals).join(", ").replace("SIGINT", "SIGINT (Ctrl-C)")}`]
+  [
+    [success],
+    "success. Also if the reader of a pipe has closed it, and after an orderly shutdown of `run` or `emulator` by SIGTERM, SIGHUP " +
+      "or SIGQUIT"
+  ],
+  [
+    [failure],
+    "failure: an error of the service or the system; at least one of several jobs failed; with `run --until-idle`, a job failed " +
+      "here; the standard output can't be written"
+  ],
+  [[usage], "wrong usage: an unknown flag, or a missing or invalid value. Nothing was done"],
+  [
+    Object.values(signals),
+    `ended by ${Object.keys(signals).join(", ").replace("SIGINT", "SIGINT (Ctrl-C)")}, in this order. \`run\` and \`emulator\` end like ` +
+      "this after Ctrl-C, and at a second signal"
+  ]
 ]

@@ -1,6 +1,6 @@
 /**
- * Declares flags. From one declaration come the parser, the environment variable, the default, the help text, and the tables of
- * documentation (`test/docs/cliTables.ts`).
+ * Declares flags. From one declaration come the parser, the environment variable, the setting of the configuration file with its JSON
+ * Schema, the default, the help text, and the tables of documentation (`test/docs/cliTables.ts`).
  */
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
+import type { Setting, ValueSchema } from "./setting.ts"
 
 /** What all kinds of flags can declare. */
 interface Options {
@@ -20,12 +21,19 @@ interface Options {
   readonly variable?: string | true | undefined
   /** For help texts: variables that are read elsewhere if the flag is not set. */
   readonly otherVariables?: string
+  /** The variable that stands for the flag in a configuration file, if it is not `variable`. */
+  readonly fileVariable?: string
   /** What applies without a value, for help texts. The functions below add a default value by themselves. */
   readonly otherwise?: string
 }
 
 /** A flag that has its name, help text and variable, and no default yet. */
 interface Declared<out A> {
+  readonly name: string
+  readonly description: string
+  /** The variable that stands for it in a configuration file; undefined if the file can't set it. */
+  readonly fileVariable: string | undefined
+  readonly schema: ValueSchema
   /** For the help text. */
   readonly variables: string | undefined
   readonly otherwise: string | undefined
@@ -58,6 +66,7 @@ export const parseHelp = (help: string) => {
 
 const declare = <S, A = S>(
   name: string,
+  schema: ValueSchema,
   parser: (name: string) => Flag.Flag<S>,
   setting: (variable: string) => Config.Config<A>,
   options: Options,
@@ -74,18 +83,27 @@ const declare = <S, A = S>(
     const flag = shape(named)
     return variable === undefined ? flag : Flag.withFallbackConfig(flag, setting(variable))
   }
-  return { variables: variable ?? options.otherVariables, otherwise, flag }
+  return {
+    name,
+    description,
+    fileVariable: options.fileVariable ?? variable,
+    schema,
+    variables: variable ?? options.otherVariables,
+    otherwise,
+    flag
+  }
 }
 
 const same = <A>(flag: Flag.Flag<A>): Flag.Flag<A> => flag
 
 export const text = (name: string, options: Options): Declared<string> =>
-  declare(name, Flag.String, Config.String, options, same)
+  declare(name, { type: "string" }, Flag.String, Config.String, options, same)
 
 /** A text that may be repeated. Its variable takes several with commas. */
 export const texts = (name: string, options: Options): Declared<ReadonlyArray<string>> =>
   declare(
     name,
+    { type: "array" },
     Flag.String,
     (variable) => Config.Array(Schema.String, variable),
     options,
@@ -96,6 +114,7 @@ export const texts = (name: string, options: Options): Declared<ReadonlyArray<st
 export const pairs = (name: string, options: Options): Declared<Record<string, string>> =>
   declare(
     name,
+    { type: "object" },
     Flag.KeyValuePair,
     (variable) => Config.Record(Schema.String, Schema.String, variable),
     { metavar: "KEY=VALUE", ...options },
@@ -108,21 +127,32 @@ export const seconds = (
   { max, min, ...options }: Options & { readonly min: number; readonly max: number }
 ): Declared<number> =>
   check(
-    declare(name, Flag.Finite, Config.Finite, { metavar: "SECONDS", ...options }, same),
+    declare(
+      name,
+      { type: "number", minimum: min, maximum: max },
+      Flag.Finite,
+      Config.Finite,
+      { metavar: "SECONDS", ...options },
+      same
+    ),
     (value) => value >= min && value <= max,
     `Expected ${min} to ${max} seconds`
   )
 
 /** A whole number. */
-export const int = (name: string, options: Options): Declared<number> =>
-  declare(name, Flag.Int, Config.Int, { metavar: "N", ...options }, same)
+export const int = (name: string, options: Options, schema: ValueSchema = { type: "integer" }): Declared<number> =>
+  declare(name, schema, Flag.Int, Config.Int, { metavar: "N", ...options }, same)
 
 /** A whole number within a range. */
 export const integer = (
   name: string,
   { max, min, ...options }: Options & { readonly min: number; readonly max: number }
 ): Declared<number> =>
-  check(int(name, options), (value) => value >= min && value <= max, `Expected a whole number from ${min} to ${max}`)
+  check(
+    int(name, options, { type: "integer", minimum: min, maximum: max }),
+    (value) => value >= min && value <= max,
+    `Expected a whole number from ${min} to ${max}`
+  )
 
 export const choice = <const Choices extends ReadonlyArray<string>>(
   name: string,
@@ -131,6 +161,7 @@ export const choice = <const Choices extends ReadonlyArray<string>>(
 ): Declared<Choices[number]> =>
   declare(
     name,
+    { type: "string", enum: choices },
     (name) => Flag.Literals(name, choices),
     (variable) => Config.Literals(choices, variable),
     { metavar: choices.join("|"), ...options },
@@ -144,6 +175,7 @@ export const choice = <const Choices extends ReadonlyArray<string>>(
 export const path = (name: string, pathType: "directory" | "either", options: Options): Declared<string> =>
   declare(
     name,
+    { type: "string" },
     (name) => Flag.Path(name, { pathType }),
     Config.String,
     options,
@@ -158,6 +190,7 @@ export const paths = (
 ): Declared<ReadonlyArray<string>> =>
   declare(
     name,
+    { type: "array" },
     (name) => Flag.Path(name, { pathType }),
     (variable) => Config.Array(Schema.String, variable),
     options,
@@ -172,14 +205,22 @@ const relative = (whole: string) =>
   })
 
 /** A switch that is off by default. */
-export const toggle = (name: string, options: Options): Flag.Flag<boolean> =>
-  Flag.withDefault(required(boolean(name, options)), false)
+export const toggle = (name: string, options: Options): Flag.Flag<boolean> => switchOf(name, options, false)
 
 /** A switch that is on by default, and has a `--no-` form. */
-export const negatable = (name: string, options: Options): Flag.Flag<boolean> =>
-  Flag.withDefault(required(boolean(name, options)), true)
+export const negatable = (name: string, options: Options): Flag.Flag<boolean> => switchOf(name, options, true)
 
-const boolean = (name: string, options: Options) => declare(name, Flag.Boolean, Config.Boolean, options, same)
+const switchOf = (name: string, options: Options, value: boolean): Flag.Flag<boolean> => {
+  const declared = boolean(name, options)
+  return recorded(declared, String(value), Flag.withDefault(required(declared), value))
+}
+
+/** A switch whose default depends on other settings. */
+export const optionalToggle = (name: string, options: Options): Flag.Flag<Option.Option<boolean>> =>
+  optional(boolean(name, options))
+
+const boolean = (name: string, options: Options) =>
+  declare(name, { type: "boolean" }, Flag.Boolean, Config.Boolean, options, same)
 
 /** Accepts only some values. */
 export const check = <A>(declared: Declared<A>, isValid: (value: A) => boolean, expected: string): Declared<A> => ({
@@ -198,9 +239,28 @@ export const map = <A, B>(declared: Declared<A>, f: (value: A) => B): Declared<B
 // -----------------------------------------------------------------------------
 
 export const required = <A>(declared: Declared<A>): Flag.Flag<A> =>
-  declared.flag(sourceOf(declared, declared.otherwise))
+  recorded(declared, declared.otherwise, declared.flag(sourceOf(declared, declared.otherwise)))
 
-export const optional = <A>(declared: Declared<A>): Flag.Flag<Option.Option<A>> => Flag.optional(required(declared))
+export const optional = <A>(declared: Declared<A>): Flag.Flag<Option.Option<A>> =>
+  recorded(declared, declared.otherwise, Flag.optional(required(declared)))
 
-export const withDefault = <A>(declared: Declared<A>, value: A): Flag.Flag<A> =>
-  Flag.withDefault(declared.flag(sourceOf(declared, declared.otherwise ?? (String(value) || undefined))), value)
+export const withDefault = <A>(declared: Declared<A>, value: A): Flag.Flag<A> => {
+  const otherwise = declared.otherwise ?? (String(value) || undefined)
+  return recorded(declared, otherwise, Flag.withDefault(declared.flag(sourceOf(declared, otherwise)), value))
+}
+
+// -----------------------------------------------------------------------------
+// In a configuration file
+// -----------------------------------------------------------------------------
+
+const settings = new WeakMap<object, Setting>()
+
+const recorded = <A>(declared: Declared<unknown>, otherwise: string | undefined, flag: Flag.Flag<A>): Flag.Flag<A> => {
+  const { description, fileVariable, name, schema } = declared
+  if (fileVariable !== undefined) settings.set(flag, { name, description, schema, variable: fileVariable, otherwise })
+  return flag
+}
+
+/** The settings of a configuration file that these flags have. */
+export const settingsOf = (flags: Readonly<Record<string, object>>): ReadonlyArray<Setting> =>
+  Object.values(flags).flatMap((flag) => settings.get(flag) ?? [])

@@ -1,12 +1,10 @@
 import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Command from "effect/cli/Command"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Stream from "effect/Stream"
 import * as Flag from "./flag.ts"
-import { jobColumns } from "./jobColumns.ts"
+import * as JobPrinter from "./jobPrinter.ts"
 import * as Output from "./output.ts"
 import * as Settings from "./settings.ts"
 import { flags, withClient } from "./withClient.ts"
@@ -28,7 +26,7 @@ export const list = Command.make(
     ...flags
   },
   Effect.fnUntraced(function* ({ all, json, key, limit, queue }) {
-    const printer = yield* Output.printer({ json, columns: jobColumns(yield* DateTime.now), toJson: identity })
+    const printer = yield* JobPrinter.make({ json, key })
     const pages = ScheduledJobs.pages({
       stackKey: key,
       clusterQueueKey: queue,

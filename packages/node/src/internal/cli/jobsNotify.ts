@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import { sanitizeLine } from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
-import { printOne, say } from "./output.ts"
+import { printOne, sayOfJob } from "./output.ts"
 import * as Settings from "./settings.ts"
 import { flags, withClient } from "./withClient.ts"
 
@@ -44,7 +44,7 @@ export const notify = Command.make(
           rejected += errorOf.size
           for (const [index, jobUuid] of jobUuids.entries()) {
             const error = errorOf.get(index)
-            if (error !== undefined) yield* say(`${sanitizeLine(jobUuid)}: ${sanitizeLine(error)}`)
+            if (error !== undefined) yield* sayOfJob(jobUuid, sanitizeLine(error))
             else
               yield* printOne(json, {
                 text: `${sanitizeLine(jobUuid)} is notified`,

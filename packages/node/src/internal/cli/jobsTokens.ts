@@ -5,7 +5,6 @@ import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { sanitizeLine } from "../terminal/sanitize.ts"
 import { fromNow } from "../terminal/times.ts"
 import { Failed } from "./failure.ts"
 import * as Flag from "./flag.ts"
@@ -58,8 +57,7 @@ export const tokens = Command.make(
           })
           count += jobUuids.length
           refused += result.notIssued.length
-          for (const id of result.notIssued)
-            yield* Output.say(`${sanitizeLine(id)}: no token, is it reserved by this stack?`)
+          for (const id of result.notIssued) yield* Output.sayOfJob(id, "no token, is it reserved by this stack?")
           yield* printer.print(result.tokens)
         })
       )

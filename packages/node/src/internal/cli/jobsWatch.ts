@@ -1,13 +1,10 @@
 import * as ScheduledJobs from "@stacksapi/core/ScheduledJobs"
 import * as Command from "effect/cli/Command"
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Flag from "./flag.ts"
-import { jobColumns } from "./jobColumns.ts"
-import * as Output from "./output.ts"
+import * as JobPrinter from "./jobPrinter.ts"
 import { findReader } from "./reader.ts"
 import * as Settings from "./settings.ts"
 import { flags, withClient } from "./withClient.ts"
@@ -29,7 +26,7 @@ export const watch = Command.make(
     ...flags
   },
   Effect.fnUntraced(function* ({ interval, json, key, queue, tags }) {
-    const printer = yield* Output.printer({ json, columns: jobColumns(yield* DateTime.now), toJson: identity })
+    const printer = yield* JobPrinter.make({ json, key })
     const reader = yield* findReader
     const watching = ScheduledJobs.watch({
       stackKey: key,

@@ -1,5 +1,6 @@
 /** The command `stacksapi`. */
 import * as Cause from "effect/Cause"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Console from "effect/Console"
 import * as CliConfig from "effect/cli/CliConfig"
 import * as CliError from "effect/cli/CliError"
@@ -11,17 +12,23 @@ import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
+import * as Messages from "../terminal/messages.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { agents } from "./agents.ts"
+import * as ConfigFile from "./configFile.ts"
 import { deregister } from "./deregister.ts"
 import { doctor } from "./doctor.ts"
 import { emulator } from "./emulator.ts"
 import * as ExitStatus from "./exitStatus.ts"
 import { type Description, describe, oneLine } from "./failure.ts"
+import * as Flag from "./flag.ts"
+import { withHelpFlag } from "./help.ts"
 import { jobs } from "./jobs.ts"
-import { say } from "./output.ts"
+import { sayFailure } from "./output.ts"
+import { OutputMode, ofArguments } from "./outputMode.ts"
 import { register } from "./register.ts"
 import { run } from "./run.ts"
+import { runFlags } from "./runFlags.ts"
 import { version } from "./version.ts"
 
 export const stacksapi = Command.make("stacksapi").pipe(
@@ -33,12 +40,20 @@ export const stacksapi = Command.make("stacksapi").pipe(
 
 /** Runs the command with these arguments. Returns the exit status. */
 export const main = (args: ReadonlyArray<string>) =>
-  Command.runWith(stacksapi, { version })(args).pipe(
+  ConfigFile.provider(args, Flag.settingsOf(runFlags)).pipe(
+    Effect.flatMap((provider) =>
+      Effect.provideService(
+        Command.runWith(stacksapi, { version })(withHelpFlag(args)),
+        ConfigProvider.ConfigProvider,
+        provider
+      )
+    ),
     Effect.as(ExitStatus.success),
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : report(Cause.squash(cause))
     ),
-    Effect.provide(settings)
+    Effect.provide(settings),
+    Effect.provideService(OutputMode, ofArguments(args))
   )
 
 const report = (error: unknown): Effect.Effect<number> => {
@@ -47,7 +62,7 @@ const report = (error: unknown): Effect.Effect<number> => {
     return Effect.succeed(error.errors.length === 0 ? ExitStatus.success : ExitStatus.usage)
   }
   const { exitStatus, message }: Description = describe(error)
-  return Effect.as(say(`stacksapi: ${message}`), exitStatus)
+  return Effect.as(sayFailure(message, exitStatus), exitStatus)
 }
 
 /** Prints errors in the arguments like other errors, without the whole help. */
@@ -56,11 +71,10 @@ const presenter: CliOutput.Presenter = {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
     const { commandPath, errors } = event
     const problems = errors.some(isTokenFlag) ? [tokenFlag] : errors.map(problemOf)
-    return say(
-      [
-        ...problems.map((problem) => `stacksapi: ${problem}`),
-        `See ${commandPath.map(Sanitize.sanitizeLine).join(" ")} --help`
-      ].join("\n")
+    return sayFailure(
+      problems.join("\n"),
+      ExitStatus.usage,
+      `See ${commandPath.map(Sanitize.sanitizeLine).join(" ")} --help`
     )
   }
 }
@@ -84,9 +98,10 @@ const tokenFlag =
   "There is no flag for the token, because every user of this machine can read command lines. " +
   "Set BUILDKITE_CLUSTER_TOKEN, or use --token-file FILE"
 
-/** Like Effect's logger, and sanitized: messages may contain text of a service. */
+/** Like Effect's logger, and sanitized, because messages may contain text of a service. With `--json` it writes JSON. */
 const sanitizedLogger = Logger.make((options) => {
   const console = options.fiber.getRef(Console.Console)
+  if (options.fiber.getRef(OutputMode).isJson) return console.error(Messages.logToJson.log(options))
   const { annotations, cause, message } = Logger.formatStructured.log(options)
   const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
   const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""

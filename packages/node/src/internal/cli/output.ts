@@ -1,11 +1,14 @@
 /** Prints the output of commands: a table for people, one JSON object per line for programs. */
+import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Redactor from "../secrets/redactor.ts"
+import * as Messages from "../terminal/messages.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { currentDisplay } from "../terminal/style.ts"
 import { type Column, Table } from "../terminal/table.ts"
 import * as Flag from "./flag.ts"
+import { OutputMode } from "./outputMode.ts"
 
 export const json = Flag.toggle("json", { description: "Print one JSON object per line, for programs" })
 
@@ -39,6 +42,37 @@ export const printOne = (isJson: boolean, result: { readonly text: string; reado
   Console.log(isJson ? Sanitize.json(result.json) : result.text)
 
 /** Prints a message to the standard error, without tokens, for example one that was typed as an argument. */
-export const say = (text: string): Effect.Effect<void> => Console.error(withoutTokens(Sanitize.sanitizeLines(text)))
+export const say = (text: string): Effect.Effect<void> => print({ level: "info", message: text }, text)
+
+/** Prints what went wrong with one of several jobs. */
+export const sayOfJob = (jobUuid: string, problem: string): Effect.Effect<void> =>
+  print({ level: "error", message: problem, jobUuid }, `${Sanitize.sanitizeLine(jobUuid)}: ${problem}`)
+
+/** Prints why the command failed: its last message. */
+export const sayFailure = (message: string, exitStatus: number, hint?: string): Effect.Effect<void> =>
+  print(
+    { level: "error", message, exitStatus },
+    message
+      .split("\n")
+      .map((line) => `stacksapi: ${line}`)
+      .concat(hint ?? [])
+      .join("\n")
+  )
+
+const print = (message: Messages.Message, text: string): Effect.Effect<void> =>
+  Effect.flatMap(Effect.all([OutputMode, Clock.currentTimeMillis]), ([{ isJson }, now]) =>
+    Console.error(
+      isJson
+        ? Messages.toJson(
+            {
+              ...message,
+              message: withoutTokens(message.message),
+              ...(message.jobUuid !== undefined && { jobUuid: withoutTokens(message.jobUuid) })
+            },
+            now
+          )
+        : withoutTokens(Sanitize.sanitizeLines(text))
+    )
+  )
 
 const withoutTokens = Redactor.make([]).redact

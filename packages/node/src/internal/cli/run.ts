@@ -1,9 +1,11 @@
 import * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import * as Stacks from "@stacksapi/core/Stacks"
+import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as Context from "effect/Context"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
@@ -13,11 +15,16 @@ import * as HealthServer from "../../HealthServer.ts"
 import * as JobOutput from "../../JobOutput.ts"
 import * as StackView from "../../StackView.ts"
 import type { ClusterProcess } from "./cluster.ts"
+import * as EmulatorLog from "./emulatorLog.ts"
 import { Failed, Misused } from "./failure.ts"
 import { Host } from "./host.ts"
 import { importPeer } from "./optionalPeers.ts"
+import { OutputMode } from "./outputMode.ts"
 import { type RunInput, runFlags } from "./runFlags.ts"
 import { layerRunner } from "./runner.ts"
+import * as Settings from "./settings.ts"
+import { StepLabels } from "./stepLabels.ts"
+import * as Stop from "./stop.ts"
 import { withClient } from "./withClient.ts"
 
 export const run = Command.make(
@@ -28,11 +35,21 @@ export const run = Command.make(
       yield* checkUse(input)
       yield* (yield* Host).expectStop
       const cluster = input.cluster ? yield* prepareCluster(input) : undefined
+      const format = input.json ? "json" : input.format
+      if (format === "json") (yield* OutputMode).isJson = true
       // In the outer scope: the stack needs its runner until it has ended, and the view shows its end.
-      const runner = Context.merge(yield* Layer.build(layerRunner(input)), yield* Layer.build(layerStore(input)))
+      const labels = new StepLabels()
+      const flushed = yield* flushAtEnd
+      const runner = labels.watch(
+        Context.merge(yield* Layer.build(layerRunner(input)), yield* Layer.build(layerStore(input)))
+      )
+      const output = Context.get(runner, JobOutput.JobOutput)
+      if (input.runner === "command") yield* flushed(sendToEmulator(input, output))
       const view = yield* StackView.make({
-        format: input.json ? "json" : input.format,
-        output: Context.get(runner, JobOutput.JobOutput)
+        format,
+        output,
+        printOutput: Option.getOrElse(input.jobOutput, () => input.runner === "command" && format !== "json"),
+        labelOf: labels.of
       })
       let failures = 0
       yield* runStacks(input, view, cluster, () => failures++).pipe(
@@ -106,6 +123,22 @@ const prepareCluster = (input: RunInput) =>
     ({ prepare }) => prepare(input)
   )
 
+/** Sends what jobs print to an emulator that asks for it. Agents send it themselves. */
+const sendToEmulator = Effect.fnUntraced(function* (input: RunInput, output: JobOutput.Service) {
+  const page = yield* EmulatorLog.find(yield* Settings.endpoint(input))
+  if (Option.isSome(page)) yield* EmulatorLog.send(page.value, output)
+})
+
+/** Forks an effect that goes on until its last work is done after everything else in this scope has closed. */
+const flushAtEnd = Effect.gen(function* () {
+  const fibers: Array<Fiber.Fiber<void, unknown>> = []
+  yield* Effect.addFinalizer(() =>
+    Effect.forEach(fibers, (fiber) => Effect.timeoutOption(Fiber.await(fiber), EmulatorLog.flushTimeout))
+  )
+  return <E, R>(effect: Effect.Effect<void, E, R>) =>
+    Effect.map(Effect.forkDetach(effect, { startImmediately: true }), (fiber) => void fibers.push(fiber))
+})
+
 /** Runs the stacks until they end. */
 const runStacks = Effect.fnUntraced(function* (
   input: RunInput,
@@ -117,31 +150,50 @@ const runStacks = Effect.fnUntraced(function* (
     ? yield* HealthServer.make({ host: input.healthHost, port: input.healthPort.value })
     : undefined
   if (health !== undefined) yield* view.print(`Health and metrics: ${health.url}`)
-  const watch = (watched: StackView.Watched) =>
-    Effect.andThen(view.watch(watched), health === undefined ? Effect.void : health.watch(watched))
-  if (cluster !== undefined) return yield* cluster.run(view, watch)
+  let watched: StackView.Watched | undefined
+  const watch = (started: StackView.Watched) => {
+    watched = started
+    return Effect.andThen(view.watch(started), health === undefined ? Effect.void : health.watch(started))
+  }
+  const explained = <A, E, R>(running: Effect.Effect<A, E, R>) =>
+    Effect.onInterrupt(running, () => Stop.explain(view, watched, input))
+  yield* cluster === undefined ? explained(runHere(input, view, watch, onFailure)) : explained(cluster.run(view, watch))
+})
+
+/** Runs the stacks of this process until they end. */
+const runHere = Effect.fnUntraced(function* (
+  input: RunInput,
+  view: StackView.View,
+  watch: (started: StackView.Watched) => Effect.Effect<void>,
+  onFailure: () => void
+) {
+  const service = new Stop.ServiceWatch()
+  const onEvent = (event: StackEvent, queueKey?: string) => {
+    if (hasFailed(event)) onFailure()
+    service.record(event)
+    return view.onEvent(event, queueKey)
+  }
   const options = {
     key: input.key,
     maxInFlight: input.maxInFlight,
     tags: Option.getOrUndefined(input.tags),
     shutdownGrace: input.shutdownGrace * 1000,
     onClose: Option.getOrUndefined(input.onExit),
-    metadata: { program: "stacksapi run" }
+    metadata: { program: "stacksapi run" },
+    onEvent
   }
+  const client = yield* service.client
   const [queueKey, ...others] = input.queues
   if (queueKey === undefined || others.length > 0) {
-    const stacks = yield* Stacks.make({ ...options, queues: input.queues, onEvent: view.onEvent })
+    const stacks = yield* Effect.provideService(
+      Stacks.make({ ...options, queues: input.queues }),
+      StacksClient.StacksClient,
+      client
+    )
     yield* watch(stacks)
     return yield* stacks.awaitFailure
   }
-  const stack = yield* Stack.make({
-    ...options,
-    queueKey,
-    onEvent: (event) => {
-      if (hasFailed(event)) onFailure()
-      return view.onEvent(event)
-    }
-  })
+  const stack = yield* Effect.provideService(Stack.make({ ...options, queueKey }), StacksClient.StacksClient, client)
   yield* watch(stack)
   yield* input.untilIdle ? Effect.raceFirst(stack.awaitIdle, stack.awaitFailure) : stack.awaitFailure
 })

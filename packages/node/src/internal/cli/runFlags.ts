@@ -117,6 +117,11 @@ const viewFlags = {
     }),
     "auto"
   ),
+  jobOutput: Flag.optionalToggle("job-output", {
+    description: "With --format lines or json, print the lines that jobs print too; --no-job-output does not",
+    variable: true,
+    otherwise: "with --runner command and --format lines"
+  }),
   logDirectory: Flag.optional(
     Flag.path("log-directory", "directory", {
       description: "Keep the output of each job in a file in this folder",

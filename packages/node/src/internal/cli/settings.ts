@@ -52,27 +52,37 @@ export const tags = Flag.optional(
 export const connection = {
   endpoint: Flag.optional(
     Flag.text("endpoint", {
-      description: "The URL of the API",
+      description: "The URL of the API; without a path, /v3/ is added",
       metavar: "URL",
       otherVariables: "BUILDKITE_AGENT_ENDPOINT",
+      fileVariable: "BUILDKITE_AGENT_ENDPOINT",
       otherwise: "Buildkite's"
     })
   ),
   proxy: Flag.negatable("proxy", {
     description:
-      "Use the proxy of HTTPS_PROXY or HTTP_PROXY, except for the hosts in NO_PROXY (default); --no-proxy uses none"
+      "Use the proxy of HTTPS_PROXY or HTTP_PROXY, except for the hosts in NO_PROXY (default); --no-proxy uses none",
+    variable: true
   }),
+  config: Flag.optional(
+    Flag.path("config", "either", {
+      description: "A YAML file with settings, by the names of the flags of `stacksapi run`",
+      metavar: "FILE",
+      otherVariables: "STACKSAPI_CONFIG"
+    })
+  ),
   tokenFile: Flag.optional(
     Flag.path("token-file", "either", {
       description: "A file with the cluster token, or - for standard input",
       metavar: "FILE",
-      otherVariables: "BUILDKITE_CLUSTER_TOKEN or BUILDKITE_AGENT_TOKEN"
+      otherVariables: "BUILDKITE_CLUSTER_TOKEN or BUILDKITE_AGENT_TOKEN",
+      fileVariable: "BUILDKITE_CLUSTER_TOKEN_FILE"
     })
   )
 }
 
-/** The values of {@link connection}. */
-export type Connection = Command.Command.Config.Infer<typeof connection>
+/** The values of {@link connection}. `config` is read before the arguments are parsed. */
+export type Connection = Omit<Command.Command.Config.Infer<typeof connection>, "config">
 
 // -----------------------------------------------------------------------------
 // The service
@@ -97,12 +107,19 @@ export const layerClient = (
     Layer.provideMerge(RetryPolicy.layer(RetryPolicy.maxAttempts(RetryPolicy.standard, 3)))
   )
 
+/** The URL of the API; undefined for Buildkite's. */
 export const endpoint = Effect.fnUntraced(function* ({ endpoint }: Pick<Connection, "endpoint">) {
-  if (Option.isSome(endpoint)) return URL.canParse(endpoint.value) ? endpoint.value : yield* badFlag
+  if (Option.isSome(endpoint)) return URL.canParse(endpoint.value) ? withVersion(endpoint.value) : yield* badFlag
   const url = yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT"))
   if (Option.isNone(url)) return undefined
-  return URL.canParse(url.value) ? url.value : yield* badEndpoint
+  return URL.canParse(url.value) ? withVersion(url.value) : yield* badEndpoint
 })
+
+/** Adds the path of the API to a URL that has none, such as the URL of the emulator's page. */
+const withVersion = (endpoint: string): string => {
+  const url = new URL(endpoint)
+  return url.pathname === "/" && url.search === "" ? new URL("/v3/", url).href : endpoint
+}
 
 // The messages don't repeat the value, which may hold a password.
 const badFlag = new Misused({ message: "--endpoint takes a URL such as https://agent.buildkite.com/v3/" })

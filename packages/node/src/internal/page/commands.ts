@@ -89,8 +89,12 @@ export const layer = (emulator: StacksEmulator.Service) =>
       emulator.pauseQueue(key, paused)
     ),
     command("forget-stack", Schema.Struct({ key: Schema.String }), ({ key }) => emulator.forgetStack(key)),
-    command("inject-fault", NewFault, (fault) =>
-      Effect.flatMap(emulator.faults, (faults) => emulator.setFaults([...faults, toFault(fault)]))
+    command("inject-fault", NewFault, (fault) => emulator.changeFaults((faults) => [...faults, toFault(fault)])),
+    command("remove-fault", Schema.Struct({ id: Schema.Int }), ({ id }) =>
+      emulator.changeFaults((faults) => faults.filter((fault) => Model.idOf(fault) !== id))
+    ),
+    command("job-output", Schema.Struct({ id: Schema.String, text: Schema.String }), ({ id, text }) =>
+      emulator.appendJobLog(id, text)
     ),
     command("clear-faults", Schema.Struct({}), () => emulator.setFaults([]))
   )

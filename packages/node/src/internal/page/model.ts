@@ -5,6 +5,8 @@ import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Secrets from "../process/secrets.ts"
+import * as Bodies from "./bodies.ts"
+import type * as Waits from "./waits.ts"
 
 /** The operations that a fault can select. */
 export const operations = Object.keys(StacksApi.StacksApi.groups.stacks.endpoints) as ReadonlyArray<StacksApi.Endpoint>
@@ -40,6 +42,7 @@ export const row = (job: StacksEmulator.Job) => ({
   state: job.state,
   phase: phaseOf(job),
   exitStatus: job.exitStatus,
+  hasSoftFailed: job.hasSoftFailed,
   scheduledAt: DateTime.toEpochMillis(job.scheduledAt),
   runnableAt: millis(job.runnableAt ?? undefined),
   reservedAt: millis(job.reservedAt),
@@ -56,7 +59,8 @@ const firstLine = (text: string): string => text.trimStart().split("\n", 1)[0] ?
 export const job = (
   job: StacksEmulator.Job,
   notifications: ReadonlyArray<StacksEmulator.Notification>,
-  log: string
+  log: string,
+  waits: ReturnType<typeof Waits.waits>
 ) => ({
   ...row(job),
   command: job.command,
@@ -64,6 +68,7 @@ export const job = (
   priority: job.priority,
   agentQueryRules: job.agentQueryRules,
   branch: job.build.branch,
+  waits,
   reservedBy: job.reservedBy,
   reservedUntil: millis(job.reservedUntil),
   detail: job.detail,
@@ -78,6 +83,17 @@ export const job = (
   log: Secrets.redactorOf(job.env).redact(log).slice(-maxLogLength),
   isLogCut: log.length > maxLogLength
 })
+
+/** The output of a job for a program that follows it: complete lines, unless the job has ended. */
+export const log = (job: StacksEmulator.Job, text: string | undefined) => {
+  const isEnded = StacksSchema.isFinal(job.state)
+  const shown = text === undefined || isEnded ? text : text.slice(0, text.lastIndexOf("\n") + 1)
+  return {
+    size: job.logSize,
+    isEnded,
+    text: shown === undefined ? undefined : Secrets.redactorOf(job.env).redact(shown)
+  }
+}
 
 /** The maximum length of the end of a log. */
 const maxLogLength = 100_000
@@ -165,7 +181,8 @@ export const request = (identified: IdentifiedRequest) => ({
   ...requestRow(identified),
   query: identified.request.query,
   headers: identified.request.headers,
-  body: identified.request.body
+  body: Bodies.shown(identified.request.body),
+  response: Bodies.shown(identified.request.responseBody)
 })
 
 export const stack = (stack: StacksSchema.RegisteredStack) => ({
@@ -187,6 +204,7 @@ export const agent = (agent: StacksEmulator.Agent) => ({
 })
 
 export const fault = (fault: StacksEmulator.Fault) => ({
+  id: idOf(fault),
   kind: fault._tag,
   operations: fault.operations,
   status: "status" in fault ? fault.status : undefined,
@@ -195,6 +213,16 @@ export const fault = (fault: StacksEmulator.Fault) => ({
   times: fault.times,
   rate: fault.rate
 })
+
+const faultIds = new WeakMap<StacksEmulator.Fault, number>()
+let lastFaultId = 0
+
+/** The id of a fault, by which it can be removed. */
+export const idOf = (fault: StacksEmulator.Fault): number => {
+  const id = faultIds.get(fault) ?? ++lastFaultId
+  faultIds.set(fault, id)
+  return id
+}
 
 const seconds = (duration: Duration.Input | undefined): number | undefined =>
   duration === undefined ? undefined : Duration.toSeconds(duration)

@@ -64,6 +64,7 @@ const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
     counts[phase]++
     total[phase]++
     version = mix(version, job.state.length * 8 + Model.phases.indexOf(phase))
+    version = mix(version, job.logSize)
     for (const time of [job.reservedUntil, job.startedAt, job.finishedAt]) {
       version = mix(version, time === undefined ? 0 : DateTime.toEpochMillis(time))
     }

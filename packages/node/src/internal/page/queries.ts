@@ -1,6 +1,7 @@
 /** The queries of the page: the overview, as it changes, and lists, page by page. */
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Sse from "effect/encoding/Sse"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -11,8 +12,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Graph from "./graph.ts"
 import * as Model from "./model.ts"
 import * as Overview from "./overview.ts"
+import * as Waits from "./waits.ts"
 
 export interface QueryOptions {
   readonly emulator: StacksEmulator.Service
@@ -40,6 +43,8 @@ const JobsQuery = Schema.Struct({
 })
 
 const IdQuery = Schema.Struct({ id: Schema.String })
+
+const LogQuery = Schema.Struct({ id: Schema.String, size: Schema.optionalKey(Schema.FiniteFromString) })
 
 const RequestsQuery = Schema.Struct({ only: Schema.optionalKey(Schema.Literal("problems")) })
 
@@ -99,8 +104,24 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
     ),
     get("job", IdQuery, ({ id }) =>
       Effect.gen(function* () {
+        const jobs = yield* emulator.jobs
+        const job = jobs.find((job) => job.id === id)
+        if (job === undefined) return undefined
+        const [queues, stacks, now] = yield* Effect.all([emulator.queues, emulator.stacks, DateTime.now])
+        const waits = Waits.waits(job, { jobs, queues, stacks, now })
+        return Model.job(job, yield* emulator.notifications, yield* emulator.jobLog(id), waits)
+      })
+    ),
+    get("builds", Schema.Struct({}), () => Effect.map(emulator.jobs, Graph.builds)),
+    get("graph", Schema.Struct({ build: Schema.String }), ({ build }) =>
+      Effect.map(emulator.jobs, (jobs) => Graph.graph(jobs, build))
+    ),
+    // Asks runners to send the output of their jobs here.
+    get("job-output", Schema.Struct({}), () => Effect.succeed({ isWanted: true })),
+    get("job-log", LogQuery, ({ id, size }) =>
+      Effect.gen(function* () {
         const job = (yield* emulator.jobs).find((job) => job.id === id)
-        return job && Model.job(job, yield* emulator.notifications, yield* emulator.jobLog(id))
+        return job && Model.log(job, job.logSize === size ? undefined : yield* emulator.jobLog(id))
       })
     ),
     get("held", Schema.Struct({}), () =>
@@ -141,5 +162,5 @@ const encoderWithout =
     JSON.stringify(value, (_, part) => {
       if (typeof part !== "string") return part
       const rest = token === "" ? part : part.replaceAll(token, "[token]")
-      return rest.replace(/\bbk[a-z]{1,4}_\w{20,}/g, "[token]")
+      return rest.replace(/\bbk[a-z]{1,4}_[\w.-]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]+/g, "[token]")
     })

@@ -130,6 +130,9 @@ export const make = Effect.fnUntraced(function* (
   }
 })
 
+/** The name of the file with the output of a job. */
+export const logName = (jobUuid: string): string => `${encodeURIComponent(jobUuid.toWellFormed())}.log`
+
 /** Opens a file for appending, readable by this user only. */
 const openFile = Effect.fnUntraced(function* (file: string) {
   const fileSystem = yield* FileSystem.FileSystem
@@ -144,7 +147,7 @@ const openLog = Effect.fnUntraced(function* (logDirectory: string | undefined, j
   if (logDirectory === undefined) return undefined
   const fileSystem = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const file = path.join(logDirectory, `${encodeURIComponent(jobUuid.toWellFormed())}.log`)
+  const file = path.join(logDirectory, logName(jobUuid))
   return yield* openFile(file).pipe(
     Effect.catchReason("PlatformError", "NotFound", () =>
       Effect.andThen(fileSystem.makeDirectory(logDirectory, { recursive: true }), openFile(file))

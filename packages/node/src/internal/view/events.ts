@@ -5,11 +5,11 @@ import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import type { ClusterEvent } from "../../ClusterStack.ts"
+import type * as JobOutput from "../../JobOutput.ts"
 import { strip } from "../terminal/sanitize.ts"
 import type { Style } from "../terminal/style.ts"
 import { clip, type Line } from "../terminal/text.ts"
 import { duration, iso } from "../terminal/times.ts"
-import { nameOf } from "./stats.ts"
 
 // -----------------------------------------------------------------------------
 // For programs
@@ -113,7 +113,12 @@ const ofError = (error: StacksError | CursorStalled): Json => ({
 const maxValueWidth = 300
 
 /** `2026-10-01T12:00:00.000Z Finished job=0193… name="web#42 test" exitStatus=1 detail="Exited with 1"` */
-export const toLine = (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Line => {
+export const toLine = (
+  event: StackEvent | ClusterEvent,
+  now: number,
+  nameOf: (job: ScheduledJob) => string,
+  queueKey?: string
+): Line => {
   const ofQueue = queueKey === undefined ? {} : { queueKey }
   const fields = Object.entries({ ...ofQueue, ...fieldsOf(event) }).map(([name, value]) => {
     if (name === "error" && "error" in event) return `error=${quoted(event.error.message)}`
@@ -127,6 +132,22 @@ export const toLine = (event: StackEvent | ClusterEvent, now: number, queueKey?:
     { text: fields.map((field) => ` ${field}`).join("") }
   ]
 }
+
+/** A line that a job printed, as JSON. */
+export const outputToJson = ({ channel, jobUuid, text, time }: JobOutput.Line) => ({
+  event: "Output",
+  time: DateTime.formatIso(time),
+  jobUuid,
+  channel,
+  text
+})
+
+/** `2026-10-01T12:00:00.000Z web#42 test | Compiling` */
+export const outputToLine = ({ text, time }: JobOutput.Line, name: string): Line => [
+  { text: `${DateTime.formatIso(time)} `, style: "dim" },
+  { text: clip(name, maxValueWidth), style: "cyan" },
+  { text: ` | ${text}` }
+]
 
 const quoted = (text: string): string => {
   const value = clip(strip(text), maxValueWidth)

@@ -54,7 +54,11 @@ interface Queue {
   isPaused: boolean
 }
 
+/** The label of a job, if it is known. */
+export type LabelOf = (jobUuid: string) => string | undefined
+
 export class Stats {
+  readonly #labelOf: LabelOf | undefined
   readonly #queues = new Map<string, Queue>()
   /** The key of each stack, and of its queue. */
   readonly stacks = new Map<string, string>()
@@ -63,10 +67,21 @@ export class Stats {
   readonly ended = new Map<Outcome, number>()
   readonly scheduleToStart = new Percentiles()
   started = 0
+  /** Whether a stack has begun: anything but a failed request was reported. */
+  hasBegun = false
   /** The last problems, oldest first. */
   problems: ReadonlyArray<Problem> = []
   /** How often each kind of problem was reported. */
   readonly problemCounts = new Map<string, number>()
+
+  constructor(labelOf?: LabelOf) {
+    this.#labelOf = labelOf
+  }
+
+  /** The name of a job: `web#42 test`, or its id. */
+  nameOf(job: ScheduledJob): string {
+    return nameOf(job, this.#labelOf?.(job.id))
+  }
 
   get endedCount(): number {
     return Array.from(this.ended.values()).reduce((sum, count) => sum + count, 0)
@@ -84,6 +99,7 @@ export class Stats {
   /** Records an event of a stack. In one view, either all events have a queue key or none has. */
   record(event: StackEvent, now: number, queueKey = ""): void {
     const queue = this.#queues.get(queueKey)
+    this.hasBegun ||= event._tag !== "RequestFailed"
     this.#recordProblem(event, now)
     switch (event._tag) {
       case "Registered":
@@ -170,7 +186,7 @@ export class Stats {
   }
 
   #recordProblem(event: StackEvent, now: number): void {
-    const [kind, message] = problemOf(event) ?? []
+    const [kind, message] = problemOf(event, (job) => this.nameOf(job)) ?? []
     if (kind === undefined || message === undefined) return
     const known = this.problemCounts.has(kind) || this.problemCounts.size < maxProblemKinds ? kind : "others"
     this.problemCounts.set(known, (this.problemCounts.get(known) ?? 0) + 1)
@@ -184,7 +200,10 @@ export class Stats {
 }
 
 /** The problem that an event reports: its kind, for counting, and its message. */
-const problemOf = (event: StackEvent): readonly [kind: string, message: string] | undefined => {
+const problemOf = (
+  event: StackEvent,
+  nameOf: (job: ScheduledJob) => string
+): readonly [kind: string, message: string] | undefined => {
   switch (event._tag) {
     case "Failed":
       return ["a job that could not be run", `${nameOf(event.job)}: ${event.detail}`]
@@ -207,11 +226,10 @@ const problemOf = (event: StackEvent): readonly [kind: string, message: string] 
   }
 }
 
-/** The name of a job: `web#42 test`, or its id. */
-export const nameOf = ({ build, id, pipeline, step }: ScheduledJob): string => {
+const nameOf = ({ build, id, pipeline, step }: ScheduledJob, label: string | undefined): string => {
   const parts = [
     pipeline.slug === null ? undefined : `${pipeline.slug}${build.number === null ? "" : `#${build.number}`}`,
-    step.key ?? undefined
+    step.key ?? label
   ].filter((part) => part !== undefined)
   return strip(parts.length === 0 ? id : parts.join(" "))
 }

@@ -11,19 +11,21 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as Terminal from "effect/Terminal"
 import type { ClusterEvent } from "../../ClusterStack.ts"
 import type * as JobOutput from "../../JobOutput.ts"
 import type { Format, Options, View, Watched } from "../../StackView.ts"
 import * as Check from "../options.ts"
 import * as AlternateScreen from "../terminal/alternateScreen.ts"
+import * as Messages from "../terminal/messages.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { painted } from "../terminal/text.ts"
 import * as Events from "./events.ts"
 import { render, type ViewModel } from "./frame.ts"
 import * as Gauges from "./gauges.ts"
 import { isOfEvent, Logs, toKeptLog } from "./logs.ts"
-import { nameOf, outcomes, Stats } from "./stats.ts"
+import { outcomes, Stats } from "./stats.ts"
 import * as Summary from "./summary.ts"
 import * as Traffic from "./traffic.ts"
 
@@ -58,7 +60,7 @@ export const make = Effect.fnUntraced(function* (
     canColor: (yield* TerminalCapabilities).canColor,
     startedAt,
     output: options.output,
-    stats: new Stats(),
+    stats: new Stats(options.labelOf),
     logs: new Logs(),
     watched: new Set(),
     readTraffic: yield* Traffic.make(startedAt),
@@ -69,10 +71,13 @@ export const make = Effect.fnUntraced(function* (
   // The finalizers run in reverse order: drawing ends, the terminal is restored, then the summary is printed.
   yield* Effect.addFinalizer(() => summarize(state, options.summary !== false))
   if (state.isLive) yield* drawUntilClosed(state)
+  if (options.printOutput === true) yield* printOutput(state)
 
   const { logs, stats, watched } = state
   const hasLogFile = !(yield* stdio.stderrIsTerminal)
-  const toStderr = Logger.withConsoleError(Logger.map(Logger.formatLogFmt, Sanitize.sanitizeLines))
+  const toStderr = Logger.withConsoleError(
+    format === "json" ? Messages.logToJson : Logger.map(Logger.formatLogFmt, Sanitize.sanitizeLines)
+  )
   const print = makePrinter(state)
 
   return {
@@ -96,7 +101,9 @@ export const make = Effect.fnUntraced(function* (
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
         state.isLive
           ? Effect.sync(() => logs.add({ at, text: Sanitize.strip(text), full: Sanitize.sanitizeLines(text) }))
-          : Console.error(Sanitize.sanitizeLines(text))
+          : Console.error(
+              format === "json" ? Messages.toJson({ level: "info", message: text }, at) : Sanitize.sanitizeLines(text)
+            )
       ),
     logger: Logger.make((options) => {
       if (isOfEvent(options)) return
@@ -124,7 +131,7 @@ const titleOf = ({ isOfCluster, stats }: State): string => {
 // -----------------------------------------------------------------------------
 
 /** Prints events as lines or JSON. Skips a poll that found the same as the previous one. */
-const makePrinter = ({ canColor, format }: State) => {
+const makePrinter = ({ canColor, format, stats }: State) => {
   const lastPolls = new Map<string | undefined, string>()
   return (event: StackEvent | ClusterEvent, now: number, queueKey?: string): Effect.Effect<void> => {
     if (format === "live") return Effect.void
@@ -134,15 +141,38 @@ const makePrinter = ({ canColor, format }: State) => {
       if (poll === lastPolls.get(queueKey)) return Effect.void
       lastPolls.set(queueKey, poll)
     }
-    return Console.log(painted(Events.toLine(event, now, queueKey), canColor))
+    return Console.log(
+      painted(
+        Events.toLine(event, now, (job) => stats.nameOf(job), queueKey),
+        canColor
+      )
+    )
   }
+}
+
+/** Prints the lines of jobs in the background until the scope closes. The live view shows the last line of each job itself. */
+const printOutput = ({ canColor, format, output, stats }: State) => {
+  if (format === "live" || output === undefined) return Effect.void
+  const textOf = (line: JobOutput.Line): string => {
+    if (format === "json") return Sanitize.json(Events.outputToJson(line))
+    const running = stats.running.get(line.jobUuid)
+    return painted(
+      Events.outputToLine(line, running === undefined ? Sanitize.strip(line.jobUuid) : stats.nameOf(running.job)),
+      canColor
+    )
+  }
+  return Effect.forkScoped(
+    Stream.runForEach(Stream.chunks(output.lines), (lines) => Console.log(lines.map(textOf).join("\n"))),
+    { startImmediately: true }
+  )
 }
 
 /** Prints the log lines that the live view kept, and the summary. */
 const summarize = Effect.fnUntraced(function* (state: State, hasSummary: boolean) {
   const { canColor, format, logs, readTraffic, startedAt, stats, terminal } = state
   for (const { full } of logs.kept) yield* Console.error(full)
-  if (!hasSummary) return
+  // A stack that did not start has nothing to sum up.
+  if (!hasSummary || !(stats.hasBegun || state.isOfCluster)) return
   const now = yield* Clock.currentTimeMillis
   const input = { stats, traffic: yield* readTraffic(now), title: titleOf(state), startedAt, now }
   if (format === "json") return yield* Console.log(Sanitize.json(Summary.toJson(input)))
@@ -189,7 +219,7 @@ const readModel = Effect.fnUntraced(function* (state: State, now: number, maxJob
   const jobs = yield* Effect.forEach(Array.from(stats.running.values()).slice(0, maxJobs), ({ job, startedAt }) =>
     Effect.map(output === undefined ? Effect.succeed([]) : output.tail(job.id), (tail) => {
       const last = tail.findLast((line) => line !== "")
-      return { name: nameOf(job), startedAt, lastLine: last === undefined ? undefined : Sanitize.strip(last) }
+      return { name: stats.nameOf(job), startedAt, lastLine: last === undefined ? undefined : Sanitize.strip(last) }
     })
   )
   return {

@@ -1,5 +1,8 @@
 /** The newest requests and notifications. */
 import { get, refresher } from "./api.js"
+import { copies } from "./clipboard.js"
+import { curl } from "./curl.js"
+import { addressed } from "./dialogAddress.js"
 import { byId, el, setAttribute, setText, showFacts, showList } from "./dom.js"
 import { shortId, time } from "./format.js"
 import { openJob } from "./job.js"
@@ -57,8 +60,11 @@ export const refreshRequests = refresher(async () => {
 
 byId("only-problems").addEventListener("change", refreshRequests)
 
-const openRequest = async (id) => {
-  const { body, fault, headers, method, operation, path, query, status, time: at } = await get("request", { id })
+const textOf = (body) => (typeof body === "string" ? body : (JSON.stringify(body, null, 2) ?? "none"))
+
+const openRequest = addressed("request", byId("request-dialog"), async (id) => {
+  const request = await get("request", { id })
+  const { body, fault, headers, method, operation, path, query, response, status, time: at } = request
   setText(byId("request-title"), operation ?? "Request")
   showFacts(byId("request-facts"), [
     ["Time", time(at)],
@@ -68,6 +74,9 @@ const openRequest = async (id) => {
     ["Fault", fault]
   ])
   showFacts(byId("request-headers"), Object.entries(headers))
-  setText(byId("request-body"), typeof body === "string" ? body : (JSON.stringify(body, null, 2) ?? "none"))
-  byId("request-dialog").showModal()
-}
+  setText(byId("request-body"), textOf(body))
+  setText(byId("request-response"), textOf(response))
+  byId("request-curl").textContent = curl(request)
+})
+
+copies(byId("copy-curl"), byId("request-curl"))

@@ -3,6 +3,12 @@
 /** @param {string} id */
 export const byId = (id) => document.getElementById(id)
 
+/** More marks on one character than any language has would cover what is around it. */
+const manyMarks = /(\p{M}{8})\p{M}+/gu
+
+/** A text whose characters have few enough marks to be read. */
+export const shortened = (text) => String(text).replace(manyMarks, "$1…")
+
 /** An element with attributes and children; a function as an attribute listens to the event of its name. */
 export const el = (name, attributes = {}, ...children) => {
   const element = document.createElement(name)
@@ -10,13 +16,14 @@ export const el = (name, attributes = {}, ...children) => {
     if (typeof value === "function") element.addEventListener(key, value)
     else if (value !== undefined) element.setAttribute(key, value)
   }
-  element.append(...children)
+  element.append(...children.map((child) => (typeof child === "string" ? shortened(child) : child)))
   return element
 }
 
 /** Sets a text where it is another one: a text that is set again would lose what somebody has selected. */
 export const setText = (element, text) => {
-  if (element.textContent !== String(text)) element.textContent = text
+  const shown = shortened(text)
+  if (element.textContent !== shown) element.textContent = shown
 }
 
 export const setAttribute = (element, name, value) => {
@@ -67,10 +74,11 @@ export const showFacts = (list, facts) => {
 let noticeTimer
 
 /** Tells how something went. */
-export const say = (text) => {
+export const say = (text, { isFailure = false } = {}) => {
   clearTimeout(noticeTimer)
   const notice = document.querySelector("dialog[open] [role=status]") ?? byId("notice")
-  notice.textContent = text
+  notice.dataset.failure = isFailure
+  setText(notice, text)
   noticeTimer = setTimeout(() => {
     notice.textContent = ""
   }, 8000)

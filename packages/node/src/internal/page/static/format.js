@@ -30,8 +30,9 @@ const plain = new Intl.NumberFormat("en-GB")
 export const count = (number) => plain.format(number)
 
 /** A job's state, with the exit status of one that ended. */
-export const state = ({ exitStatus, phase, state }) => {
+export const state = ({ exitStatus, hasSoftFailed, phase, state }) => {
   if (phase === "passed") return "passed"
+  if (hasSoftFailed) return exitStatus === undefined ? "soft failed" : `soft failed, exit ${exitStatus}`
   if (phase === "failed" && state === "finished") return `failed, exit ${exitStatus ?? "unknown"}`
   return state.replaceAll("_", " ")
 }

@@ -59,7 +59,7 @@ const send = async (values) => {
     say(`${current.name} is unblocked.`)
   } catch (failure) {
     if (dialog.open) error.textContent = failure.message
-    else say(`Not unblocked: ${failure.message}`)
+    else say(`Not unblocked: ${failure.message}`, { isFailure: true })
   }
 }
 

@@ -1,18 +1,12 @@
 /** One job, with all that is known about it. */
 import { get, post, refresher } from "./api.js"
+import { addressed } from "./dialogAddress.js"
 import { byId, el, say, setText, showFacts, showList } from "./dom.js"
 import { duration, name, now, state, time } from "./format.js"
 
 const dialog = byId("job-dialog")
 
 let id
-
-export const openJob = async (jobId) => {
-  id = jobId
-  byId("job-notice").textContent = ""
-  await refreshJob()
-  if (!dialog.open) dialog.showModal()
-}
 
 export const refreshJobIfOpen = () => {
   if (dialog.open) refreshJob()
@@ -30,6 +24,7 @@ const show = (job) => {
   const ran = job.startedAt === undefined ? undefined : (job.finishedAt ?? now()) - job.startedAt
   showFacts(byId("job-facts"), [
     ["State", state(job)],
+    ["Waits for", job.waits?.text],
     ["Queue", job.queue],
     ["Pipeline", job.pipeline],
     ["Build", job.build],
@@ -51,6 +46,12 @@ const show = (job) => {
     ["Detail", job.detail],
     ["Id", job.id]
   ])
+  showList(byId("job-waits"), job.waits?.jobs ?? [], {
+    key: ({ id, label }) => `${id} ${label}`,
+    create: ({ id, label }) =>
+      el("li", {}, el("button", { type: "button", class: "link", click: () => openJob(id) }, label || id)),
+    update: () => {}
+  })
   setText(byId("job-command"), job.command || "none")
   const env = Object.entries(job.env)
   showFacts(byId("job-env"), env.length > 0 ? env : [["none", " "]])
@@ -77,9 +78,16 @@ const act = (command, done) =>
       // The button is gone; the keyboard goes on at the next one.
       dialog.querySelector("[data-close]").focus()
     } catch (error) {
-      say(`Not ${done.toLowerCase()}: ${error.message}`)
+      say(`Not ${done.toLowerCase()}: ${error.message}`, { isFailure: true })
     }
     refreshJob()
   })
 act("cancel-job", "Canceled")
 act("retry-job", "Retried")
+
+/** Opens the dialog of a job, which has an address of its own. */
+export const openJob = addressed("job", dialog, async (jobId) => {
+  id = jobId
+  byId("job-notice").textContent = ""
+  show(await get("job", { id }))
+})

@@ -1,9 +1,11 @@
 /** Shows what the emulator tells, as it tells it. */
 import { refreshNotifications, refreshRequests } from "./activity.js"
 import { watch } from "./api.js"
+import { showConnect } from "./connect.js"
 import { byId, setText } from "./dom.js"
 import { setNow } from "./format.js"
 import { setChoices } from "./forms.js"
+import { refreshGraph } from "./graph.js"
 import { showHeld } from "./held.js"
 import { refreshJobIfOpen } from "./job.js"
 import { refreshJobs, showPhases, showQueueFilter } from "./jobs.js"
@@ -40,9 +42,13 @@ const onOverview = ({ now, overview }) => {
   showStacks(stacks)
   showAgents(agents)
   showFaults(faults)
+  showConnect(overview)
 
   const isNew = (name) => shown[name] !== versions[name]
-  if (isNew("jobs")) refreshJobs()
+  if (isNew("jobs")) {
+    refreshJobs()
+    refreshGraph()
+  }
   if (isNew("notifications")) refreshNotifications()
   if (isNew("requests")) refreshRequests()
   if (isNew("jobs") || isNew("notifications") || isNew("requests")) refreshJobIfOpen()

@@ -11,7 +11,7 @@ const attempt = async (name, body, done) => {
     await post(name, body)
     say(done)
   } catch (error) {
-    say(`That failed: ${error.message}`)
+    say(`That failed: ${error.message}`, { isFailure: true })
   }
 }
 
@@ -108,16 +108,25 @@ const faultText = ({ kind, operations, rate, skip, status, seconds, times }) =>
     .join(", ")
 
 export const showFaults = (faults) => {
-  showList(
-    byId("faults"),
-    faults.map((fault, index) => ({ fault, index })),
-    {
-      key: ({ fault, index }) => `${index} ${JSON.stringify(fault)}`,
-      create: ({ fault }) =>
-        el("li", { class: "entry" }, el("strong", {}, fault.kind), el("span", { class: "muted" }, faultText(fault))),
-      update: () => {}
-    }
-  )
+  showList(byId("faults"), faults, {
+    key: ({ id }) => id,
+    create: (fault) => {
+      const remove = el("button", {
+        type: "button",
+        "aria-label": `Remove fault ${fault.kind}, ${faultText(fault)}`,
+        click: () => attempt("remove-fault", { id: fault.id }, `Fault ${fault.kind} is removed.`)
+      })
+      remove.textContent = "Remove"
+      return el(
+        "li",
+        { class: "entry" },
+        el("strong", {}, fault.kind),
+        el("span", { class: "muted" }, faultText(fault)),
+        remove
+      )
+    },
+    update: () => {}
+  })
   byId("clear-faults").setAttribute("aria-disabled", faults.length === 0)
 }
 

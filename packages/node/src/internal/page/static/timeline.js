@@ -61,9 +61,10 @@ const partsOf = (job) => {
 }
 
 export const updateBar = (bar, job, axis) => {
-  const percent = (time) => (100 * (time - axis.start)) / (axis.end - axis.start)
+  const percent = (time) => Math.min(100, Math.max(0, (100 * (time - axis.start)) / (axis.end - axis.start)))
   for (const [index, [part, start, end]] of partsOf(job).entries()) {
-    const isThere = start !== undefined
+    // A part outside of the axis is not drawn.
+    const isThere = start !== undefined && start <= axis.end && end >= axis.start
     const isLast = index === bar.children.length - 1
     place(
       bar.children[index],

@@ -1,0 +1,31 @@
+/** Messages and log entries as JSON, one object per line, for the standard error of commands with `--json`. */
+import { format } from "effect/Formatter"
+import * as Logger from "effect/Logger"
+import * as Predicate from "effect/Predicate"
+import * as Sanitize from "./sanitize.ts"
+import { iso } from "./times.ts"
+
+export interface Message {
+  readonly level: "info" | "error"
+  readonly message: string
+  /** The job that it is about. */
+  readonly jobUuid?: string | undefined
+  /** With the message of a failed command: the exit status. */
+  readonly exitStatus?: number | undefined
+}
+
+export const toJson = ({ message, ...fields }: Message, now: number): string =>
+  Sanitize.json({ time: iso(now), ...fields, message })
+
+/** A log entry, with its annotations, and the cause of a failure. */
+export const logToJson: Logger.Logger<unknown, string> = Logger.make((options) => {
+  const { annotations, cause, level, message } = Logger.formatStructured.log(options)
+  const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
+  return Sanitize.json({
+    time: options.date.toISOString(),
+    level: level.toLowerCase(),
+    message: words.join(" "),
+    ...(Object.keys(annotations).length > 0 && { annotations }),
+    ...(cause !== undefined && { cause })
+  })
+})
