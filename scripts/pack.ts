@@ -9,7 +9,10 @@ type Package = (typeof packages)[number]
 
 const page = "src/internal/page/static/"
 
-/** The files that users need: each module as source and compiled, with source maps; the page; schema, manifest, readme and license. */
+/** Files of the node package that are neither modules nor pages: the schema of the configuration file, and the help texts. */
+const generated = ["stacksapi.schema.json", "dist/internal/cli/helpTexts.json"]
+
+/** The files that users need: each module as source and compiled, with source maps; the page; manifest, readme and license. */
 const expectedFiles = ({ name, path }: Package): ReadonlyArray<string> => {
   const sources = readdirSync(join(path, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -21,9 +24,8 @@ const expectedFiles = ({ name, path }: Package): ReadonlyArray<string> => {
   )
   const served = sources.filter((file) => file.startsWith(page))
   const inDist = [...compiled, ...served].map((file) => file.replace(/^src/, "dist"))
-  // For editors of the command's configuration file.
-  const schemas = name === "@stacksapi/node" ? ["stacksapi.schema.json"] : []
-  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...schemas, ...modules, ...inDist]
+  const written = name === "@stacksapi/node" ? generated : []
+  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist, ...written]
 }
 
 /** Source maps that refer to files that are not published. */
