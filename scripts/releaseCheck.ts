@@ -33,7 +33,10 @@ const checkVersions = (): void => {
       cwd: copy,
       encoding: "utf8"
     })
-    if (changed.status !== 0) return check("versions", [changed.stderr.trim() || changed.stdout.trim()])
+    if (changed.status !== 0) {
+      check("versions", [changed.stderr.trim() || changed.stdout.trim()])
+      return
+    }
     const next = packages.map(({ directory, name, path }) => {
       const version: string = manifestOf(join(copy, "packages", directory)).version
       const changelog = readFileSync(join(copy, "packages", directory, "CHANGELOG.md"), "utf8")
@@ -61,7 +64,15 @@ const checkPackages = (): void => {
     const { bugs, homepage, license, publishConfig, repository } = manifestOf(path)
     const isComplete = [bugs, homepage, license, repository?.url, publishConfig?.access].every((value) => value)
     const isFound = repository?.directory === `packages/${directory}`
-    const published = capture("npm", ["publish", tarball, "--dry-run", "--provenance=false", "--ignore-scripts", "--tag", "next"])
+    const published = capture("npm", [
+      "publish",
+      tarball,
+      "--dry-run",
+      "--provenance=false",
+      "--ignore-scripts",
+      "--tag",
+      "next"
+    ])
     check(`${name}: npm publish --dry-run`, [
       ...(isComplete && isFound ? [] : ["the manifest lacks bugs, homepage, license, repository or publishConfig"]),
       ...(published.ok ? [] : [published.output.trim()])
@@ -78,7 +89,10 @@ const targets = ["stacksapi", "emulator"]
 const checkImages = (): void => {
   const file = join(root, "images/Containerfile")
   const stages = Array.from(readFileSync(file, "utf8").matchAll(/^FROM \S+ AS (\w+)$/gm), ([, stage = ""]) => stage)
-  check("images: the targets exist", targets.filter((target) => !stages.includes(target)).map((target) => `no ${target}`))
+  check(
+    "images: the targets exist",
+    targets.filter((target) => !stages.includes(target)).map((target) => `no ${target}`)
+  )
   if (spawnSync("docker", ["info"], { stdio: "ignore" }).status !== 0) {
     console.log("     no container engine runs here: the images were not built")
     return
@@ -95,7 +109,11 @@ const checkImages = (): void => {
 
 interface Job {
   readonly needs?: string | ReadonlyArray<string>
-  readonly steps: ReadonlyArray<{ readonly run?: string; readonly uses?: string; readonly with?: Record<string, unknown> }>
+  readonly steps: ReadonlyArray<{
+    readonly run?: string
+    readonly uses?: string
+    readonly with?: Record<string, unknown>
+  }>
 }
 
 const checkWorkflows = (): void => {

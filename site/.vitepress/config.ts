@@ -23,7 +23,7 @@ const drawMermaid = (md: MarkdownIt): void => {
   const fence = md.renderer.rules.fence
   md.renderer.rules.fence = (tokens, index, options, env, self) => {
     const token = tokens[index]
-    if (token?.info.trim() === "mermaid") return `<Mermaid code="${encodeURIComponent(token.content)}" />`
+    if (token?.info.trim() === "mermaid") return `<Diagram code="${encodeURIComponent(token.content)}" />`
     return fence?.(tokens, index, options, env, self) ?? ""
   }
 }

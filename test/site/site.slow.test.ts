@@ -2,10 +2,10 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import * as Http from "node:http"
+import type { Socket } from "node:net"
 import { extname, join } from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Socket } from "node:net"
 import type { Page } from "playwright-core"
 import { base } from "../../site/.vitepress/repository.ts"
 import { Browser, type View } from "../support/browser.ts"
@@ -42,7 +42,10 @@ const serve = Effect.gen(function* () {
 })
 
 /** Opens a page of the site. Fails at the end if the browser complained. */
-const open = Effect.fnUntraced(function* (path: string, { colorScheme = "light", height = 900, width = 1400 }: View = {}) {
+const open = Effect.fnUntraced(function* (
+  path: string,
+  { colorScheme = "light", height = 900, width = 1400 }: View = {}
+) {
   const address = yield* serve
   const browser = yield* Browser
   const context = yield* Effect.acquireRelease(
@@ -90,8 +93,8 @@ describe("The site", () => {
     it.live("leads from a module's page to what it names, with signatures, categories and examples", () =>
       Effect.gen(function* () {
         const { complaints, page } = yield* open("reference/core/StacksClient")
-        const text = yield* Effect.promise(() => page.locator("main").innerText())
-        for (const part of ["listScheduledJobs", "layerConfig", "constructors", "Example"]) assert.include(text, part)
+        const text = yield* Effect.promise(() => page.locator("main").textContent())
+        for (const part of ["listScheduledJobs", "layerConfig", "constructors", "Example"]) assert.include(text ?? "", part)
         yield* Effect.promise(async () => {
           await page.locator("main").getByRole("link", { name: "StacksError" }).first().click()
           await page.waitForURL(/StacksError/)
@@ -104,7 +107,7 @@ describe("The site", () => {
       Effect.gen(function* () {
         for (const colorScheme of ["light", "dark"] as const) {
           const { complaints, page } = yield* open("architecture", { colorScheme })
-          yield* Effect.promise(() => page.locator(".mermaid-picture svg").nth(2).waitFor())
+          yield* Effect.promise(() => page.locator(".diagram svg").nth(2).waitFor())
           assert.deepStrictEqual(complaints, [])
         }
       }).pipe(Effect.scoped)

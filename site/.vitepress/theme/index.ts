@@ -1,11 +1,13 @@
 import type { Theme } from "vitepress"
 import DefaultTheme from "vitepress/theme"
-import Mermaid from "./Mermaid.vue"
+import { Diagram } from "./diagram.ts"
 import "./style.css"
 
-export default {
+const theme: Theme = {
   extends: DefaultTheme,
   enhanceApp: ({ app }) => {
-    app.component("Mermaid", Mermaid)
+    app.component("Diagram", Diagram)
   }
-} satisfies Theme
+}
+
+export default theme
