@@ -47,6 +47,8 @@ export default defineConfig({
   cleanUrls: true,
   lastUpdated: false,
   sitemap: { hostname: homepage },
+  // Its esbuild does not know the target that the repository's own configuration names.
+  vite: { esbuild: { tsconfigRaw: { compilerOptions: { target: "es2022" } } } },
   markdown: {
     anchor: { slugify },
     config: (md) => {

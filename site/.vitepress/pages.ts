@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
-export const docs = join(import.meta.dirname, "../../docs")
+const docs = join(import.meta.dirname, "../../docs")
 
 export interface Section {
   readonly title: string

@@ -75,7 +75,7 @@ describe("The site", () => {
       })
     )
 
-    it.live("finds a page by a word in it", () =>
+    it.effect("finds a page by a word in it", () =>
       Effect.gen(function* () {
         const { complaints, page } = yield* open("guide")
         yield* Effect.promise(async () => {
@@ -90,7 +90,7 @@ describe("The site", () => {
       }).pipe(Effect.scoped)
     )
 
-    it.live("leads from a module's page to what it names, with signatures, categories and examples", () =>
+    it.effect("leads from a module's page to what it names, with signatures, categories and examples", () =>
       Effect.gen(function* () {
         const { complaints, page } = yield* open("reference/core/StacksClient")
         const text = yield* Effect.promise(() => page.locator("main").textContent())
@@ -103,7 +103,7 @@ describe("The site", () => {
       }).pipe(Effect.scoped)
     )
 
-    it.live("draws the pictures of the architecture, in light and in dark", () =>
+    it.effect("draws the pictures of the architecture, in light and in dark", () =>
       Effect.gen(function* () {
         for (const colorScheme of ["light", "dark"] as const) {
           const { complaints, page } = yield* open("architecture", { colorScheme })
@@ -114,7 +114,7 @@ describe("The site", () => {
     )
 
     for (const path of ["", "guide", "cli", "cookbook/quotas", "reference/core/Stack"]) {
-      it.live(`fits a phone: /${path}`, () =>
+      it.effect(`fits a phone: /${path}`, () =>
         Effect.gen(function* () {
           const { complaints, page } = yield* open(path, { width: 375, height: 800 })
           assert.strictEqual(yield* widthOf(page), 375)

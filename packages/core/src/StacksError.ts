@@ -221,6 +221,7 @@ export class ErrorResponseOf<out R extends ErrorReason> extends Data.TaggedError
  * )
  * ```
  *
+ * @alias
  * @since 0.1.0
  * @category errors
  */
