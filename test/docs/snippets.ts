@@ -8,9 +8,11 @@ export const pages: ReadonlyArray<string> = [
   "README.md",
   "packages/core/README.md",
   "packages/node/README.md",
-  ...readdirSync(join(root, "docs"))
-    .filter((file) => file.endsWith(".md"))
-    .map((file) => `docs/${file}`)
+  ...["docs", "docs/cookbook"].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((file) => file.endsWith(".md"))
+      .map((file) => `${folder}/${file}`)
+  )
 ]
 
 export interface Snippet {

@@ -1,0 +1,53 @@
+/** How TypeDoc makes the reference of the site. */
+import { OptionDefaults } from "typedoc"
+
+export default {
+  plugin: ["typedoc-plugin-markdown"],
+  entryPoints: ["../packages/core/src/[A-Z]*.ts", "../packages/core/src/testing.ts", "../packages/node/src/[A-Z]*.ts"],
+  tsconfig: "tsconfig.reference.json",
+  out: "../docs/reference",
+  readme: "none",
+  router: "module",
+  logLevel: "Warn",
+  treatWarningsAsErrors: true,
+  skipErrorChecking: true,
+  disableSources: true,
+  excludeInternal: true,
+  excludePrivate: true,
+  excludeTags: ["@since", "@alias"],
+  categorizeByGroup: false,
+  categoryOrder: [
+    "running",
+    "services",
+    "constructors",
+    "layers",
+    "options",
+    "streams",
+    "combinators",
+    "accessors",
+    "getters",
+    "models",
+    "errors",
+    "schemas",
+    "constants",
+    "references",
+    "annotations",
+    "predicates",
+    "guards",
+    "metrics",
+    "*"
+  ],
+  hideBreadcrumbs: true,
+  hidePageHeader: true,
+  useCodeBlocks: true,
+  expandObjects: true,
+  parametersFormat: "table",
+  interfacePropertiesFormat: "table",
+  classPropertiesFormat: "table",
+  typeAliasPropertiesFormat: "table",
+  propertyMembersFormat: "table",
+  typeDeclarationFormat: "table",
+  excludeExternals: true,
+  // knip reads it: a second name of one value.
+  modifierTags: [...OptionDefaults.modifierTags, "@alias"]
+}

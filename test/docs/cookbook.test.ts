@@ -1,0 +1,224 @@
+/** Runs the recipes of the cookbook as they stand, against the emulator. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { isDeepStrictEqual } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import type { AgentProvider, StacksClient } from "@stacksapi/core"
+import { JobRunner } from "@stacksapi/core"
+import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Fiber, Logger } from "effect"
+import { HttpClient, HttpClientResponse } from "effect/http"
+import { TestClock } from "effect/testing"
+import { writeSnippets } from "./snippets.ts"
+
+const snippets = writeSnippets("cookbook")
+
+type Program<R = never> = Effect.Effect<unknown, unknown, R | StacksClient.StacksClient | JobRunner.JobRunner>
+
+/** What a recipe's first code block exports as its program. */
+const recipe = <A = Program>(page: string): Effect.Effect<{ readonly program: A }> =>
+  Effect.promise(() => {
+    const snippet = snippets.find(({ name }) => name.startsWith(`docs/cookbook/${page}.md`))
+    return import(snippet?.path ?? assert.fail(`${page} has no code`))
+  })
+
+/** Lets seconds pass. */
+const pass = (seconds: number) => TestClock.adjust("1 second").pipe(Effect.repeat({ times: seconds - 1 }))
+
+const states = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  return Object.fromEntries((yield* emulator.jobs).map(({ id, state }) => [id, state]))
+})
+
+/** Lets seconds pass, and files be written meanwhile, until the jobs have these states. */
+const awaitStates = Effect.fnUntraced(function* (expected: Readonly<Record<string, string>>) {
+  while (!isDeepStrictEqual(yield* states, expected)) {
+    yield* TestClock.adjust("1 second")
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  }
+})
+
+const addJobs = (jobs: Parameters<StacksEmulator.Service["addJobs"]>[0]) =>
+  Effect.flatMap(StacksEmulator.StacksEmulator, (emulator) => emulator.addJobs(jobs))
+
+/** A runner whose jobs take a minute, and the jobs that it runs. */
+const slowRunner = () => {
+  const running = new Set<string>()
+  const layer = JobRunner.layer(({ job }) =>
+    Effect.gen(function* () {
+      running.add(job.id)
+      yield* Effect.sleep("1 minute")
+      return JobRunner.Finished({ exitStatus: 0, detail: "done" })
+    }).pipe(Effect.ensuring(Effect.sync(() => running.delete(job.id))))
+  )
+  return { layer, running }
+}
+
+/** For recipes that bring a runner of their own, or need none. */
+const noRunner = JobRunner.layer(() => Effect.die("not used"))
+
+const emulated = StacksEmulator.layerTest()
+
+describe("The cookbook", () => {
+  it.effect("runs a virtual machine for each job, within the capacity", () =>
+    Effect.gen(function* () {
+      const { program } = yield* recipe<Program<AgentProvider.AgentProvider>>("vm-per-job")
+      yield* addJobs(Array.from({ length: 40 }, (_, i) => ({ id: `job-${i}`, queueKey: "default" })))
+      yield* Effect.forkScoped(program)
+      const provider = yield* AgentProviderEmulator.AgentProviderEmulator
+      let most = 0
+      for (let i = 0; i < 60; i++) {
+        yield* pass(1)
+        most = Math.max(most, (yield* provider.agents).length)
+      }
+      assert.strictEqual(most, 32)
+      assert.deepStrictEqual(new Set(Object.values(yield* states)), new Set(["finished"]))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide([AgentProviderEmulator.layer({ runTime: () => "10 seconds" }), noRunner]),
+      Effect.provide(emulated)
+    )
+  )
+
+  it.effect("counts the CPUs of jobs by the size that they ask for", () => {
+    const { layer, running } = slowRunner()
+    return Effect.gen(function* () {
+      const { program } = yield* recipe("sizes-by-tag")
+      const sized = (id: string, size: string) => ({ id, queueKey: "default", agentQueryRules: [`size=${size}`] })
+      yield* addJobs([sized("l1", "large"), sized("l2", "large"), sized("l3", "large"), sized("huge", "huge")])
+      const fiber = yield* Effect.forkScoped(program)
+      yield* pass(5)
+      assert.deepStrictEqual([...running].sort(), ["l1", "l2"])
+      yield* pass(130)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(yield* states, { l1: "finished", l2: "finished", l3: "finished", huge: "scheduled" })
+    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+  })
+
+  it.effect("serves many queues on shared slots", () => {
+    const { layer, running } = slowRunner()
+    return Effect.gen(function* () {
+      const { program } = yield* recipe("many-queues")
+      for (const queueKey of ["linux", "deploy", "nightly"])
+        yield* addJobs(Array.from({ length: 20 }, (_, i) => ({ id: `${queueKey}-${i}`, queueKey })))
+      const fiber = yield* Effect.forkScoped(program)
+      yield* pass(10)
+      const count = (queue: string) => [...running].filter((id) => id.startsWith(queue)).length
+      assert.strictEqual(running.size, 10)
+      assert.isAtMost(count("nightly"), 2)
+      assert.isAbove(count("deploy"), count("linux"))
+      yield* Fiber.interrupt(fiber).pipe(Effect.forkScoped)
+      yield* pass(90)
+    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+  })
+
+  it.effect("bounds how many jobs of a pipeline run at once", () => {
+    const { layer, running } = slowRunner()
+    return Effect.gen(function* () {
+      const { program } = yield* recipe("quotas")
+      const jobs = (slug: string) =>
+        Array.from({ length: 3 }, (_, i) => ({ id: `${slug}-${i}`, queueKey: "default", pipeline: { slug } }))
+      yield* addJobs([...jobs("docs"), ...jobs("nightly-benchmarks"), ...jobs("app")])
+      const fiber = yield* Effect.forkScoped(program)
+      yield* pass(5)
+      const count = (slug: string) => [...running].filter((id) => id.startsWith(slug)).length
+      assert.deepStrictEqual([count("docs"), count("nightly-benchmarks"), count("app")], [1, 2, 3])
+      yield* pass(250)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(new Set(Object.values(yield* states)), new Set(["finished"]))
+    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+  })
+
+  it.effect("says in a dry run what a stack would take, and reserves nothing", () => {
+    const logged: Array<string> = []
+    const logger = Logger.make(({ message }) => void logged.push(String(message)))
+    return Effect.gen(function* () {
+      const { program } = yield* recipe("dry-run")
+      yield* addJobs([
+        { id: "mine", queueKey: "default", pipeline: { slug: "app" }, agentQueryRules: ["os=linux"] },
+        { id: "other", queueKey: "default", agentQueryRules: ["os=windows"] }
+      ])
+      yield* Effect.forkScoped(program)
+      yield* pass(30)
+      assert.deepStrictEqual(
+        logged.filter((line) => line.startsWith("would take")),
+        ["would take mine of app"]
+      )
+      assert.deepStrictEqual(yield* states, { mine: "scheduled", other: "scheduled" })
+    }).pipe(Effect.scoped, Effect.provide([Logger.layer([logger]), noRunner]), Effect.provide(emulated))
+  })
+
+  it.effect("retries requests with a backoff of its own", () =>
+    Effect.gen(function* () {
+      const { program } = yield* recipe("custom-backoff")
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.setFaults([StacksEmulator.Fault.Status({ status: 503, operations: ["getTokenIdentity"] })])
+      const fiber = yield* Effect.forkScoped(Effect.exit(program))
+      yield* pass(90)
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "Failure")
+      const sent = (yield* emulator.requests).length
+      assert.isAbove(sent, 4)
+      assert.isBelow(sent, 9)
+    }).pipe(Effect.scoped, Effect.provide(noRunner), Effect.provide(emulated))
+  )
+
+  it.effect("calls a webhook when a job can't run", () => {
+    const alerts: Array<unknown> = []
+    const webhook = HttpClient.make((request) =>
+      Effect.sync(() => {
+        alerts.push(request.body._tag === "Uint8Array" ? JSON.parse(new TextDecoder().decode(request.body.body)) : "")
+        return HttpClientResponse.fromWeb(request, new Response(null, { status: 204 }))
+      })
+    )
+    return Effect.gen(function* () {
+      const { program } = yield* recipe<Program<HttpClient.HttpClient>>("alerts")
+      yield* addJobs([{ id: "job-1", queueKey: "default" }])
+      const fiber = yield* Effect.forkScoped(program)
+      yield* pass(10)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(alerts, [{ text: "Job job-1 could not run: No machine has this size" }])
+    }).pipe(
+      Effect.scoped,
+      Effect.provideService(HttpClient.HttpClient, webhook),
+      Effect.provide(JobRunner.layer(() => Effect.fail(new Error("No machine has this size")))),
+      Effect.provide(emulated)
+    )
+  })
+
+  it.effect("hands jobs over from one process to the next in an upgrade", () =>
+    Effect.gen(function* () {
+      const { program } = yield* recipe<(jobsFile: string) => Program<AgentProvider.AgentProvider>>("upgrades")
+      const folder = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-upgrade-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+      )
+      const jobsFile = join(folder, "jobs")
+      const provider = yield* AgentProviderEmulator.AgentProviderEmulator
+      yield* addJobs([{ id: "job-1", queueKey: "default" }])
+      const first = yield* Effect.forkScoped(program(jobsFile))
+      yield* awaitStates({ "job-1": "running" })
+      yield* Fiber.interrupt(first)
+      assert.lengthOf(yield* provider.agents, 1)
+      yield* Effect.forkScoped(program(jobsFile))
+      yield* awaitStates({ "job-1": "finished" })
+      assert.strictEqual((yield* provider.calls).created, 1)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide([AgentProviderEmulator.layer({ runTime: () => "5 minutes" }), noRunner]),
+      Effect.provide(emulated)
+    )
+  )
+
+  it.effect("reserves the jobs of a page as a loop on the Go client does", () =>
+    Effect.gen(function* () {
+      const { program } = yield* recipe("from-go")
+      yield* addJobs([
+        { id: "a", queueKey: "default" },
+        { id: "b", queueKey: "default" }
+      ])
+      assert.deepStrictEqual(yield* program, ["a", "b"])
+      assert.deepStrictEqual(yield* states, { a: "reserved", b: "reserved" })
+    }).pipe(Effect.scoped, Effect.provide(noRunner), Effect.provide(emulated))
+  )
+})
