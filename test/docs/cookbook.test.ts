@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { AgentProvider, StacksClient } from "@stacksapi/core"
 import { JobRunner } from "@stacksapi/core"
 import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Fiber, Logger } from "effect"
+import { Effect, Fiber, Layer, Logger } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { writeSnippets } from "./snippets.ts"
@@ -58,7 +58,11 @@ const slowRunner = () => {
 /** For recipes that bring a runner of their own, or need none. */
 const noRunner = JobRunner.layer(() => Effect.die("not used"))
 
-const emulated = StacksEmulator.layerTest()
+/** For jobs that can't run. */
+const broken = JobRunner.layer(() => Effect.fail(new JobRunner.JobRunnerError({ message: "No machine has this size" })))
+
+/** Layers over an emulator in memory. */
+const inEmulator = <A, E, R>(layer: Layer.Layer<A, E, R>) => Layer.provideMerge(layer, StacksEmulator.layerTest())
 
 describe("The cookbook", () => {
   it.effect("runs a virtual machine for each job, within the capacity", () =>
@@ -76,8 +80,7 @@ describe("The cookbook", () => {
       assert.deepStrictEqual(new Set(Object.values(yield* states)), new Set(["finished"]))
     }).pipe(
       Effect.scoped,
-      Effect.provide([AgentProviderEmulator.layer({ runTime: () => "10 seconds" }), noRunner]),
-      Effect.provide(emulated)
+      Effect.provide(inEmulator(Layer.merge(AgentProviderEmulator.layer({ runTime: () => "10 seconds" }), noRunner)))
     )
   )
 
@@ -93,7 +96,7 @@ describe("The cookbook", () => {
       yield* pass(130)
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(yield* states, { l1: "finished", l2: "finished", l3: "finished", huge: "scheduled" })
-    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(layer)))
   })
 
   it.effect("serves many queues on shared slots", () => {
@@ -110,7 +113,7 @@ describe("The cookbook", () => {
       assert.isAbove(count("deploy"), count("linux"))
       yield* Fiber.interrupt(fiber).pipe(Effect.forkScoped)
       yield* pass(90)
-    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(layer)))
   })
 
   it.effect("bounds how many jobs of a pipeline run at once", () => {
@@ -127,7 +130,7 @@ describe("The cookbook", () => {
       yield* pass(250)
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(new Set(Object.values(yield* states)), new Set(["finished"]))
-    }).pipe(Effect.scoped, Effect.provide(layer), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(layer)))
   })
 
   it.effect("says in a dry run what a stack would take, and reserves nothing", () => {
@@ -146,7 +149,7 @@ describe("The cookbook", () => {
         ["would take mine of app"]
       )
       assert.deepStrictEqual(yield* states, { mine: "scheduled", other: "scheduled" })
-    }).pipe(Effect.scoped, Effect.provide([Logger.layer([logger]), noRunner]), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(Layer.merge(Logger.layer([logger]), noRunner))))
   })
 
   it.effect("retries requests with a backoff of its own", () =>
@@ -160,7 +163,7 @@ describe("The cookbook", () => {
       const sent = (yield* emulator.requests).length
       assert.isAbove(sent, 4)
       assert.isBelow(sent, 9)
-    }).pipe(Effect.scoped, Effect.provide(noRunner), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(noRunner)))
   )
 
   it.effect("calls a webhook when a job can't run", () => {
@@ -178,12 +181,7 @@ describe("The cookbook", () => {
       yield* pass(10)
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(alerts, [{ text: "Job job-1 could not run: No machine has this size" }])
-    }).pipe(
-      Effect.scoped,
-      Effect.provideService(HttpClient.HttpClient, webhook),
-      Effect.provide(JobRunner.layer(() => Effect.fail(new Error("No machine has this size")))),
-      Effect.provide(emulated)
-    )
+    }).pipe(Effect.scoped, Effect.provideService(HttpClient.HttpClient, webhook), Effect.provide(inEmulator(broken)))
   })
 
   it.effect("hands jobs over from one process to the next in an upgrade", () =>
@@ -205,8 +203,7 @@ describe("The cookbook", () => {
       assert.strictEqual((yield* provider.calls).created, 1)
     }).pipe(
       Effect.scoped,
-      Effect.provide([AgentProviderEmulator.layer({ runTime: () => "5 minutes" }), noRunner]),
-      Effect.provide(emulated)
+      Effect.provide(inEmulator(Layer.merge(AgentProviderEmulator.layer({ runTime: () => "5 minutes" }), noRunner)))
     )
   )
 
@@ -219,6 +216,6 @@ describe("The cookbook", () => {
       ])
       assert.deepStrictEqual(yield* program, ["a", "b"])
       assert.deepStrictEqual(yield* states, { a: "reserved", b: "reserved" })
-    }).pipe(Effect.scoped, Effect.provide(noRunner), Effect.provide(emulated))
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(noRunner)))
   )
 })

@@ -94,7 +94,8 @@ describe("The site", () => {
       Effect.gen(function* () {
         const { complaints, page } = yield* open("reference/core/StacksClient")
         const text = yield* Effect.promise(() => page.locator("main").textContent())
-        for (const part of ["listScheduledJobs", "layerConfig", "constructors", "Example"]) assert.include(text ?? "", part)
+        for (const part of ["listScheduledJobs", "layerConfig", "constructors", "Example"])
+          assert.include(text ?? "", part)
         yield* Effect.promise(async () => {
           await page.locator("main").getByRole("link", { name: "StacksError" }).first().click()
           await page.waitForURL(/StacksError/)

@@ -177,7 +177,10 @@ describe("successes", () => {
 
   test("listScheduledJobs", () => {
     type Page = Success<Call<"listScheduledJobs">>
-    expect<Page["clusterQueue"]>().type.toBe<{ readonly id: string | null; readonly dispatchPaused: boolean | undefined }>()
+    expect<Page["clusterQueue"]>().type.toBe<{
+      readonly id: string | null
+      readonly dispatchPaused: boolean | undefined
+    }>()
     expect<Page["pageInfo"]>().type.toBe<{ readonly hasNextPage: boolean; readonly endCursor: string | null }>()
     type Job = Page["jobs"][number]
     expect<Job>().type.toBe<StacksSchema.ScheduledJob>()
