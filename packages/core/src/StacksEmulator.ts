@@ -459,7 +459,7 @@ const emulate = Effect.fnUntraced(function* ({
   if (Redacted.value(token) === "") return yield* Check.invalid("token", "must not be empty")
   const state = yield* State.make({ queues, maxStacks, secrets, seed, tokenIdentity })
   const faults = Faults.makePlan(yield* SeededRandom.make(`${seed} faults`))
-  const log = new RequestLog()
+  const log = new RequestLog(Object.values(secrets))
   const limiter = rateLimits ? RateLimits.make() : RateLimits.unlimited
   const view = (job: State.Job) => Views.job(state, job)
   const { httpEffect } = yield* HttpService.make({ state, token, limiter, faults, log, defaultQueueKey })

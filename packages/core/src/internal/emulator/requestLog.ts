@@ -3,6 +3,7 @@ import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
 import type { Fault } from "./faults.ts"
@@ -68,7 +69,7 @@ export interface LoggedRequest {
   /** The status of the response; undefined if there is none yet. */
   readonly status: number | undefined
   /**
-   * The JSON of the response's body, or its text if it is not JSON, with `[token]` in place of tokens. Undefined if there is no body, and
+   * The JSON of the response's body, or its text if it is not JSON, with `[token]` in place of tokens and `[secret]` in place of secrets. Undefined if there is no body, and
    * when the response is no longer kept.
    */
   readonly responseBody: unknown
@@ -101,6 +102,12 @@ export class RequestLog {
   /** The requests whose responses are kept, in the order of the responses. */
   readonly #answered = new Set<LogEntry>()
   #responseBytes = 0
+  readonly #secrets: ReadonlyArray<string>
+
+  /** Hides the values of `secrets` in responses. */
+  constructor(secrets: ReadonlyArray<Redacted.Redacted>) {
+    this.#secrets = secrets.map(Redacted.value).filter((secret) => secret !== "")
+  }
 
   add(entry: LogEntry): LogEntry {
     this.#entries.push(entry)
@@ -131,22 +138,14 @@ export class RequestLog {
   }
 
   get requests(): Array<LoggedRequest> {
-    return this.#entries.slice(this.#start).map(toLoggedRequest)
+    return this.#entries.slice(this.#start).map((entry) => toLoggedRequest(entry, this.#secrets))
   }
 }
 
-const toLoggedRequest = ({
-  agentOperation,
-  endpoint,
-  fault,
-  headers,
-  method,
-  response,
-  status,
-  text,
-  time,
-  url
-}: LogEntry): LoggedRequest => {
+const toLoggedRequest = (
+  { agentOperation, endpoint, fault, headers, method, response, status, text, time, url }: LogEntry,
+  secrets: ReadonlyArray<string>
+): LoggedRequest => {
   const [path = "", query] = url.split("?", 2)
   return {
     operation: endpoint,
@@ -155,31 +154,30 @@ const toLoggedRequest = ({
     path,
     query: Object.fromEntries(new URLSearchParams(query)),
     headers: { ...Headers.remove(headers, "authorization") },
-    body: text === "" ? undefined : Option.getOrElse(parseJson(text), () => text),
+    body: contentOf(text),
     time: DateTime.makeUnsafe(time),
     status,
-    responseBody: response === undefined ? undefined : withoutTokens(new TextDecoder().decode(response)),
+    responseBody:
+      response === undefined ? undefined : withoutSecrets(contentOf(new TextDecoder().decode(response)), secrets),
     fault
   }
 }
 
-/** Hides the tokens in a response: those of jobs and of agents. */
-const withoutTokens = (text: string): unknown =>
-  Option.getOrElse(
-    Option.map(parseJson(text), (json) => hideTokens(json)),
-    () => text
-  )
-
-const hideTokens = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(hideTokens)
+/** Hides tokens, those of jobs and of agents, and the values of secrets. */
+const withoutSecrets = (value: unknown, secrets: ReadonlyArray<string>): unknown => {
+  if (Predicate.isString(value)) return secrets.reduce((text, secret) => text.replaceAll(secret, "[secret]"), value)
+  if (Array.isArray(value)) return value.map((part) => withoutSecrets(part, secrets))
   if (!Predicate.isObject(value)) return value
   return Object.fromEntries(
     Object.entries(value).map(([name, part]) => [
       name,
-      /(?:^|_)token$/.test(name) && Predicate.isString(part) ? "[token]" : hideTokens(part)
+      /(?:^|_)token$/.test(name) && Predicate.isString(part) ? "[token]" : withoutSecrets(part, secrets)
     ])
   )
 }
+
+/** The JSON of a text, or the text if it is not JSON. Undefined if it is empty. */
+const contentOf = (text: string): unknown => (text === "" ? undefined : Option.getOrElse(parseJson(text), () => text))
 
 const decodeJson = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Unknown))
 
