@@ -11,7 +11,7 @@ import { Effect, Redacted } from "effect"
 export const stackKey = "interop"
 export const queueKey = "q"
 
-export interface Ended {
+interface Ended {
   readonly exitCode: number | null
   readonly job: StacksEmulator.Job
   /** The job's output, without terminal codes. */
@@ -20,7 +20,7 @@ export interface Ended {
   readonly agentOutput: string
 }
 
-export interface Running {
+interface Running {
   readonly id: string
   readonly child: ChildProcess
   /** Waits until the job's output has this text. */

@@ -8,7 +8,7 @@ import { findProgram, isExecutable } from "../../scripts/programs/debian.ts"
 
 const execute = promisify(execFile)
 
-export const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "stacksapi-interop")
+const cache = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "stacksapi-interop")
 
 /** The path of Go; undefined if there is none. */
 export const findGo = (): string | undefined =>

@@ -1,7 +1,7 @@
 /** What `pnpm interop` has found, as a table. */
 
 /** `unavailable` and `known` are no deviations. */
-export type Verdict = "ok" | "deviates" | "known" | "unavailable"
+type Verdict = "ok" | "deviates" | "known" | "unavailable"
 
 export interface Row {
   readonly program: string

@@ -8,10 +8,10 @@ import * as Reference from "../interop/reference.ts"
 const Results = Schema.fromJsonString(
   Schema.Array(
     Schema.Struct({
-      value: Schema.optional(Schema.Unknown),
-      status: Schema.optional(Schema.Int),
-      error: Schema.optional(Schema.String),
-      scope: Schema.optional(Schema.String)
+      value: Schema.optionalKey(Schema.Unknown),
+      status: Schema.optionalKey(Schema.Int),
+      error: Schema.optionalKey(Schema.String),
+      scope: Schema.optionalKey(Schema.String)
     })
   )
 )
