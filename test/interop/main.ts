@@ -17,6 +17,7 @@ import { Cause, Effect, Layer, Redacted } from "effect"
 import { queueKey, stackKey } from "./agent.ts"
 import * as Controller from "./controller.ts"
 import { type Built, findGo, Go, type Module } from "./go.ts"
+import * as Pipelines from "./pipelines.ts"
 import * as Reference from "./reference.ts"
 import { scenarios } from "./scenarios.ts"
 import { format, type Row } from "./table.ts"
@@ -53,6 +54,23 @@ if (program === undefined) {
 }
 const go = new Go(program)
 
+const generatedFiles = 100
+
+/** Compares what this library makes of pipeline files with what the agent makes of them. */
+const withPipelines = (path: string, version: string): Effect.Effect<Row> =>
+  Effect.map(
+    Effect.promise(() => Pipelines.differences(path, generatedFiles)),
+    (found): Row => ({
+      program: "buildkite-agent",
+      version,
+      subject: pipelineFiles,
+      verdict: found.length === 0 ? "ok" : "deviates",
+      detail: found.map(({ name }) => name).join(", ")
+    })
+  )
+
+const pipelineFiles = `pipeline files: the samples, and ${generatedFiles} generated ones`
+
 /** Runs all scenarios with one agent, several at once. */
 const withAgent = (path: string, version: string): Effect.Effect<ReadonlyArray<Row>> => {
   const all = Object.entries(scenarios).filter(([name]) => isWanted(name))
@@ -63,7 +81,8 @@ const withAgent = (path: string, version: string): Effect.Effect<ReadonlyArray<R
   return Effect.gen(function* () {
     const client = yield* StacksClient.StacksClient
     yield* client.registerStack({ key: stackKey, type: "custom", queueKey })
-    return yield* Effect.forEach(
+    const pipelines = isWanted(pipelineFiles) ? [yield* withPipelines(path, version)] : []
+    const rows = yield* Effect.forEach(
       all,
       ([subject, scenario]) =>
         Effect.scoped(scenario(path)).pipe(
@@ -84,6 +103,7 @@ const withAgent = (path: string, version: string): Effect.Effect<ReadonlyArray<R
       // The first scenario waits for three minutes.
       { concurrency: 3 }
     )
+    return [...rows, ...pipelines]
   }).pipe(Effect.provide(Layer.provideMerge(NodeStacksEmulator.layerClient, emulator)), Effect.orDie)
 }
 
@@ -120,7 +140,7 @@ const withProgram = async (
 const rows: Array<Row> = []
 
 for (const path of options.agent) rows.push(...(await Effect.runPromise(withAgent(path, versionOf(path)))))
-if (options.agent.length === 0 && Object.keys(scenarios).some(isWanted)) {
+if (options.agent.length === 0 && [...Object.keys(scenarios), pipelineFiles].some(isWanted)) {
   rows.push(...(await withProgram("buildkite-agent 3", modules.agent3, withAgent)))
   rows.push(...(await withProgram("buildkite-agent 4", modules.agent4, withAgent)))
 }

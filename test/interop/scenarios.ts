@@ -145,7 +145,7 @@ const uploads = Effect.fnUntraced(function* (agent: string) {
   })
   const wrong = yield* Agent.run(
     agent,
-    "echo 'steps: [{ command: x, depends_on: nothing }]' | buildkite-agent pipeline upload"
+    "echo 'steps: [{ command: x, key: same }, { command: y, key: same }]' | buildkite-agent pipeline upload"
   )
   return [
     ...expect(
@@ -158,7 +158,7 @@ const uploads = Effect.fnUntraced(function* (agent: string) {
       ["the exit status of a wrong upload", wrong.job.exitStatus === 0, false]
     ),
     ...(job.exitStatus === 0 ? [] : [output.slice(-600)]),
-    ...contains(wrong.output, 'No step has the key "nothing"')
+    ...contains(wrong.output, "pipeline upload rejected")
   ]
 })
 
