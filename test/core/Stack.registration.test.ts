@@ -10,14 +10,13 @@ const { Fault } = StacksEmulator
 
 const seen: Array<StackEvent.StackEvent> = []
 
-/** Starts a stack in a fiber, with an `authGrace` of a minute. */
+/** Starts a stack in a fiber. */
 const starting = (options: Partial<Stack.Options> = {}) =>
   Effect.suspend(() => {
     seen.length = 0
     return Stack.make({
       key: "s",
       queueKey: "q",
-      authGrace: "1 minute",
       shutdownGrace: 0,
       onEvent: (event) => Effect.sync(() => void seen.push(event)),
       ...options
@@ -28,7 +27,6 @@ const failures = () => seen.filter(({ _tag }) => _tag === "RequestFailed").lengt
 
 const troubles: Readonly<Record<string, (times: number) => StacksEmulator.Fault>> = {
   "a redirect": (times) => Fault.Status({ status: 302, times }),
-  "404": (times) => Fault.Status({ status: 404, times }),
   "408": (times) => Fault.Status({ status: 408, times }),
   "409": (times) => Fault.Status({ status: 409, times }),
   "425": (times) => Fault.Status({ status: 425, times }),
@@ -36,6 +34,7 @@ const troubles: Readonly<Record<string, (times: number) => StacksEmulator.Fault>
   "503": (times) => Fault.Status({ status: 503, times }),
   "a page of HTML": (times) => Fault.Html({ times }),
   "a page of HTML with 400": (times) => Fault.Html({ status: 400, times }),
+  "a page of HTML with 403": (times) => Fault.Html({ status: 403, times }),
   "a body that does not decode": (times) => Fault.Malformed({ times }),
   "a body that breaks off": (times) => Fault.Truncate({ times }),
   "no response": (times) => Fault.Reset({ times })
@@ -55,22 +54,7 @@ describe("A stack whose registration is answered with", () => {
     )
   }
 
-  for (const status of [401, 403]) {
-    it.effect(`${status}, for less than authGrace, starts`, () =>
-      Effect.gen(function* () {
-        const emulator = yield* StacksEmulator.StacksEmulator
-        yield* emulator.setFaults([Fault.Status({ status })])
-        const stack = yield* starting()
-        yield* TestClock.adjust("30 seconds")
-        assert.isUndefined(stack.pollUnsafe())
-        assert.isAtLeast(failures(), 3)
-        yield* emulator.setFaults([])
-        assert.isTrue(Exit.isSuccess((yield* within("1 minute", Fiber.join(stack))).exit))
-      }).pipe(Effect.scoped, Effect.provide(emulated()))
-    )
-  }
-
-  for (const status of [400, 422]) {
+  for (const status of [400, 401, 403, 404, 422]) {
     it.effect(`${status} does not start: the service would refuse the same again`, () =>
       Effect.gen(function* () {
         const emulator = yield* StacksEmulator.StacksEmulator

@@ -86,6 +86,8 @@ export const onReserved = (world: World, life: Life, sent: Sent): Effect.Effect<
 /** Called when a response arrives at a stack. */
 export const onDelivered = (world: World, life: Life, sent: Sent, status: number, body: unknown): void => {
   const operation = sent.operation ?? ""
+  if (operation === "registerStack" && life.service === undefined && [400, 401, 403, 404, 422].includes(status))
+    life.isRefusedAtStart = true
   if (status === 401 || status === 403) {
     const since = life.lockedOutSince.get(operation) ?? world.now
     life.lockedOutSince.set(operation, since)

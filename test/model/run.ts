@@ -184,12 +184,12 @@ const begin = (world: World, life: Life, service: StackModule.Service) =>
     )
   })
 
-/** A stack gives up: it may, where the service has not let it in for `authGrace`. */
+/** A stack gives up: it may, where the service refuses its first registration, or has not let it in for `authGrace`. */
 const onFailure = (world: World, life: Life, message: string) => {
   life.failure = message.slice(0, 300)
   world.note(`${life.name}: failed, ${life.failure}`)
   const grace = life.plan.authGrace * 1000
-  if (life.longestLockout < grace - 1000) {
+  if (!life.isRefusedAtStart && life.longestLockout < grace - 1000) {
     world.violate(
       "a stack gives up only where it is locked out",
       `${life.name} after ${life.longestLockout} ms: ${life.failure}`

@@ -141,6 +141,8 @@ export class Life {
   /** Since when an operation is answered with 401 or 403, and nothing else. */
   readonly lockedOutSince = new Map<string, number>()
   longestLockout = 0
+  /** Whether the service refused its first registration. */
+  isRefusedAtStart = false
 
   // What the checks remember.
   /** Since when nothing is in its way. */

@@ -257,8 +257,7 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
  *
  * Requests keep to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with one.
  * Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option is invalid, and with the service's
- * response if the registration is refused: at once with 400 or 422, and after `authGrace` with 401, 403 or 404. Waits while the service
- * is down.
+ * response if the registration is refused (400, 401, 403, 404, 422). Waits while the service is down.
  *
  * @since 0.1.0
  * @category constructors
@@ -271,7 +270,7 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
  *
  * **Details**
  *
- * 401 (the token) and 403 (the organization's limit of stacks) end a stack after `authGrace`.
+ * 401 (the token) and 403 (the organization's limit of stacks) end a stack: at once where it registers, later after `authGrace`.
  *
  * @since 0.1.0
  * @category running

@@ -42,7 +42,6 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Check from "./internal/options.ts"
-import { IsRestarted } from "./internal/stack/registration.ts"
 import * as Settings from "./internal/stack/settings.ts"
 import { stackKey } from "./internal/stack/stackKey.ts"
 import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
@@ -242,7 +241,7 @@ export const make = Effect.fnUntraced(function* ({
         ...options,
         pool,
         onEvent: onEvent === undefined ? undefined : (event) => onEvent(event, options.queueKey)
-      }).pipe(Effect.provideService(CheckToken, false), Effect.provideService(IsRestarted, true))
+      }).pipe(Effect.provideService(CheckToken, false))
       entry.stack = stack
       entry.failure = undefined
       if (onStack !== undefined) yield* onStack(stack)

@@ -1,7 +1,4 @@
 /** The stack's registration: at the start, and again when the service has forgotten it. */
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -9,17 +6,11 @@ import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
 import type { InvalidOptions, StacksError } from "../../StacksError.ts"
-import { monotonicMillis } from "../monotonicMillis.ts"
 import { endless, persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
-import { isNotFound, isRefusal, isUnauthorized, withAdvice } from "./serviceErrors.ts"
+import { isNotFound, isRefusal, withAdvice } from "./serviceErrors.ts"
 import type { ServiceMonitor } from "./serviceMonitor.ts"
 import type { Settings } from "./settings.ts"
 import { checkToken } from "./tokenCheck.ts"
-
-/** Whether the caller restarts a stack that was refused, or whose queue does not exist. Such a start fails at once. */
-export const IsRestarted: Context.Reference<boolean> = Context.Reference("@stacksapi/core/internal/stack/IsRestarted", {
-  defaultValue: () => false
-})
 
 export interface Registration {
   /** The number of the current registration. */
@@ -55,9 +46,7 @@ export const make = Effect.fnUntraced(function* (
         : Effect.void
     )
   )
-  yield* Effect.tapError(registerFirst(request, monitor, settings, emit), () =>
-    Effect.sync(() => (mayBeRegistered = false))
-  )
+  yield* Effect.tapError(registerFirst(request, emit), () => Effect.sync(() => (mayBeRegistered = false)))
   yield* emit(StackEvent.Registered({ stackKey, queueKey }))
 
   let current = 1
@@ -93,37 +82,20 @@ const register = (
 ): Effect.Effect<void, StacksError> => Effect.asVoid(client.registerStack({ key, type, queueKey, metadata }))
 
 /**
- * Registers for the first time, and retries without a time limit while the service fails. Only a refusal ends the start: at once if the
- * service refuses the request's content, and after `authGrace` if it refuses the token or does not know the queue.
+ * Registers for the first time, and retries without a time limit while the service fails. A refusal ends the start at once: nothing runs
+ * yet, and whoever starts the stack should learn of a wrong token or queue.
  */
-const registerFirst = Effect.fnUntraced(function* (
+const registerFirst = (
   request: Effect.Effect<void, StacksError>,
-  monitor: ServiceMonitor,
-  { authGrace }: Settings,
   emit: (event: StackEvent) => Effect.Effect<void>
-): Effect.fn.Return<void, StacksError> {
-  const clock = yield* Clock.Clock
-  const isRestarted = yield* IsRestarted
-  /** Since when every response has been 404. */
-  let notFoundSince: number | undefined
-  const isFinal = (error: StacksError): boolean => {
-    if (isUnauthorized(error)) return isRestarted || monitor.hasGivenUp()
-    if (!isNotFound(error)) {
-      notFoundSince = undefined
-      return isRefusal(error)
-    }
-    const now = monotonicMillis(clock)
-    notFoundSince ??= now
-    return isRestarted || now - notFoundSince >= Duration.toMillis(authGrace)
-  }
-  yield* request.pipe(
+): Effect.Effect<void, StacksError> =>
+  request.pipe(
     RetryPolicy.withPolicy(RetryPolicy.none),
     Effect.retry({
       schedule: endless,
       while: (error) =>
-        isFinal(error)
+        isRefusal(error)
           ? Effect.succeed(false)
           : Effect.as(emit(StackEvent.RequestFailed({ error: withAdvice(error) })), true)
     })
   )
-})

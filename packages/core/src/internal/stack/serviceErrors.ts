@@ -42,7 +42,7 @@ export const isNotFound = (error: StacksError.StacksError | StacksError.CursorSt
   error._tag === "ErrorResponse" && error.reason._tag === "NotFound"
 
 /** Statuses in the 400s that may be temporary, or that a proxy sends. */
-const passingStatuses = new Set([401, 403, 404, 407, 408, 409, 425, 429])
+const passingStatuses = new Set([407, 408, 409, 425, 429])
 
 /** Whether the service refuses the request's content, so that a retry would be refused too. A proxy's page does not count. */
 export const isRefusal = (error: StacksError.StacksError): boolean => {

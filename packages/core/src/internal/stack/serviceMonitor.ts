@@ -14,8 +14,6 @@ export interface ServiceMonitor {
   readonly client: StacksClient.Service
   /** The number of requests that have succeeded. */
   readonly successes: () => number
-  /** Whether the service has not let the stack in for `authGrace`. */
-  readonly hasGivenUp: () => boolean
 }
 
 /** A refusal that is older than this and than `authGrace` is ignored, because the operation was not called since then. */
@@ -39,7 +37,6 @@ export const make = Effect.fnUntraced(function* (
   const authGrace = Duration.toMillis(settings.authGrace)
   const memory = Math.max(authGrace, refusalMemoryMillis)
   let successes = 0
-  let hasGivenUp = false
   /** The operations that are refused. */
   const refusals = new Map<Operation, Refusal>()
 
@@ -55,7 +52,6 @@ export const make = Effect.fnUntraced(function* (
     const since = known !== undefined && now - known.lastAt <= memory ? known.since : now
     refusals.set(operation, { since, lastAt: now })
     if (now - since < authGrace) return Effect.void
-    hasGivenUp = true
     return Effect.asVoid(giveUp(error))
   }
 
@@ -82,7 +78,6 @@ export const make = Effect.fnUntraced(function* (
       createStackNotifications: watched("createStackNotifications", client.createStackNotifications),
       issueJobAcquisitionTokens: watched("issueJobAcquisitionTokens", client.issueJobAcquisitionTokens)
     },
-    successes: () => successes,
-    hasGivenUp: () => hasGivenUp
+    successes: () => successes
   }
 })
