@@ -3,6 +3,7 @@ import * as DateTime from "effect/DateTime"
 import * as Headers from "effect/http/Headers"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type { Endpoint } from "../../StacksApi.ts"
@@ -69,8 +70,9 @@ export interface LoggedRequest {
   /** The status of the response; undefined if there is none yet. */
   readonly status: number | undefined
   /**
-   * The JSON of the response's body, or its text if it is not JSON, with `[token]` in place of tokens and `[secret]` in place of secrets. Undefined if there is no body, and
-   * when the response is no longer kept.
+   * The JSON of the response's body, or its text if it is not JSON, with `[token]` in place of tokens, `[secret]` in place of
+   * secrets, and `[value]` in place of the values in jobs' environments. Undefined if there is no body, and when the response is no
+   * longer kept.
    */
   readonly responseBody: unknown
   /** The fault that applied to it. */
@@ -163,17 +165,15 @@ const toLoggedRequest = (
   }
 }
 
-/** Hides tokens, those of jobs and of agents, and the values of secrets. */
+/** Hides tokens, those of jobs and of agents, the values of secrets, and those of jobs' environments, where any may be a secret. */
 const withoutSecrets = (value: unknown, secrets: ReadonlyArray<string>): unknown => {
   if (Predicate.isString(value)) return secrets.reduce((text, secret) => text.replaceAll(secret, "[secret]"), value)
   if (Array.isArray(value)) return value.map((part) => withoutSecrets(part, secrets))
   if (!Predicate.isObject(value)) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([name, part]) => [
-      name,
-      /(?:^|_)token$/.test(name) && Predicate.isString(part) ? "[token]" : withoutSecrets(part, secrets)
-    ])
-  )
+  return Record.map(value, (part, name) => {
+    if (name === "env" && Predicate.isObject(part)) return Record.map(part, () => "[value]")
+    return /(?:^|_)token$/.test(name) && Predicate.isString(part) ? "[token]" : withoutSecrets(part, secrets)
+  })
 }
 
 /** The JSON of a text, or the text if it is not JSON. Undefined if it is empty. */
