@@ -10,16 +10,23 @@ import type { Measurement, Task } from "./measure.ts"
 import { benchmarkTable, disturbance, spread, summarize } from "./report.ts"
 import { type Target, targetsOf, targetTable } from "./targets.ts"
 
-const { values: options } = parseArgs({
+const { positionals, values: options } = parseArgs({
+  allowPositionals: true,
   options: {
     rounds: { type: "string" },
     quick: { type: "boolean", default: false },
     only: { type: "string" },
     json: { type: "boolean", default: false },
+    packed: { type: "boolean", default: false },
     "cpu-prof": { type: "string" },
     help: { type: "boolean", default: false }
   }
 })
+
+if (positionals[0] === "start") {
+  await import("./start.ts")
+  process.exit()
+}
 
 const all = benchmarks(options.quick)
 
@@ -30,6 +37,9 @@ if (options.help) {
   --only NAME      one of ${[...Object.keys(all), "stack", "size"].join(", ")}
   --json           the figures for a machine
   --cpu-prof DIR   keeps a CPU profile of every contender; it slows them down`)
+  console.log(
+    `node bench/main.ts start   how long the command and imports of the packed packages take to start; --packed uses existing tarballs`
+  )
   process.exit()
 }
 

@@ -85,7 +85,7 @@ const program = Effect.gen(function* () {
   const Store = FileJobStore.layer({ path: yield* Config.withDefault(Config.String("STACK_STORE"), "vm-agents.jobs") })
   return yield* Stack.run({
     key: yield* Config.withDefault(Config.String("STACK_KEY"), "vm-agents"),
-    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "default"),
+    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "_default"),
     tags: Object.keys(sizes).map((size) => `size=${size}`),
     maxInFlight: capacity.cpus,
     capacity,

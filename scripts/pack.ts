@@ -9,8 +9,11 @@ type Package = (typeof packages)[number]
 
 const page = "src/internal/page/static/"
 
-/** The files that users need: each module as source and compiled, with source maps; the page; manifest, readme and license. */
-const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
+/** What the build writes besides compiled modules. */
+const generated = ["dist/internal/cli/helpTexts.json"]
+
+/** The files that users need: each module as source and compiled, with source maps; the page; help texts; manifest, readme and license. */
+const expectedFiles = ({ name, path }: Package): ReadonlyArray<string> => {
   const sources = readdirSync(join(path, "src"), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => posix.join(entry.parentPath.slice(path.length + 1), entry.name))
@@ -21,7 +24,8 @@ const expectedFiles = ({ path }: Package): ReadonlyArray<string> => {
   )
   const served = sources.filter((file) => file.startsWith(page))
   const inDist = [...compiled, ...served].map((file) => file.replace(/^src/, "dist"))
-  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist]
+  const written = name === "@stacksapi/node" ? generated : []
+  return ["CHANGELOG.md", "LICENSE", "README.md", "package.json", ...modules, ...inDist, ...written]
 }
 
 /** Source maps that refer to files that are not published. */

@@ -55,6 +55,7 @@ export const build = (): void => {
   // The emulator's web page is not compiled.
   const page = "internal/page/static"
   cpSync(join(root, "packages/node/src", page), join(root, "packages/node/dist", page), { recursive: true })
+  run("node", [join(root, "test/docs/helpTexts.ts")])
 }
 
 /** Builds both packages, and packs them as for publishing. */

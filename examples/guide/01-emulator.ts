@@ -15,13 +15,13 @@ const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEm
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([
-    { queueKey: "default", command: "make lint", pipeline: { slug: "my-app" }, build: { number: 7 } },
-    { queueKey: "default", command: "make test", pipeline: { slug: "my-app" }, build: { number: 7 } }
+    { queueKey: "_default", command: "make lint", pipeline: { slug: "my-app" }, build: { number: 7 } },
+    { queueKey: "_default", command: "make test", pipeline: { slug: "my-app" }, build: { number: 7 } }
   ])
 
   const client = yield* StacksClient.StacksClient
-  yield* client.registerStack({ key: "guide", type: "custom", queueKey: "default" })
-  const { jobs } = yield* client.listScheduledJobs({ stackKey: "guide", clusterQueueKey: "default" })
+  yield* client.registerStack({ key: "guide", type: "custom", queueKey: "_default" })
+  const { jobs } = yield* client.listScheduledJobs({ stackKey: "guide", clusterQueueKey: "_default" })
   for (const { build, id, pipeline } of jobs) {
     const { command } = yield* client.getJob({ stackKey: "guide", jobUuid: id })
     yield* Console.log(`${pipeline.slug} #${build.number} waits with: ${command}`)

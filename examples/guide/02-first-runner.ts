@@ -24,12 +24,12 @@ const Runner = JobRunner.layer(
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([
-    { id: "test", queueKey: "default", command: "make test", priority: 1 },
-    { id: "lint", queueKey: "default", command: "make lint" },
-    { id: "release", queueKey: "default", command: "make release" }
+    { id: "test", queueKey: "_default", command: "make test", priority: 1 },
+    { id: "lint", queueKey: "_default", command: "make lint" },
+    { id: "release", queueKey: "_default", command: "make release" }
   ])
   // Ends when the queue is empty. Use Stack.run for a stack that runs until it is interrupted.
-  yield* Stack.runUntilIdle({ key: "guide", queueKey: "default" })
+  yield* Stack.runUntilIdle({ key: "guide", queueKey: "_default" })
   for (const { exitStatus, id } of yield* emulator.jobs) yield* Console.log(`${id} finished with ${exitStatus}`)
 })
 

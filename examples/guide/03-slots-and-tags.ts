@@ -24,18 +24,18 @@ const Runner = JobRunner.layer(
 
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  const linux = { queueKey: "default", agentQueryRules: ["os=linux"] }
+  const linux = { queueKey: "_default", agentQueryRules: ["os=linux"] }
   yield* emulator.addJobs([
     { ...linux, id: "first" },
     { ...linux, id: "second" },
     { ...linux, id: "third" },
     { ...linux, id: "urgent", priority: 10 },
-    { id: "windows-only", queueKey: "default", agentQueryRules: ["os=windows"] }
+    { id: "windows-only", queueKey: "_default", agentQueryRules: ["os=windows"] }
   ])
 
   yield* Stack.runUntilIdle({
     key: "guide",
-    queueKey: "default",
+    queueKey: "_default",
     // Two slots: at most two jobs are reserved at a time.
     maxInFlight: 2,
     // Only jobs whose rules these tags meet are taken.

@@ -33,10 +33,10 @@ const program = Effect.gen(function* () {
     Effect.forkScoped
   )
   yield* emulator.addJobs([
-    { id: "hello", queueKey: "default", command: "echo hello" },
-    { id: "fails", queueKey: "default", command: "exit 3" }
+    { id: "hello", queueKey: "_default", command: "echo hello" },
+    { id: "fails", queueKey: "_default", command: "exit 3" }
   ])
-  yield* Stack.runUntilIdle({ key: "guide", queueKey: "default", maxInFlight: 1 })
+  yield* Stack.runUntilIdle({ key: "guide", queueKey: "_default", maxInFlight: 1 })
   for (const { exitStatus, id } of yield* emulator.jobs) yield* Console.log(`${id} finished with ${exitStatus}`)
 }).pipe(Effect.scoped)
 

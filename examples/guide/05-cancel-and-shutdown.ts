@@ -115,7 +115,7 @@ const Runner = JobRunner.layer(
 
 const options: Stack.Options = {
   key: "guide",
-  queueKey: "default",
+  queueKey: "_default",
   // How often the stack reads whether a job was canceled.
   stateInterval: "1 second",
   // How long the agent of a canceled job may take to end it, before the runner is interrupted.
@@ -126,7 +126,7 @@ const options: Stack.Options = {
 
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  yield* emulator.addJobs(["canceled", "short", "broken", "long"].map((id) => ({ id, queueKey: "default" })))
+  yield* emulator.addJobs(["canceled", "short", "broken", "long"].map((id) => ({ id, queueKey: "_default" })))
 
   // The first process.
   yield* Effect.gen(function* () {

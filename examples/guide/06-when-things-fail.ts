@@ -23,21 +23,21 @@ const run = (queueKey: string) =>
 
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+  yield* emulator.addJobs([{ id: "job", queueKey: "_default" }])
   yield* emulator.setFaults([
     // The service asks to wait for a second.
     Fault.Status({ operations: ["listScheduledJobs"], status: 503, retryAfter: "1 second", times: 1 }),
     // The service finishes the job, but its response is lost. The job must not be finished twice.
     Fault.LostResponse({ operations: ["finishJob"], times: 1 })
   ])
-  yield* run("default")
+  yield* run("_default")
   const [job] = yield* emulator.jobs
   const finishes = (yield* emulator.requests).filter(({ operation }) => operation === "finishJob")
   yield* Console.log(`${job?.state} with ${job?.exitStatus}, asked ${finishes.length} time(s)`)
 
   // A permanent failure ends the stack, with a message that says what to do.
   yield* emulator.setFaults([Fault.Status({ operations: ["registerStack"], status: 401 })])
-  yield* Effect.catch(run("default"), (error) => Console.log(error.message))
+  yield* Effect.catch(run("_default"), (error) => Console.log(error.message))
 })
 
 const Emulated = Layer.provideMerge(NodeStacksEmulator.layerClient, NodeStacksEmulator.layer())

@@ -25,8 +25,8 @@ const Runner = JobRunner.layer(
 
 const test = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
-  const stack = yield* Stack.make({ key: "guide", queueKey: "default" })
+  yield* emulator.addJobs([{ id: "job", queueKey: "_default" }])
+  const stack = yield* Stack.make({ key: "guide", queueKey: "_default" })
 
   yield* TestClock.adjust("10 seconds")
   const waiting = yield* stack.status

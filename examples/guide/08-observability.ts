@@ -20,11 +20,11 @@ const Runner = JobRunner.layer(
 
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  yield* emulator.addJobs([{ id: "job", queueKey: "default", pipeline: { slug: "my-app" } }])
+  yield* emulator.addJobs([{ id: "job", queueKey: "_default", pipeline: { slug: "my-app" } }])
 
   // The server comes first: it responds before the stack is registered, and while it drains.
   const health = yield* HealthServer.HealthServer
-  const stack = yield* Stack.make({ key: "guide", queueKey: "default" })
+  const stack = yield* Stack.make({ key: "guide", queueKey: "_default" })
   yield* health.watch(stack)
   yield* Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)
 

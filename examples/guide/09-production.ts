@@ -1,9 +1,10 @@
 /**
  * Step 9: the program for production. All settings come from the environment.
  *
- *     BUILDKITE_CLUSTER_TOKEN=… STACK_QUEUE=linux node main.ts
+ *     BUILDKITE_CLUSTER_TOKEN=… STACK_BUILD_PATH=/var/lib/my-stack STACK_QUEUE=linux node main.ts
  *
- * Without a token it runs on the emulator, with one job and without agents, and then stops as on SIGTERM.
+ * `node main.ts --try-out` needs no settings: it runs on the emulator, with one job and without agents, and then stops as it does on
+ * SIGTERM.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner, Stack } from "@stacksapi/core"
@@ -22,7 +23,7 @@ const stackSettings = Config.all({
   tags,
   // No two processes may have the same key, because they would run jobs twice.
   key: Config.withDefault(Config.String("STACK_KEY"), "my-stack"),
-  queueKey: Config.withDefault(Config.String("STACK_QUEUE"), "default"),
+  queueKey: Config.withDefault(Config.String("STACK_QUEUE"), "_default"),
   maxInFlight: Config.withDefault(Config.Int("STACK_SLOTS"), 4),
   // How long running jobs may take to end after SIGTERM. The supervisor must wait 25 seconds longer before it kills the process.
   shutdownGrace: Config.withDefault(Config.Duration("STACK_SHUTDOWN_GRACE"), "10 minutes")
@@ -62,7 +63,7 @@ const Runner = JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitSta
 
 const tryOut = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+  yield* emulator.addJobs([{ id: "job", queueKey: "_default" }])
   const running = yield* Effect.forkChild(program)
   const isFinished = Effect.map(emulator.jobs, ([job]) => job?.state === "finished")
   const finished = Effect.repeat(Effect.delay(isFinished, "100 millis"), { until: (it) => it })
@@ -80,5 +81,15 @@ const tryOut = Effect.gen(function* () {
   ])
 )
 
-const hasToken = Config.option(Config.String("BUILDKITE_CLUSTER_TOKEN"))
-NodeRuntime.runMain(Effect.flatMap(hasToken, ({ _tag }) => (_tag === "Some" ? production : tryOut)))
+// -----------------------------------------------------------------------------
+// The start
+// -----------------------------------------------------------------------------
+
+const main = process.argv.includes("--try-out") ? tryOut : production
+
+// A missing setting ends the program with one sentence.
+NodeRuntime.runMain(
+  Effect.catchTag(main, "ConfigError", ({ message }) =>
+    Effect.fail(`A setting is missing or can't be used: ${message.replace(/\s+/g, " ")}`)
+  )
+)

@@ -1,7 +1,9 @@
 /** How a client is set up. */
+
+import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { RetryPolicy, StacksClient, StacksSchema } from "@stacksapi/core"
-import { ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
+import { Cause, Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { answers, calls, jobUuid, operations } from "../support/samples.ts"
 import * as Scripted from "../support/scripted.ts"
 
@@ -45,11 +47,18 @@ describe("layerConfig", () => {
     })
   )
 
-  it.effect("fails without a token, and names the variable to set", () =>
+  it.effect("fails without a token, in one sentence that names the variable to set", () =>
     Effect.gen(function* () {
+      const sentence = "BUILDKITE_CLUSTER_TOKEN is not set: use a cluster token (bkct_…)"
       const error = yield* Effect.flip(requestWith({}))
       assert.strictEqual(error._tag, "ConfigError")
-      assert.include(String(error), "BUILDKITE_CLUSTER_TOKEN")
+      assert.instanceOf(error, Config.ConfigError)
+      assert.strictEqual(error.message, sentence)
+      const printed = [inspect(error), Cause.pretty(Cause.fail(error)), String(error)]
+      for (const text of printed) {
+        assert.include(text, sentence)
+        assert.notMatch(text, /schema|_tag|issue/i)
+      }
     })
   )
 
@@ -59,6 +68,32 @@ describe("layerConfig", () => {
       const error = yield* Effect.flip(requestWith(env))
       assert.strictEqual(error._tag, "ConfigError")
       assert.notInclude(String(error), "bkct_a")
+    })
+  )
+
+  it.effect("layerConfigWith takes variables with other names", () =>
+    Effect.gen(function* () {
+      const service = getsJob()
+      const options: Config.Wrap<StacksClient.Options> = {
+        token: Config.Redacted("MY_TOKEN"),
+        baseUrl: Config.String("MY_URL"),
+        userAgentPrefix: Config.succeed("mine/1")
+      }
+      const layer = Layer.provide(StacksClient.layerConfigWith(options as StacksClient.ConfigOptions), service.layer)
+      const build = (env: Record<string, string>) => Layer.build(Layer.provide(layer, environment(env)))
+
+      const others = { BUILDKITE_CLUSTER_TOKEN: "bkct_other", BUILDKITE_AGENT_ENDPOINT: "https://other.test/v3" }
+      const context = yield* build({ ...others, MY_TOKEN: "bkct_mine", MY_URL: "https://mine.test/v3" })
+      yield* calls.getJob(Context.get(context, StacksClient.StacksClient))
+      const [request] = service.requests
+      assert.strictEqual(request?.headers["authorization"], "Token bkct_mine")
+      assert.match(request?.headers["user-agent"] ?? "", /^mine\/1 /)
+      assert.match(request?.url ?? "", /^https:\/\/mine\.test\/v3\/stacks/)
+
+      const error = yield* Effect.flip(build({ ...others, MY_URL: "https://mine.test/v3" }))
+      assert.include(error.message, "MY_TOKEN")
+      assert.notInclude(error.message, "\n")
+      assert.notInclude(inspect(error), "issue:")
     })
   )
 

@@ -41,7 +41,7 @@ const expected: Record<string, ReadonlyArray<string | RegExp>> = {
     /^\{"status":"ok","reason":null,"stacks":\[\{"key":"guide",/,
     "stacksapi_jobs_started_total 1"
   ],
-  "09-production.ts": [/^\{"message":"Stopped"/, "finished 1 job, 0 stacks are left"]
+  "09-production.ts --try-out": [/^\{"message":"Stopped"/, "finished 1 job, 0 stacks are left"]
 }
 
 interface Run {
@@ -51,10 +51,11 @@ interface Run {
 }
 
 /** Runs a step with these settings, until it ends; the signal's abort is SIGTERM. */
-const run = (file: string, settings: Record<string, string> = {}, stop = new AbortController().signal) =>
+const run = (command: string, settings: Record<string, string> = {}, stop = new AbortController().signal) =>
   new Promise<Run>((resolve, reject) => {
     const { BUILDKITE_CLUSTER_TOKEN: _, ...env } = process.env
-    const child = spawn(process.execPath, [join(steps, file)], {
+    const [file = "", ...args] = command.split(" ")
+    const child = spawn(process.execPath, [join(steps, file), ...args], {
       env: { ...env, AGENT_PATH: "/nowhere/buildkite-agent", ...settings },
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -75,7 +76,10 @@ describe("The guide", () => {
 
   it("has a section for every step, and every step is checked here", () => {
     const files = readdirSync(steps).filter((file) => file.endsWith(".ts"))
-    assert.deepStrictEqual(files.sort(), Object.keys(expected).sort())
+    assert.deepStrictEqual(
+      files.sort(),
+      Object.keys(expected).map((command) => command.split(" ")[0])
+    )
     for (const file of files) {
       assert.match(
         guide,
@@ -94,6 +98,14 @@ describe("The guide", () => {
     }
   })
 
+  it.concurrent("09-production.ts fails in one sentence without the token, and tries nothing out", async () => {
+    const { code, lines, stderr } = await run("09-production.ts", { STACK_BUILD_PATH: "/nowhere", HEALTH_PORT: "0" })
+    const output = [...lines, ...stderr.split("\n")].filter((line) => line !== "")
+    assert.strictEqual(code, 1)
+    assert.lengthOf(output, 1)
+    assert.match(output[0] ?? "", /BUILDKITE_CLUSTER_TOKEN is not set: use a cluster token/)
+  })
+
   it.live("04-agents.ts runs each job by an agent", () =>
     Effect.gen(function* () {
       const { path } = yield* standInOnPath({ hello: { prints: ["hello"] }, fails: { jobExits: 3 } })
@@ -107,7 +119,7 @@ describe("The guide", () => {
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const { folder } = yield* standInOnPath({ job: { millis: 2000 } })
-      yield* emulator.addJobs([{ id: "job", queueKey: "default" }])
+      yield* emulator.addJobs([{ id: "job", queueKey: "_default" }])
       // On a busy machine it may have ended before anybody looks.
       const isTaken = Effect.map(emulator.jobs, ([job]) => job?.state === "running" || job?.state === "finished")
       const settings = {

@@ -18,7 +18,7 @@
  *   Layer.provideMerge(StacksEmulator.layerTest())
  * )
  *
- * export const program = Stack.runUntilIdle({ key: "ci", queueKey: "default" }).pipe(Effect.provide(services))
+ * export const program = Stack.runUntilIdle({ key: "ci", queueKey: "_default" }).pipe(Effect.provide(services))
  * ```
  *
  * @since 0.2.0

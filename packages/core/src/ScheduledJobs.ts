@@ -8,7 +8,7 @@
  * import * as Stream from "effect/Stream"
  *
  * // At most two pages are in memory at a time.
- * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "default" }).pipe(
+ * export const program = ScheduledJobs.stream({ stackKey: "my-stack", clusterQueueKey: "_default" }).pipe(
  *   Stream.runFold(
  *     () => new Map<string | null, number>(),
  *     (counts, { pipeline: { slug } }) => counts.set(slug, (counts.get(slug) ?? 0) + 1)

@@ -47,7 +47,7 @@
  * import { JobRunner, Stack } from "@stacksapi/core"
  * import { Effect } from "effect"
  *
- * export const program = Stack.run({ key: "my-stack", queueKey: "default", maxInFlight: 10 }).pipe(
+ * export const program = Stack.run({ key: "my-stack", queueKey: "_default", maxInFlight: 10 }).pipe(
  *   Effect.provide(
  *     JobRunner.layer(({ job }) =>
  *       Effect.as(Effect.log(`running ${job.id}`), JobRunner.Finished({ exitStatus: 0, detail: "done" }))

@@ -121,44 +121,44 @@ export class StacksApi extends HttpApi.make("StacksApi")
       .add(
         HttpApiEndpoint.make(getTokenIdentity.method)("getTokenIdentity", getTokenIdentity.path, {
           ...getTokenIdentity,
-          success: success(getTokenIdentity.success, getTokenIdentity.statuses),
+          success: success(getTokenIdentity.success, [200]),
           error: errors
         }).annotateMerge(annotations(getTokenIdentity, "Gets the organization, cluster and queue of the token.")),
         HttpApiEndpoint.make(registerStack.method)("registerStack", registerStack.path, {
           ...registerStack,
-          success: success(registerStack.success, registerStack.statuses),
+          success: success(registerStack.success, [200, 201]),
           error: errors
         }).annotateMerge(annotations(registerStack, "Registers or updates a stack. Safe to repeat.")),
         HttpApiEndpoint.make(deregisterStack.method)("deregisterStack", deregisterStack.path, {
           ...deregisterStack,
-          success: success(Schema.Void, deregisterStack.statuses),
+          success: success(Schema.Void, [204]),
           error: errors
         }).annotateMerge(annotations(deregisterStack, "Deregisters a stack.")),
         HttpApiEndpoint.make(listScheduledJobs.method)("listScheduledJobs", listScheduledJobs.path, {
           ...listScheduledJobs,
-          success: success(listScheduledJobs.success, listScheduledJobs.statuses),
+          success: success(listScheduledJobs.success, [200]),
           error: errors
         }).annotateMerge(annotations(listScheduledJobs, "Lists a page of a queue's scheduled jobs, oldest first.")),
         HttpApiEndpoint.make(batchReserveJobs.method)("batchReserveJobs", batchReserveJobs.path, {
           ...batchReserveJobs,
-          success: success(batchReserveJobs.success, batchReserveJobs.statuses),
+          success: success(batchReserveJobs.success, [200]),
           error: errors
         }).annotateMerge(annotations(batchReserveJobs, "Reserves jobs for a stack, or extends its reservations.")),
         HttpApiEndpoint.make(getJob.method)("getJob", getJob.path, {
           ...getJob,
-          success: success(getJob.success, getJob.statuses),
+          success: success(getJob.success, [200]),
           error: errors
         }).annotateMerge(annotations(getJob, "Gets the environment and command of a job.")),
         HttpApiEndpoint.make(getJobStates.method)("getJobStates", getJobStates.path, {
           ...getJobStates,
-          success: success(getJobStates.success, getJobStates.statuses),
+          success: success(getJobStates.success, [200]),
           error: errors
         }).annotateMerge(
           annotations(getJobStates, "Gets the states of jobs. Unknown ids are missing from the response.")
         ),
         HttpApiEndpoint.make(finishJob.method)("finishJob", finishJob.path, {
           ...finishJob,
-          success: success(Schema.Void, finishJob.statuses),
+          success: success(Schema.Void, [200]),
           error: errors
         }).annotateMerge(annotations(finishJob, "Finishes a job that no agent has run, at most once.")),
         HttpApiEndpoint.make(createStackNotifications.method)(
@@ -166,7 +166,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
           createStackNotifications.path,
           {
             ...createStackNotifications,
-            success: success(createStackNotifications.success, createStackNotifications.statuses),
+            success: success(createStackNotifications.success, [200]),
             error: errors
           }
         ).annotateMerge(
@@ -180,7 +180,7 @@ export class StacksApi extends HttpApi.make("StacksApi")
           issueJobAcquisitionTokens.path,
           {
             ...issueJobAcquisitionTokens,
-            success: success(issueJobAcquisitionTokens.success, issueJobAcquisitionTokens.statuses),
+            success: success(issueJobAcquisitionTokens.success, [201]),
             error: errors
           }
         ).annotateMerge(annotations(issueJobAcquisitionTokens, "Issues an acquisition token for each reserved job."))

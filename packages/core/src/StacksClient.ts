@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import type * as Types from "effect/Types"
 import { endpoints } from "./internal/client/endpoint.ts"
-import { settings } from "./internal/client/environment.ts"
+import { optionsFrom } from "./internal/client/environment.ts"
 import { CurrentRecorder, emptyRecorder } from "./internal/client/recorder.ts"
 import * as Transport from "./internal/client/transport.ts"
 import { version } from "./internal/client/version.ts"
@@ -257,7 +257,7 @@ export interface Service {
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* StacksClient.StacksClient
- *   return yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" })
+ *   return yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "_default" })
  * })
  *
  * // The token comes from BUILDKITE_CLUSTER_TOKEN.
@@ -291,6 +291,17 @@ export interface Options {
    * secrets.
    */
   readonly logPayloads?: boolean | undefined
+}
+
+/**
+ * Options of {@link layerConfigWith}: each is a value, or a `Config` of it, which reads it from variables of your own. A
+ * `Config.Wrap<Options>` will do. Without `token` and `baseUrl`, they are read as {@link layerConfig} does.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export type ConfigOptions = {
+  readonly [K in keyof Options]?: Options[K] | Config.Config<NonNullable<Options[K]>> | undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -427,16 +438,25 @@ export const layer = (options: Options): Layer.Layer<StacksClient, never, HttpCl
 /**
  * Like {@link layerConfig}, with options.
  *
+ * **Example** (Variables with other names)
+ *
+ * ```ts
+ * import * as StacksClient from "@stacksapi/core/StacksClient"
+ * import * as Config from "effect/Config"
+ *
+ * export const layer = StacksClient.layerConfigWith({
+ *   token: Config.Redacted("MY_TOKEN"),
+ *   userAgentPrefix: "my-stack/1.2"
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
 export const layerConfigWith = (
-  options: Omit<Options, "token" | "baseUrl">
+  options: ConfigOptions
 ): Layer.Layer<StacksClient, Config.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(
-    StacksClient,
-    Effect.flatMap(settings, (config) => make({ ...options, ...config }))
-  )
+  Layer.effect(StacksClient, Effect.flatMap(optionsFrom(options), make))
 
 /**
  * A client from the configuration, which is the environment by default. The token is `BUILDKITE_CLUSTER_TOKEN` or

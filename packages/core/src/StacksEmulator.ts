@@ -611,8 +611,8 @@ export const layerClient: Layer.Layer<StacksClient.StacksClient, never, StacksEm
  * const program = Effect.gen(function* () {
  *   const emulator = yield* StacksEmulator.StacksEmulator
  *   const client = yield* StacksClient.StacksClient
- *   yield* emulator.addJobs([{ queueKey: "default" }])
- *   return yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "default" })
+ *   yield* emulator.addJobs([{ queueKey: "_default" }])
+ *   return yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "_default" })
  * }).pipe(Effect.provide(StacksEmulator.layerTest()))
  * ```
  *

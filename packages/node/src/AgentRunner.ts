@@ -55,7 +55,7 @@
  * import { AgentRunner, NodeStacksClient } from "@stacksapi/node"
  * import { Effect, Layer } from "effect"
  *
- * export const program = Stack.run({ key: "my-stack", queueKey: "default", maxInFlight: 8 }).pipe(
+ * export const program = Stack.run({ key: "my-stack", queueKey: "_default", maxInFlight: 8 }).pipe(
  *   Effect.provide(Layer.merge(NodeStacksClient.layerConfig, AgentRunner.layer({ buildPath: "/var/lib/my-stack/builds" })))
  * )
  * ```

@@ -28,7 +28,7 @@
  * import { CommandRunner, FileJobStore, NodeStacksClient } from "@stacksapi/node"
  * import { Effect, Layer } from "effect"
  *
- * export const program = Stack.run({ key: "my-stack", queueKey: "default" }).pipe(
+ * export const program = Stack.run({ key: "my-stack", queueKey: "_default" }).pipe(
  *   Effect.provide(
  *     Layer.mergeAll(
  *       NodeStacksClient.layerConfig,

@@ -24,7 +24,7 @@
  *
  * export const program = Effect.gen(function* () {
  *   const health = yield* HealthServer.HealthServer
- *   const stack = yield* Stack.make({ key: "my-stack", queueKey: "default" })
+ *   const stack = yield* Stack.make({ key: "my-stack", queueKey: "_default" })
  *   yield* health.watch(stack)
  *   return yield* stack.awaitFailure
  * }).pipe(Effect.scoped, Effect.provide(HealthServer.layer({ port: 9090 })))

@@ -4,11 +4,13 @@
  * @since 0.1.0
  */
 
-import * as StacksClient from "@stacksapi/core/StacksClient"
+import type * as StacksClient from "@stacksapi/core/StacksClient"
 import type * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import * as UndiciHttpClient from "./internal/client/undici.ts"
+
+const layers = Effect.promise(() => import("./internal/client/layers.ts"))
 
 /**
  * The options of `StacksClient`, and the proxy.
@@ -33,6 +35,16 @@ export interface Options extends StacksClient.Options {
 }
 
 /**
+ * Options of {@link layerConfigWith}: each is a value, or a `Config` of it.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface ConfigOptions extends StacksClient.ConfigOptions {
+  readonly proxy?: Options["proxy"] | Config.Config<NonNullable<Options["proxy"]>>
+}
+
+/**
  * A client over undici with its own connections, which close with the layer. On Bun, which has no undici, it uses Bun's `fetch`.
  *
  * **Example** (A first call)
@@ -44,7 +56,7 @@ export interface Options extends StacksClient.Options {
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* StacksClient.StacksClient
- *   return yield* client.listScheduledJobs({ stackKey: "my-stack", clusterQueueKey: "default" })
+ *   return yield* client.listScheduledJobs({ stackKey: "my-stack", clusterQueueKey: "_default" })
  * })
  *
  * program.pipe(
@@ -57,18 +69,25 @@ export interface Options extends StacksClient.Options {
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<StacksClient.StacksClient> =>
-  Layer.provide(StacksClient.layer(options), UndiciHttpClient.layerProxied(options.proxy))
+  Layer.unwrap(Effect.map(layers, ({ layer }) => layer(options)))
 
 /**
- * Like {@link layerConfig}, with more options.
+ * Like {@link layerConfig}, with options, each a value or a `Config` of it.
+ *
+ * **Example** (A variable with another name)
+ *
+ * ```ts
+ * import { NodeStacksClient } from "@stacksapi/node"
+ * import { Config } from "effect"
+ *
+ * export const Client = NodeStacksClient.layerConfigWith({ token: Config.Redacted("MY_TOKEN") })
+ * ```
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerConfigWith = (
-  options: Omit<Options, "token" | "baseUrl">
-): Layer.Layer<StacksClient.StacksClient, Config.ConfigError> =>
-  Layer.provide(StacksClient.layerConfigWith(options), UndiciHttpClient.layerProxied(options.proxy))
+export const layerConfigWith = (options: ConfigOptions): Layer.Layer<StacksClient.StacksClient, Config.ConfigError> =>
+  Layer.unwrap(Effect.map(layers, ({ layerConfigWith }) => layerConfigWith(options)))
 
 /**
  * A client with settings from the environment: `BUILDKITE_CLUSTER_TOKEN` (else `BUILDKITE_AGENT_TOKEN`) and

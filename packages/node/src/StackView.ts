@@ -38,7 +38,7 @@
  * const program = Effect.gen(function* () {
  *   const view = yield* StackView.make({ output: yield* JobOutput.JobOutput })
  *   return yield* Effect.gen(function* () {
- *     const stack = yield* Stack.make({ key: "my-stack", queueKey: "default", onEvent: view.onEvent })
+ *     const stack = yield* Stack.make({ key: "my-stack", queueKey: "_default", onEvent: view.onEvent })
  *     yield* view.watch(stack)
  *     return yield* stack.awaitFailure
  *   }).pipe(Effect.scoped, Effect.provide(Logger.layer([view.logger])))

@@ -25,8 +25,6 @@ export interface Declaration {
   readonly payload?: Schema.Top
   /** The body of a success. Without it, the body is ignored. */
   readonly success?: Schema.Top
-  /** The statuses of a success. */
-  readonly statuses: readonly [number, ...ReadonlyArray<number>]
   /** The requests that a stack may send in any second, and their scope. */
   readonly limit: { readonly scope: RateLimitScope; readonly limit: number }
   /** Whether its responses hold secrets, which errors and logs must not include. */
@@ -38,7 +36,6 @@ export const declarations = {
     method: "GET",
     path: "/token",
     success: StacksSchema.TokenIdentity,
-    statuses: [200],
     limit: { scope: "default", limit: 10 }
   },
   registerStack: {
@@ -46,14 +43,12 @@ export const declarations = {
     path: "/stacks/register",
     payload: StacksSchema.RegisterStackPayload,
     success: StacksSchema.RegisteredStack,
-    statuses: [200, 201],
     limit: { scope: "default", limit: 10 }
   },
   deregisterStack: {
     method: "POST",
     path: "/stacks/:stackKey/deregister",
     params: StacksSchema.StackParams,
-    statuses: [204],
     limit: { scope: "default", limit: 10 }
   },
   listScheduledJobs: {
@@ -62,7 +57,6 @@ export const declarations = {
     params: StacksSchema.StackParams,
     query: StacksSchema.ListScheduledJobsQuery,
     success: StacksSchema.ScheduledJobsPage,
-    statuses: [200],
     limit: { scope: "list-scheduled-jobs", limit: 10 }
   },
   batchReserveJobs: {
@@ -71,7 +65,6 @@ export const declarations = {
     params: StacksSchema.StackParams,
     payload: StacksSchema.BatchReserveJobsPayload,
     success: StacksSchema.BatchReserveJobsResult,
-    statuses: [200],
     limit: { scope: "batch-reserve", limit: 10 }
   },
   getJob: {
@@ -79,7 +72,6 @@ export const declarations = {
     path: "/stacks/:stackKey/jobs/:jobUuid",
     params: StacksSchema.JobParams,
     success: StacksSchema.JobDetails,
-    statuses: [200],
     limit: { scope: "show-job", limit: 1000 }
   },
   getJobStates: {
@@ -88,7 +80,6 @@ export const declarations = {
     params: StacksSchema.StackParams,
     payload: StacksSchema.GetJobStatesPayload,
     success: StacksSchema.JobStatesResult,
-    statuses: [200],
     limit: { scope: "batch-load-job-states", limit: 20 }
   },
   finishJob: {
@@ -96,7 +87,6 @@ export const declarations = {
     path: "/stacks/:stackKey/jobs/:jobUuid/finish",
     params: StacksSchema.JobParams,
     payload: StacksSchema.FinishJobPayload,
-    statuses: [200],
     limit: { scope: "finish-job", limit: 100 }
   },
   createStackNotifications: {
@@ -105,7 +95,6 @@ export const declarations = {
     params: StacksSchema.StackParams,
     payload: StacksSchema.CreateStackNotificationsPayload,
     success: StacksSchema.CreateStackNotificationsResult,
-    statuses: [200],
     limit: { scope: "stack-notification", limit: 200 }
   },
   issueJobAcquisitionTokens: {
@@ -114,7 +103,6 @@ export const declarations = {
     params: StacksSchema.StackParams,
     payload: StacksSchema.IssueJobAcquisitionTokensPayload,
     success: StacksSchema.IssueJobAcquisitionTokensResult,
-    statuses: [201],
     // The limit is not documented. This is the limit of `getJob`; response headers correct it.
     limit: { scope: "show-job", limit: 1000 },
     isSensitive: true

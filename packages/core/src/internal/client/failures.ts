@@ -26,8 +26,6 @@ export interface RequestInfo {
 const phrases: Readonly<Record<number, string>> = {
   301: "Moved Permanently",
   302: "Found",
-  303: "See Other",
-  304: "Not Modified",
   307: "Temporary Redirect",
   308: "Permanent Redirect",
   400: "Bad Request",
@@ -38,9 +36,7 @@ const phrases: Readonly<Record<number, string>> = {
   408: "Request Timeout",
   409: "Conflict",
   413: "Content Too Large",
-  415: "Unsupported Media Type",
   422: "Unprocessable Content",
-  423: "Locked",
   429: "Too Many Requests",
   500: "Internal Server Error",
   501: "Not Implemented",
