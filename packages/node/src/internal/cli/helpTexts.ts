@@ -1,6 +1,5 @@
 /** Help and version without the command's modules, which take several times as long to load as all that Node itself does. */
 import { existsSync, readFileSync } from "node:fs"
-// biome-ignore lint/style/noProcessEnv: without Effect, whose modules it must not load
 import { env } from "node:process"
 import { stripVTControlCharacters } from "node:util"
 
@@ -21,7 +20,8 @@ export const instantAnswer = (args: ReadonlyArray<string>, isTerminal: boolean):
   const command = args.slice(0, -1).join(" ")
   const isVersion = command === "" && (last === "--version" || last === "-v")
   const isHelp = last === "--help" || last === "-h"
-  const choosesColors = ["NO_COLOR", "FORCE_COLOR"].some((name) => env[name]) || env["TERM"] === "dumb"
+  const { FORCE_COLOR, NO_COLOR, TERM } = env
+  const choosesColors = Boolean(FORCE_COLOR || NO_COLOR) || TERM === "dumb"
   if (!(isVersion || isHelp) || choosesColors || !existsSync(file)) return undefined
   const { help, version }: HelpTexts = JSON.parse(readFileSync(file, "utf8"))
   const text = isVersion ? version : Object.hasOwn(help, command) ? help[command] : undefined
