@@ -91,7 +91,7 @@ const program = Effect.gen(function* () {
   const Runner = AgentProvider.layerRunner({ endpoint }).pipe(Layer.provide(Provider))
   return yield* Stack.run({
     key: yield* Config.withDefault(Config.String("STACK_KEY"), "detached-agents"),
-    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "default"),
+    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "_default"),
     maxInFlight: yield* Config.withDefault(Config.Int("STACK_SLOTS"), 4)
   }).pipe(Effect.provide([Runner, FileJobStore.layer({ path: join(folder, "jobs") }), NodeStacksClient.layerConfig]))
 })

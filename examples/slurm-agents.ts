@@ -86,7 +86,7 @@ const program = Effect.gen(function* () {
   const Runner = AgentProvider.layerRunner({ endpoint, startDeadline: "1 day" }).pipe(Layer.provide(Provider))
   return yield* Stack.run({
     key: yield* Config.withDefault(Config.String("STACK_KEY"), "slurm-agents"),
-    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "default"),
+    queueKey: yield* Config.withDefault(Config.String("STACK_QUEUE"), "_default"),
     tags: [1, 2, 4, 8, 16, 32].map((cpus) => `cpus=${cpus}`),
     maxInFlight: 500,
     requests: ({ agentQueryRules }) => {

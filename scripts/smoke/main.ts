@@ -69,6 +69,17 @@ run("tsc", ["--project", project])
 for (const program of ["modules.ts", "internal.mjs", "consumer.ts"]) run("node", [program], project)
 run("node", ["cluster.mjs", "--cluster needs the package @effect/sql-pg. Install it"], project)
 run(join(project, "node_modules/.bin/stacksapi"), ["--version"], project)
+// The help that the build has written is the help of the command.
+write(
+  "help.mjs",
+  `import { spawnSync } from "node:child_process"
+   const outputOf = (program, args) => spawnSync(process.execPath, [program, ...args], { encoding: "utf8" }).stdout
+   for (const args of [["--version"], ["--help"], ["jobs", "list", "--help"]]) {
+     const [written, command] = ["stacksapi", "bin"].map((name) => outputOf("node_modules/@stacksapi/node/dist/" + name + ".js", args))
+     if (written !== command || written.length < 10) throw new Error(args + ": " + written + command)
+   }`
+)
+run("node", ["help.mjs"], project)
 
 const versionOf = (peer: string) =>
   JSON.parse(readFileSync(join(root, "packages/node/node_modules", peer, "package.json"), "utf8")).version

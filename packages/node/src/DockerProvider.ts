@@ -37,7 +37,7 @@
  *
  * export const program = Stack.run({
  *   key: "my-stack",
- *   queueKey: "default",
+ *   queueKey: "_default",
  *   maxInFlight: 8,
  *   capacity: { cpus: 8, memory: 32 * GiB },
  *   requests: () => ({ cpus: 1, memory: 4 * GiB })

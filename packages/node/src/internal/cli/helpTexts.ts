@@ -20,8 +20,8 @@ export const instantAnswer = (args: ReadonlyArray<string>, isTerminal: boolean):
   const command = args.slice(0, -1).join(" ")
   const isVersion = command === "" && (last === "--version" || last === "-v")
   const isHelp = last === "--help" || last === "-h"
-  // biome-ignore lint/style/noProcessEnv: without Effect, whose modules this must not load
-  const choosesColors = ["NO_COLOR", "FORCE_COLOR"].some((name) => env[name]) || env["TERM"] === "dumb"
+  const { FORCE_COLOR, NO_COLOR, TERM } = env
+  const choosesColors = Boolean(FORCE_COLOR || NO_COLOR) || TERM === "dumb"
   if (!(isVersion || isHelp) || choosesColors || !existsSync(file)) return undefined
   const { help, version }: HelpTexts = JSON.parse(readFileSync(file, "utf8"))
   const text = isVersion ? version : Object.hasOwn(help, command) ? help[command] : undefined
