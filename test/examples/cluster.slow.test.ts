@@ -84,7 +84,8 @@ describe("What deploys a cluster", () => {
       const flags = Array.from(stdout.matchAll(/--([a-z-]+)\b.* With --cluster/g), ([, flag = ""]) => flag)
       assert.isAtLeast(flags.length, 8)
       for (const flag of flags) {
-        assert.include(page, `| \`--${flag}\` | \`STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}\` |`)
+        const variable = `STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}`
+        assert.match(page, new RegExp(`^\\| \`--${flag}(?: [^`]+)?\` \\| \`${variable}\` \\|`, "m"))
       }
     })
   )
@@ -132,7 +133,7 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
   })
 
   const healthOf = Effect.fnUntraced(function* ({ stderr }: { readonly stderr: string }) {
-    const url = /http:\S+/.exec(stderr)?.[0] ?? ""
+    const url = /http:[^\s"]+/.exec(stderr)?.[0] ?? ""
     return yield* Effect.promise(async () => {
       const response = await fetch(`${url}/readyz`)
       const report = await response.json()
