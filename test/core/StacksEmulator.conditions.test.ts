@@ -98,6 +98,7 @@ describe("a condition", () => {
         [
           String.raw`build.branch =~ /^feature\//`,
           String.raw`build.message =~ /\[SKIP TESTS\]/i`,
+          String.raw`build.message =~ /(?i)^add\s+it/`,
           "build.message =~ /^Add it$/",
           String.raw`build.message =~ /\AAdd/ && build.message =~ /please\z/`,
           String.raw`build.tag =~ /^v[0-9]+\.0$/`,

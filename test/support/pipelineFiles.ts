@@ -1,6 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are variables of pipelines
 /** Random pipeline files, with everything that the agent's parser treats in a way of its own. */
+
+import { numbers, plainTexts, variableTexts, words, wrongTexts } from "./pipelineTexts.ts"
 import { make, type SeededRandom } from "./random.ts"
+import { list, map, type Node, scalar, YamlWriter } from "./yamlWriter.ts"
 
 /** The variables of the job that uploads the files. */
 export const variables: Readonly<Record<string, string>> = {
@@ -17,88 +20,23 @@ export const variables: Readonly<Record<string, string>> = {
 /** The file of a seed. */
 export const pipelineFile = (seed: number): string => new Writer(make(seed)).file()
 
-type Node =
-  | { readonly kind: "scalar"; readonly text: string }
-  | { readonly kind: "list"; readonly items: ReadonlyArray<Node>; readonly anchor?: string }
-  | {
-      readonly kind: "map"
-      readonly pairs: ReadonlyArray<readonly [key: string, value: Node]>
-      readonly anchor?: string
-    }
-
-const scalar = (text: string): Node => ({ kind: "scalar", text })
-const list = (items: ReadonlyArray<Node>): Node => ({ kind: "list", items })
-const map = (pairs: ReadonlyArray<readonly [key: string, value: Node]>): Node => ({ kind: "map", pairs })
-
-const numbers = [
-  ...["0", "7", "-3", "+4", "0777", "0o17", "0x1F", "-0x10", "0b101", "1_000", "08", "0_7", "1__0", "1_"],
-  ...["12345678901234", "3.10", "1.0", "1e3", "1e21", ".5", "-0.0", "1.5e-7", "123456789.5", "6.02E23", "1."]
-]
-
-const words = [
-  ...["true", "True", "FALSE", "yes", "no", "on", "Off", "y", "null", "~", "Null", "NULL", "nan", "<<a", "1.2.3"],
-  ...["v1.0", "1:30", "_1", "0x", "0xZZ", "1e", "+", "-a", ".a", "a_b", "2001-12-14", "2001-02-30", "2001-1-2T3:4:5Z"],
-  ...["2001-12-14T21:59:43.10-05:00", "12e03", "0b2", "0o8", "1e999", "main"]
-]
-
-const variableTexts = [
-  ...["$ALPHA", "${ALPHA}", "x-$EMPTY-y", "${UNSET}", "${UNSET:-a b}", "${EMPTY:-fallback}", "${EMPTY-kept}"],
-  ...["${UNSET-plain}", "${ALPHA:1:3}", "${ALPHA:2}", "${ALPHA: -2}", "${ALPHA:0:-1}", "${ALPHA:9}", "${ACCENT:1:4}"],
-  ...["$$ALPHA", "\\$ALPHA", "a\\\\b $ALPHA", "$(date) $ALPHA", "costs $5", "end $", "${UNSET:-${ALPHA:-x}}"],
-  ...["${UNSET:-$$HOME}", "${ALPHA?must be set}", "'$ALPHA'", '"${ALPHA}"', "$ALPHA$COUNT", "${ALPHA}_1", "$ALPHA_1"],
-  ...["$$$$X", "$$(x)", "{{matrix}} $ALPHA", "$_x", "$ACCENT", "$FILE_VARIABLE", "${FILE_VARIABLE:-none}", "#$ALPHA"]
-]
-
-const plainTexts = [
-  ...[
-    "make test",
-    "echo hello",
-    "a: b",
-    "- c",
-    "# no comment",
-    "x # y",
-    "{a}",
-    "[b]",
-    "*c",
-    "&d",
-    "!e",
-    "%f",
-    "@g",
-    "`h`"
-  ],
-  ...[
-    "it's",
-    'say "hi"',
-    "back\\slash",
-    "tab\there",
-    "é ü 日本",
-    "😀",
-    " spaces ",
-    "a,b",
-    "{{matrix.os}}",
-    "?",
-    ":",
-    "a:b"
-  ]
-]
-
-/** What would make a pipeline invalid, which is seldom. */
-const wrongTexts = ["${1}", "${ALPHA:?x}", "${ALPHA", "${UNSET?}", "${ALPHA:a}", "${}", "${ALPHA+x}"]
-
 class Writer {
   readonly #random: SeededRandom
+  readonly #yaml: YamlWriter
   #anchors: Array<{ readonly name: string; readonly isMap: boolean }> = []
   #count = 0
 
   constructor(random: SeededRandom) {
     this.#random = random
+    this.#yaml = new YamlWriter(random)
   }
 
   file(): string {
     const documents = this.#random.chance(0.1) ? this.#random.between(2, 3) : 1
-    const texts = Array.from({ length: documents }, () => this.#block(this.#pipeline(), 0))
+    const texts = Array.from({ length: documents }, () => this.#yaml.block(this.#pipeline(), 0))
     const start = documents > 1 || this.#random.chance(0.1) ? "---\n" : ""
-    return start + texts.join("---\n")
+    const text = start + texts.join("---\n")
+    return this.#random.chance(0.1) ? text.replace(/\n$/, "") : text
   }
 
   // ---------------------------------------------------------------------------
@@ -477,50 +415,4 @@ class Writer {
     }
     return scalar(JSON.stringify(text))
   }
-
-  // ---------------------------------------------------------------------------
-  // YAML
-  // ---------------------------------------------------------------------------
-
-  #block(node: Node, indent: number): string {
-    const pad = " ".repeat(indent)
-    if (node.kind === "list") return node.items.map((item) => this.#item(`${pad}-`, item, indent)).join("")
-    if (node.kind === "scalar") return `${pad}${inBlock(node.text, indent)}\n`
-    return node.pairs.map(([key, value]) => this.#comment(pad) + this.#item(`${pad}${key}:`, value, indent)).join("")
-  }
-
-  #item(start: string, node: Node, indent: number): string {
-    if (node.kind === "scalar") return `${start}${node.text === "" ? "" : ` ${inBlock(node.text, indent)}`}\n`
-    const anchor = node.anchor === undefined ? "" : ` &${node.anchor}`
-    const isEmpty = (node.kind === "list" ? node.items : node.pairs).length === 0
-    if (isEmpty || (canFlow(node) && this.#random.chance(0.25))) return `${start}${anchor} ${flow(node)}\n`
-    const step = this.#random.pick([2, 2, 4])
-    return `${start}${anchor}\n${this.#block(node, indent + step)}`
-  }
-
-  #comment(pad: string): string {
-    return this.#random.chance(0.05) ? `${pad}# a comment: $ALPHA\n` : ""
-  }
-}
-
-/** The lines of a block scalar are indented. */
-const inBlock = (text: string, indent: number): string => text.replaceAll("\n", `\n${" ".repeat(indent + 2)}`)
-
-/** Whether a node has only scalars that can stand between brackets. */
-const canFlow = (node: Node): boolean => {
-  if (node.kind === "scalar")
-    return node.text !== "" && !/^[|>*]/.test(node.text) && (isQuoted(node.text) || !/[,[\]{}:#]/.test(node.text))
-  if (node.anchor !== undefined) return false
-  return node.kind === "list"
-    ? node.items.every(canFlow)
-    : node.pairs.every(([key, value]) => !/[,[\]{}:#<]/.test(key) && canFlow(value))
-}
-
-const isQuoted = (text: string): boolean => /^(["']).*\1$/s.test(text)
-
-const flow = (node: Node): string => {
-  if (node.kind === "scalar") return node.text
-  return node.kind === "list"
-    ? `[${node.items.map(flow).join(", ")}]`
-    : `{ ${node.pairs.map(([key, value]) => `${key}: ${flow(value)}`).join(", ")} }`
 }

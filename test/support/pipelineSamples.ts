@@ -143,5 +143,8 @@ steps:
     "steps: [{ command: a, if_changed: x }, { group: g, if_changed: [a], steps: [{ command: b, if_changed: { include: x } }] }, { trigger: t, if_changed: x }, { block: b, if_changed: x }]",
   "block scalars":
     'steps:\n  - command: |\n      echo $ALPHA\n        more\n\n      last\n  - command: >-\n      one\n      two\n\n      three\n  - label: |+\n      kept\n\n    command: "a\\tb\\u00e9\\x41\\\n      c"',
+  "no line break at the end": "steps:\n  - label: x\n    command: |\n      echo a\n      echo b",
+  "a folded text without a line break at the end": "steps:\n  - command: >+\n      echo a\n      echo b",
+  "spaces at the end": "steps:\n  - command: |\n      echo a\n    ",
   "flow collections over lines": "steps: [\n  { command: a,\n    agents: { queue: x } },\n  { command: b,\n  }\n]\n"
 }

@@ -182,7 +182,10 @@ const unblockFully = (emulator: StacksEmulator.Service, { fields, id }: StacksEm
       .map(({ key, options }) => [key, options?.[0] ?? "-"])
   )
   const isHeld = Effect.map(emulator.steps, (steps) => steps.find((step) => step.id === id)?.hold !== undefined)
-  return Effect.repeat(emulator.unblock(id, values), { while: () => isHeld })
+  // It may have been let through with its group.
+  return Effect.gen(function* () {
+    while (yield* isHeld) yield* emulator.unblock(id, values)
+  })
 }
 
 /** The slug of the pipeline: the name of the folder that the file, or its folder `.buildkite`, is in. */

@@ -24,12 +24,12 @@ export const readDocuments = (text: string): Read<ReadonlyArray<Item>> =>
     if (control !== null) return yield* fail(control.index, "Not YAML: control characters are not allowed.")
     const documents = Yaml.parseAllDocuments(text, { schema: "failsafe", uniqueKeys: false, prettyErrors: false })
     const values: Array<Item> = []
-    const anchors = new Map<string, Node>()
+    const composer = new Composer(text)
     for (const document of documents) {
       const [error] = document.errors
       if (error !== undefined) return yield* fail(error.pos[0], `Not YAML: ${error.message}.`)
       if (document.contents === null && !document.directives.docStart) continue
-      const root = yield* compose(document.contents, document.range[0], anchors)
+      const root = yield* composer.compose(document.contents, document.range[0])
       values.push({ value: yield* new Decoder().decode(root), at: root.at })
     }
     return values
@@ -43,43 +43,62 @@ const forbidden = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u
 // Aliases
 // -----------------------------------------------------------------------------
 
-const compose = (node: unknown, near: number, anchors: Map<string, Node>): Read<Node> =>
-  Result.gen(function* () {
-    const at = Yaml.isNode(node) ? (node.range?.[0] ?? near) : near
-    if (Yaml.isAlias(node)) {
-      const target = anchors.get(node.source)
-      return target === undefined
-        ? yield* fail(at, `There is no anchor &${node.source}.`)
-        : ({ kind: "alias", at, target } as const)
-    }
-    if (Yaml.isMap(node) || Yaml.isSeq(node)) return yield* composeCollection(node, at, anchors)
-    const made: Node = Yaml.isScalar(node)
-      ? { kind: "scalar", at, text: node.source ?? String(node.value), isQuoted: isQuoted(node), tag: tagOf(node.tag) }
-      : { kind: "scalar", at, text: "", isQuoted: false, tag: undefined }
-    if (Yaml.isScalar(node) && node.anchor !== undefined) anchors.set(node.anchor, made)
-    return made
-  })
+class Composer {
+  readonly #text: string
+  /** A document may use the anchors of those before it. */
+  readonly #anchors = new Map<string, Node>()
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  compose(node: unknown, near: number): Read<Node> {
+    return Result.gen(this, function* () {
+      const at = Yaml.isNode(node) ? (node.range?.[0] ?? near) : near
+      if (Yaml.isAlias(node)) {
+        const target = this.#anchors.get(node.source)
+        return target === undefined
+          ? yield* fail(at, `There is no anchor &${node.source}.`)
+          : ({ kind: "alias", at, target } as const)
+      }
+      if (Yaml.isMap(node) || Yaml.isSeq(node)) return yield* this.#collection(node, at)
+      const made: Node = Yaml.isScalar(node)
+        ? { kind: "scalar", at, text: this.#scalarText(node), isQuoted: isQuoted(node), tag: tagOf(node.tag) }
+        : { kind: "scalar", at, text: "", isQuoted: false, tag: undefined }
+      if (Yaml.isScalar(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, made)
+      return made
+    })
+  }
+
+  /** A block scalar does not get a line break that the file does not have. */
+  #scalarText(node: Yaml.Scalar): string {
+    const text = node.source ?? String(node.value)
+    const isAtEnd = node.type?.startsWith("BLOCK_") === true && node.range?.[1] === this.#text.length
+    return isAtEnd && /\S[^\n]*$/.test(this.#text) ? text.replace(/\n$/, "") : text
+  }
+
+  /** An anchor exists from the start of its collection, so a collection can have itself in it. */
+  #collection(node: Yaml.YAMLMap | Yaml.YAMLSeq, at: number): Read<Node> {
+    return Result.gen(this, function* () {
+      const made: Extract<Node, { readonly kind: "list" | "map" }> = Yaml.isMap(node)
+        ? { kind: "map", at, pairs: [] }
+        : { kind: "list", at, items: [] }
+      if (node.anchor !== undefined) this.#anchors.set(node.anchor, made)
+      for (const item of node.items) {
+        if (made.kind === "list") {
+          // A pair in a list, such as [a: b], is a map of its own.
+          made.items.push(yield* this.compose(Yaml.isPair(item) ? pairMap(item) : item, at))
+        } else if (Yaml.isPair(item)) {
+          const key = yield* this.compose(item.key, at)
+          made.pairs.push([key, yield* this.compose(item.value, key.at)])
+        }
+      }
+      return made
+    })
+  }
+}
 
 const isQuoted = ({ type }: Yaml.Scalar): boolean => type !== undefined && type !== "PLAIN"
-
-/** An anchor exists from the start of its collection, so a collection can have itself in it. */
-const composeCollection = (node: Yaml.YAMLMap | Yaml.YAMLSeq, at: number, anchors: Map<string, Node>): Read<Node> =>
-  Result.gen(function* () {
-    const made: Extract<Node, { readonly kind: "list" | "map" }> = Yaml.isMap(node)
-      ? { kind: "map", at, pairs: [] }
-      : { kind: "list", at, items: [] }
-    if (node.anchor !== undefined) anchors.set(node.anchor, made)
-    for (const item of node.items) {
-      if (made.kind === "list") {
-        // A pair in a list, such as [a: b], is a map of its own.
-        made.items.push(yield* compose(Yaml.isPair(item) ? pairMap(item) : item, at, anchors))
-      } else if (Yaml.isPair(item)) {
-        const key = yield* compose(item.key, at, anchors)
-        made.pairs.push([key, yield* compose(item.value, key.at, anchors)])
-      }
-    }
-    return made
-  })
 
 const pairMap = (pair: Yaml.Pair): Yaml.YAMLMap => {
   const map = new Yaml.YAMLMap()

@@ -106,7 +106,10 @@ const unquote = (text: string): string => {
 }
 
 /** Anchors match at each line, as they do in Ruby, which the service is written in. `\A` and `\z` match at the ends of the text. */
-const toRegExp = (source: string, flags: string): Parsed<RegExp> => {
+const toRegExp = (pattern: string, outerFlags: string): Parsed<RegExp> => {
+  // Flags may also stand at the start of the expression.
+  const [inline = "", innerFlags = ""] = /^\(\?([imx]+)\)/.exec(pattern) ?? []
+  const [source, flags] = [pattern.slice(inline.length), outerFlags + innerFlags]
   const unknown = flags.replaceAll(/[imx]/g, "")
   if (unknown !== "") return Result.fail(`The regular expression has an unknown flag: ${unknown}.`)
   const compact = flags.includes("x")
