@@ -1,8 +1,4 @@
 /** Runs the recipes of the cookbook as they stand, against the emulator. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { isDeepStrictEqual } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import type { AgentProvider, StacksClient } from "@stacksapi/core"
 import { JobRunner } from "@stacksapi/core"
@@ -29,14 +25,6 @@ const pass = (seconds: number) => TestClock.adjust("1 second").pipe(Effect.repea
 const states = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   return Object.fromEntries((yield* emulator.jobs).map(({ id, state }) => [id, state]))
-})
-
-/** Lets seconds pass, and files be written meanwhile, until the jobs have these states. */
-const awaitStates = Effect.fnUntraced(function* (expected: Readonly<Record<string, string>>) {
-  while (!isDeepStrictEqual(yield* states, expected)) {
-    yield* TestClock.adjust("1 second")
-    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-  }
 })
 
 const addJobs = (jobs: Parameters<StacksEmulator.Service["addJobs"]>[0]) =>
@@ -183,29 +171,6 @@ describe("The cookbook", () => {
       assert.deepStrictEqual(alerts, [{ text: "Job job-1 could not run: No machine has this size" }])
     }).pipe(Effect.scoped, Effect.provideService(HttpClient.HttpClient, webhook), Effect.provide(inEmulator(broken)))
   })
-
-  it.effect("hands jobs over from one process to the next in an upgrade", () =>
-    Effect.gen(function* () {
-      const { program } = yield* recipe<(jobsFile: string) => Program<AgentProvider.AgentProvider>>("upgrades")
-      const folder = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-upgrade-"))),
-        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-      )
-      const jobsFile = join(folder, "jobs")
-      const provider = yield* AgentProviderEmulator.AgentProviderEmulator
-      yield* addJobs([{ id: "job-1", queueKey: "default" }])
-      const first = yield* Effect.forkScoped(program(jobsFile))
-      yield* awaitStates({ "job-1": "running" })
-      yield* Fiber.interrupt(first)
-      assert.lengthOf(yield* provider.agents, 1)
-      yield* Effect.forkScoped(program(jobsFile))
-      yield* awaitStates({ "job-1": "finished" })
-      assert.strictEqual((yield* provider.calls).created, 1)
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(inEmulator(Layer.merge(AgentProviderEmulator.layer({ runTime: () => "5 minutes" }), noRunner)))
-    )
-  )
 
   it.effect("reserves the jobs of a page as a loop on the Go client does", () =>
     Effect.gen(function* () {
