@@ -16,7 +16,12 @@ export default defineConfig({
     projects: [
       // Pure programs on the TestClock: they leave nothing behind, and share the modules that they import.
       { extends: true, test: { name: "core", include: ["test/core/**/*.test.ts"], exclude: [slow], isolate: false } },
-      { extends: true, test: { name: "other", include: ["test/**/*.test.ts"], exclude: ["test/core/**", slow] } },
+      {
+        extends: true,
+        test: { name: "other", include: ["test/**/*.test.ts"], exclude: ["test/core/**", "test/site/**", slow] }
+      },
+      // Builds the site: `release:check` runs it.
+      { extends: true, test: { name: "site", include: ["test/site/**/*.test.ts"] } },
       // What takes long: `test:slow` runs it.
       { extends: true, test: { name: "slow", include: [slow] } }
     ]

@@ -145,7 +145,7 @@ const checkWorkflows = (): void => {
 checkWorkflows()
 checkVersions()
 checkPackages()
-run(process.execPath, [join(root, "scripts/site.ts")])
+run("vitest", ["run", "--project=site"])
 checkImages()
 console.log(failures.length === 0 ? "The release could go out." : `${failures.length} problems`)
 process.exit(failures.length === 0 ? 0 : 1)

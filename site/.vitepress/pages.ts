@@ -12,7 +12,7 @@ export interface Section {
 }
 
 const written: ReadonlyArray<Section> = [
-  { title: "Start", pages: ["guide", "where-agents-run", "testing"] },
+  { title: "Start", pages: ["guide", "where-agents-run", "testing", "stacks-in-the-wild"] },
   {
     title: "Cookbook",
     pages: [
@@ -31,7 +31,7 @@ const written: ReadonlyArray<Section> = [
   { title: "The library", pages: ["errors", "policies", "runtime", "job-store"] },
   {
     title: "Operations",
-    pages: ["cli", "observability", "networks", "cluster", "scale", "emulator-page"]
+    pages: ["cli", "doctor", "threat-model", "observability", "networks", "cluster", "scale", "emulator-page"]
   },
   { title: "Evidence", pages: ["reliability", "performance"] },
   { title: "Development", pages: ["architecture", "decisions"] }
