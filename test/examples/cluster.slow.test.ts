@@ -85,7 +85,7 @@ describe("What deploys a cluster", () => {
       assert.isAtLeast(flags.length, 8)
       for (const flag of flags) {
         const variable = `STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}`
-        assert.match(page, new RegExp(`^\\| \`--${flag}(?: [^|]+)?\` \\| \`${variable}\` \\|`, "m"))
+        assert.match(page, new RegExp(`^\\| \`--${flag}(?: [^ ]+)?\` \\| \`${variable}\` \\|`, "m"))
       }
     })
   )
