@@ -42,7 +42,7 @@ describe("the code in the documentation", () => {
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([
-        { queueKey: "default", id: "job-1", pipeline: { slug: "my-app" }, build: { number: 7 } }
+        { queueKey: "_default", id: "job-1", pipeline: { slug: "my-app" }, build: { number: 7 } }
       ])
       const first = snippets.find(({ name }) => name.startsWith("README.md"))
       const { stderr, stdout } = yield* Effect.promise(() =>
