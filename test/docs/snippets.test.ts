@@ -52,7 +52,7 @@ describe("the code in the documentation", () => {
           BUILDKITE_CLUSTER_TOKEN: "bkct_emulator"
         })
       )
-      assert.deepStrictEqual([stdout, stderr], ["job-1 of my-app #7\n", ""])
+      assert.deepStrictEqual([stdout, stderr], ["1 jobs are waiting in _default\njob-1 of my-app #7\n", ""])
       assert.deepStrictEqual(
         (yield* emulator.requests).map(({ operation }) => operation),
         ["registerStack", "listScheduledJobs", "deregisterStack"]
