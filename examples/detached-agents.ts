@@ -45,21 +45,22 @@ export const makeProvider = Effect.fnUntraced(function* (parent: string, agentPa
   const agents = yield* attempt(() => realpath(parent))
   return AgentProvider.AgentProvider.of({
     create: ({ env, job, name, stackKey }) =>
-      // Not to be interrupted halfway.
-      Effect.uninterruptible(
-        attempt(async () => {
-          const folder = join(agents, name)
-          if (existsSync(join(folder, "pid"))) return
-          await mkdir(folder, { recursive: true })
-          await writeFile(join(folder, "agent.json"), JSON.stringify({ stackKey, jobUuid: job.id, name }))
-          const { HOME, PATH } = process.env
-          const plain = Record.map(env, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))
-          const variables = { HOME, PATH, BUILDKITE_BUILD_PATH: join(folder, "builds"), ...plain }
-          const options = { cwd: folder, env: variables, detached: true, stdio: "ignore" } as const
-          spawn("/bin/sh", ["-c", script, agentPath], options).unref()
-          while (!existsSync(join(folder, "pid"))) await setTimeout(10)
-        })
-      ),
+      attempt(async () => {
+        const folder = join(agents, name)
+        if (existsSync(join(folder, "pid"))) return
+        await mkdir(folder, { recursive: true })
+        await writeFile(join(folder, "agent.json"), JSON.stringify({ stackKey, jobUuid: job.id, name }))
+        const { HOME, PATH } = process.env
+        const plain = Record.map(env, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))
+        const variables = { HOME, PATH, BUILDKITE_BUILD_PATH: join(folder, "builds"), ...plain }
+        const options = { cwd: folder, env: variables, detached: true, stdio: "ignore" } as const
+        const shell = spawn("/bin/sh", ["-c", script, agentPath], options).once("error", () => {})
+        shell.unref()
+        for (let tries = 0; !existsSync(join(folder, "pid")); tries++)
+          if (tries < 1000) await setTimeout(10)
+          else throw new Error("The agent's shell did not start within 10 seconds")
+        // Not to be interrupted halfway.
+      }).pipe(Effect.uninterruptible),
     list: (stackKey) =>
       attempt(async () => {
         const found = []

@@ -62,11 +62,11 @@ export const makeProvider = Effect.fnUntraced(function* (agentPath: string) {
       Effect.gen(function* () {
         if ((yield* list(stackKey)).some((agent) => agent.name === name)) return
         const plain = Record.map(env, (value) => (Redacted.isRedacted(value) ? Redacted.value(value) : value))
-        // The script goes through a pipe: arguments can be read by everybody.
+        // The script goes through a pipe, because everybody can read arguments. By default, sbatch exports the stack's cluster token too.
         const lines = Object.entries(plain).map(([key, value]) => `export ${key}=${quote(value)}`)
         const script = ["#!/bin/sh", ...lines, `exec ${quote(agentPath)} start`, ""].join("\n")
-        const naming = [`--job-name=${name}`, `--comment=${encode(stackKey, job.id)}`]
-        const args = [...naming, `--cpus-per-task=${requests["cpus"] ?? 1}`, "--output=%x.log", "--no-requeue"]
+        const common = ["--export=HOME,PATH", `--job-name=${name}`, `--comment=${encode(stackKey, job.id)}`]
+        const args = [...common, `--cpus-per-task=${requests["cpus"] ?? 1}`, "--output=%x.log", "--no-requeue"]
         yield* slurm("sbatch", args, script)
       }).pipe(submitting.withPermit, Effect.uninterruptible),
     // Jobs that have ended leave the queue by themselves.

@@ -92,8 +92,8 @@ export const importStandIn = Effect.fnUntraced(function* (engine: Engine, name: 
 
 const agentSettings = `token="xxx"
 build-path="/builds"
-hooks-path="/tmp/hooks"
-plugins-path="/tmp/plugins"
+hooks-path="/builds/hooks"
+plugins-path="/builds/plugins"
 shell="/bin/sh -e -c"
 `
 

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
 import { DateTime, Effect } from "effect"
 import * as Altered from "../../support/altered.ts"
 import { environmentOf, stacksapi } from "../../support/cli.ts"
@@ -52,6 +54,24 @@ describe("stacksapi doctor", () => {
         { verdict: "skipped", detail: "no job waits in the queue canary" }
       )
     }).pipe(served)
+  )
+
+  it.live("leaves a job alone that another stack reserves after the canary has listed it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const client = yield* StacksClient.StacksClient
+      yield* emulator.addJobs([{ id: "taken", queueKey: "canary" }])
+      yield* client.registerStack({ key: "other", type: "custom", queueKey: "canary" })
+      yield* client.batchReserveJobs({ stackKey: "other", jobUuids: ["taken"] })
+      const [job] = yield* emulator.jobs
+      assert.strictEqual(job?.reservedBy, "other")
+      const stillListed = Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({ ...body, jobs: [{ id: "taken" }] }))
+      const { bad, findings, status } = yield* examined({ alter: stillListed }, "--canary", "canary")
+      assert.strictEqual(status, 1)
+      assert.include(bad.find(({ check }) => check === "canary: reserve")?.detail, "another stack")
+      assert.isUndefined(findings.find(({ check }) => check === "canary: finish"))
+      assert.deepStrictEqual((yield* emulator.jobs)[0], job)
+    }).pipe(Effect.provide(NodeStacksEmulator.layerClient), served)
   )
 
   it.live("prints a table with advice for people", () =>

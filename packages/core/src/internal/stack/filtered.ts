@@ -1,4 +1,4 @@
-/** The jobs that a poll listed and the stack does not take now, counted by reason. */
+/** Counts the jobs that a poll listed and the stack does not take now, by reason: the metric `stacksapi_jobs_filtered`. */
 import * as AgentQueryRules from "../../AgentQueryRules.ts"
 import type { Poll } from "../../ScheduledJobs.ts"
 import * as JobId from "./jobId.ts"

@@ -8,7 +8,6 @@ import type * as StacksClient from "../../StacksClient.ts"
 import type { InvalidOptions, StacksError } from "../../StacksError.ts"
 import { endless, persistent, quick, readAgain, shutdownTimeout } from "./retryPolicies.ts"
 import { isNotFound, isRefusal, withAdvice } from "./serviceErrors.ts"
-import type { ServiceMonitor } from "./serviceMonitor.ts"
 import type { Settings } from "./settings.ts"
 import { checkToken } from "./tokenCheck.ts"
 
@@ -23,11 +22,10 @@ export interface Registration {
 
 /** Registers the stack. Deregisters it when the scope closes, unless the stack detaches. */
 export const make = Effect.fnUntraced(function* (
-  monitor: ServiceMonitor,
+  client: StacksClient.Service,
   settings: Settings,
   emit: (event: StackEvent) => Effect.Effect<void>
 ): Effect.fn.Return<Registration, StacksError | InvalidOptions, Scope.Scope> {
-  const { client } = monitor
   const { key: stackKey, onClose, queueKey } = settings
   const request = register(client, settings)
 
@@ -82,8 +80,8 @@ const register = (
 ): Effect.Effect<void, StacksError> => Effect.asVoid(client.registerStack({ key, type, queueKey, metadata }))
 
 /**
- * Registers for the first time, and retries without a time limit while the service fails. A refusal ends the start at once: nothing runs
- * yet, and whoever starts the stack should learn of a wrong token or queue.
+ * Registers for the first time. Retries without a time limit while the service fails. A refusal ends the start at once, because nothing
+ * runs yet, and a wrong token or queue should be reported early.
  */
 const registerFirst = (
   request: Effect.Effect<void, StacksError>,

@@ -14,7 +14,7 @@ import * as Prioritize from "./prioritize.ts"
 import { onRecoveredJobRefused } from "./recover.ts"
 import { RequestStreak } from "./requestStreak.ts"
 import { requestTimeout, within } from "./requestTimeout.ts"
-import { isNotFound, isRefusal, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
+import { isNotFound, isRefusal, isUnauthorized, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { removeSaved, settle } from "./settle.ts"
 import { inReserveSpan } from "./spans.ts"
 import type { StackState } from "./stackState.ts"
@@ -376,8 +376,9 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
     yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
   }
   if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
-  // A refusal is a response about the job. Without one, the job may be reserved, so the stack must ask again.
-  yield* unconfirmed(state, record, error.message, isRefusal(error))
+  // A refusal is a response about the job, unless it is about the token or the stack. Without one, the job may be reserved.
+  const isAboutJob = isRefusal(error) && !isUnauthorized(error) && !isNotFound(error)
+  yield* unconfirmed(state, record, error.message, isAboutJob)
 })
 
 /**

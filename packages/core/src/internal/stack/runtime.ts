@@ -185,7 +185,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
   const context = Context.add(yield* Effect.context<StacksClient>(), StacksClient, monitor.client).pipe(
     Context.add(OnRetry, onRetry)
   )
-  const registration = yield* Effect.provideContext(Registration.make(monitor, settings, emit), context)
+  const registration = yield* Effect.provideContext(Registration.make(monitor.client, settings, emit), context)
   const notifications = yield* Notifications.make({
     stackKey: settings.key,
     flushTimeout: shutdownTimeout,

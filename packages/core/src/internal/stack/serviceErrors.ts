@@ -44,7 +44,7 @@ export const isNotFound = (error: StacksError.StacksError | StacksError.CursorSt
 /** Statuses in the 400s that may be temporary, or that a proxy sends. */
 const passingStatuses = new Set([407, 408, 409, 425, 429])
 
-/** Whether the service refuses the request's content, so that a retry would be refused too. A proxy's page does not count. */
+/** Whether the service refuses a request, so that a retry would be refused too. A proxy's page is no refusal. */
 export const isRefusal = (error: StacksError.StacksError): boolean => {
   if (error._tag !== "ErrorResponse") return error._tag === "InvalidRequest"
   const { rawBody, status } = error

@@ -51,8 +51,7 @@ export const make = Effect.fnUntraced(function* (
     const known = refusals.get(operation)
     const since = known !== undefined && now - known.lastAt <= memory ? known.since : now
     refusals.set(operation, { since, lastAt: now })
-    if (now - since < authGrace) return Effect.void
-    return Effect.asVoid(giveUp(error))
+    return now - since >= authGrace ? Effect.asVoid(giveUp(error)) : Effect.void
   }
 
   const watched =
