@@ -56,9 +56,8 @@ export const makeProvider = Effect.fnUntraced(function* (parent: string, agentPa
         const options = { cwd: folder, env: variables, detached: true, stdio: "ignore" } as const
         const shell = spawn("/bin/sh", ["-c", script, agentPath], options).once("error", () => {})
         shell.unref()
-        for (let tries = 0; !existsSync(join(folder, "pid")); tries++)
-          if (tries < 1000) await setTimeout(10)
-          else throw new Error("The agent's shell did not start within 10 seconds")
+        for (let tries = 0; tries < 1000 && !existsSync(join(folder, "pid")); tries++) await setTimeout(10)
+        if (!existsSync(join(folder, "pid"))) throw new Error("The agent's shell did not start within 10 seconds")
         // Not to be interrupted halfway.
       }).pipe(Effect.uninterruptible),
     list: (stackKey) =>
