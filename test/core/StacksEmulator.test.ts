@@ -382,6 +382,20 @@ describe("the log of requests", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
+  it.effect("hides the values of secrets, of jobs' environments and of tokens in the bodies of requests", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* send("POST", "nowhere", { body: { key: "s", metadata: { note: "it is hunter2" } } })
+      yield* send("POST", "nowhere", { body: { env: { NAME: "value-1" }, access_token: "token-1", text: "plain" } })
+      const bodies = (yield* emulator.requests).map(({ body }) => body)
+      assert.containsSubset(bodies, [
+        { key: "s", metadata: { note: "it is [secret]" } },
+        { env: { NAME: "[value]" }, access_token: "[token]", text: "plain" }
+      ])
+      assert.notMatch(JSON.stringify(yield* emulator.requests), /hunter2|value-1|token-1/)
+    }).pipe(Effect.provide(emulated({ secrets: { PASSWORD: Redacted.make("hunter2") } })))
+  )
+
   it.effect("keeps the last 10,000 requests", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

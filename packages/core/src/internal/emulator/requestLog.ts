@@ -63,7 +63,10 @@ export interface LoggedRequest {
   readonly query: Readonly<Record<string, string>>
   /** The headers with lower-case names, without `authorization`. */
   readonly headers: Readonly<Record<string, string>>
-  /** The body's JSON, or its text if it is not JSON. Undefined if there is no body, and for a job's output. */
+  /**
+   * The body's JSON, or its text if it is not JSON, with the same things hidden as in `responseBody`. Undefined if there is no body,
+   * and for a job's output and artifacts.
+   */
   readonly body: unknown
   /** When it arrived. */
   readonly time: DateTime.Utc
@@ -98,34 +101,34 @@ export interface LogEntry {
 const maxResponseBytes = 16 * 1024 * 1024
 
 export class RequestLog {
-  #entries: Array<LogEntry> = []
-  #start = 0
+  /** Oldest first. */
+  readonly #entries = new Set<LogEntry>()
   #characters = 0
   /** The requests whose responses are kept, in the order of the responses. */
   readonly #answered = new Set<LogEntry>()
   #responseBytes = 0
   readonly #secrets: ReadonlyArray<string>
 
-  /** Hides the values of `secrets` in responses. */
+  /** Hides the values of `secrets` in bodies. */
   constructor(secrets: ReadonlyArray<Redacted.Redacted>) {
     this.#secrets = secrets.map(Redacted.value).filter((secret) => secret !== "")
   }
 
   add(entry: LogEntry): LogEntry {
-    this.#entries.push(entry)
+    this.#entries.add(entry)
     this.#characters += entry.text.length
-    while (this.#entries.length - this.#start > maxEntries || this.#characters > maxCharacters) {
-      this.#characters -= this.#entries[this.#start++]?.text.length ?? 0
-    }
-    if (this.#start > maxEntries) {
-      this.#entries = this.#entries.slice(this.#start)
-      this.#start = 0
+    for (const oldest of this.#entries) {
+      if (this.#entries.size <= maxEntries && this.#characters <= maxCharacters) break
+      this.#entries.delete(oldest)
+      this.#characters -= oldest.text.length
+      this.#removeResponse(oldest)
     }
     return entry
   }
 
   /** Records the response to a request. */
   answer(entry: LogEntry, status: number, body: Uint8Array | undefined): void {
+    if (!this.#entries.has(entry)) return
     entry.status = status
     if (body === undefined || body.length === 0) return
     entry.response = body
@@ -133,17 +136,22 @@ export class RequestLog {
     this.#responseBytes += body.length
     for (const oldest of this.#answered) {
       if (this.#responseBytes <= maxResponseBytes) break
-      this.#answered.delete(oldest)
-      this.#responseBytes -= oldest.response?.length ?? 0
-      oldest.response = undefined
+      this.#removeResponse(oldest)
     }
   }
 
+  #removeResponse(entry: LogEntry): void {
+    if (!this.#answered.delete(entry)) return
+    this.#responseBytes -= entry.response?.length ?? 0
+    entry.response = undefined
+  }
+
   get requests(): Array<LoggedRequest> {
-    return this.#entries.slice(this.#start).map((entry) => toLoggedRequest(entry, this.#secrets))
+    return Array.from(this.#entries, (entry) => toLoggedRequest(entry, this.#secrets))
   }
 }
 
+/** Decodes a body only when it is read: a log may hold many large ones. */
 const toLoggedRequest = (
   { agentOperation, endpoint, fault, headers, method, response, status, text, time, url }: LogEntry,
   secrets: ReadonlyArray<string>
@@ -156,11 +164,14 @@ const toLoggedRequest = (
     path,
     query: Object.fromEntries(new URLSearchParams(query)),
     headers: { ...Headers.remove(headers, "authorization") },
-    body: contentOf(text),
+    get body() {
+      return withoutSecrets(contentOf(text), secrets)
+    },
     time: DateTime.makeUnsafe(time),
     status,
-    responseBody:
-      response === undefined ? undefined : withoutSecrets(contentOf(new TextDecoder().decode(response)), secrets),
+    get responseBody() {
+      return response && withoutSecrets(contentOf(new TextDecoder().decode(response)), secrets)
+    },
     fault
   }
 }

@@ -116,7 +116,9 @@ export const make = Effect.fnUntraced(function* ({
     const fault = faults.next(arrived.endpoint)
     const entry = log.add({ ...arrived, time, status: undefined, response: undefined, fault: fault?._tag })
     const response = yield* fault === undefined ? process : applyFault(fault, limit, process)
-    log.answer(entry, response.status, response.body._tag === "Uint8Array" ? response.body.body : undefined)
+    // A job's artifacts are not logged.
+    const isLogged = response.body._tag === "Uint8Array" && arrived.agentOperation !== "downloadArtifact"
+    log.answer(entry, response.status, isLogged ? response.body.body : undefined)
     return response.headers["date"] === undefined
       ? HttpServerResponse.setHeader(response, "date", Headers.formatHttpDate(yield* DateTime.now))
       : response
