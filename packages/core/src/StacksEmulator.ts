@@ -487,11 +487,14 @@ const emulate = Effect.fnUntraced(function* ({
   const add = (
     pipelines: ReadonlyArray<unknown>,
     build: Build,
-    { queueKey = defaultQueueKey }: UploadOptions = {},
+    { buildUuid, queueKey = defaultQueueKey }: UploadOptions = {},
     now: number
   ): Result.Result<Uploaded, InvalidPipeline> =>
     Result.mapBoth(UploadPipeline.upload(state, pipelines, { build, queueKey }, now), {
-      onFailure: (problem) => new InvalidPipeline(problem),
+      onFailure: (problem) => {
+        if (buildUuid === undefined) state.pipelineBuilds.delete(build.uuid)
+        return new InvalidPipeline(problem)
+      },
       onSuccess: ({ jobs, notes, steps }) => {
         advance(state, now)
         return { build: Views.startedBuild(build), steps: steps.map(Views.step), jobs: jobs.map(view), notes }
@@ -508,7 +511,13 @@ const emulate = Effect.fnUntraced(function* ({
         now((now) => Result.map(buildOf(options), (build) => add(pipelines, build, options, now))),
         Effect.fromResult
       ),
-    unblock: (step, values = {}) => now(() => Result.map(Unblock.unblock(state, step, values), Views.step)),
+    unblock: (step, values = {}) =>
+      now((now) =>
+        Result.map(Unblock.unblock(state, step, values), (step) => {
+          advance(state, now)
+          return Views.step(step)
+        })
+      ),
     retryJob: (id) =>
       onJob(id, (job, now) => {
         const refusal = Retries.refusal(job)

@@ -1,4 +1,5 @@
 /** Artifacts, for `buildkite-agent artifact` and `BUILDKITE_ARTIFACT_PATHS`. */
+import * as Bytes from "effect/Bytes"
 import * as DateTime from "effect/DateTime"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as MultipartParser from "effect/http/MultipartParser"
@@ -123,7 +124,7 @@ const readForm = (contentType: string, body: Uint8Array): Form | undefined => {
     onFile: () => {
       const chunks: Array<Uint8Array> = []
       return (chunk) => {
-        if (chunk === null) file = concat(chunks)
+        if (chunk === null) file = Bytes.concat(chunks)
         else chunks.push(chunk)
       }
     },
@@ -135,16 +136,6 @@ const readForm = (contentType: string, body: Uint8Array): Form | undefined => {
   parser.write(body)
   parser.end()
   return isValid ? { path, file } : undefined
-}
-
-const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
-  let offset = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset)
-    offset += chunk.length
-  }
-  return bytes
 }
 
 const uploadForm = ({ body, headers, params, state }: AgentRequest): Answer => {

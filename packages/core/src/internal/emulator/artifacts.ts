@@ -1,4 +1,6 @@
 /** The artifacts of builds, in bounded memory. */
+import * as Bytes from "effect/Bytes"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as BuildData from "./buildData.ts"
 import { type ErrorResponse, errorResponse } from "./errorResponse.ts"
@@ -13,27 +15,6 @@ const maxPartBytes = 5 * 1024 * 1024
 /** The largest artifact of an agent that can't upload parts, with what the form adds. */
 export const maxFormBytes = 64 * 1024 * 1024
 
-export interface Artifact {
-  readonly id: string
-  /** The secret in its URLs: uploads and downloads have no token, as with the service's storage. */
-  readonly urlKey: string
-  readonly job: Job
-  readonly path: string
-  readonly absolutePath: string
-  readonly globPath: string
-  readonly fileSize: number
-  readonly sha1sum: string
-  readonly sha256sum: string
-  readonly contentType: string
-  /** Where the agent uploads it by itself; undefined for the emulator. */
-  readonly uploadDestination: string | undefined
-  /** Where the agent says that it can be downloaded. */
-  readonly url: string | undefined
-  readonly createdAt: number
-  readonly parts: Array<Uint8Array | undefined>
-  state: "new" | "finished" | "error"
-}
-
 interface NewArtifact {
   readonly path: string
   readonly absolutePath: string
@@ -42,7 +23,21 @@ interface NewArtifact {
   readonly sha1sum: string
   readonly sha256sum: string
   readonly contentType: string
+  /** Where the agent says that it can be downloaded. */
   readonly url: string | undefined
+}
+
+export interface Artifact extends NewArtifact {
+  readonly id: string
+  /** The secret in its URLs: uploads and downloads have no token, as with the service's storage. */
+  readonly urlKey: string
+  readonly job: Job
+  /** Where the agent uploads it by itself; undefined for the emulator. */
+  readonly uploadDestination: string | undefined
+  readonly createdAt: number
+  /** The bytes that the emulator has received; none if the agent uploads them elsewhere. */
+  readonly parts: Array<Uint8Array | undefined>
+  state: "new" | "finished" | "error"
 }
 
 export interface Batch {
@@ -68,7 +63,7 @@ export const create = (
     return errorResponse(422, "The emulator keeps at most 256 MiB of artifacts")
   }
   const created = batch.artifacts.map((artifact): Artifact => {
-    const parts = batch.supportsParts ? Math.max(1, Math.ceil(artifact.fileSize / maxPartBytes)) : 1
+    const parts = batch.uploadDestination === undefined ? partsOf(artifact, batch) : 0
     return {
       ...artifact,
       id: state.agentRandom.uuid(),
@@ -86,6 +81,9 @@ export const create = (
   if (batch.uploadDestination === undefined) state.artifacts.bytes += bytes
   return Result.succeed(created)
 }
+
+const partsOf = ({ fileSize }: NewArtifact, { supportsParts }: Batch): number =>
+  supportsParts ? Math.max(1, Math.ceil(fileSize / maxPartBytes)) : 1
 
 /** Stores a part, or the whole artifact if it has one part. */
 export const store = (artifact: Artifact, part: number, bytes: Uint8Array): Result.Result<void, ErrorResponse> => {
@@ -125,15 +123,9 @@ export const find = (state: State, id: string): Artifact | undefined => {
 }
 
 /** The content, or nothing before all parts are there. */
-export const content = ({ fileSize, parts }: Artifact): Uint8Array => {
-  if (parts.length === 1 && parts[0] !== undefined) return parts[0]
-  const bytes = new Uint8Array(parts.some((part) => part === undefined) ? 0 : fileSize)
-  let offset = 0
-  for (const part of bytes.length === 0 ? [] : parts) {
-    bytes.set(part ?? new Uint8Array(), offset)
-    offset += part?.length ?? 0
-  }
-  return bytes
+export const content = ({ parts }: Artifact): Uint8Array => {
+  const received = parts.filter(Predicate.isNotUndefined)
+  return Bytes.concat(received.length === parts.length ? received : [])
 }
 
 export interface Query {

@@ -65,5 +65,6 @@ export const openStep = (build: BuildData, step: Omit<Step, "notify">): Step => 
   return added
 }
 
+/** The last try of each job of a step. */
 export const jobsOf = (build: BuildData, step: Step): ReadonlyArray<Job> =>
-  build.jobs.filter((job) => job.step === step)
+  build.jobs.filter((job) => job.step === step && job.retriedBy === undefined)

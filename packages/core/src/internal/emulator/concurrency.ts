@@ -8,14 +8,10 @@ import type { Job, State } from "./state.ts"
 export const join = (state: State, job: Job): boolean => {
   const concurrency = job.pipelineStep?.concurrency
   if (concurrency === undefined) return false
-  enroll(state, job, concurrency.group)
+  const jobs = state.concurrencyGroups.get(concurrency.group) ?? new Set()
+  state.concurrencyGroups.set(concurrency.group, jobs.add(job))
   job.state = "limited"
   return true
-}
-
-const enroll = (state: State, job: Job, group: string): void => {
-  const jobs = state.concurrencyGroups.get(group) ?? new Set()
-  state.concurrencyGroups.set(group, jobs.add(job))
 }
 
 /** Lists the jobs whose turn it is. */

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import * as BuildData from "./buildData.ts"
 import type { Step } from "./builds.ts"
-import { findQueue, type Job, type State } from "./state.ts"
+import { findQueue, type Job, type State, unstarted } from "./state.ts"
 
 /** A job to add. Only `queueKey` is required. */
 export interface NewJob {
@@ -111,22 +111,8 @@ export const createJob = (state: State, newJob: NewJob, now: number, pipelineSte
     order: state.jobs.size,
     retryCount: 0,
     retriesByRule: new Map(),
-    retriedBy: undefined,
-    reservedBy: undefined,
-    reservedAt: undefined,
-    reservedUntil: 0,
-    tokens: new Set(),
-    exitStatus: undefined,
-    detail: undefined,
-    signal: undefined,
-    signalReason: undefined,
-    agent: undefined,
     timeout: newJob.timeout === undefined ? undefined : Duration.toMillis(newJob.timeout),
-    deadline: undefined,
-    promisedExitStatus: undefined,
-    startedAt: undefined,
-    finishedAt: undefined,
-    notifications: 0
+    ...unstarted()
   }
   state.jobs.set(id, job)
   steps.jobs.push(job)

@@ -1,5 +1,6 @@
 /** Pipelines that jobs upload: their jobs come right after the uploading job. */
 import * as Result from "effect/Result"
+import { isAgentOwned } from "../../StacksSchema.ts"
 import * as BuildData from "./buildData.ts"
 import type { Build, Step } from "./builds.ts"
 import * as Jobs from "./jobs.ts"
@@ -47,7 +48,7 @@ export const apply = (
   })
 }
 
-const isReplaceable = ({ state }: Job): boolean => state === "scheduled" || state === "reserved" || state === "waiting"
+const isReplaceable = ({ finishedAt, state }: Job): boolean => finishedAt === undefined && !isAgentOwned(state)
 
 /** The step of the job. A build whose jobs were added without a pipeline gets steps for them. */
 const stepOf = (state: State, job: Job): Step | undefined => {

@@ -1,9 +1,10 @@
 /** Runs jobs again: by the rules of their steps, or because somebody wants it. */
 
+import * as BuildData from "./buildData.ts"
 import * as Concurrency from "./concurrency.ts"
 import { hasPassed, list } from "./dependencies.ts"
 import { type RetryRule, signalName } from "./pipeline/fields.ts"
-import type { Job, State } from "./state.ts"
+import { type Job, type State, unstarted } from "./state.ts"
 
 /** Retries a job that has failed if a rule of its step says so. Canceled jobs are not retried. */
 export const retryAutomatically = (state: State, job: Job, now: number): boolean => {
@@ -27,7 +28,7 @@ export const refusal = (job: Job): string | undefined => {
   if (job.finishedAt === undefined) return `job ${id} has not ended`
   if (job.retriedBy !== undefined) return `job ${id} has been retried already`
   if (job.state === "waiting_failed" || job.state === "skipped") return `job ${id} has not run`
-  if (job.pipelineStep === undefined) return `job ${id} is of no pipeline`
+  if (job.pipelineStep === undefined) return `job ${id} does not belong to an uploaded pipeline`
   const { isManualAllowed, isPermittedOnPassed } = job.pipelineStep.retry
   if (!isManualAllowed) return `the step of job ${id} does not allow retries`
   return hasPassed(job) && job.exitStatus === 0 && !isPermittedOnPassed ? `job ${id} has passed` : undefined
@@ -61,21 +62,12 @@ export const retry = (
       rule === undefined
         ? job.retriesByRule
         : new Map([...job.retriesByRule, [rule, (job.retriesByRule.get(rule) ?? 0) + 1]]),
-    reservedBy: undefined,
-    reservedAt: undefined,
-    reservedUntil: 0,
-    tokens: new Set(),
-    exitStatus: undefined,
-    detail: undefined,
-    signal: undefined,
-    signalReason: undefined,
-    agent: undefined,
-    startedAt: undefined,
-    finishedAt: undefined,
-    notifications: 0
+    ...unstarted()
   }
   job.retriedBy = again
   state.jobs.set(id, again)
+  const { jobs } = BuildData.of(state, job)
+  jobs.splice(jobs.indexOf(job) + 1, 0, again)
   job.pipelineStep?.openJobs.add(again)
   if (!Concurrency.join(state, again)) list(again, now)
   return again

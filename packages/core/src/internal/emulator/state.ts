@@ -143,6 +143,26 @@ export interface Job {
   notifications: number
 }
 
+/** The fields of a job that nobody has reserved yet. */
+export const unstarted = () =>
+  ({
+    retriedBy: undefined,
+    reservedBy: undefined,
+    reservedAt: undefined,
+    reservedUntil: 0,
+    tokens: new Set<string>(),
+    exitStatus: undefined,
+    detail: undefined,
+    signal: undefined,
+    signalReason: undefined,
+    agent: undefined,
+    deadline: undefined,
+    promisedExitStatus: undefined,
+    startedAt: undefined,
+    finishedAt: undefined,
+    notifications: 0
+  }) satisfies Partial<Job>
+
 interface AcquisitionToken {
   readonly job: Job
   readonly expiresAt: number

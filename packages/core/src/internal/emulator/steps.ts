@@ -20,7 +20,9 @@ export const advance = (state: State, now: number): void => {
 
 const advanceStep = (state: State, step: Step, now: number): boolean => {
   if (step.kind === "group") return advanceGroup(state, step)
-  if (step.state === "running") return advanceJobs(state, step, now)
+  // A job may be canceled while its step waits.
+  if (step.kind === "command" && takeEndedJobs(state, step, now)) return true
+  if (step.state === "running") return false
   const needs = checkNeeds(step)
   if (needs === "waiting") return false
   if (needs !== "met") {
@@ -98,7 +100,7 @@ const endWithUploads = (step: Step): End | undefined => {
 // Jobs
 // -----------------------------------------------------------------------------
 
-const advanceJobs = (state: State, step: Step, now: number): boolean => {
+const takeEndedJobs = (state: State, step: Step, now: number): boolean => {
   let hasChanged = false
   for (const job of step.openJobs) {
     if (job.finishedAt === undefined) continue

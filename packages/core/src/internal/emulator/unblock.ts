@@ -15,15 +15,15 @@ export const unblock = (state: State, name: string, values: FieldValues): Result
     const { metaData } = BuildData.open(state, step.build.uuid)
     for (const [key, value] of all) metaData.set(key, value)
     const [reason] = step.holds
-    letThrough(step, reason)
+    removeHold(step, reason)
     return step
   })
 
 /** A group lets its steps through too, except for those that wait for another reason. */
-const letThrough = (step: Step, reason: string | undefined): void => {
+const removeHold = (step: Step, reason: string | undefined): void => {
   if (step.holds[0] !== reason) return
   step.holds.shift()
-  for (const child of step.children) letThrough(child, reason)
+  for (const child of step.children) removeHold(child, reason)
 }
 
 const find = (state: State, name: string): Result.Result<Step, string> => {
@@ -39,7 +39,9 @@ const find = (state: State, name: string): Result.Result<Step, string> => {
   }
   const known = Array.from(state.pipelineSteps.values()).find(({ id, key, label }) => [id, key, label].includes(name))
   if (known === undefined) return Result.fail(`there is no step ${name}`)
-  return Result.fail(isOver(known) ? `the step ${name} is ${known.state}` : `the step ${name} waits for nobody`)
+  return Result.fail(
+    isOver(known) ? `the step ${name} is ${known.state}` : `the step ${name} does not wait for a person`
+  )
 }
 
 const valuesOf = ({ fields }: Step, values: FieldValues): Result.Result<ReadonlyMap<string, string>, string> =>

@@ -19,7 +19,7 @@ export interface UploadOptions {
   readonly uploader?: Step | undefined
 }
 
-/** What is worth telling about a part of a pipeline. */
+/** A remark about a part of a pipeline. */
 export interface Note {
   /** Which of the uploaded pipelines, from 0. */
   readonly pipeline: number
@@ -76,17 +76,22 @@ interface PlannedJob {
   readonly newJob: NewJob
 }
 
+/** Where a step is. */
+interface Place {
+  readonly pipeline: number
+  readonly at: Document.Step["at"]
+}
+
 interface Unresolved {
   readonly pipeline: number
   readonly step: Step
-  readonly at: Document.Step["at"]
   readonly dependencies: ReadonlyArray<Document.Dependency>
 }
 
 class Builder {
   readonly #state: State
   readonly #options: UploadOptions
-  readonly #steps: Array<Step> = []
+  readonly #steps = new Map<Step, Place>()
   readonly #stepsByKey = new Map<string, Step>()
   readonly #jobs: Array<PlannedJob> = []
   readonly #unresolved: Array<Unresolved> = []
@@ -140,7 +145,7 @@ class Builder {
         uploadedBy: this.#options.uploader
       }
       if (isOut) step.state = "skipped"
-      this.#steps.push(step)
+      this.#steps.set(step, { pipeline: scope.pipeline, at })
       scope.group?.children.push(step)
       if (key !== undefined) this.#stepsByKey.set(key, step)
       if (isOut) return
@@ -236,17 +241,17 @@ class Builder {
 
   #setNeeds(document: Document.Step, step: Step, scope: Scope): void {
     if (document.kind === "group") {
-      this.#unresolved.push({ pipeline: scope.pipeline, step, at: document.at, dependencies: document.dependsOn ?? [] })
+      this.#unresolved.push({ pipeline: scope.pipeline, step, dependencies: document.dependsOn ?? [] })
       return
     }
     if (document.dependsOn !== undefined) {
       const dependencies = [...document.dependsOn, ...scope.always]
-      this.#unresolved.push({ pipeline: scope.pipeline, step, at: document.at, dependencies })
+      this.#unresolved.push({ pipeline: scope.pipeline, step, dependencies })
       return
     }
     // The dependencies of a group are those of its steps.
     if (scope.always.length > 0) {
-      this.#unresolved.push({ pipeline: scope.pipeline, step, at: document.at, dependencies: scope.always })
+      this.#unresolved.push({ pipeline: scope.pipeline, step, dependencies: scope.always })
     } else for (const need of scope.base) step.needs.add(need)
     if (document.kind === "wait" || document.kind === "block") {
       const allowsFailure = document.kind === "wait" && document.continuesOnFailure
@@ -288,30 +293,27 @@ class Builder {
           }
         }
       }
-      const stuck = firstInCycle(this.#steps)
-      const unresolved = this.#unresolved.find(({ step }) => step === stuck)
-      if (unresolved === undefined) return
-      const { at, pipeline } = unresolved
-      return yield* Result.fail({
-        pipeline,
-        path: at.path,
-        problem: "This step depends on itself, by way of `depends_on`."
-      })
+      const stuck = firstInCycle(Array.from(this.#steps.keys()))
+      const place = stuck && this.#steps.get(stuck)
+      if (place === undefined) return
+      const problem = "This step depends on itself, by way of `depends_on`."
+      return yield* Result.fail({ pipeline: place.pipeline, path: place.at.path, problem })
     })
   }
 
   commit(now: number): Uploaded {
     const { build, uploader } = this.#options
     const position = uploader === undefined ? build.steps.length : build.steps.indexOf(uploader) + 1
-    build.steps.splice(position, 0, ...this.#steps)
-    for (const step of this.#steps) {
+    const steps = Array.from(this.#steps.keys())
+    build.steps.splice(position, 0, ...steps)
+    for (const step of steps) {
       this.#state.pipelineSteps.set(step.id, step)
       if (step.key !== undefined) build.stepsByKey.set(step.key, step)
       if (!isOver(step)) this.#state.openSteps.add(step)
       if (step.group === undefined) uploader?.uploads.push(step)
     }
     const jobs = this.#jobs.flatMap(({ newJob, step }) => createJob(this.#state, newJob, now, step) ?? [])
-    return { steps: this.#steps, jobs, notes: withoutRepetitions(this.#notes) }
+    return { steps, jobs, notes: withoutRepetitions(this.#notes) }
   }
 }
 

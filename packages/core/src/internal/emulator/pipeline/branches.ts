@@ -1,4 +1,5 @@
 /** Branch filters of steps, such as `main release/* !release/old`. */
+import * as RegExp from "effect/RegExp"
 
 /** Whether a branch matches one of the positive patterns, or there are none, and none of the negative ones. */
 export const matchesBranch = (patterns: ReadonlyArray<string>, branch: string): boolean => {
@@ -9,11 +10,5 @@ export const matchesBranch = (patterns: ReadonlyArray<string>, branch: string): 
   return (positive.length === 0 || positive.some(matches)) && !negative.some(matches)
 }
 
-const toRegExp = (pattern: string): RegExp =>
-  new RegExp(
-    `^${pattern
-      .split(/\*+/)
-      .map((text) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, "\\$&"))
-      .join(".*")}$`,
-    "s"
-  )
+const toRegExp = (pattern: string): globalThis.RegExp =>
+  new globalThis.RegExp(`^${pattern.split(/\*+/).map(RegExp.escape).join(".*")}$`, "s")
