@@ -110,6 +110,20 @@ describe("a block step", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("keeps a job canceled that was canceled behind it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { block: "Deploy?" },
+        { command: "deploy %n", parallelism: 2, label: "deploy %n" }
+      )
+      yield* emulator.cancelJob((yield* jobOf(emulator, "deploy 0")).id)
+      const unblocked = yield* emulator.unblock("Deploy?")
+      assert.strictEqual(unblocked.state, "passed")
+      assert.deepStrictEqual(yield* rounds(emulator), [["deploy 1"]])
+      assert.deepStrictEqual(yield* statesOf(emulator), { "deploy 0": "canceled", "deploy 1": "finished" })
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("does not let anything through after a failure", () =>
     Effect.gen(function* () {
       const emulator = yield* started({ command: "test" }, { block: "Deploy?" }, { command: "deploy" })
@@ -257,6 +271,25 @@ describe("an uploaded pipeline", () => {
       assert.deepStrictEqual(yield* refused(null), [1, "", "Expected a map of names and values, not nothing."])
       assert.deepStrictEqual(yield* emulator.jobs, [])
       assert.deepStrictEqual(yield* emulator.steps, [])
+      const agents = { queue: "linux" }
+      const first = { steps: [{ command: "z", depends_on: "w", agents }] }
+      const second = {
+        steps: [
+          { command: "a", depends_on: "w", agents },
+          { wait: null, key: "w" }
+        ]
+      }
+      const { path, pipeline, problem } = yield* Effect.flip(emulator.uploadPipelines([first, second]))
+      assert.deepStrictEqual(
+        [pipeline, path, problem],
+        [1, "/steps/1", "This step depends on itself, by way of `depends_on`."]
+      )
+      // The next build is the first one.
+      yield* emulator.uploadPipelines([{ steps: [{ command: "a", agents: { queue: "linux" } }] }])
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ build }) => build.number),
+        [1]
+      )
     }).pipe(Effect.scoped)
   )
 

@@ -63,6 +63,17 @@ describe("a concurrency group", () => {
 })
 
 describe("a retry", () => {
+  it.effect("belongs to the build, right after the job before it", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started({ command: "a" }, { command: "b" })
+      const { id } = yield* jobOf(emulator, "a")
+      yield* end(emulator, "a", 1)
+      const retried = yield* emulator.retryJob(id)
+      const [build] = yield* emulator.builds
+      assert.deepStrictEqual(build?.jobUuids, [id, retried.id, (yield* jobOf(emulator, "b")).id])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is a new job that knows its number, as often as the rule allows", () =>
     Effect.gen(function* () {
       const emulator = yield* started({ command: "a", retry: { automatic: true } }, "wait", { command: "b" })
