@@ -1,6 +1,5 @@
 /** Stacks on processes and on a batch system, as their users run them. */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { AgentProvider } from "@stacksapi/core"
@@ -11,11 +10,7 @@ import { makeProvider as makeDetached } from "../../examples/detached-agents.ts"
 import { makeProvider as makeSlurm } from "../../examples/slurm-agents.ts"
 import { environmentOf, start } from "../support/cli.ts"
 import { standInOnPath } from "../support/standInAgentSetup.ts"
-
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "process-agents-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10 }))
-)
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
   isSo.pipe(Effect.delay("50 millis"), Effect.repeat({ until: (so) => so }), Effect.asVoid)

@@ -1,6 +1,4 @@
 /** The stack on virtual machines as its users run it: a process, an HTTP API, and machines that outlive both. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { AgentProvider } from "@stacksapi/core"
@@ -11,14 +9,10 @@ import { FetchHttpClient } from "effect/http"
 import { makeProvider } from "../../examples/vm-agents.ts"
 import { environmentOf, start } from "../support/cli.ts"
 import * as Random from "../support/random.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 import * as VmService from "../support/vmService.ts"
 
 const program = join(import.meta.dirname, "../../examples/vm-agents.ts")
-
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "vm-agents-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
 
 const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
   isSo.pipe(Effect.delay("50 millis"), Effect.repeat({ until: (so) => so }), Effect.asVoid)

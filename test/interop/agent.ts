@@ -1,12 +1,12 @@
 /** Runs jobs of an emulator with a real agent, as a stack does: reserve, token, one agent per job. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { stripVTControlCharacters } from "node:util"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Redacted } from "effect"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 export const stackKey = "interop"
 export const queueKey = "q"
@@ -61,10 +61,7 @@ export const start = Effect.fnUntraced(function* (agent: string, id: string) {
   yield* client.batchReserveJobs({ stackKey, jobUuids: [id] })
   const { tokens } = yield* client.issueJobAcquisitionTokens({ stackKey, jobUuids: [id] })
   // A short path: the agent makes sockets in it.
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "interop-"))),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-  )
+  const folder = yield* temporaryFolder
   for (const name of ["builds", "hooks", "plugins"]) mkdirSync(join(folder, name), { recursive: true })
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>

@@ -1,6 +1,5 @@
 /** What agents are started with, and what must be there before the first one is. */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { JobRunner, Stack } from "@stacksapi/core"
@@ -12,11 +11,7 @@ import { commandRunner, jobWith } from "../support/commands.ts"
 import { processesWith, until } from "../support/processes.ts"
 import { standIn } from "../support/standInAgentSetup.ts"
 import { reserved, runner, service, stackOptions } from "../support/standInAgentStack.ts"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "agent-runner-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 /** An agent that prints what it was started with, and leaves. */
 const curious = (path: string) => {
@@ -75,7 +70,7 @@ describe("An agent that can't be started at the moment, because", () => {
   for (const [what, befall, says] of troubles) {
     it.live(`${what}, can be tried again`, () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const { context } = yield* reserved()
         const options = { agentPath: curious(path), buildPath: join(path, "builds"), endpoint: "http://x.invalid" }
         const built = yield* Layer.build(AgentRunner.layer(options))
@@ -92,7 +87,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
   describe("is started", () => {
     it.effect("with its settings in the environment, and no argument but `start`", () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const { jobUuid, lines } = yield* linesOf({
           agentPath: curious(path),
           buildPath: join(path, "builds"),
@@ -120,7 +115,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
 
     it.effect("with the job's token, which appears nowhere else", () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const { lines, token } = yield* linesOf({
           agentPath: curious(path),
           buildPath: path,
@@ -133,7 +128,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
 
     it.effect("with only those variables of this process that programs need", () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         process.env["BUILDKITE_CLUSTER_TOKEN"] = "bkct_not_for_agents"
         process.env["SOME_OTHER_SETTING"] = "not for agents"
         yield* Effect.addFinalizer(() =>
@@ -159,7 +154,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
 
     it.effect("with the endpoint and name of the options", () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const agentPath = curious(path)
         const { lines } = yield* linesOf({ agentPath, buildPath: path, name: "builder" }).pipe(
           Effect.provide(
@@ -217,7 +212,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
   describe("whose output is kept in files", () => {
     it.effect("has one file for each job, readable by this user only", () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const { jobUuid, lines } = yield* linesOf({
           agentPath: curious(path),
           buildPath: path,
@@ -234,7 +229,7 @@ layer(service, { excludeTestServices: true })("An agent", (it) => {
       "takes the file of an earlier run from other users, and a folder that has been removed is made again",
       () =>
         Effect.gen(function* () {
-          const path = yield* folder
+          const path = yield* temporaryFolder
           const logs = join(path, "logs")
           const { run } = yield* commandRunner({ logDirectory: logs })
           const context = jobWith("echo more")
@@ -316,7 +311,7 @@ describe("An agent that can't be run", () => {
   for (const { agentPath, says, what } of cases) {
     it.live(`because it is ${what}, is an error before anything is asked of the service`, () =>
       Effect.gen(function* () {
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const { message, option } = yield* attempt({ agentPath: agentPath(path), buildPath: join(path, "builds") })
         assert.strictEqual(option, "agentPath")
         assert.isTrue(message.startsWith(says(path)), message)
@@ -326,7 +321,7 @@ describe("An agent that can't be run", () => {
 
   it.effect("because `--version` ignores signals and takes longer than 10 seconds, fails the layer", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const agentPath = file(
         path,
         `#!/bin/sh\ntrap '' HUP INT TERM\necho $$ >${path}/pid\nwhile :; do sleep 0.05; done\n`,
@@ -348,7 +343,7 @@ describe("An agent that can't be run", () => {
 
   it.live("does not include one whose `--version` leaves a process that holds its output open", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const agentPath = file(
         path,
         `#!/bin/sh\nMARK=${path} setsid sh -c 'trap "" TERM; echo 4.0.0; sleep 600' &\nsleep 0.1\n`,
@@ -361,7 +356,7 @@ describe("An agent that can't be run", () => {
 
   it.live("because its build path can't be created, fails the layer before any request", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const buildPath = join(file(path, "", 0o644), "builds")
       const { message, option } = yield* attempt({ agentPath: "/bin/sh", buildPath })
       assert.strictEqual(option, "buildPath")
@@ -380,7 +375,7 @@ describe("An agent that can't be run", () => {
 
   it.live("because its log folder can't be created, fails the layer before any request", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const logDirectory = join(file(path, "", 0o755), "logs")
       const { option } = yield* attempt({ agentPath: "/bin/true", buildPath: join(path, "builds"), logDirectory })
       assert.strictEqual(option, "logDirectory")

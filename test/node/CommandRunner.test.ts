@@ -1,6 +1,5 @@
 /** Jobs whose commands a stack runs itself. */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Stack } from "@stacksapi/core"
@@ -10,11 +9,7 @@ import { Effect, Fiber, Layer, Logger, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { commandRunner, jobWith, runCommand } from "../support/commands.ts"
 import { isAlive, until } from "../support/processes.ts"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => realpathSync(mkdtempSync(join(tmpdir(), "command-runner-")))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 describe("A command", () => {
   it.live("that succeeds finishes its job with 0 and the last lines of its output", () =>
@@ -91,7 +86,7 @@ describe("A command", () => {
 
   it.live("gets variables with invalid names, and the file of BASH_ENV runs once", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const file = join(path, "env")
       writeFileSync(file, "echo once\n")
       const { lines } = yield* runCommand("env | grep ^a.b=", {
@@ -197,7 +192,7 @@ describe("What a command gets", () => {
 
   it.live("is the folder of the option, which stays", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const { lines } = yield* runCommand("pwd; echo made >it", { workingDirectory: path })
       assert.deepStrictEqual(lines, [path])
       assert.strictEqual(readFileSync(join(path, "it"), "utf8"), "made\n")
@@ -223,7 +218,7 @@ describe("A command that is stopped", () => {
 
   it.live("gets SIGTERM, and can clean up", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const { fiber, pid } = yield* begin(
         `trap 'echo cleaned >${path}/it; exit 0' TERM; echo $$; while :; do sleep 0.02; done`
       )
@@ -303,7 +298,7 @@ describe("A command runner that can't work", () => {
 
   it.live("says which folder can't be written", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       writeFileSync(join(path, "file"), "")
       chmodSync(join(path, "file"), 0o600)
       const { option } = yield* unusable({ logDirectory: join(path, "file", "logs") })

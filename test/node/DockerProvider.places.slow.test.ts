@@ -1,6 +1,5 @@
 /** Where containers run and images come from: registries, full disks, several Engines, and Engines that are away. */
-import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { rmSync, statfsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { AgentProvider } from "@stacksapi/core"
@@ -11,6 +10,7 @@ import * as Docker from "../support/docker.ts"
 import * as Images from "../support/dockerImages.ts"
 import { created, ended, optionsFor, refOf, request, shellAgent } from "../support/dockerProvider.ts"
 import * as DockerRegistry from "../support/dockerRegistry.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 const ready = Effect.fnUntraced(function* (megabytes: number) {
   const engine = yield* Docker.engine({ megabytes })
@@ -21,12 +21,6 @@ const ready = Effect.fnUntraced(function* (megabytes: number) {
 const until = <E, R>(isSo: Effect.Effect<boolean, E, R>) =>
   isSo.pipe(Effect.repeat({ until: (so) => so, schedule: Schedule.spaced("50 millis") }), Effect.asVoid)
 
-/** A folder with Docker's configuration. */
-const configFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-docker-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
-
 describe("A registry", () => {
   it.live("gives an image to an Engine that lacks it, for the credentials of Docker's configuration alone", () =>
     Effect.gen(function* () {
@@ -34,7 +28,7 @@ describe("A registry", () => {
       yield* Images.importShellAgent(engine, shellAgent)
       const registry = yield* DockerRegistry.registry
       const image = yield* DockerRegistry.push(engine, registry, shellAgent)
-      const folder = yield* configFolder
+      const folder = yield* temporaryFolder
       const logIn = (text: string) => {
         const auths = { [registry.address]: { auth: Buffer.from(text).toString("base64") } }
         writeFileSync(join(folder, "config.json"), JSON.stringify({ auths }))

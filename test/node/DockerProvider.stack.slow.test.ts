@@ -1,6 +1,5 @@
 /** A stack of containers as its users run it: the command `stacksapi`, an Engine, and containers that outlive both. */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, renameSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -11,6 +10,7 @@ import * as Docker from "../support/docker.ts"
 import * as Images from "../support/dockerImages.ts"
 import * as Random from "../support/random.ts"
 import type { Plan } from "../support/standInAgent.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 class TestEngine extends Context.Service<TestEngine, Docker.Engine>()("TestEngine") {}
 
@@ -30,29 +30,23 @@ const agentImage = Effect.gen(function* () {
 })
 
 /** A folder that containers have as /plans. */
-const plansFolder = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-plans-"))),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-  ),
-  (folder) => {
-    const acquired = join(folder, "acquired")
-    writeFileSync(acquired, "")
-    return {
-      folder,
-      setPlans: (plans: Readonly<Record<string, Plan>>) => {
-        // In one step: an agent may be reading them.
-        writeFileSync(join(folder, "plans.next"), JSON.stringify(plans))
-        renameSync(join(folder, "plans.next"), join(folder, "plans.json"))
-      },
-      /** The jobs that agents have acquired, in that order. */
-      acquired: () =>
-        readFileSync(acquired, "utf8")
-          .split("\n")
-          .filter((id) => id !== "")
-    }
+const plansFolder = Effect.map(temporaryFolder, (folder) => {
+  const acquired = join(folder, "acquired")
+  writeFileSync(acquired, "")
+  return {
+    folder,
+    setPlans: (plans: Readonly<Record<string, Plan>>) => {
+      // In one step: an agent may be reading them.
+      writeFileSync(join(folder, "plans.next"), JSON.stringify(plans))
+      renameSync(join(folder, "plans.next"), join(folder, "plans.json"))
+    },
+    /** The jobs that agents have acquired, in that order. */
+    acquired: () =>
+      readFileSync(acquired, "utf8")
+        .split("\n")
+        .filter((id) => id !== "")
   }
-)
+})
 
 type Plans = Effect.Success<typeof plansFolder>
 

@@ -1,11 +1,11 @@
 /** What people see of the output of jobs. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { JobOutput } from "@stacksapi/node"
 import { Deferred, Effect, Exit, Fiber, Redacted, Scope, Stream } from "effect"
 import { commandRunner, jobWith, runCommand } from "../support/commands.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 /** Prints the parts of a text, of which each character is a byte, a moment apart: they arrive one by one. */
 const printing = (...parts: ReadonlyArray<string>) =>
@@ -121,10 +121,7 @@ describe("A secret", () => {
 
   it.live("is not in the detail of its job, and not in its file", () =>
     Effect.gen(function* () {
-      const logDirectory = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "job-output-"))),
-        (path) => Effect.sync(() => rmSync(path, { recursive: true }))
-      )
+      const logDirectory = yield* temporaryFolder
       const { detail, jobUuid } = yield* runCommand('echo "it is $MY_PASSWORD"', { env, logDirectory })
       assert.isTrue(detail.endsWith("\n\nit is [REDACTED]"), detail)
       assert.strictEqual(readFileSync(join(logDirectory, `${jobUuid}.log`), "utf8"), "it is [REDACTED]\n")

@@ -1,10 +1,11 @@
 /** A Docker Engine for a test: the one that is there, or one that is started in a temporary folder, on its own socket. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
+import { endProcess } from "./endProcess.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 export interface Engine {
   /** Its address, as `DOCKER_HOST` has it. */
@@ -82,14 +83,6 @@ const present = Effect.gen(function* () {
   return engine
 })
 
-/** Ends a process, and waits until it has ended. */
-const end = (child: ChildProcess | undefined, signal: NodeJS.Signals) =>
-  Effect.callback<void>((resume) => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
-    child.once("exit", () => resume(Effect.void))
-    child.kill(signal)
-  })
-
 const mount = (...args: ReadonlyArray<string>) => {
   const { status, stderr } = spawnSync("mount", args, { encoding: "utf8" })
   if (status !== 0) throw new Error(`mount ${args.join(" ")} failed: ${stderr}`)
@@ -107,14 +100,8 @@ const unmountAll = (folder: string) => {
  * daemon, as on any machine with systemd.
  */
 const own = Effect.fnUntraced(function* (megabytes: number, args: ReadonlyArray<string>) {
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-docker-"))),
-    (path) =>
-      Effect.sync(() => {
-        unmountAll(path)
-        rmSync(path, { recursive: true, force: true })
-      })
-  )
+  const folder = yield* temporaryFolder
+  yield* Effect.addFinalizer(() => Effect.sync(() => unmountAll(folder)))
   const data = join(folder, "data")
   mkdirSync(data)
   mount("-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", data)
@@ -130,7 +117,7 @@ const own = Effect.fnUntraced(function* (megabytes: number, args: ReadonlyArray<
         ...["--root", join(data, "containerd"), "--state", join(folder, "containerd")]
       ])
     ),
-    (child) => end(child, "SIGKILL")
+    (child) => endProcess(child, "SIGKILL")
   )
   const socket = join(folder, "docker.sock")
   const pidFile = join(folder, "pid")
@@ -158,7 +145,7 @@ const own = Effect.fnUntraced(function* (megabytes: number, args: ReadonlyArray<
     host: `unix://${socket}`,
     isOwn: true,
     data,
-    kill: Effect.suspend(() => end(daemon, "SIGKILL")),
+    kill: Effect.suspend(() => endProcess(daemon, "SIGKILL")),
     start,
     api: api(socket)
   }
@@ -171,7 +158,7 @@ const own = Effect.fnUntraced(function* (megabytes: number, args: ReadonlyArray<
       yield* Effect.forEach(containers, ({ Id }) => engine.api("DELETE", `/containers/${Id}?force=1&v=1`), {
         concurrency: 8
       })
-      yield* end(daemon, "SIGTERM")
+      yield* endProcess(daemon, "SIGTERM")
     })
   )
   return engine

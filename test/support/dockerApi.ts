@@ -1,12 +1,11 @@
 /** As much of an Engine's API as a test needs: a server that answers what the test says, and keeps what it was asked. */
-import { mkdtempSync, rmSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
 import type { Socket } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import { listen } from "./listen.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 export interface Asked {
   readonly method: string
@@ -18,10 +17,12 @@ export interface Asked {
 interface Answer {
   readonly status?: number
   readonly headers?: Record<string, string>
-  /** A JSON value, or a text as it is. */
+  /** A JSON value, or a text or bytes as they are. */
   readonly body?: unknown
-  /** The connection stays open after the body. */
-  readonly isEndless?: boolean
+  /** The connection stays open after the body, or breaks off. */
+  readonly end?: "never" | "broken"
+  /** The answer waits for this. */
+  readonly after?: Promise<unknown>
 }
 
 export type Handler = (asked: Asked) => Answer | undefined
@@ -45,10 +46,17 @@ const handleWith =
     asked.push(one)
     const unknown = { status: 404, body: { message: `No such thing: ${one.path}` } }
     const ping = { headers: { "api-version": apiVersion }, body: "OK" }
-    const { body, headers, isEndless, status }: Answer = one.path === "/_ping" ? ping : (handler(one) ?? unknown)
-    response.writeHead(status ?? 200, headers)
-    response.write(typeof body === "string" ? body : JSON.stringify(body ?? {}))
-    if (isEndless !== true) response.end()
+    const { after, body, end, headers, status }: Answer = one.path === "/_ping" ? ping : (handler(one) ?? unknown)
+    const answer = () => {
+      response.writeHead(status ?? 200, headers)
+      const isRaw = typeof body === "string" || body instanceof Uint8Array
+      response.write(isRaw ? body : JSON.stringify(body ?? {}), () => {
+        if (end === "broken") request.socket.destroy()
+      })
+      if (end === undefined) response.end()
+    }
+    if (after === undefined) answer()
+    else void after.then(answer)
   }
 
 export interface Options {
@@ -86,9 +94,3 @@ export const serve = Effect.fnUntraced(function* (
   )
   return { host: `unix://${path}`, asked }
 })
-
-/** Until the scope closes. */
-export const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-docker-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)

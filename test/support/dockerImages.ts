@@ -1,27 +1,12 @@
 /** Images for tests, made of this machine's programs: no registry is asked. */
 import { spawnSync } from "node:child_process"
-import {
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from "node:fs"
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from "node:fs"
 import { stripTypeScriptTypes } from "node:module"
-import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { findProgram } from "../../scripts/programs/debian.ts"
 import { type Engine, importImage } from "./docker.ts"
-
-const temporaryFolder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-image-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** A shell with what it takes, and users. */
 const base = (folder: string) => {

@@ -2,6 +2,7 @@
 import { AgentProvider, type StacksSchema } from "@stacksapi/core"
 import * as DockerProvider from "@stacksapi/node/DockerProvider"
 import { Context, DateTime, Effect, Layer, Redacted, Schedule, Stream } from "effect"
+import { environmentOf, labelsOf } from "../../packages/core/src/internal/agentProvider/agentRequest.ts"
 import * as Docker from "./docker.ts"
 import * as Images from "./dockerImages.ts"
 
@@ -44,6 +45,7 @@ export const request = (more: Partial<AgentProvider.AgentRequest> = {}) => {
     build: { uuid: null, number: 1, branch: "main" },
     step: { key: null }
   }
+  const of = { name, jobUuid: id, queueKey: "q", stackKey }
   const notes: Array<string> = []
   const made: AgentProvider.AgentRequest & { readonly notes: Array<string> } = {
     name,
@@ -53,13 +55,8 @@ export const request = (more: Partial<AgentProvider.AgentRequest> = {}) => {
     details: Effect.succeed({ id, env: {}, command: "true" }),
     requests: {},
     token,
-    env: {
-      BUILDKITE_AGENT_ACQUIRE_JOB: id,
-      BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/v3/",
-      BUILDKITE_AGENT_NAME: name,
-      BUILDKITE_AGENT_TOKEN: token
-    },
-    labels: { "stacksapi-stack": stackKey, "stacksapi-queue": "q", "stacksapi-job": id },
+    env: environmentOf(of, token, "http://127.0.0.1:9/v3/"),
+    labels: labelsOf(of),
     annotations: {},
     notify: (text) => Effect.sync(() => void notes.push(text)),
     ...more,

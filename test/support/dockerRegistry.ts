@@ -1,12 +1,13 @@
 /** Debian's `docker-registry` on loopback, which asks for a password. Docker speaks HTTP with registries on 127.0.0.1. */
-import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import type { Engine } from "./docker.ts"
+import { endProcess } from "./endProcess.ts"
 import { freePort } from "./freePort.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 export interface Registry {
   readonly address: string
@@ -28,20 +29,10 @@ const answers = (port: number) =>
     }).on("error", () => resume(Effect.succeed(false)))
   })
 
-const end = (child: ChildProcess) =>
-  Effect.callback<void>((resume) => {
-    if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)
-    child.once("exit", () => resume(Effect.void))
-    child.kill("SIGKILL")
-  })
-
 /** Until the scope closes. */
 export const registry: Effect.Effect<Registry, never, Scope.Scope> = Effect.gen(function* () {
   const port = yield* freePort
-  const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-registry-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
+  const folder = yield* temporaryFolder
   writeFileSync(join(folder, "users"), `${username}:${hash}\n`)
   writeFileSync(
     join(folder, "registry.yml"),
@@ -55,7 +46,7 @@ export const registry: Effect.Effect<Registry, never, Scope.Scope> = Effect.gen(
   )
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => spawn("docker-registry", ["serve", join(folder, "registry.yml")], { stdio: "ignore" })),
-    end
+    (child) => endProcess(child, "SIGKILL")
   )
   let isMissing = false
   child.once("error", () => {
@@ -65,7 +56,7 @@ export const registry: Effect.Effect<Registry, never, Scope.Scope> = Effect.gen(
     if (isMissing) return yield* Effect.die("There is no docker-registry: run npx -y pnpm@12 services")
     yield* Effect.sleep("50 millis")
   }
-  return { address: `127.0.0.1:${port}`, username, password, stop: end(child) }
+  return { address: `127.0.0.1:${port}`, username, password, stop: endProcess(child, "SIGKILL") }
 })
 
 /** Moves an image of an Engine to the registry. Gives its name there. */

@@ -1,11 +1,9 @@
 /** A Redis server for a test: on loopback, with its data in a temporary folder and none of it on disk. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { Effect, Redacted, type Scope } from "effect"
 import { createClient } from "redis"
 import { freePort } from "./freePort.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 export interface RedisServer {
   readonly url: Redacted.Redacted<string>
@@ -38,10 +36,7 @@ const launch = (port: number, directory: string) =>
 /** Makes a server that is not started yet, and ends with the scope. */
 export const make: Effect.Effect<RedisServer, never, Scope.Scope> = Effect.gen(function* () {
   const port = yield* freePort
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-redis-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
+  const directory = yield* temporaryFolder
   let child: ChildProcess | undefined
   const stop = Effect.callback<void>((resume) => {
     // Ctrl-C ends it too.

@@ -1,6 +1,5 @@
 /** The configuration file of the command, beside flags and variables. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -8,15 +7,11 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect } from "effect"
 import { schema, schemaFile } from "../../docs/cliSchema.ts"
 import { environmentOf, stacksapi } from "../../support/cli.ts"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-config-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 /** Writes a configuration file. */
 const written = Effect.fnUntraced(function* (text: string) {
-  const file = join(yield* folder, "stacksapi.yaml")
+  const file = join(yield* temporaryFolder, "stacksapi.yaml")
   writeFileSync(file, text)
   return file
 })
@@ -32,7 +27,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const { BUILDKITE_AGENT_ENDPOINT: endpoint, BUILDKITE_CLUSTER_TOKEN: token } = environmentOf(emulator)
-      const path = yield* folder
+      const path = yield* temporaryFolder
       writeFileSync(join(path, "token"), `${token}\n`)
       const file = yield* written(`
         # Everything that the stack needs.

@@ -1,6 +1,5 @@
 /** What an operator tries first: help, JSON for programs, a wrong endpoint, the output of jobs, and the end of a stack. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -8,6 +7,7 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Fiber } from "effect"
 import * as ExitStatus from "../../../packages/node/src/internal/cli/exitStatus.ts"
 import { bin, environmentOf, type Options, stacksapi, start } from "../../support/cli.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const lines = (text: string): ReadonlyArray<string> => text.trimEnd().split("\n")
 
@@ -16,11 +16,6 @@ const objects = (text: string): ReadonlyArray<Record<string, unknown>> =>
 
 /** Nothing listens there. */
 const dead = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/v3/" }
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-operator-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 describe("the word help", () => {
   it.live("means --help, before, between and after the words of a command", () =>
@@ -188,7 +183,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
 describe("stacksapi jobs log --log-directory", () => {
   it.live("prints the file of a job", () =>
     Effect.gen(function* () {
-      const path = yield* folder
+      const path = yield* temporaryFolder
       writeFileSync(join(path, "a%2Fb.log"), "one\ntwo")
       const { status, stdout } = yield* stacksapi(["jobs", "log", "--log-directory", path, "a/b"])
       assert.deepStrictEqual([status, stdout], [0, "one\ntwo\n"])

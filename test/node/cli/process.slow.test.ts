@@ -1,7 +1,6 @@
 /** The command as a process: exit statuses, pipes, signals, colors, and what other processes see of it. */
 import { execFileSync } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -9,6 +8,7 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect } from "effect"
 import { bin, environmentOf, quoted, run, start } from "../../support/cli.ts"
 import { until } from "../../support/processes.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const emulated = Effect.fnUntraced(function* (name: string, count: number) {
   const emulator = yield* StacksEmulator.StacksEmulator
@@ -17,11 +17,6 @@ const emulated = Effect.fnUntraced(function* (name: string, count: number) {
   yield* run(["register"], env)
   return { emulator, env }
 })
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-process-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 const makePipe = (path: string) => execFileSync("/bin/sh", ["-c", 'mkfifo "$1"', "sh", path])
 
@@ -94,7 +89,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
   it.effect("exits with 1 if only a part of its output could be written", () =>
     Effect.gen(function* () {
       const { env } = yield* emulated("part", 20)
-      const file = join(yield* folder, "out")
+      const file = join(yield* temporaryFolder, "out")
       // The shell counts in units of 512 or 1024 bytes. The whole list is some 4 KB.
       const { ended } = yield* start("sh", ["-c", `ulimit -f 1; exec ${quoted} jobs list --json >"${file}"`], env)
       const { status, stderr } = yield* ended
@@ -118,7 +113,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     Effect.gen(function* () {
       const { env } = yield* emulated("token-file", 1)
       const { BUILDKITE_CLUSTER_TOKEN: _token, ...others } = env
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const pipe = join(path, "pipe")
       makePipe(pipe)
       const cases = [
@@ -147,7 +142,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     Effect.gen(function* () {
       const { env } = yield* emulated("token-pipe", 1)
       const { BUILDKITE_CLUSTER_TOKEN: token, ...others } = env
-      const pipe = join(yield* folder, "pipe")
+      const pipe = join(yield* temporaryFolder, "pipe")
       makePipe(pipe)
       const { ended } = yield* start(
         "sh",
@@ -176,7 +171,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         const name = `stack-${signal}`
         const env = { ...environmentOf(emulator), STACKSAPI_KEY: name, STACKSAPI_QUEUE: name }
         const [job] = yield* emulator.addJobs([{ queueKey: name, command: "echo begun; sleep 2; echo done" }])
-        const path = yield* folder
+        const path = yield* temporaryFolder
         const stack = yield* start(
           process.execPath,
           [bin, "run", "--runner", "command", "--format", "lines", "--log-directory", path],

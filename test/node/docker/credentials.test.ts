@@ -7,6 +7,7 @@ import * as DockerProvider from "@stacksapi/node/DockerProvider"
 import { ConfigProvider, Effect, Layer } from "effect"
 import * as DockerApi from "../../support/dockerApi.ts"
 import { request } from "../../support/dockerProvider.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const base64 = (text: string) => Buffer.from(text).toString("base64")
 
@@ -15,7 +16,7 @@ const pullWith = Effect.fnUntraced(function* (config: object, image = "registry.
   const api = yield* DockerApi.serve(({ path }) =>
     path.endsWith("/images/create") ? { body: '{"status":"Pulling"}\n{"error":"manifest unknown"}\n' } : undefined
   )
-  const folder = yield* DockerApi.temporaryFolder
+  const folder = yield* temporaryFolder
   writeFileSync(join(folder, "config.json"), JSON.stringify(config))
   const agent = request()
   const error = yield* Effect.flatMap(AgentProvider.AgentProvider, (agents) => Effect.flip(agents.create(agent))).pipe(
@@ -37,22 +38,29 @@ const pullWith = Effect.fnUntraced(function* (config: object, image = "registry.
 
 /** A helper on the PATH that knows one registry. */
 const helper = Effect.fnUntraced(function* (script: string) {
-  const folder = yield* DockerApi.temporaryFolder
+  const folder = yield* temporaryFolder
   const program = join(folder, "docker-credential-test")
   writeFileSync(program, `#!/bin/sh\n[ "$1" = get ] || exit 9\nread -r registry\n${script}\n`)
   chmodSync(program, 0o755)
-  yield* Effect.acquireRelease(
+  yield* variables({ PATH: `${folder}:${process.env["PATH"]}` })
+})
+
+/** Sets variables of this process, until the scope closes. */
+const variables = (values: Readonly<Record<string, string>>) =>
+  Effect.acquireRelease(
     Effect.sync(() => {
-      const before = process.env["PATH"]
-      process.env["PATH"] = `${folder}:${before}`
+      const before = { ...process.env }
+      Object.assign(process.env, values)
       return before
     }),
     (before) =>
       Effect.sync(() => {
-        process.env["PATH"] = before
+        for (const name of Object.keys(values)) {
+          if (before[name] === undefined) delete process.env[name]
+          else process.env[name] = before[name]
+        }
       })
   )
-})
 
 const answers = `[ "$registry" = registry.test ] || { echo "credentials not found in native keychain"; exit 1; }
 echo '{"ServerURL":"registry.test","Username":"helped","Secret":"secret-of-helper"}'`
@@ -98,6 +106,15 @@ describe("An Engine pulls an image", () => {
       yield* helper(`echo '{"Username":"<token>","Secret":"identity"}'`)
       const { credentials } = yield* pullWith({ credsStore: "test" })
       assert.deepStrictEqual(credentials, { identitytoken: "identity", serveraddress: "registry.test" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("with what a helper finds by its own variables; it does not get the stack's token", () =>
+    Effect.gen(function* () {
+      yield* helper(`echo '{"Username":"'"$AWS_PROFILE"'","Secret":"'"token:$BUILDKITE_CLUSTER_TOKEN"'"}'`)
+      yield* variables({ AWS_PROFILE: "builds", BUILDKITE_CLUSTER_TOKEN: "bkct_secret" })
+      const { credentials } = yield* pullWith({ credsStore: "test" })
+      assert.deepStrictEqual(credentials, { username: "builds", password: "token:", serveraddress: "registry.test" })
     }).pipe(Effect.scoped)
   )
 

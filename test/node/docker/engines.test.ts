@@ -10,6 +10,7 @@ import { ConfigProvider, Effect, Layer } from "effect"
 import * as Certificate from "../../support/certificate.ts"
 import * as DockerApi from "../../support/dockerApi.ts"
 import { request } from "../../support/dockerProvider.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const write = (path: string, content: unknown) => {
   mkdirSync(dirname(path), { recursive: true })
@@ -30,7 +31,7 @@ const list = (env: Readonly<Record<string, string>>, options: Partial<DockerProv
 
 /** A folder of Docker's configuration with a current context. */
 const contextFolder = Effect.fnUntraced(function* (host: string) {
-  const folder = yield* DockerApi.temporaryFolder
+  const folder = yield* temporaryFolder
   const id = createHash("sha256").update("builder").digest("hex")
   write(join(folder, "config.json"), { currentContext: "builder", auths: {} })
   write(join(folder, "contexts/meta", id, "meta.json"), { Name: "builder", Endpoints: { docker: { Host: host } } })
@@ -73,7 +74,7 @@ describe("The Engine of a provider", () => {
       const [server, client] = [Certificate.make({ signer: authority }), Certificate.make({ signer: authority })]
       const tls = { ca: authority.cert, cert: server.cert, key: server.key }
       const { asked, host } = yield* DockerApi.serve(empty, { on: "tcp", tls })
-      const certPath = yield* DockerApi.temporaryFolder
+      const certPath = yield* temporaryFolder
       write(join(certPath, "ca.pem"), authority.cert)
       write(join(certPath, "cert.pem"), client.cert)
       write(join(certPath, "key.pem"), client.key)
@@ -126,7 +127,7 @@ describe("The Engine of a provider", () => {
 
   it.live("has a configuration that can't be read: the message shows nothing of it", () =>
     Effect.gen(function* () {
-      const folder = yield* DockerApi.temporaryFolder
+      const folder = yield* temporaryFolder
       write(join(folder, "config.json"), `{ "auths": { "r.test": { "auth": 12345 } }, "currentContext": "secret`)
       const error = yield* Effect.flip(list({ DOCKER_CONFIG: folder }))
       assert.match(error.message, /^Docker's file .*config\.json is not as Docker writes it$/)

@@ -1,16 +1,11 @@
 /** Ids of jobs that lead somewhere else as a path: nothing is written outside of the folders that were given. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import type { JobRunner } from "@stacksapi/core"
 import { Effect } from "effect"
 import { commandRunner, jobWith } from "../../support/commands.ts"
-
-const temporary = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-test-"))),
-  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 const named = (id: string): JobRunner.JobContext => {
   const context = jobWith("echo written")
@@ -36,7 +31,7 @@ describe("The files with the output of jobs", () => {
     ["\u001b[2J", "%1B%5B2J.log"]
   ] as const)("are in their folder, whatever the job's id: %j", ([id, name]) =>
     Effect.gen(function* () {
-      const folder = yield* temporary
+      const folder = yield* temporaryFolder
       const logs = join(folder, "a", "b", "logs")
       const { run } = yield* commandRunner({ logDirectory: logs })
       yield* run(named(id))
@@ -51,7 +46,7 @@ describe("The files with the output of jobs", () => {
     ["nothing", ""]
   ] as const)("are done without where an id makes no name, and the job is run: %s", ([, id]) =>
     Effect.gen(function* () {
-      const folder = yield* temporary
+      const folder = yield* temporaryFolder
       const { run } = yield* commandRunner({ logDirectory: folder })
       const outcome = yield* run(named(id))
       assert(outcome._tag === "Finished")

@@ -1,6 +1,5 @@
 /** What the command `stacksapi` prints with a token in its environment or a file, at every log level, as tables and as JSON. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -9,11 +8,7 @@ import { Effect, Redacted } from "effect"
 import { environmentOf, stacksapi } from "../../support/cli.ts"
 import * as RawServer from "../../support/rawServer.ts"
 import * as Secrets from "../../support/secrets.ts"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-secrets-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 /** A stack with a job that is reserved. */
 const setUp = Effect.gen(function* () {
@@ -70,7 +65,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
   it.effect.each(["lines", "json"])("shows none while it runs jobs that print all that they have: %s", (format) =>
     Effect.gen(function* () {
       const { emulator, env } = yield* setUp
-      const logs = yield* folder
+      const logs = yield* temporaryFolder
       yield* emulator.addJobs([
         { queueKey: "q", command: "env", env: Secrets.jobEnvironment },
         { queueKey: "q", command: "env | sort; exit 4", env: Secrets.jobEnvironment }
@@ -87,7 +82,7 @@ layer(NodeStacksEmulator.layer({ token: Redacted.make(Secrets.clusterToken), rat
   it.effect("shows no refused or invalid token", () =>
     Effect.gen(function* () {
       const { env } = yield* setUp
-      const path = yield* folder
+      const path = yield* temporaryFolder
       const file = join(path, "token")
       for (const token of [
         "bkct_PLANTED_of_another_cluster",

@@ -1,6 +1,5 @@
 /** What a stack at work shows, with secrets in its own environment, in those of its jobs, and in what jobs print. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { type JobRunner, Stack, type StackEvent } from "@stacksapi/core"
@@ -11,11 +10,7 @@ import { processes } from "../../support/processes.ts"
 import { record } from "../../support/recording.ts"
 import * as Secrets from "../../support/secrets.ts"
 import { standIn } from "../../support/standInAgentSetup.ts"
-
-const folder = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "stacksapi-secrets-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
 
 /** This process has secrets of its own, as a stack's has. */
 const ownSecrets = Effect.acquireRelease(
@@ -66,7 +61,7 @@ const shownBy = Effect.fnUntraced(function* (
   options: Partial<Stack.Options> = {}
 ) {
   yield* ownSecrets
-  const path = yield* folder
+  const path = yield* temporaryFolder
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs(jobs.map((job) => ({ queueKey: "q", env: Secrets.jobEnvironment, ...job })))
   const events: Array<StackEvent.StackEvent> = []

@@ -13,6 +13,8 @@ export const filtersFor = (stackKey?: string): string =>
 
 export const nameOf = ({ Names, Id }: Summary): string => (Names?.[0] ?? Id).replace(/^\//, "")
 
+export const nameIn = ({ Name }: Details): string => Name.replace(/^\//, "")
+
 /** Whether a container has been created and not started: its token or its start is missing. It is no agent yet. */
 export const isUnfinished = ({ State }: Summary): boolean => State === "created"
 
@@ -25,11 +27,11 @@ export const running = (summary: Summary): Agent => ({
   createdAt: DateTime.makeUnsafe(summary.Created * 1000)
 })
 
-/** A container of which all is known. `output`: its last lines. */
+/** A container by its details. `output`: its last lines. */
 export const inspected = (details: Details, output: ReadonlyArray<string> = []): Agent => {
-  const { Config, Created, HostConfig, Name, State } = details
+  const { Config, Created, HostConfig, State } = details
   const agent = {
-    ...identity(Name.replace(/^\//, ""), Config.Labels),
+    ...identity(nameIn(details), Config.Labels),
     // A listing has whole seconds.
     createdAt: DateTime.makeUnsafe(Math.floor(DateTime.toEpochMillis(Created) / 1000) * 1000)
   }

@@ -1,11 +1,13 @@
 /** Creates the container of an agent: image, container, token, start. */
 import { type AgentRequest, ProviderError } from "@stacksapi/core/AgentProvider"
+import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import type * as Path from "effect/Path"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 import type * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import type { PullPolicy } from "../../DockerProvider.ts"
 import * as Body from "./container.ts"
 import * as Credentials from "./credentials.ts"
@@ -19,7 +21,7 @@ import { Created, Details, Image } from "./schemas.ts"
 import * as Tar from "./tar.ts"
 
 /** What reading Docker's configuration and running its helpers needs. */
-export type Host = FileSystem.FileSystem | Path.Path | ChildProcessSpawner
+export type Services = FileSystem.FileSystem | Path.Path | ChildProcessSpawner
 
 const slow = Duration.minutes(1)
 
@@ -66,13 +68,19 @@ const missing = (message: string) => new ProviderError({ reason: "Refused", mess
 // Container
 // -----------------------------------------------------------------------------
 
+/** A larger file of an image is read only up to here. */
+const maxFileSize = ByteSize.mebibytes(1)
+
 /** A file of a container that has not started; empty if there is none. */
 const readFile = (engine: Engine, id: string, path: string) =>
-  engine.send("GET", `/containers/${id}/archive`, { query: { path } }).pipe(
-    Effect.flatMap(({ arrayBuffer }) => arrayBuffer),
-    Effect.map((buffer) => Tar.readFirst(new Uint8Array(buffer)) ?? ""),
-    Effect.catchTag("EngineError", (error) => (error.status === 404 ? Effect.succeed("") : Effect.fail(error))),
-    Effect.catchTag("HttpClientError", () => Effect.succeed(""))
+  Stream.limitBytes(
+    engine.bytes("GET", `/containers/${id}/archive`, { query: { path } }),
+    maxFileSize,
+    () => Stream.empty
+  ).pipe(
+    Stream.mkUint8Array,
+    Effect.map((archive) => Tar.readFirst(archive) ?? ""),
+    Effect.catchIf(isStatus(404), () => Effect.succeed(""))
   )
 
 /** Puts the token into a container: as a file that its user alone can read, and that no description of the container shows. */
@@ -94,21 +102,17 @@ const putToken = Effect.fnUntraced(function* (
         : (Body.uidIn(yield* readFile(engine, id, "/etc/passwd"), user) ?? 0)
   const ownFile = Body.ownConfigFile(image)
   const own = ownFile === undefined ? "" : yield* readFile(engine, id, ownFile)
-  const response = yield* engine.send("PUT", `/containers/${id}/archive`, {
+  yield* engine.run("PUT", `/containers/${id}/archive`, {
     query: { path: "/" },
     body: Body.configArchive(uid, own, token)
   })
-  yield* Effect.ignore(response.text)
 })
 
 /** Networks beyond the first one, which the container is created with. */
 const connect = (engine: Engine, id: string, networks: ReadonlyArray<string>) =>
   Effect.forEach(
     networks.slice(1),
-    (network) =>
-      engine
-        .send("POST", `/networks/${encodeURIComponent(network)}/connect`, { body: { Container: id } })
-        .pipe(Effect.flatMap(({ text }) => Effect.ignore(text))),
+    (network) => engine.run("POST", `/networks/${encodeURIComponent(network)}/connect`, { body: { Container: id } }),
     { discard: true }
   )
 
@@ -140,13 +144,16 @@ export const create = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     const id = yield* engine.json(Created, "POST", "/containers/create", { query: { name }, body, timeout: slow }).pipe(
       Effect.map(({ Id }) => Id),
-      Effect.catchIf(isStatus(409), () => unstarted(engine, name))
+      Effect.catchIf(isStatus(409), () => unstarted(engine, name)),
+      Effect.mapError(Failures.ofContainer(name))
     )
     if (id === undefined) return undefined
-    yield* connect(engine, id, container.networks ?? [])
-    yield* putToken(engine, id, { container, image, token })
-    const response = yield* engine.send("POST", `/containers/${id}/start`, { timeout: slow })
-    yield* Effect.ignore(response.text)
+    yield* connect(engine, id, container.networks ?? []).pipe(
+      Effect.andThen(putToken(engine, id, { container, image, token })),
+      Effect.andThen(engine.run("POST", `/containers/${id}/start`, { timeout: slow })),
+      Effect.mapError(Failures.ofContainer(id))
+    )
     return id
-  }).pipe(Effect.mapError(Failures.ofCreate))
+    // An interruption waits: it would leave a container that has not started, and no listing shows such a container.
+  }).pipe(Effect.uninterruptible)
 })

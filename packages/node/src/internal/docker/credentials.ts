@@ -1,5 +1,6 @@
 /** Credentials for registries, from Docker's own configuration: stored in it, or by the helper that it names. */
 import { Buffer } from "node:buffer"
+import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ChildProcess from "effect/process/ChildProcess"
@@ -61,7 +62,7 @@ const Answer = Schema.fromJsonString(Schema.Struct({ Username: Schema.String, Se
 /** What a helper says if it has nothing. */
 const nothingFound = /credentials not found/i
 
-const maxAnswer = 64 * 1024
+const maxAnswer = ByteSize.kibibytes(64)
 
 /** Runs `docker-credential-<helper> get`, which reads the registry, and prints JSON. */
 const ask = Effect.fnUntraced(function* (helper: string, registry: string) {
@@ -73,14 +74,17 @@ const ask = Effect.fnUntraced(function* (helper: string, registry: string) {
     const { spawn } = yield* ChildProcessSpawner
     const handle = yield* spawn(
       ChildProcess.make(program, ["get"], {
-        env: Environment.minimal(),
+        // Helpers of clouds and desktops find their settings in variables, as with the program `docker`.
+        env: Environment.inheritedWithoutTokens(),
         extendEnv: false,
         stdin: Stream.make(new TextEncoder().encode(registry)),
         stderr: "ignore",
         forceKillAfter: "1 second"
       })
     )
-    const output = yield* Stream.mkString(Stream.decodeText(Stream.take(handle.stdout, maxAnswer)))
+    const output = yield* Stream.mkString(
+      Stream.decodeText(Stream.limitBytes(handle.stdout, maxAnswer, () => Stream.empty))
+    )
     return { output, status: yield* handle.exitCode }
   }).pipe(
     Effect.scoped,

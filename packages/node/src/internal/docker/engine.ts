@@ -40,15 +40,24 @@ export interface Call {
   readonly timeout?: Duration.Duration
 }
 
+type Send = (
+  method: HttpMethod.HttpMethod,
+  path: string,
+  call?: Call
+) => Effect.Effect<HttpClientResponse.HttpClientResponse, EngineError>
+
 export interface Engine {
   readonly host: string
   /** Sends a request. Fails with what the Engine says for a status of 400 and more. */
-  readonly send: (
-    method: HttpMethod.HttpMethod,
-    path: string,
-    call?: Call
-  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, EngineError>
+  readonly send: Send
+  /** Sends a request whose response has nothing to read. */
+  readonly run: (method: HttpMethod.HttpMethod, path: string, call?: Call) => Effect.Effect<void, EngineError>
   /** The body of a response, decoded. */
+  readonly decode: <A>(
+    schema: Schema.Codec<A, unknown>,
+    response: HttpClientResponse.HttpClientResponse
+  ) => Effect.Effect<A, EngineError>
+  /** Sends a request, and decodes the body of its response. */
   readonly json: <A>(
     schema: Schema.Codec<A, unknown>,
     method: HttpMethod.HttpMethod,
@@ -70,23 +79,81 @@ export interface Engine {
 
 /** Makes a client whose connections close with the scope. */
 export const make = Effect.fnUntraced(function* (endpoint: Endpoint): Effect.fn.Return<Engine, never, Scope.Scope> {
-  const { baseUrl, host } = endpoint
+  const { host } = endpoint
   const dispatcher = yield* NodeHttpClient.makeDispatcherOptions({ connect: connectionOf(endpoint) })
   const http = yield* Effect.provideService(NodeHttpClient.makeUndici, NodeHttpClient.Dispatcher, dispatcher)
+  const execute = executeWith(http, endpoint)
+  const negotiate = negotiateWith(execute, host)
   let version: string | undefined
 
+  const send: Send = Effect.fnUntraced(
+    function* (method, path, call = {}) {
+      const negotiated = version ?? (yield* negotiate)
+      version = negotiated
+      return yield* execute(method, `/${negotiated}${path}`, call)
+    },
+    Effect.tapError(({ status }) =>
+      Effect.sync(() => {
+        // An Engine that did not answer may come back with another version.
+        if (status === undefined) version = undefined
+      })
+    )
+  )
+
+  const unreadable = (cause: unknown) =>
+    new EngineError({ host, status: undefined, message: "its response can't be read", cause })
+
+  const decodeText = <A>(schema: Schema.Codec<A, unknown>, text: string) =>
+    Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(text), ({ message }) =>
+      unreadable(message)
+    )
+
+  const textOf = ({ text }: HttpClientResponse.HttpClientResponse) =>
+    text.pipe(
+      Effect.mapError(() => unreadable(undefined)),
+      Effect.timeoutOrElse({ duration: defaultTimeout, orElse: () => Effect.fail(unreadable("it does not end")) })
+    )
+
+  const decode: Engine["decode"] = (schema, response) =>
+    Effect.flatMap(textOf(response), (text) => decodeText(schema, text))
+
+  const bytes: Engine["bytes"] = (method, path, call) =>
+    Stream.unwrap(
+      Effect.map(send(method, path, call), ({ stream }) => Stream.mapError(stream, () => unreadable(undefined)))
+    )
+
+  return {
+    host,
+    send,
+    run: (method, path, call) =>
+      Effect.flatMap(send(method, path, call), (response) => Effect.ignore(textOf(response))),
+    decode,
+    json: (schema, method, path, call) =>
+      Effect.flatMap(send(method, path, call), (response) => decode(schema, response)),
+    bytes,
+    lines: (schema, method, path, call) =>
+      bytes(method, path, call).pipe(
+        Stream.decodeText(),
+        Stream.splitLines,
+        Stream.filter((line) => line.trim() !== ""),
+        Stream.mapEffect((line) => decodeText(schema, line))
+      ),
+    ping: Effect.asVoid(negotiate)
+  }
+})
+
+/** Sends requests whose path has the version already. */
+const executeWith = (http: HttpClient.HttpClient, { baseUrl, host }: Endpoint) => {
   const failed = (status: number | undefined, message: string, cause?: unknown) =>
     new EngineError({ host, status, message, cause })
 
   const noAnswer = (error: HttpClientError.HttpClientError) => {
-    // It may come back with another version.
-    version = undefined
     // Not the error itself: it has the request, and that may have credentials.
     const cause = "cause" in error.reason ? error.reason.cause : undefined
     return failed(undefined, whyNoAnswer(cause) ?? error.reason._tag, cause)
   }
 
-  const execute = Effect.fnUntraced(function* (
+  return Effect.fnUntraced(function* (
     method: HttpMethod.HttpMethod,
     path: string,
     { body, headers, query, timeout = defaultTimeout }: Call
@@ -108,58 +175,21 @@ export const make = Effect.fnUntraced(function* (endpoint: Endpoint): Effect.fn.
     const text = yield* Effect.orElseSucceed(response.text, () => "")
     return yield* failed(response.status, messageIn(text) ?? `status ${response.status}`)
   }, withoutTraces)
+}
 
-  const ping = Effect.gen(function* () {
+/** Asks an Engine for its version. Gives the part of paths with the version to use. */
+const negotiateWith = (execute: ReturnType<typeof executeWith>, host: string) =>
+  Effect.gen(function* () {
     const response = yield* execute("GET", "/_ping", { timeout: Duration.seconds(10) })
     yield* Effect.ignore(response.text)
     const text = response.headers["api-version"] ?? ""
     const offered = parseVersion(text)
     if (offered === undefined || isOlder(offered, oldest)) {
-      return yield* failed(
-        undefined,
-        `its API version is ${text === "" ? "unknown" : text}, and ${oldest.join(".")} is needed (Docker 19.03 or later)`
-      )
+      const message = `its API version is ${text === "" ? "unknown" : text}, and ${oldest.join(".")} is needed (Docker 19.03 or later)`
+      return yield* new EngineError({ host, status: undefined, message })
     }
-    version = `v${(isOlder(offered, newest) ? offered : newest).join(".")}`
+    return `v${(isOlder(offered, newest) ? offered : newest).join(".")}`
   })
-
-  const send: Engine["send"] = Effect.fnUntraced(function* (method, path, call = {}) {
-    if (version === undefined) yield* ping
-    return yield* execute(method, `/${version}${path}`, call)
-  })
-
-  const unreadable = (cause: unknown) => failed(undefined, "its response can't be read", cause)
-
-  const bytes: Engine["bytes"] = (method, path, call) =>
-    Stream.unwrap(
-      Effect.map(send(method, path, call), ({ stream }) => Stream.mapError(stream, () => unreadable(undefined)))
-    )
-
-  return {
-    host,
-    send,
-    json: Effect.fnUntraced(function* (schema, method, path, call) {
-      const response = yield* send(method, path, call)
-      const text = yield* Effect.mapError(response.text, () => unreadable(undefined))
-      return yield* Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(text), ({ message }) =>
-        unreadable(message)
-      )
-    }),
-    bytes,
-    lines: (schema, method, path, call) =>
-      bytes(method, path, call).pipe(
-        Stream.decodeText(),
-        Stream.splitLines,
-        Stream.filter((line) => line.trim() !== ""),
-        Stream.mapEffect((line) =>
-          Effect.mapError(Schema.decodeUnknownEffect(Schema.fromJsonString(schema))(line), ({ message }) =>
-            unreadable(message)
-          )
-        )
-      ),
-    ping
-  }
-})
 
 const connectionOf = ({ socketPath, tls }: Endpoint) => ({
   timeout: Duration.toMillis(connectTimeout),

@@ -43,7 +43,7 @@ const noRoom = (error: EngineError): ProviderError | undefined => {
   return undefined
 }
 
-/** A container could not be created or started. */
+/** A call that prepares or starts a container failed. */
 export const ofCreate = (error: EngineError): ProviderError => {
   const { message, status } = error
   if (status === undefined) return unavailable(error)
@@ -52,6 +52,14 @@ export const ofCreate = (error: EngineError): ProviderError => {
   const isWrong = status < 500 || /OCI runtime create failed/.test(message)
   return isWrong ? make("Refused", `The container can't run: ${shorten(message)}`, error) : unavailable(error)
 }
+
+/** A container could not be created or started. It can be tried again if somebody has removed the container meanwhile. */
+export const ofContainer =
+  (idOrName: string) =>
+  (error: EngineError): ProviderError =>
+    error.status === 404 && /no such container/i.test(error.message) && error.message.includes(idOrName)
+      ? unavailable(error)
+      : ofCreate(error)
 
 /** An image could not be pulled. A registry in trouble concerns only the jobs with this image: they wait without a slot. */
 export const ofPull = (image: string, error: EngineError): ProviderError => {

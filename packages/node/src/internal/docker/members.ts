@@ -1,4 +1,4 @@
-/** One of the Engines, and what is remembered of it: so that its agents are not missed while it does not answer. */
+/** One of the Engines, and the agents that it last listed. They count as they were while the Engine does not answer. */
 import type { Agent } from "@stacksapi/core/AgentProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,6 @@ import * as Schema from "effect/Schema"
 import type { JobOutputs } from "../process/jobOutputs.ts"
 import * as Agents from "./agents.ts"
 import type { Engine } from "./engine.ts"
-import { EngineError } from "./engine.ts"
 import type { Outputs } from "./output.ts"
 import { Details, Summary } from "./schemas.ts"
 
@@ -14,6 +13,8 @@ const listTimeout = Duration.seconds(10)
 
 /** A container that has been created for so long was left by a process that ended before it could start it. */
 const unfinishedFor = Duration.toSeconds("30 seconds")
+
+const Summaries = Schema.Array(Summary)
 
 export interface Member {
   readonly engine: Engine
@@ -37,7 +38,7 @@ export const make = (engine: Engine): Member => ({
 
 /** All agents of an Engine, of all stacks. */
 export const all = ({ engine }: Member) =>
-  engine.json(Schema.Array(Summary), "GET", "/containers/json", {
+  engine.json(Summaries, "GET", "/containers/json", {
     query: { all: "1", filters: Agents.filtersFor() },
     timeout: listTimeout
   })
@@ -53,32 +54,31 @@ export const inspect = ({ engine }: Member, idOrName: string) =>
 
 /** Deletes a container, whatever it does. */
 export const remove = ({ engine }: Member, idOrName: string) =>
-  engine
-    .send("DELETE", `/containers/${idOrName}`, { query: { force: "1", v: "1" }, timeout: Duration.minutes(1) })
-    .pipe(
-      Effect.flatMap((response) => Effect.ignore(response.text)),
-      Effect.catchIf(
-        ({ message, status }) => status === 404 || (status === 409 && /already in progress/.test(message)),
-        () => Effect.void
-      )
+  engine.run("DELETE", `/containers/${idOrName}`, { query: { force: "1", v: "1" }, timeout: Duration.minutes(1) }).pipe(
+    Effect.catchIf(
+      ({ message, status }) => status === 404 || (status === 409 && /already in progress/.test(message)),
+      () => Effect.void
     )
+  )
 
 export interface Watching {
   readonly outputs: Outputs
   readonly tail: JobOutputs["tail"]
+  /** Whether this process creates the agent. Then `create` reads its output, and hides the token in it. */
+  readonly isBeingCreated: (name: string) => boolean
 }
 
-/** An agent, with how it ended; undefined if it is gone. */
+/** An agent, with how it ended; undefined if it is gone, or being created. */
 export const agentOf = Effect.fnUntraced(function* (
   member: Member,
-  { outputs, tail }: Watching,
+  { isBeingCreated, outputs, tail }: Watching,
   id: string,
   stackKey: string
 ) {
   const known = member.ended.get(id)
   if (known !== undefined) return known.agent
   const details = yield* inspect(member, id)
-  if (details === undefined) return undefined
+  if (details === undefined || isBeingCreated(Agents.nameIn(details))) return undefined
   const jobUuid = details.Config.Labels?.[Agents.labels.job] ?? ""
   yield* outputs.follow({ engine: member.engine, id, jobUuid })
   if (!Agents.isEnded({ State: details.State.Status })) return Agents.inspected(details)
@@ -89,26 +89,20 @@ export const agentOf = Effect.fnUntraced(function* (
 })
 
 /** The agents of a stack on one Engine. */
-export const list = Effect.fnUntraced(function* (
-  member: Member,
-  watching: Watching,
-  stackKey: string,
-  isBeingCreated: (name: string) => boolean
-) {
+export const list = Effect.fnUntraced(function* (member: Member, watching: Watching, stackKey: string) {
   const { engine } = member
+  const isBeingCreated = (summary: Summary) => watching.isBeingCreated(Agents.nameOf(summary))
   const response = yield* engine.send("GET", "/containers/json", {
     query: { all: "1", filters: Agents.filtersFor(stackKey) },
     timeout: listTimeout
   })
   const now = Date.parse(response.headers["date"] ?? "") / 1000
-  const summaries = yield* Effect.mapError(
-    Effect.flatMap(response.text, Schema.decodeUnknownEffect(Schema.fromJsonString(Schema.Array(Summary)))),
-    () => new EngineError({ host: engine.host, status: undefined, message: "its list of containers can't be read" })
-  )
+  const summaries = yield* engine.decode(Summaries, response)
   const agents = yield* Effect.forEach(
     summaries.filter((summary) => !Agents.isUnfinished(summary)),
     Effect.fnUntraced(function* (summary) {
       const jobUuid = summary.Labels?.[Agents.labels.job] ?? ""
+      if (isBeingCreated(summary)) return Agents.running(summary)
       if (Agents.isEnded(summary)) return yield* agentOf(member, watching, summary.Id, stackKey)
       yield* watching.outputs.follow({ engine, id: summary.Id, jobUuid })
       return member.ended.get(summary.Id)?.agent ?? Agents.running(summary)
@@ -122,8 +116,7 @@ export const list = Effect.fnUntraced(function* (
   }
   for (const [name, { stackKey: of }] of member.doubtful) if (of === stackKey) member.doubtful.delete(name)
   const left = summaries.filter(
-    (summary) =>
-      Agents.isUnfinished(summary) && now - summary.Created > unfinishedFor && !isBeingCreated(Agents.nameOf(summary))
+    (summary) => Agents.isUnfinished(summary) && now - summary.Created > unfinishedFor && !isBeingCreated(summary)
   )
   yield* Effect.forEach(left, ({ Id }) => Effect.ignore(remove(member, Id)), { concurrency: 4, discard: true })
   const found = agents.filter((agent) => agent !== undefined)

@@ -12,8 +12,8 @@ import type { Engine, EngineError } from "./engine.ts"
 import { Frames } from "./frames.ts"
 import { Details } from "./schemas.ts"
 
-/** Of how many containers is known that their output has been read. */
-const maxFollowed = 2000
+/** How many containers are remembered whose output has been read. */
+const maxRead = 2000
 
 export interface Output {
   readonly engine: Engine
@@ -54,8 +54,7 @@ export const make = Effect.fnUntraced(function* (
         if (followed.has(output.id)) return Effect.void
         const done = Deferred.makeUnsafe<void>()
         followed.set(output.id, done)
-        const [oldest] = followed.size > maxFollowed ? followed.keys() : []
-        if (oldest !== undefined) followed.delete(oldest)
+        if (followed.size > maxRead) forgetOldest(followed)
         return Effect.asVoid(Effect.forkIn(follow(output, secrets, done), scope))
       }),
     settled: (id) =>
@@ -66,6 +65,15 @@ export const make = Effect.fnUntraced(function* (
     forget: (id) => void followed.delete(id)
   }
 })
+
+/** A container that is still read stays: forgotten, it would be read twice. */
+const forgetOldest = (followed: Map<string, Deferred.Deferred<void>>): void => {
+  for (const [id, done] of followed) {
+    if (!Deferred.isDoneUnsafe(done)) continue
+    followed.delete(id)
+    return
+  }
+}
 
 /** Reads to the end, also across restarts of the Engine. Of a container of an earlier process only the last lines are read. */
 const readAll = Effect.fnUntraced(function* ({ engine, id }: Output, isNew: boolean, sink: JobSink) {

@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Options } from "../../DockerProvider.ts"
 import type { JobOutputs } from "../process/jobOutputs.ts"
@@ -30,9 +29,8 @@ interface Shared {
   readonly settings: Create.Settings
   readonly creating: KeyedLock.KeyedLock
   readonly beingCreated: Set<string>
-  readonly placing: Semaphore.Semaphore
   readonly containerFor: (request: AgentProvider.AgentRequest) => Effect.Effect<Container, ProviderError>
-  readonly host: Context.Context<Create.Host>
+  readonly services: Context.Context<Create.Services>
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -40,16 +38,20 @@ export const make = Effect.fnUntraced(function* (
   options: Options,
   jobOutputs: JobOutputs
 ) {
-  const host = yield* Effect.context<Create.Host>()
+  const services = yield* Effect.context<Create.Services>()
+  const beingCreated = new Set<string>()
   const shared: Shared = {
     members: engines.map(Members.make),
-    watching: { outputs: yield* Outputs.make(jobOutputs), tail: jobOutputs.tail },
+    watching: {
+      outputs: yield* Outputs.make(jobOutputs),
+      tail: jobOutputs.tail,
+      isBeingCreated: (name) => beingCreated.has(name)
+    },
     settings: { pull: options.pull ?? "missing", pulling: KeyedLock.make() },
     creating: KeyedLock.make(),
-    beingCreated: new Set(),
-    placing: Semaphore.makeUnsafe(1),
+    beingCreated,
     containerFor: (request) => containerFor(options, request),
-    host
+    services
   }
   const provider: AgentProvider.Service = {
     create: (request) => create(shared, request),
@@ -84,28 +86,23 @@ const containerFor = Effect.fnUntraced(function* (
 })
 
 const create = (shared: Shared, request: AgentProvider.AgentRequest): Effect.Effect<void, ProviderError> => {
-  const { beingCreated, creating, host, members } = shared
+  const { beingCreated, creating, members, services } = shared
   const { name } = request
   return Effect.acquireUseRelease(
     Effect.sync(() => beingCreated.add(name)),
-    () => Effect.flatMap(shared.containerFor(request), (container) => place(shared, request, container, name)),
+    () => Effect.flatMap(shared.containerFor(request), (container) => place(shared, request, container)),
     () =>
       Effect.sync(() => {
         beingCreated.delete(name)
         for (const { reserved } of members) reserved.delete(name)
       })
-  ).pipe(creating(name), Effect.provideContext(host))
+  ).pipe(creating(name), Effect.provideContext(services))
 }
 
 /** Tries the Engines, the emptiest first, until one takes the agent. */
-const place = Effect.fnUntraced(function* (
-  shared: Shared,
-  request: AgentProvider.AgentRequest,
-  container: Container,
-  name: string
-) {
+const place = Effect.fnUntraced(function* (shared: Shared, request: AgentProvider.AgentRequest, container: Container) {
   const failures: Array<ProviderError> = []
-  for (const member of yield* candidates(shared, name)) {
+  for (const member of yield* candidates(shared, request.name)) {
     const tried = yield* Effect.result(createOn(shared, member, request, container))
     if (Result.isSuccess(tried)) return
     // The call may have created the agent: the next listing shows it.
@@ -117,38 +114,41 @@ const place = Effect.fnUntraced(function* (
 })
 
 /** The Engine that has an agent of this name; else those that answer, by how many agents they have. */
-const candidates = ({ members, placing }: Shared, name: string) =>
-  placing.withPermit(
-    Effect.gen(function* () {
-      const [only] = members
-      if (members.length === 1 && only !== undefined) return [only]
-      const loads = yield* Effect.forEach(members, (member) => Effect.result(loadOf(member)), {
-        concurrency: "unbounded"
-      })
-      const answered = members.flatMap((member, index) => {
-        const load = loads[index]
-        return load !== undefined && Result.isSuccess(load) ? [{ member, ...load.success }] : []
-      })
-      const failure = loads.find(Result.isFailure)
-      if (answered.length === 0 && failure !== undefined) return yield* Failures.unavailable(failure.failure)
-      const owner = answered.find(({ names }) => names.has(name))
-      const sorted = owner === undefined ? answered.sort((a, b) => a.load - b.load) : [owner]
-      // Counted at once, before the next one is placed.
-      const [first] = sorted
-      first?.member.reserved.add(name)
-      return sorted.map(({ member }) => member)
-    })
-  )
-
-const loadOf = (member: Member) =>
-  Effect.map(Members.all(member), (summaries) => {
-    const running = summaries.filter(({ State }) => State === "running").map(Agents.nameOf)
-    return {
-      names: new Set(summaries.map(Agents.nameOf)),
-      // One that is being created may run already.
-      load: new Set([...running, ...member.reserved]).size
-    }
+const candidates = Effect.fnUntraced(function* ({ members }: Shared, name: string) {
+  const [only] = members
+  if (members.length === 1 && only !== undefined) return [only]
+  const listings = yield* Effect.forEach(members, (member) => Effect.result(agentsOn(member)), {
+    concurrency: "unbounded"
   })
+  const failure = listings.find(Result.isFailure)
+  const answered = listings.flatMap((listing) => (Result.isSuccess(listing) ? [listing.success] : []))
+  if (answered.length === 0 && failure !== undefined) return yield* Failures.unavailable(failure.failure)
+  // From here to the reservation nothing waits, so that concurrent calls count each other's agents.
+  const owner = answered.find(({ names }) => names.has(name))
+  const chosen = owner === undefined ? sortByLoad(answered) : [owner.member]
+  chosen[0]?.reserved.add(name)
+  return chosen
+})
+
+interface Listing {
+  readonly member: Member
+  readonly names: ReadonlySet<string>
+  readonly running: ReadonlyArray<string>
+}
+
+const agentsOn = (member: Member): Effect.Effect<Listing, EngineError> =>
+  Effect.map(Members.all(member), (summaries) => ({
+    member,
+    names: new Set(summaries.map(Agents.nameOf)),
+    running: summaries.filter(({ State }) => State === "running").map(Agents.nameOf)
+  }))
+
+/** The emptiest first. An agent that is being created may run already: it counts once. */
+const sortByLoad = (listings: ReadonlyArray<Listing>): ReadonlyArray<Member> =>
+  listings
+    .map(({ member, running }) => ({ member, load: new Set([...running, ...member.reserved]).size }))
+    .sort((a, b) => a.load - b.load)
+    .map(({ member }) => member)
 
 const createOn = (shared: Shared, member: Member, request: AgentProvider.AgentRequest, container: Container) => {
   const { job, name, stackKey, token } = request
@@ -173,30 +173,26 @@ const createOn = (shared: Shared, member: Member, request: AgentProvider.AgentRe
 // -----------------------------------------------------------------------------
 
 /**
- * The agents of all Engines. Those of an Engine that does not answer are listed as they were last seen, so that it stops nothing on the
- * others. They can't be created again elsewhere meanwhile.
+ * The agents of all Engines. Those of an Engine that does not answer are listed as they were last seen, so that the stack goes on with the
+ * others, and creates none of these agents a second time. If that Engine has not answered since the start, nobody knows its agents, and the
+ * listing fails.
  */
-const list = Effect.fnUntraced(function* ({ beingCreated, members, watching }: Shared, stackKey: string) {
-  const answers = yield* Effect.forEach(
-    members,
-    (member) => Effect.result(Members.list(member, watching, stackKey, (name) => beingCreated.has(name))),
-    { concurrency: "unbounded" }
-  )
-  const failure = answers.find(Result.isFailure)?.failure
-  const isAlone = answers.every(Result.isFailure)
-  const agents: Array<AgentProvider.Agent> = []
+const list = Effect.fnUntraced(function* ({ members, watching }: Shared, stackKey: string) {
+  const answers = yield* Effect.forEach(members, (member) => Effect.result(Members.list(member, watching, stackKey)), {
+    concurrency: "unbounded"
+  })
+  const noneAnswered = answers.every(Result.isFailure)
+  const agents = new Map<string, AgentProvider.Agent>()
   for (const [index, member] of members.entries()) {
     const answer = answers[index]
-    const found =
-      answer !== undefined && Result.isSuccess(answer)
-        ? answer.success
-        : isAlone
-          ? undefined
-          : Members.remembered(member, stackKey)
-    if (found === undefined && failure !== undefined) return yield* Failures.unavailable(failure)
-    for (const agent of found ?? []) if (!agents.some(({ name }) => name === agent.name)) agents.push(agent)
+    if (answer === undefined) continue
+    const remembered = noneAnswered ? undefined : Members.remembered(member, stackKey)
+    if (Result.isFailure(answer) && remembered === undefined) return yield* Failures.unavailable(answer.failure)
+    for (const agent of Result.getOrElse(answer, () => remembered ?? [])) {
+      if (!agents.has(agent.name)) agents.set(agent.name, agent)
+    }
   }
-  return agents
+  return Array.from(agents.values())
 })
 
 /** Deletes an agent on all Engines that may have it. */
@@ -257,7 +253,9 @@ const changes = (
       { concurrency: 4 }
     ),
     Stream.filter((agent) => agent !== undefined),
-    Stream.catchCause(() => Stream.empty),
+    Stream.catchCause((cause) =>
+      Stream.drain(Stream.fromEffect(Effect.logDebug(`The events of ${member.engine.host} broke off`, cause)))
+    ),
     Stream.repeat(Schedule.spaced("1 second"))
   )
 }

@@ -48,7 +48,7 @@ class Progress {
 
 const megabytes = (bytes: number): string => (bytes < 10e6 ? (bytes / 1e6).toFixed(1) : String(Math.round(bytes / 1e6)))
 
-/** Reads the lines of a pull to the end, and tells the progress. Fails with the error among them. */
+/** Reads the lines of a pull to the end, and reports the progress. Fails with the error among them. */
 export const follow = Effect.fnUntraced(function* <E>(
   host: string,
   image: string,
@@ -58,8 +58,8 @@ export const follow = Effect.fnUntraced(function* <E>(
   const clock = yield* Clock.Clock
   const startedAt = clock.currentTimeMillisUnsafe()
   const progress = new Progress()
-  let toldAt = startedAt
-  let told = ""
+  let reportedAt = startedAt
+  let reported = ""
   yield* notify(`Pulling the image ${image}`)
   yield* Stream.runForEach(
     lines,
@@ -68,9 +68,9 @@ export const follow = Effect.fnUntraced(function* <E>(
       progress.push(line)
       const now = clock.currentTimeMillisUnsafe()
       const { text } = progress
-      if (now - toldAt < Duration.toMillis(interval) || text === told) return
-      toldAt = now
-      told = text
+      if (now - reportedAt < Duration.toMillis(interval) || text === reported) return
+      reportedAt = now
+      reported = text
       yield* notify(`Pulling the image ${image}: ${text}`)
     })
   )

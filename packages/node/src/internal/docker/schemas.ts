@@ -1,4 +1,4 @@
-/** What is needed of the Engine's responses. */
+/** The parts of the Engine's responses that the provider uses. */
 import * as Schema from "effect/Schema"
 
 const labels = Schema.NullOr(Schema.Record(Schema.String, Schema.String))
@@ -49,7 +49,6 @@ export type Image = typeof Image.Type
 
 /** An event of a container. */
 export const Event = Schema.Struct({
-  Action: Schema.String,
   Actor: Schema.Struct({ ID: Schema.String }),
   time: Schema.Finite
 })

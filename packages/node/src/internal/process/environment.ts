@@ -1,4 +1,5 @@
 /** The environment of jobs' processes: what programs need of this process's environment, and nothing secret. */
+import * as Predicate from "effect/Predicate"
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 
@@ -50,6 +51,13 @@ export const minimal = (extra: Extra = {}): Environment => {
     if (value !== undefined) environment[name] = value
   }
   return { ...environment, ...withoutTokens(plain(extra)) }
+}
+
+/** This process's variables without the tokens: for programs that the stack's own user has configured. */
+export const inheritedWithoutTokens = (): Environment => {
+  // biome-ignore lint/style/noProcessEnv: what children inherit is a fact of this process, not a setting of ours.
+  const own = process.env
+  return withoutTokens(Record.filter(own, Predicate.isString))
 }
 
 /** Variables without the tokens that no job gets. */
