@@ -48,13 +48,13 @@ describe("An agent", () => {
     Effect.gen(function* () {
       const gone = { status: 404, body: { message: "No such container: new" } }
       const api = yield* DockerApi.serve(creating(({ path }) => (path.endsWith("/new/start") ? gone : undefined)))
-      const removed = yield* Effect.flip(create(request()).pipe(provider(api)))
+      const removed = yield* Effect.flip(create(request())).pipe(provider(api))
       assert.strictEqual(removed.reason, "Unavailable")
       assert.strictEqual(removed.message, `The Docker Engine at ${api.host} failed: No such container: new`)
       // A container that the options name, and that does not exist, is a wrong option.
       const other = { status: 404, body: { message: "No such container: vpn" } }
       const wrong = yield* DockerApi.serve(creating(({ path }) => (path.endsWith("/new/start") ? other : undefined)))
-      assert.strictEqual((yield* Effect.flip(create(request()).pipe(provider(wrong)))).reason, "Refused")
+      assert.strictEqual((yield* Effect.flip(create(request())).pipe(provider(wrong))).reason, "Refused")
     }).pipe(Effect.scoped)
   )
 
@@ -63,7 +63,7 @@ describe("An agent", () => {
       const broken: DockerApi.Handler = ({ method, path }) =>
         method === "GET" && path.endsWith("/archive") ? { body: "the beginning", end: "broken" } : undefined
       const api = yield* DockerApi.serve(creating(broken, "builder"))
-      const error = yield* Effect.flip(create(request()).pipe(provider(api)))
+      const error = yield* Effect.flip(create(request())).pipe(provider(api))
       assert.strictEqual(error.reason, "Unavailable")
       assert.isFalse(api.asked.some(({ method }) => method === "PUT"))
     }).pipe(Effect.scoped)

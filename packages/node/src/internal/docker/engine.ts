@@ -31,7 +31,7 @@ export class EngineError extends Data.TaggedError("EngineError")<{
   readonly cause?: unknown
 }> {}
 
-export interface Call {
+interface Call {
   readonly query?: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   readonly headers?: Readonly<Record<string, string>>
   /** A JSON value, or an archive. */
