@@ -17,7 +17,9 @@ describe("stacksapi run --runner docker", () => {
     Effect.gen(function* () {
       for (const [args, message] of [
         [[], /set --image IMAGE/],
-        [["--image", "agent", "--cpus", "none"], /Expected a number above 0/],
+        [["--image", "agent", "--cpus", "none"], /--cpus/],
+        [["--image", "agent", "--cpus", "0"], /Expected a number above 0/],
+        [["--image", "agent", "--container-user", " "], /--container-user must be/],
         [["--image", "agent", "--memory", "much"], /Expected a number with k, m or g, for example 512m/],
         [["--image", "agent", "--memory", "1k"], /--memory must be a whole number of 6291456 or more/],
         [["--image", "agent", "--pull", "sometimes"], /pull/]

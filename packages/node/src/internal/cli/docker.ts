@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as DockerProvider from "../../DockerProvider.ts"
 import { bytesOf, type EngineInput } from "./dockerFlags.ts"
 import { Misused } from "./failure.ts"
-import type { RunInput } from "./runFlags.ts"
+import { agentTags, type RunInput } from "./runFlags.ts"
 import * as Settings from "./settings.ts"
 
 /** Agents in containers, by the flags. */
@@ -18,7 +18,7 @@ export const layerRunner = Effect.fnUntraced(function* (input: RunInput) {
     image: input.image.value,
     hosts: Option.getOrUndefined(input.dockerHosts),
     pull: input.pull,
-    cpus: Option.getOrUndefined(Option.map(input.cpus, Number)),
+    cpus: Option.getOrUndefined(input.cpus),
     memory: Option.getOrUndefined(Option.map(input.memory, bytesOf)),
     networks: Option.getOrUndefined(input.networks),
     volumes: Option.getOrUndefined(input.volumes),
@@ -29,10 +29,9 @@ export const layerRunner = Effect.fnUntraced(function* (input: RunInput) {
     },
     logDirectory: Option.getOrUndefined(input.logDirectory)
   })
-  const tags = Option.map(input.tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`))
   return AgentProvider.layerRunner({
     endpoint: yield* Settings.endpoint(input),
-    tags: Option.getOrUndefined(tags)
+    tags: agentTags(input)
   }).pipe(Layer.provideMerge(provider))
 })
 

@@ -43,16 +43,11 @@ export const dockerFlags = {
     "missing"
   ),
   cpus: Flag.optional(
-    Flag.check(
-      Flag.text("cpus", {
-        description: "With --runner docker: how many CPUs a container may use, for example 1.5",
-        metavar: "NUMBER",
-        variable: true,
-        otherwise: "all"
-      }),
-      (text) => Number(text) > 0 && Number.isFinite(Number(text)),
-      "Expected a number above 0"
-    )
+    Flag.positive("cpus", {
+      description: "With --runner docker: how many CPUs a container may use, for example 1.5",
+      variable: true,
+      otherwise: "all"
+    })
   ),
   memory: Flag.optional(
     Flag.check(

@@ -37,9 +37,19 @@ const messageOf = (error: unknown): string => {
   return Predicate.isError(error) && error.message !== "" ? error.message : String(error)
 }
 
+/** The flags whose names differ from those of their options. */
+const otherFlags: Readonly<Record<string, string>> = {
+  env: "--container-env",
+  path: "--store",
+  queueKey: "--queue",
+  queues: "--queue",
+  tags: "--tag",
+  user: "--container-user"
+}
+
 /** The flag of an option: `--max-in-flight` for `maxInFlight`. */
 const flagFor = (option: string): string =>
-  option === "path" ? "--store" : `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+  otherFlags[option] ?? `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 const flagOf = {
   agentPath: "--agent-path",

@@ -5,6 +5,7 @@
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import type * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
@@ -94,10 +95,8 @@ const declare = <S, A = S>(
   }
 }
 
-const same = <A>(flag: Flag.Flag<A>): Flag.Flag<A> => flag
-
 export const text = (name: string, options: Options): Declared<string> =>
-  declare(name, { type: "string" }, Flag.String, Config.String, options, same)
+  declare(name, { type: "string" }, Flag.String, Config.String, options, identity)
 
 /** A text that may be repeated. Its variable takes several with commas. */
 export const texts = (name: string, options: Options): Declared<ReadonlyArray<string>> =>
@@ -118,7 +117,7 @@ export const pairs = (name: string, options: Options): Declared<Record<string, s
     Flag.KeyValuePair,
     (variable) => Config.Record(Schema.String, Schema.String, variable),
     { metavar: "KEY=VALUE", ...options },
-    same
+    identity
   )
 
 /** A number of seconds within a range; fractions are allowed. */
@@ -133,15 +132,30 @@ export const seconds = (
       Flag.Finite,
       Config.Finite,
       { metavar: "SECONDS", ...options },
-      same
+      identity
     ),
     (value) => value >= min && value <= max,
     `Expected ${min} to ${max} seconds`
   )
 
+/** A number above 0; fractions are allowed. */
+export const positive = (name: string, options: Options): Declared<number> =>
+  check(
+    declare(
+      name,
+      { type: "number", minimum: 0 },
+      Flag.Finite,
+      Config.Finite,
+      { metavar: "NUMBER", ...options },
+      identity
+    ),
+    (value) => value > 0,
+    "Expected a number above 0"
+  )
+
 /** A whole number. */
 export const int = (name: string, options: Options, schema: ValueSchema = { type: "integer" }): Declared<number> =>
-  declare(name, schema, Flag.Int, Config.Int, { metavar: "N", ...options }, same)
+  declare(name, schema, Flag.Int, Config.Int, { metavar: "N", ...options }, identity)
 
 /** A whole number within a range. */
 export const integer = (
@@ -165,7 +179,7 @@ export const choice = <const Choices extends ReadonlyArray<string>>(
     (name) => Flag.Literals(name, choices),
     (variable) => Config.Literals(choices, variable),
     { metavar: choices.join("|"), ...options },
-    same
+    identity
   )
 
 /**
@@ -220,7 +234,7 @@ export const optionalToggle = (name: string, options: Options): Flag.Flag<Option
   optional(boolean(name, options))
 
 const boolean = (name: string, options: Options) =>
-  declare(name, { type: "boolean" }, Flag.Boolean, Config.Boolean, options, same)
+  declare(name, { type: "boolean" }, Flag.Boolean, Config.Boolean, options, identity)
 
 /** Accepts only some values. */
 export const check = <A>(declared: Declared<A>, isValid: (value: A) => boolean, expected: string): Declared<A> => ({

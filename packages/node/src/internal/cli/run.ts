@@ -72,7 +72,8 @@ export const run = Command.make(
 ).pipe(
   Command.withDescription(
     "Run a stack: take the jobs of one or several queues, and run each by an agent or a shell. On SIGTERM or Ctrl-C it takes no " +
-      "more jobs, waits for the running ones, and deregisters (see --on-exit). On the second one it ends at once"
+      "more jobs, waits for the running ones, and deregisters; with --runner docker it leaves them to the next process (see --on-exit). On the second " +
+      "one it ends at once"
   ),
   Command.withShortDescription("Run a stack: take the jobs of queues and run them"),
   Command.withExamples([
@@ -105,11 +106,11 @@ const checkUse = ({ cluster, onExit, queues, store, untilIdle }: RunInput) => {
   return Effect.void
 }
 
-const layerStore = ({ cluster, onExit, runner, store }: RunInput) =>
-  Option.isSome(store)
-    ? FileJobStore.layer({ path: store.value })
+const layerStore = (input: RunInput) =>
+  Option.isSome(input.store)
+    ? FileJobStore.layer({ path: input.store.value })
     : Layer.effectDiscard(
-        Option.contains(onExit, "detach") || (runner === "docker" && Option.isNone(onExit) && !cluster)
+        Stop.detaches(input)
           ? Effect.logWarning(
               "Without --store, the next process does not know the jobs that --on-exit detach leaves: those that no agent has acquired " +
                 "start again when their reservations lapse"

@@ -1,6 +1,7 @@
 /** The flags of `stacksapi run`. Each can be set by its variable too, which suits deployments. */
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import type * as Command from "effect/cli/Command"
+import * as Option from "effect/Option"
 import { dockerFlags, engineFlags } from "./dockerFlags.ts"
 import * as Flag from "./flag.ts"
 import * as Settings from "./settings.ts"
@@ -245,3 +246,7 @@ export const runFlags = {
 
 /** The values of the flags. */
 export type RunInput = Command.Command.Config.Infer<typeof runFlags>
+
+/** The tags of the agents, as an agent takes them. */
+export const agentTags = ({ tags }: RunInput): ReadonlyArray<string> | undefined =>
+  Option.getOrUndefined(Option.map(tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`)))

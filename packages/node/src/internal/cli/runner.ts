@@ -10,7 +10,7 @@ import * as CommandRunner from "../../CommandRunner.ts"
 import type { DockerUnusable } from "../../DockerProvider.ts"
 import type * as JobOutput from "../../JobOutput.ts"
 import { type Failed, Misused } from "./failure.ts"
-import type { RunInput } from "./runFlags.ts"
+import { agentTags, type RunInput } from "./runFlags.ts"
 import * as Settings from "./settings.ts"
 
 export const layerRunner = (
@@ -50,12 +50,11 @@ const layerAgents = Effect.fnUntraced(function* (input: RunInput) {
       message: "Agents need a folder to build in: set --build-path FOLDER, or use --runner command"
     })
   }
-  const tags = Option.map(input.tags, (tags) => Object.entries(tags).map(([name, value]) => `${name}=${value}`))
   return AgentRunner.layer({
     agentPath: Option.getOrUndefined(input.agentPath),
     buildPath: input.buildPath.value,
     endpoint: yield* Settings.endpoint(input),
-    tags: Option.getOrUndefined(tags),
+    tags: agentTags(input),
     reflectExitStatus: input.reflectExitStatus,
     logDirectory: Option.getOrUndefined(input.logDirectory)
   })

@@ -41,17 +41,20 @@ export class ServiceWatch {
   }))
 }
 
+/** Whether the process leaves its jobs to the next one. */
+export const detaches = ({ cluster, onExit, runner }: RunInput): boolean =>
+  Option.getOrElse(onExit, () => (runner === "docker" && !cluster ? "detach" : "drain")) === "detach"
+
 /** Says what the command waits for when it is told to stop. */
 export const explain = Effect.fnUntraced(function* (
   view: StackView.View,
   watched: StackView.Watched | undefined,
-  { onExit, runner, shutdownGrace }: RunInput
+  input: RunInput
 ) {
-  const isDetached = Option.getOrElse(onExit, () => (runner === "docker" ? "detach" : "drain")) === "detach"
-  const running = watched === undefined || isDetached ? 0 : (yield* Gauges.of(watched)).taken
+  const running = watched === undefined || detaches(input) ? 0 : (yield* Gauges.of(watched)).taken
   yield* view.print(
     running === 0
       ? "Stopping. Press Ctrl-C again to end at once"
-      : `Waiting for ${running} running ${running === 1 ? "job" : "jobs"}, at most ${shutdownGrace} s. Press Ctrl-C again to end at once`
+      : `Waiting for ${running} running ${running === 1 ? "job" : "jobs"}, at most ${input.shutdownGrace} s. Press Ctrl-C again to end at once`
   )
 })
