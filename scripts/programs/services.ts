@@ -16,7 +16,7 @@ const servers: ReadonlyArray<Server> = [
   { program: "postgres", versions: "/usr/lib/postgresql", debianPackages: ["postgresql"] },
   { program: "dockerd", debianPackages: ["docker.io", "runc", "containerd", "iptables", "tini"] },
   { program: "docker-registry", debianPackages: ["docker-registry"] },
-  // A shell without libraries, for images.
+  // A shell for test images. It is linked statically, so the images need no libraries.
   { program: "busybox", debianPackages: ["busybox-static"] },
   { program: "promtool", debianPackages: ["prometheus"] },
   { program: "systemd-analyze", debianPackages: ["systemd"] }

@@ -88,7 +88,7 @@ const mount = (...args: ReadonlyArray<string>) => {
   if (status !== 0) throw new Error(`mount ${args.join(" ")} failed: ${stderr}`)
 }
 
-/** What is mounted within a folder, the innermost first. */
+/** Unmounts everything within a folder, the innermost first. */
 const unmountAll = (folder: string) => {
   const mounts = readFileSync("/proc/mounts", "utf8").split("\n")
   const inside = mounts.map((line) => line.split(" ")[1] ?? "").filter((path) => path.startsWith(`${folder}/`))

@@ -8,8 +8,8 @@
  *
  * **Details**
  *
- * The runner trusts only {@link Service.list}. It calls `create` again only if a listing that began after the last call does not
- * contain the agent, so a lost response does not cause a second agent. A job's agent has the same name on every call: {@link nameOf}.
+ * Only {@link Service.list} decides whether an agent exists. The runner calls `create` again only if a listing that began after the
+ * last call does not contain the agent, so a lost response does not cause a second agent. A job's agent has the same name on every call: {@link nameOf}.
  *
  * A stack with this runner detaches when it closes: agents and jobs stay for the next process. Give the stacks a `JobStore` that
  * survives the process, so that the next one knows their jobs. {@link deleteAll} deletes all agents of a stack.
@@ -165,7 +165,10 @@ export interface Service {
   readonly refreshToken?: ((agent: Agent, token: Redacted.Redacted) => Effect.Effect<void, ProviderError>) | undefined
   /** The agent's output, from its start. */
   readonly logs?: ((agent: AgentRef) => Stream.Stream<Uint8Array, ProviderError>) | undefined
-  /** Agents whose phase changes. Without it, `list` is polled. The runner trusts only `list`: a change makes it list earlier. */
+  /**
+   * Agents whose phase changes. The runner takes a change as the agent's state at that moment, between two listings. It still lists all
+   * agents every `listInterval`, and calls `create` only after a listing.
+   */
   readonly changes?: ((stackKey: string) => Stream.Stream<Agent, ProviderError>) | undefined
 }
 
@@ -246,7 +249,7 @@ export const layerRunner = (options: RunnerOptions = {}): Layer.Layer<JobRunner,
  * The name of a job's agent: at most 63 lower-case letters, digits and dashes.
  *
  * @since 0.2.0
- * @category naming
+ * @category accessors
  */
 export const nameOf = (stackKey: string, jobUuid: string): string => agentName(stackKey, jobUuid)
 
@@ -259,7 +262,7 @@ export const nameOf = (stackKey: string, jobUuid: string): string => agentName(s
  * Agents that run jobs are deleted too. Stop the stack first, because it would create agents again.
  *
  * @since 0.2.0
- * @category deleting
+ * @category running
  */
 export const deleteAll = Effect.fnUntraced(function* (
   stackKey: string,

@@ -100,7 +100,7 @@ export interface Options {
  * A case for each rule, by the rule's name. With an invalid option all of them fail.
  *
  * @since 0.2.0
- * @category cases
+ * @category constructors
  */
 export const cases = (
   options: Options = {}

@@ -214,7 +214,7 @@ export interface Options {
  * An agent has acquired the job.
  *
  * @since 0.1.0
- * @category outcomes
+ * @category constructors
  */
 export const AgentOwned: JobOutcome = outcome.AgentOwned()
 
@@ -222,7 +222,7 @@ export const AgentOwned: JobOutcome = outcome.AgentOwned()
  * The job ran without an agent, and ended like this. 0 is success. `detail` is shown on the job's page.
  *
  * @since 0.1.0
- * @category outcomes
+ * @category constructors
  */
 export const Finished: (end: {
   readonly exitStatus: number
@@ -234,7 +234,7 @@ export const Finished: (end: {
  * This stack gives the job back to the queue.
  *
  * @since 0.2.0
- * @category outcomes
+ * @category constructors
  */
 export const Released: (release: { readonly reason: string }) => JobOutcome = outcome.Released
 

@@ -158,7 +158,7 @@ export class Stacks extends Context.Service<Stacks, Service>()("@stacksapi/core/
  * `StacksClient` returns the cluster of a token.
  *
  * @since 0.1.0
- * @category keys
+ * @category accessors
  */
 export const keyOf: (key: string, queueKey: string, cluster?: string) => string = stackKey
 

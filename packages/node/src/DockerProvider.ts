@@ -16,9 +16,11 @@
  * - **Defaults.** An init process, no capabilities, no new privileges, at most 4096 processes, no volumes, and no access to the Engine.
  * - **Limits.** The amounts `cpus` and `memory` (bytes) of the stack's `requests` limit the container.
  * - **Output.** It is provided as `JobOutput`, read from the Engine. The Engine keeps at most 20 MB of each container.
- * - **Restarts.** Containers go on when the stack ends, however it ends. They also go on without the Engine if it has `live-restore`.
+ * - **Restarts.** Containers continue when the stack ends, however it ends. They also continue while the Engine is restarted, if it has
+ *   `live-restore`.
  * - **Several Engines.** A new agent goes to the Engine that has the fewest. While an Engine does not answer, its agents count as they
- *   were last seen, and the others take the new ones.
+ *   were last seen, and the others take the new ones. An Engine that has not answered since the start of the process may have agents
+ *   that nobody knows: the stack then reserves nothing until it answers.
  *
  * **Gotchas**
  *

@@ -179,7 +179,7 @@ export const awaitEnd = Effect.fnUntraced(function* (
     const outcome = found === undefined ? yield* onMissing(run) : yield* watchAgent(run, found)
     if (outcome !== undefined) return outcome
     if (run.hasAcquired || nowOf(run) < run.deadline) continue
-    if (yield* isOver(context)) {
+    if (yield* needsNoAgent(context)) {
       acquired(run)
       continue
     }
@@ -193,7 +193,7 @@ export const awaitEnd = Effect.fnUntraced(function* (
 const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   const { context, fleet, shared } = run
   if (run.isSeen) {
-    if (run.hasAcquired || (yield* isOver(context))) return JobRunner.AgentOwned
+    if (run.hasAcquired || (yield* needsNoAgent(context))) return JobRunner.AgentOwned
     return yield* restart(run, "The agent disappeared before it had acquired the job")
   }
   // A created agent is not listed yet, because the provider may be slow.
@@ -249,10 +249,10 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
   if (nowOf(run) >= run.endOfLife) {
     const reason = `The agent has lived for ${Duration.format(Duration.millis(settings.maxLifetime))}, and is deleted`
     yield* context.notify(reason)
-    return (yield* isOver(context)) ? JobRunner.AgentOwned : JobRunner.Released({ reason })
+    return (yield* needsNoAgent(context)) ? JobRunner.AgentOwned : JobRunner.Released({ reason })
   }
   if (nowOf(run) >= run.refreshAt) {
-    if (yield* isOver(context)) acquired(run)
+    if (yield* needsNoAgent(context)) acquired(run)
     else yield* refresh(run, found)
   }
   return undefined
@@ -261,9 +261,9 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
 /** Handles an agent that has ended, has changed its phase, or has a problem. */
 const onChange = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
   if (!needsAction(run, agent)) return undefined
-  if (run.hasAcquired || (yield* isOver(run.context))) {
+  if (run.hasAcquired || (yield* needsNoAgent(run.context))) {
     if (isEnded(agent)) {
-      yield* tellFailure(run, agent)
+      yield* reportFailure(run, agent)
       return JobRunner.AgentOwned
     }
     // The agent is working, even if the provider reports a problem.
@@ -280,7 +280,7 @@ const onChange = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvide
 })
 
 /** Says on the job's page why an agent failed: if its job goes on without it, or the provider knows of a problem. */
-const tellFailure = Effect.fnUntraced(function* (
+const reportFailure = Effect.fnUntraced(function* (
   { context }: AgentRun,
   { message, phase, problem }: AgentProvider.Agent
 ) {
@@ -338,5 +338,5 @@ const needsAction = ({ hasAcquired }: AgentRun, agent: AgentProvider.Agent): boo
   isEnded(agent) || (!hasAcquired && agent.problem !== undefined && agent.problem.reason !== "Unavailable")
 
 /** Whether an agent has the job, or the job is over. In both cases no agent must be started. */
-const isOver = ({ state }: JobRunner.JobContext): Effect.Effect<boolean> =>
+const needsNoAgent = ({ state }: JobRunner.JobContext): Effect.Effect<boolean> =>
   Effect.map(state, (jobState) => jobState !== undefined && (isAgentOwned(jobState) || isFinal(jobState)))

@@ -41,8 +41,8 @@ export const deleteAgent = Effect.fnUntraced(function* (
   reason: string
 ): Effect.fn.Return<void> {
   for (let tries = 0; ; tries++) {
-    const isTold = yield* deleteOnce(provider, health, agent, reason)
-    if (isTold) {
+    const isRequested = yield* deleteOnce(provider, health, agent, reason)
+    if (isRequested) {
       const isGone = yield* list.next.pipe(
         Effect.andThen(list.await(agent.name, (found) => found === undefined)),
         Effect.timeoutOption(redeleteDelay)

@@ -3,23 +3,23 @@ import * as Effect from "effect/Effect"
 import type { ProviderError } from "../../AgentProvider.ts"
 
 export interface ProviderHealth {
-  readonly isInTrouble: () => boolean
+  readonly isUnavailable: () => boolean
   /** Records how a call ends. */
   readonly watch: <A>(call: Effect.Effect<A, ProviderError>) => Effect.Effect<A, ProviderError>
 }
 
 export const make = (): ProviderHealth => {
-  let isInTrouble = false
-  const note = (isTrouble: boolean) =>
+  let isUnavailable = false
+  const record = (value: boolean) =>
     Effect.sync(() => {
-      isInTrouble = isTrouble
+      isUnavailable = value
     })
   return {
-    isInTrouble: () => isInTrouble,
+    isUnavailable: () => isUnavailable,
     watch: (call) =>
       call.pipe(
-        Effect.tap(() => note(false)),
-        Effect.tapError(({ reason }) => note(reason === "Unavailable"))
+        Effect.tap(() => record(false)),
+        Effect.tapError(({ reason }) => record(reason === "Unavailable"))
       )
   }
 }

@@ -70,7 +70,7 @@ export const make = Effect.fnUntraced(function* (
           : new JobRunner.JobRunnerError({ message: error.message, cause: error })
       ),
     mayReserve: (job, requests, stackKey) =>
-      !health.isInTrouble() &&
+      !health.isUnavailable() &&
       fleets.get(stackKey)?.sweep?.isPending() !== true &&
       !capacity.isWaiting(job, requests, stackKey),
     hasAgent: (jobUuid, stackKey) => fleets.get(stackKey)?.list.agents()?.has(agentName(stackKey, jobUuid)),

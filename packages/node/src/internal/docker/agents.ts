@@ -27,7 +27,7 @@ export const running = (summary: Summary): Agent => ({
   createdAt: DateTime.makeUnsafe(summary.Created * 1000)
 })
 
-/** A container by its details. `output`: its last lines. */
+/** The agent of a container whose details are known. `output` is the container's last lines. */
 export const inspected = (details: Details, output: ReadonlyArray<string> = []): Agent => {
   const { Config, Created, HostConfig, State } = details
   const agent = {

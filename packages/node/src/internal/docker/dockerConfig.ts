@@ -1,5 +1,6 @@
 /** Docker's own configuration: `config.json`, and the contexts beside it. */
 import { createHash } from "node:crypto"
+import { homedir } from "node:os"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
@@ -55,7 +56,7 @@ export const variables = Effect.all({
 export const folder = Effect.gen(function* () {
   const path = yield* Path.Path
   const { config, home } = yield* variables
-  return config === "" ? path.join(home === "" ? "/root" : home, ".docker") : config
+  return config === "" ? path.join(home === "" ? homedir() : home, ".docker") : config
 })
 
 /** Why Docker's settings can't be used. It shows nothing of their content, which may hold passwords. */

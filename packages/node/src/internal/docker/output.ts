@@ -12,7 +12,7 @@ import type { Engine, EngineError } from "./engine.ts"
 import { Frames } from "./frames.ts"
 import { Details } from "./schemas.ts"
 
-/** How many containers are remembered whose output has been read. */
+/** How many ended containers are remembered, so that their output is not read twice. */
 const maxRead = 2000
 
 export interface Output {
