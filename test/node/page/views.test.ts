@@ -141,6 +141,49 @@ layer(Browser.layer, { excludeTestServices: true })("the views of the page", (it
     }).pipe(Effect.provide(emulated))
   )
 
+  it.effect("draw an uploaded pipeline with its waits, blocks and retries", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const { jobs } = yield* emulator.uploadPipelines([
+        {
+          steps: [
+            {
+              group: "tests",
+              steps: [
+                { command: "unit", key: "unit" },
+                { command: "lint", key: "lint" }
+              ]
+            },
+            "wait",
+            { block: "Deploy?", key: "ok" },
+            { command: "deploy", key: "deploy" },
+            { command: "docs", key: "docs", depends_on: "unit" }
+          ]
+        }
+      ])
+      const unit = jobs.find(({ command }) => command === "unit")?.id ?? ""
+      yield* emulator.acquireJob(unit)
+      yield* emulator.completeJob(unit, 1)
+      yield* emulator.retryJob(unit)
+      const seen = yield* visit()
+      yield* has(seen, "#graph .node.wait")
+      const labels = yield* ask(seen, () =>
+        Array.from(document.querySelectorAll("#graph .node"), (node) => node.getAttribute("aria-label") ?? "")
+      )
+      assert.sameMembers(labels, [
+        "unit, failed",
+        "lint, scheduled",
+        "unit, scheduled, after unit",
+        "wait, waiting, after unit, lint",
+        "Deploy?, waiting, after wait",
+        "deploy, waiting, after Deploy?",
+        "docs, waiting, after unit"
+      ])
+      assert.strictEqual(yield* Effect.promise(() => control(seen, "button", /^Deploy/).count()), 0)
+      assert.deepStrictEqual(seen.complaints, [])
+    }).pipe(Effect.provide(emulated))
+  )
+
   it.effect("show requests with their responses, and copy them as curl, without any token", () =>
     Effect.gen(function* () {
       const emulator = yield* build

@@ -51,8 +51,10 @@ export interface Step {
   readonly uploadedBy: Step | undefined
   /** The steps of a group. */
   readonly children: Array<Step>
-  /** What it waits for. A need that is met is removed. */
+  /** What it waits for. */
   readonly needs: Set<Need>
+  /** Those of its needs that are met. A retry does not change that. */
+  readonly metNeeds: Set<Need>
   readonly allowsDependencyFailure: boolean
   state: StepState
   /** Why a person has to let it through. Each unblocking removes the first reason. */

@@ -68,6 +68,7 @@ const endOf = ({ state }: Step): End => (state === "failed" || state === "cancel
 const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
   let result: "met" | "waiting" = "met"
   for (const need of step.needs) {
+    if (step.metNeeds.has(need)) continue
     const how = need.isUploader ? ownEndOf(need.step) : endWithUploads(need.step)
     if (how === undefined) {
       result = "waiting"
@@ -76,7 +77,7 @@ const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
     // A cancellation stops also what may follow a failure.
     if (how === "canceled") return how
     if (how === "failed" && !need.allowsFailure && !step.allowsDependencyFailure) return how
-    step.needs.delete(need)
+    step.metNeeds.add(need)
   }
   return result
 }

@@ -70,6 +70,11 @@ export interface StepView {
    * it is not a part of the build.
    */
   readonly state: "waiting" | "blocked" | "running" | "passed" | "failed" | "canceled" | "skipped"
+  /**
+   * The ids of the steps that it waits for: by `depends_on`, by a `wait`, a `block` or its group, or because their jobs have uploaded
+   * it; and of those that their jobs have uploaded.
+   */
+  readonly dependsOn: ReadonlyArray<string>
   /** Why a person has to unblock it, now or when the steps before it have ended. Undefined if nobody has to. */
   readonly hold: string | undefined
   /** What to ask the person. */
@@ -196,18 +201,36 @@ export const startedBuild = ({ branch, env, number, pipelineSlug, uuid, variable
   env: { ...variables, ...env }
 })
 
-export const step = ({ build, fields, group, holds, id, key, kind, label, prompt, state }: Step): StepView => ({
-  id,
-  kind,
-  key,
-  label,
-  build: { uuid: build.uuid, number: build.number, pipelineSlug: build.pipelineSlug },
-  groupId: group?.id,
-  state,
-  hold: holds[0],
-  prompt,
-  fields
-})
+export const step = (step: Step): StepView => {
+  const { build, fields, group, holds, id, key, kind, label, prompt, state } = step
+  return {
+    id,
+    kind,
+    key,
+    label,
+    build: { uuid: build.uuid, number: build.number, pipelineSlug: build.pipelineSlug },
+    groupId: group?.id,
+    state,
+    dependsOn: awaitedBy(step),
+    hold: holds[0],
+    prompt,
+    fields
+  }
+}
+
+const awaitedBy = ({ needs }: Step): ReadonlyArray<string> => {
+  const awaited = new Set<Step>()
+  const add = (step: Step): void => {
+    if (awaited.has(step)) return
+    awaited.add(step)
+    for (const uploaded of [...step.uploads, ...step.children.flatMap(({ uploads }) => uploads)]) add(uploaded)
+  }
+  for (const { isUploader, step } of needs) {
+    if (isUploader) awaited.add(step)
+    else add(step)
+  }
+  return Array.from(awaited, ({ id }) => id)
+}
 
 export const agent = (agent: State.Agent): AgentView => ({
   id: agent.id,

@@ -16,7 +16,8 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
   const faults = yield* emulator.faults
   const notifications = yield* emulator.notifications
   const jobs = yield* emulator.jobs
-  const held = (yield* emulator.steps).filter(Model.isHeld)
+  const steps = yield* emulator.steps
+  const held = steps.filter(Model.isHeld)
   const { byQueue, total, version } = summarize(jobs)
   return {
     operations: Model.operations,
@@ -41,7 +42,11 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
         .map(Model.heldStep)
     },
     faults: faults.map(Model.fault),
-    versions: { jobs: version, notifications: notifications.length, requests: requestsVersion }
+    versions: {
+      jobs: steps.reduce((version, step) => mix(version, step.state.length), version),
+      notifications: notifications.length,
+      requests: requestsVersion
+    }
   }
 })
 

@@ -71,6 +71,8 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
 
   const overview = Effect.suspend(() => Effect.flatMap(requestsVersion, (version) => Overview.make(emulator, version)))
 
+  const pipelines = Effect.all([emulator.jobs, emulator.steps])
+
   // Computed once for all open pages.
   const latest = yield* Effect.cachedWithTTL(
     Effect.map(Effect.all([Clock.currentTimeMillis, overview]), ([now, overview]) => ({
@@ -112,9 +114,9 @@ const make = Effect.fnUntraced(function* ({ emulator, requestsVersion }: QueryOp
         return Model.job(job, yield* emulator.notifications, yield* emulator.jobLog(id), waits)
       })
     ),
-    get("builds", Schema.Struct({}), () => Effect.map(emulator.jobs, Graph.builds)),
+    get("builds", Schema.Struct({}), () => Effect.map(pipelines, ([jobs, steps]) => Graph.builds(jobs, steps))),
     get("graph", Schema.Struct({ build: Schema.String }), ({ build }) =>
-      Effect.map(emulator.jobs, (jobs) => Graph.graph(jobs, build))
+      Effect.map(pipelines, ([jobs, steps]) => Graph.graph(jobs, steps, build))
     ),
     // Asks runners to send the output of their jobs here.
     get("job-output", Schema.Struct({}), () => Effect.succeed({ isWanted: true })),

@@ -1,4 +1,4 @@
-/** A build as a graph: its jobs, in columns after those that they depend on. */
+/** A build as a graph: its jobs, and its steps without jobs, in columns after those that they depend on. */
 import { read, write } from "./address.js"
 import { get, refresher } from "./api.js"
 import { byId, el, setText, shortened, showList } from "./dom.js"
@@ -68,20 +68,27 @@ const drawEdge = (from, to) => {
   return svg("path", { class: "edge", d: `M${x1} ${y1} C${x1 + bend} ${y1} ${to.x - bend} ${y2} ${to.x} ${y2}` })
 }
 
-const drawNode = ({ dependsOn, hasSoftFailed, id, label, phase }, { x, y }, names) => {
+const drawNode = ({ dependsOn, hasSoftFailed, id, kind, label, phase, state: stateName }, { x, y }, names) => {
   const name = shortened(label || id)
   const short = name.length > maxNameLength ? `${name.slice(0, maxNameLength - 1)}…` : name
   const after = dependsOn.flatMap((need) => names.get(need) ?? [])
-  const words = [name, state({ phase, hasSoftFailed, state: phase }), after.length > 0 && `after ${after.join(", ")}`]
-  const open = () => openJob(id)
+  const words = [
+    name,
+    kind === "job" ? state({ phase, hasSoftFailed, state: phase }) : stateName,
+    after.length > 0 && `after ${after.join(", ")}`
+  ]
+  const description = words.filter(Boolean).join(", ")
+  const role = kind === "job" ? { role: "button", tabindex: "0" } : { role: "img" }
   const group = svg(
     "g",
-    { class: `node ${phase}`, role: "button", tabindex: "0", "aria-label": words.filter(Boolean).join(", ") },
-    svg("title", {}, words.filter(Boolean).join(", ")),
+    { class: `node ${phase} ${kind}`, ...role, "aria-label": description },
+    svg("title", {}, description),
     svg("rect", { x, y, width: node.width, height: node.height, rx: 6 }),
     svg("rect", { class: `side${hasSoftFailed ? " soft" : ""}`, x, y, width: 6, height: node.height, rx: 3 }),
     svg("text", { x: x + 14, y: y + node.height / 2 + 4 }, short)
   )
+  if (kind !== "job") return group
+  const open = () => openJob(id)
   group.addEventListener("click", open)
   group.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return
@@ -116,7 +123,7 @@ const draw = ({ nodes, total }) => {
   Array.from(drawing.children)
     .find(({ jobId }) => jobId !== undefined && jobId === focused)
     ?.focus()
-  setText(byId("graph-count"), total > nodes.length ? `the first ${nodes.length} of ${total} jobs` : "")
+  setText(byId("graph-count"), total > nodes.length ? `the first ${nodes.length} of ${total} jobs and steps` : "")
 }
 
 const chooser = byId("graph-build")
