@@ -153,7 +153,7 @@ layer(Browser.layer, { excludeTestServices: true })("The emulator's page in a br
       yield* fill(seen, "searchbox", "Text", "MAKE TEST")
       assert.deepStrictEqual(yield* filtered("1–1 of 1"), ["unit"])
       yield* fill(seen, "searchbox", "Text", "nothing")
-      yield* sees(seen, "No job is like that.")
+      yield* sees(seen, "No job matches the filter.")
       assert.deepStrictEqual(seen.complaints, [])
     }).pipe(Effect.provide(emulated))
   )

@@ -1,4 +1,4 @@
-/** The bodies of requests and responses, for the page. */
+/** The bodies of requests, for the page. The emulator's log hides the values in responses itself. */
 import * as Predicate from "effect/Predicate"
 import * as Secrets from "../process/secrets.ts"
 

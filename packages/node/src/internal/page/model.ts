@@ -89,7 +89,8 @@ export const log = (job: StacksEmulator.Job, text: string | undefined) => {
   const isEnded = StacksSchema.isFinal(job.state)
   const shown = text === undefined || isEnded ? text : text.slice(0, text.lastIndexOf("\n") + 1)
   return {
-    size: job.logSize,
+    // While a part of a line is held back, the program has not got all of this size, and must get the text again.
+    size: shown === text ? job.logSize : -1,
     isEnded,
     text: shown === undefined ? undefined : Secrets.redactorOf(job.env).redact(shown)
   }
@@ -182,7 +183,7 @@ export const request = (identified: IdentifiedRequest) => ({
   query: identified.request.query,
   headers: identified.request.headers,
   body: Bodies.shown(identified.request.body),
-  response: Bodies.shown(identified.request.responseBody)
+  response: identified.request.responseBody
 })
 
 export const stack = (stack: StacksSchema.RegisteredStack) => ({

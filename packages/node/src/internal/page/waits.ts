@@ -12,7 +12,7 @@ export interface Surroundings {
   readonly now: DateTime.Utc
 }
 
-/** A stack that has not polled for so long may be gone. */
+/** A stack that has not polled for longer than this may be gone. */
 const polledRecently = Duration.minutes(1)
 
 /** What a job waits for, with the jobs that it waits for; undefined if it waits for nothing. */

@@ -62,8 +62,7 @@ byId("only-problems").addEventListener("change", refreshRequests)
 
 const textOf = (body) => (typeof body === "string" ? body : (JSON.stringify(body, null, 2) ?? "none"))
 
-const openRequest = addressed("request", byId("request-dialog"), async (id) => {
-  const request = await get("request", { id })
+const showRequest = (request) => {
   const { body, fault, headers, method, operation, path, query, response, status, time: at } = request
   setText(byId("request-title"), operation ?? "Request")
   showFacts(byId("request-facts"), [
@@ -77,6 +76,11 @@ const openRequest = addressed("request", byId("request-dialog"), async (id) => {
   setText(byId("request-body"), textOf(body))
   setText(byId("request-response"), textOf(response))
   byId("request-curl").textContent = curl(request)
+}
+
+const openRequest = addressed("request", byId("request-dialog"), {
+  load: (id) => get("request", { id }),
+  show: showRequest
 })
 
 copies(byId("copy-curl"), byId("request-curl"))

@@ -11,7 +11,7 @@ export const get = async (name, query = {}) => {
   return read(await fetch(`/ui/${name}?${search}`))
 }
 
-/** Does something, and looks at once what came of it. */
+/** Sends a command, and loads the overview at once. */
 export const post = async (name, body = {}) => {
   await read(
     await fetch(`/ui/${name}`, {
@@ -49,8 +49,8 @@ export const watch = ({ onLost, onOverview }) => {
 }
 
 /**
- * Loads something again whenever it is asked to, but not twice at a time: what is asked for meanwhile is done once, after it.
- * A load that fails is left: the next one may not.
+ * Returns a function that loads something again. Only one load runs at a time: calls during a load cause one more load after it.
+ * A failed load is ignored, because the next one may succeed.
  */
 export const refresher = (load) => {
   let isLoading = false

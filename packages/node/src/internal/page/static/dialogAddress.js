@@ -2,13 +2,15 @@
 import { onAddress, read, write } from "./address.js"
 
 /**
- * Connects a dialog to a part of the address. `load` fetches and shows the thing with an id; `open` is what a button calls.
+ * Connects a dialog to a part of the address. Returns the function that a button calls with an id. `load` fetches the thing with an id,
+ * and `show` puts it into the dialog, unless another one was opened in the meantime.
  *
+ * @template T
  * @param {string} name
  * @param {HTMLDialogElement} dialog
- * @param {(id: string) => Promise<void>} load
+ * @param {{ load: (id: string) => Promise<T>, show: (thing: T) => void }} thing
  */
-export const addressed = (name, dialog, load) => {
+export const addressed = (name, dialog, thing) => {
   let shown = ""
   const show = async () => {
     const id = read(name)
@@ -19,8 +21,10 @@ export const addressed = (name, dialog, load) => {
       return
     }
     try {
-      await load(id)
-      if (shown === id && !dialog.open) dialog.showModal()
+      const loaded = await thing.load(id)
+      if (shown !== id) return
+      thing.show(loaded)
+      if (!dialog.open) dialog.showModal()
     } catch {
       // It is gone, for example with the emulator that had it.
       if (shown !== id) return

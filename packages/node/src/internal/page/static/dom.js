@@ -49,7 +49,7 @@ export const showList = (list, items, { create, key, update }) => {
     return element
   })
   for (const element of kept.values()) {
-    // Who was there goes on at the list's title, not at the top of the page.
+    // The focus moves to the list's title. Otherwise it would move to the top of the page.
     if (element.contains(document.activeElement)) list.closest("section")?.querySelector("h2")?.focus()
     element.remove()
   }

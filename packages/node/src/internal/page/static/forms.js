@@ -48,7 +48,7 @@ const jobsForm = setUp("add-jobs", {
     byId("queue-keys").replaceChildren(...queues.map((key) => el("option", { value: key })))
     const { queueKey } = jobsForm.elements
     // A queue that is there, until somebody names another.
-    if (queueKey.value === queueKey.defaultValue) queueKey.value = queueKey.defaultValue = queues[0] ?? "default"
+    if (queueKey.value === queueKey.defaultValue) queueKey.value = queueKey.defaultValue = queues[0] ?? "_default"
   },
   read: ({ command, count, env, priority, queueKey }) => ({
     queueKey,

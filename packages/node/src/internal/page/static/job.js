@@ -75,7 +75,7 @@ const act = (command, done) =>
     try {
       await post(command, { id })
       say(`${done}.`)
-      // The button is gone; the keyboard goes on at the next one.
+      // The button may be gone, so the focus moves to the button that closes the dialog.
       dialog.querySelector("[data-close]").focus()
     } catch (error) {
       say(`Not ${done.toLowerCase()}: ${error.message}`, { isFailure: true })
@@ -86,8 +86,11 @@ act("cancel-job", "Canceled")
 act("retry-job", "Retried")
 
 /** Opens the dialog of a job, which has an address of its own. */
-export const openJob = addressed("job", dialog, async (jobId) => {
-  id = jobId
-  byId("job-notice").textContent = ""
-  show(await get("job", { id }))
+export const openJob = addressed("job", dialog, {
+  load: (id) => get("job", { id }),
+  show: (job) => {
+    id = job.id
+    byId("job-notice").textContent = ""
+    show(job)
+  }
 })

@@ -54,7 +54,7 @@ const show = () => {
       updateBar(parts.bar, job, axis)
     }
   })
-  setText(byId("no-jobs"), Object.values(query()).some(Boolean) ? "No job is like that." : "No jobs yet.")
+  setText(byId("no-jobs"), Object.values(query()).some(Boolean) ? "No job matches the filter." : "No jobs yet.")
   setText(byId("axis-start"), axis ? time(axis.start) : "")
   setText(byId("axis-end"), axis ? time(axis.end) : "")
   setText(byId("range"), total === 0 ? "" : `${count(offset + 1)}–${count(offset + jobs.length)} of ${count(total)}`)

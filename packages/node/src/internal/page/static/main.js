@@ -25,7 +25,7 @@ let shown = {}
 let shownAt = 0
 
 const onOverview = ({ now, overview }) => {
-  // What was on its way while a button had it looked at anew.
+  // A button has loaded a newer overview while this one was on its way.
   if (now < shownAt && document.body.dataset.connection === "live") return
   shownAt = now
   // After a lost connection it may be another emulator.

@@ -11,7 +11,7 @@ const create = (parts, attributes) => {
   return bar
 }
 
-/** What has not begun is a line, what has is a block. */
+/** Places a part of a bar: a line before the job has begun, a block afterwards. */
 const place = (rect, phase, x, width) => {
   const isLine = phase === "waiting"
   const all = { class: phase, x: `${x}%`, width: `${width}%`, y: isLine ? "40%" : 0, height: isLine ? "20%" : "100%" }

@@ -3,7 +3,7 @@ import { onAddress, read, write } from "./address.js"
 import { byId } from "./dom.js"
 import { now } from "./format.js"
 
-/** In milliseconds: closer than that there is nothing to see. */
+/** The shortest part of time that can be chosen, in milliseconds. */
 const shortest = 100
 
 let chosen
