@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
 import * as UndiciHttpClient from "../client/undici.ts"
 import * as Canary from "../doctor/canary.ts"
 import * as Checks from "../doctor/checks.ts"
@@ -48,7 +49,10 @@ export const doctor = Command.make(
         )
       )
     )
-    yield* print(findings.map(withoutTokens), input.json, baseUrl)
+    // Headers and messages of another service may repeat the token.
+    const redactor = Redactor.make([Redacted.value(token)])
+    const shown = findings.map((finding) => ({ ...finding, detail: redactor.redact(finding.detail) }))
+    yield* print(shown, input.json, baseUrl)
     const bad = findings.filter(isBad).length
     if (bad > 0) return yield* new Failed({ message: `${bad} of ${findings.length} checks found a problem` })
   }, logFailure)
@@ -76,9 +80,8 @@ const examine = Effect.fnUntraced(function* (
   baseUrl: URL
 ) {
   const service = yield* Service.Service
-  const suffix = Array.from({ length: 8 }, () => "")
-  const digits = yield* Effect.forEach(suffix, () => Random.nextIntBetween(0, 15))
-  const key = `stacksapi-doctor-${digits.map((digit) => digit.toString(16)).join("")}`
+  const suffix = (yield* Random.nextIntBetween(0, 0xffff_ffff)).toString(16).padStart(8, "0")
+  const key = `stacksapi-doctor-${suffix}`
   const probe: Checks.Probe = { key, queue: Option.getOrElse(input.canary, () => input.queue), unknownJob }
   const url = yield* Connection.examineUrl(baseUrl, input.proxy)
   const checks = yield* Checks.examine(
@@ -88,13 +91,8 @@ const examine = Effect.fnUntraced(function* (
   return [...url, ...checks, ...Connection.examineResponses(service.responses)]
 })
 
-/** No job has this id: it is not one of the version that the service makes. */
+/** No job has this id: the service makes ids of another UUID version. */
 const unknownJob = "00000000-0000-4000-8000-000000000000"
-
-const redactor = Redactor.make([])
-
-/** Headers and messages of another service may repeat a token. */
-const withoutTokens = (finding: Finding): Finding => ({ ...finding, detail: redactor.redact(finding.detail) })
 
 const styles: Readonly<Record<Finding["verdict"], Style>> = {
   ok: "green",

@@ -111,7 +111,8 @@ export const agentOptions = ({ password, url, username }: Proxy) => {
 // Hosts
 // -----------------------------------------------------------------------------
 
-const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, "").toLowerCase()
+/** The host of a URL, in lower case and without brackets. */
+export const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, "").toLowerCase()
 
 const portOf = (url: URL): string => url.port || (url.protocol === "https:" ? "443" : "80")
 
@@ -119,7 +120,8 @@ const loopback = new BlockList()
 loopback.addSubnet("127.0.0.0", 8, "ipv4")
 loopback.addAddress("::1", "ipv6")
 
-const isLoopback = (host: string): boolean => host === "localhost" || isIn(loopback, host)
+/** Whether a host is this machine: a name or an address, an IPv6 address without brackets. */
+export const isLoopback = (host: string): boolean => host === "localhost" || isIn(loopback, host)
 
 /** IPv4 addresses in IPv6 notation match too. */
 const isIn = (list: BlockList, host: string): boolean => {

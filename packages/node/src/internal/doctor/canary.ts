@@ -1,4 +1,4 @@
-/** The checks that need a job: the first one of a queue that is set aside for them. They finish it in the end. */
+/** The checks that need a job. They take the first job of a queue that is set aside for them, and finish it at the end. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { field, includes, type Probe } from "./checks.ts"

@@ -1,4 +1,6 @@
 /** The harmless checks: they change nothing but a probe stack, which they register and deregister. */
+import * as StacksApi from "@stacksapi/core/StacksApi"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { type Expected, expectResponse } from "./expect.ts"
@@ -22,8 +24,8 @@ interface Request {
   readonly body?: unknown
   readonly token?: string
   readonly expected: Expected
-  /** The scope and limit in the headers. */
-  readonly limit?: readonly [scope: string, limit: number]
+  /** The endpoint whose rate limit the headers must have. */
+  readonly limitOf?: StacksApi.Endpoint
 }
 
 export const field = (body: unknown, name: string): unknown =>
@@ -71,7 +73,7 @@ const registrations = ({ key, queue }: Probe): ReadonlyArray<Request> => {
       path: "stacks/register",
       body,
       expected: { statuses: [201], shape, check: echoes },
-      limit: ["default", 10]
+      limitOf: "registerStack"
     },
     {
       check: "register it again",
@@ -99,7 +101,7 @@ const listings = ({ key, queue }: Probe): ReadonlyArray<Request> => {
       method: "GET",
       path: path({ limit: "1" }),
       expected: { statuses: [200], shape: Shape.scheduledJobs },
-      limit: ["list-scheduled-jobs", 10]
+      limitOf: "listScheduledJobs"
     },
     {
       check: "list with an invalid cursor",
@@ -128,14 +130,14 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
       shape: Shape.jobStates,
       check: (body) => (field(field(body, "states"), unknownJob) === undefined ? [] : ["the unknown job has a state"])
     },
-    limit: ["batch-load-job-states", 20]
+    limitOf: "getJobStates"
   },
   {
     check: "details of an unknown job",
     method: "GET",
     path: `stacks/${key}/jobs/${unknownJob}`,
     expected: { statuses: [404] },
-    limit: ["show-job", 1000]
+    limitOf: "getJob"
   },
   {
     check: "reserve an unknown job",
@@ -148,7 +150,7 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
       check: (body) =>
         includes(body, "not_reserved", unknownJob) ? [] : ["not_reserved does not have the unknown job"]
     },
-    limit: ["batch-reserve", 10]
+    limitOf: "batchReserveJobs"
   },
   {
     check: "tokens for an unknown job",
@@ -174,7 +176,7 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
         return Array.isArray(errors) && errors.length > 0 ? [] : ["there is no error for the unknown job"]
       }
     },
-    limit: ["stack-notification", 200]
+    limitOf: "createStackNotifications"
   },
   {
     check: "finish an unknown job",
@@ -182,17 +184,18 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
     path: `stacks/${key}/jobs/${unknownJob}/finish`,
     body: { exit_status: 0, detail: "stacksapi doctor" },
     expected: { statuses: [404] },
-    limit: ["finish-job", 100]
+    limitOf: "finishJob"
   }
 ]
 
-const removals = ({ key, queue }: Probe): ReadonlyArray<Request> => [
-  {
-    check: "deregister the stack",
-    method: "POST",
-    path: `stacks/${key}/deregister`,
-    expected: { statuses: [204] }
-  },
+const deregistration = ({ key }: Probe): Request => ({
+  check: "deregister the stack",
+  method: "POST",
+  path: `stacks/${key}/deregister`,
+  expected: { statuses: [204] }
+})
+
+const afterwards = ({ key, queue }: Probe): ReadonlyArray<Request> => [
   {
     check: "list for a stack that is gone",
     method: "GET",
@@ -202,10 +205,13 @@ const removals = ({ key, queue }: Probe): ReadonlyArray<Request> => [
   { check: "unknown path", method: "GET", path: "stacksapi-doctor", expected: { statuses: [404] } }
 ]
 
-const ask = Effect.fnUntraced(function* ({ check, expected, limit, method, path, ...options }: Request) {
+const ask = Effect.fnUntraced(function* ({ check, expected, limitOf, method, path, ...options }: Request) {
   const service = yield* Service
   const { findings, response } = yield* expectResponse(check, service.send(method, path, options), expected)
-  return response === undefined || limit === undefined ? findings : [...findings, ...Limits.examine(response, ...limit)]
+  if (response === undefined || limitOf === undefined) return findings
+  const { annotations } = StacksApi.StacksApi.groups.stacks.endpoints[limitOf]
+  const { limit, scope } = Context.getUnsafe(annotations, StacksApi.Limit)
+  return [...findings, ...Limits.examine(response, scope, limit)]
 })
 
 const askAll = (requests: ReadonlyArray<Request>) => Effect.map(Effect.forEach(requests, ask), (all) => all.flat())
@@ -225,16 +231,11 @@ export const examine = Effect.fnUntraced(function* <E, R>(
     askAll(unknownJobs(probe)),
     whileRegistered
   ]).pipe(
-    Effect.flatMap((all) => Effect.map(askAll(removals(probe)), (removed) => [...all.flat(), ...removed])),
+    Effect.flatMap((all) =>
+      Effect.map(askAll([deregistration(probe), ...afterwards(probe)]), (more) => [...all.flat(), ...more])
+    ),
     // The probe stack is removed even if the command is interrupted.
-    Effect.onInterrupt(() => Effect.ignore(ask({ ...removed(probe) })))
+    Effect.onInterrupt(() => Effect.ignore(ask(deregistration(probe))))
   )
   return [...token, ...rest]
-})
-
-const removed = ({ key }: Probe): Request => ({
-  check: "deregister the stack",
-  method: "POST",
-  path: `stacks/${key}/deregister`,
-  expected: { statuses: [204] }
 })

@@ -12,12 +12,12 @@ export const examineUrl = (baseUrl: URL, usesProxy: boolean): Effect.Effect<Read
     return [
       isEncrypted(baseUrl)
         ? finding("tls", "ok", "the endpoint is https; the certificate is verified with each connection")
-        : isLoopback(baseUrl)
+        : Proxy.isLoopback(Proxy.hostOf(baseUrl))
           ? finding("tls", "note", "the endpoint is http, on this machine")
           : finding(
               "tls",
               "differs",
-              "the endpoint is http: everybody on the way can read the token",
+              "the endpoint is http: anyone on the network path can read the token",
               "Use an https endpoint"
             ),
       Result.match(proxy, {
@@ -30,18 +30,13 @@ export const examineUrl = (baseUrl: URL, usesProxy: boolean): Effect.Effect<Read
 
 const isEncrypted = ({ protocol }: URL) => protocol === "https:"
 
-const isLoopback = ({ hostname }: URL) => /^(localhost|127\..*|\[::1\])$/.test(hostname)
-
 /** More than this is a problem for reservations and tokens, which end at times of the service. */
 const maxClockDifference = 5000
 
 const slow = 1000
 
-export const examineResponses = (responses: ReadonlyArray<Response>): ReadonlyArray<Finding> => {
-  const [first] = responses
-  if (first === undefined) return []
-  return [clock(responses), latency(responses)]
-}
+export const examineResponses = (responses: ReadonlyArray<Response>): ReadonlyArray<Finding> =>
+  responses.length === 0 ? [] : [clock(responses), latency(responses)]
 
 /** The header has whole seconds, so the smallest difference counts. */
 const clock = (responses: ReadonlyArray<Response>): Finding => {

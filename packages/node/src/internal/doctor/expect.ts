@@ -9,7 +9,7 @@ export interface Expected {
   readonly statuses: ReadonlyArray<number>
   readonly shape?: Shape.Shape | undefined
   /** More that is wrong with the response, as sentences without a full stop. */
-  readonly check?: ((body: unknown, response: Response) => ReadonlyArray<string>) | undefined
+  readonly check?: ((body: unknown) => ReadonlyArray<string>) | undefined
 }
 
 /** One finding about a request, and one about fields that this library does not know. */
@@ -38,7 +38,7 @@ export const expectResponse = (
       }
       const { problems, unknown } =
         expectedShape === undefined ? { problems: [], unknown: [] } : Shape.compare(body, expectedShape)
-      const all = [...problems, ...(problems.length === 0 ? (more?.(body, response) ?? []) : [])]
+      const all = [...problems, ...(problems.length === 0 ? (more?.(body) ?? []) : [])]
       const findings =
         all.length === 0
           ? [finding(check, "ok", `status ${status}`)]

@@ -26,7 +26,6 @@ export interface Response {
 export class Service extends Context.Service<
   Service,
   {
-    readonly baseUrl: URL
     /** Fails with a sentence if there is no complete response. */
     readonly send: (
       method: "GET" | "POST" | "PUT",
@@ -83,7 +82,7 @@ export const make = (options: {
       responses.push(response)
       return response
     })
-    return { baseUrl: options.baseUrl, send, responses }
+    return { send, responses }
   })
 
 /** The cause of a failure, which names no secret. */
