@@ -1,7 +1,7 @@
 /**
- * A smoke test: packs both packages, installs the tarballs and Effect with npm into an empty project, checks the types of the program
- * `test/packaging/consumer.ts` there, and runs it. Then it compiles programs that export one of everything to declarations. Modules that need an optional peer are imported at the end, after the peer is
- * installed. `--packed` uses existing tarballs.
+ * A smoke test: packs both packages, and installs the tarballs and Effect with npm into an empty project. There it checks the types of the
+ * program `test/packaging/consumer.ts`, and runs it. Then it installs the optional peers, and imports the modules that need them. Then it
+ * compiles programs that export one of everything to declarations. `--packed` uses existing tarballs.
  */
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"

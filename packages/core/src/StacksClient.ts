@@ -294,8 +294,8 @@ export interface Options {
 }
 
 /**
- * Options of {@link layerConfigWith}: each is a value, or a `Config` of it, which reads it from variables of your own. A
- * `Config.Wrap<Options>` will do. Without `token` and `baseUrl`, they are read as {@link layerConfig} does.
+ * Options of {@link layerConfigWith}. Each is a value, or a `Config` that reads the value, for example from variables of your own. A
+ * `Config.Wrap<Options>` is accepted too. Without `token` and `baseUrl`, they are read as {@link layerConfig} does.
  *
  * @since 0.2.0
  * @category options

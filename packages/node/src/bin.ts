@@ -20,6 +20,9 @@ const { signals } = ExitStatus
 /** Why the command ends early: a signal, a closed pipe, or an output that can't be written. */
 type Ending = ExitStatus.Signal | "NoReader" | { readonly code: string }
 
+const args = process.argv.slice(2)
+const mode = ofArguments(args)
+
 let ending: Ending | undefined
 let isSignaled = false
 let isStopExpected = false
@@ -49,10 +52,9 @@ const onSignal = (signal: ExitStatus.Signal): void => {
 const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Predicate.isObject(ending)) {
     const message = `Can't write to the standard output: ${describeCode(ending.code)}`
-    const { isJson } = ofArguments(process.argv.slice(2))
     // @effect-diagnostics-next-line globalDate:off - the program has ended, and its services with it.
     const json = () => toJson({ level: "error", message, exitStatus: ExitStatus.failure }, Date.now())
-    process.stderr.write(isJson ? `${json()}\n` : `stacksapi: ${message}\n`)
+    process.stderr.write(mode.isJson ? `${json()}\n` : `stacksapi: ${message}\n`)
     return ExitStatus.failure
   }
   if (Exit.isSuccess(exit) && Predicate.isNumber(exit.value)) return exit.value
@@ -68,7 +70,7 @@ const host = Host.of({
   name: Effect.sync(hostname)
 })
 
-const program = Effect.suspend(() => main(process.argv.slice(2))).pipe(
+const program = Effect.suspend(() => main(args, mode)).pipe(
   Effect.provideService(Host, host),
   Effect.provideService(Console.Console, Stdout.makeConsole(onOutputError)),
   Effect.provide(NodeServices.layer)

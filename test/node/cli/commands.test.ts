@@ -399,7 +399,9 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         ])
         assert.strictEqual(status, 1)
         assert.match(stderr, /^stacksapi: GET .*ECONNREFUSED.*BUILDKITE_AGENT_ENDPOINT.*\n$/)
-        assert.strictEqual((yield* call(["jobs", "list", "--endpoint", "nowhere"])).status, 2)
+        for (const endpoint of ["nowhere", "localhost:4567"]) {
+          assert.strictEqual((yield* call(["jobs", "list", "--endpoint", endpoint])).status, 2)
+        }
         const bad = yield* call(["jobs", "list"], { env: { BUILDKITE_AGENT_ENDPOINT: "nowhere" } })
         assert.strictEqual(bad.status, 1)
         assert.match(bad.stderr, /^stacksapi: BUILDKITE_AGENT_ENDPOINT is not a URL\. .*\n$/)

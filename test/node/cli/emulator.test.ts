@@ -287,6 +287,8 @@ steps:
         "approved"
       ])
       assert.include((yield* unblock()).stderr, "No step waits for you.")
+      const silent = yield* unblock("--endpoint", "http://user:password@127.0.0.1:1/v3/")
+      assert.strictEqual(silent.stderr, "stacksapi: Nothing answers at http://127.0.0.1:1/. Is the emulator running?\n")
     }).pipe(Effect.scoped)
   )
 

@@ -168,6 +168,27 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
     })
   )
 
+  it.effect("jobs log --follow has the last line of a job that does not end it", () =>
+    Effect.gen(function* () {
+      const { emulator } = yield* emulated("cut", [{ id: "cut-1" }])
+      const { BUILDKITE_AGENT_ENDPOINT: endpoint } = environmentOf(emulator)
+      yield* emulator.acquireJob("cut-1")
+      yield* emulator.appendJobLog("cut-1", "one\ntw")
+      // What the command asks for again and again, with the size that it has got.
+      const read = (size: number) =>
+        Effect.promise(async () => {
+          const response = await fetch(new URL(`/ui/job-log?id=cut-1&size=${size}`, endpoint))
+          return (await response.json()) as { readonly size: number; readonly text?: string }
+        })
+      const first = yield* read(-1)
+      assert.strictEqual(first.text, "one\n")
+      yield* emulator.completeJob("cut-1", 0)
+      const last = yield* read(first.size)
+      assert.strictEqual(last.text, "one\ntw")
+      assert.isUndefined((yield* read(last.size)).text)
+    })
+  )
+
   it.effect("shows the emulator what a job prints that has no agent", () =>
     Effect.gen(function* () {
       const { call, emulator } = yield* emulated("sent", [

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as JobOutput from "../../JobOutput.ts"
 import * as UndiciHttpClient from "../client/undici.ts"
+import { Failed } from "./failure.ts"
 
 /** An emulator is near, so a service that takes longer is none. */
 const timeout = "2 seconds"
@@ -32,29 +33,40 @@ const get = <A>(url: URL, schema: Schema.Decoder<A>) =>
   HttpClient.get(url).pipe(
     Effect.flatMap(HttpClientResponse.filterStatusOk),
     Effect.flatMap(HttpClientResponse.schemaBodyJson(schema)),
-    Effect.timeout(timeout),
-    Effect.option,
-    Effect.provide(UndiciHttpClient.layerProxied(false))
+    Effect.timeout(timeout)
   )
+
+/** The client for the functions of this module. An emulator needs no proxy. */
+export const layerClient = UndiciHttpClient.layerProxied(false)
 
 /**
  * The URL of the emulator's page if the endpoint is an emulator that asks for the output of jobs. Services that are called by HTTPS are
  * not asked.
  */
-export const find = (endpoint: string | undefined): Effect.Effect<Option.Option<URL>> =>
+export const find = (endpoint: string | undefined): Effect.Effect<Option.Option<URL>, never, HttpClient.HttpClient> =>
   endpoint === undefined || new URL(endpoint).protocol !== "http:"
     ? Effect.succeedNone
     : Effect.map(
-        get(new URL("/ui/job-output", endpoint), Asked),
+        Effect.option(get(new URL("/ui/job-output", endpoint), Asked)),
         Option.map(() => new URL("/ui/", endpoint))
       )
 
-/** The output of a job; none if the emulator does not know the job. `text` is missing if its size is still `size`. */
+/** The output of a job. `text` is missing if its size is still `size`. */
 export const read = (page: URL, jobUuid: string, size: number) =>
-  get(new URL(`job-log?${new URLSearchParams({ id: jobUuid, size: String(size) })}`, page), Log)
+  get(new URL(`job-log?${new URLSearchParams({ id: jobUuid, size: String(size) })}`, page), Log).pipe(
+    Effect.mapError(
+      (error) =>
+        new Failed({
+          message:
+            error._tag === "HttpClientError" && error.response?.status === 404
+              ? `The emulator does not know the job ${jobUuid}`
+              : `The emulator at ${page.origin} does not respond`
+        })
+    )
+  )
 
 /** Sends all lines that jobs print, until the runner ends. Lines that can't be sent are dropped. */
-export const send = (page: URL, output: JobOutput.Service): Effect.Effect<void> =>
+export const send = (page: URL, output: JobOutput.Service): Effect.Effect<void, never, HttpClient.HttpClient> =>
   output.lines.pipe(
     Stream.groupedWithin(JobOutput.maxWaitingLines, sendInterval),
     Stream.runForEach((lines) =>
@@ -66,8 +78,7 @@ export const send = (page: URL, output: JobOutput.Service): Effect.Effect<void> 
           Effect.catch(({ message }) => Effect.logDebug(`The emulator did not take the output of a job: ${message}`))
         )
       )
-    ),
-    Effect.provide(UndiciHttpClient.layerProxied(false))
+    )
   )
 
 /** Joins lines by job, in texts of bounded length. */

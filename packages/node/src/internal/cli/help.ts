@@ -1,11 +1,10 @@
 /** The word `help`, which means the same as the flag `--help`. */
 
-/** The commands have at most this many words, and a word `help` may follow them. */
+/** The most words that a command has. A word `help` may follow them. */
 const maxWords = 3
 
 /**
- * The arguments with `--help` in place of the word `help`, where it stands before, between or after the words of a command:
- * `help run`, `jobs help list`, `run help`.
+ * Replaces the word `help` by `--help`, before, between or after the words of a command: `help run`, `jobs help list`, `run help`.
  */
 export const withHelpFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const firstFlag = args.findIndex((argument) => argument.startsWith("-"))

@@ -20,10 +20,10 @@ export interface Bounds {
   readonly timeout: Duration.Duration
 }
 
-/** For tokens, passwords and URLs. */
+/** The bounds of files with tokens, passwords and URLs. */
 export const secretBounds: Bounds = { maxBytes: 64 * 1024, timeout: Duration.seconds(10) }
 
-/** For files with jobs, and pipelines. */
+/** The bounds of files with jobs and pipelines. */
 export const documentBounds: Bounds = { maxBytes: 64 * 1024 * 1024, timeout: Duration.minutes(1) }
 
 const size = (bytes: number): string =>

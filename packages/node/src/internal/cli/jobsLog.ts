@@ -19,7 +19,7 @@ import { findReader } from "./reader.ts"
 import * as Settings from "./settings.ts"
 import { logFailure } from "./withClient.ts"
 
-/** How often more output is looked for. */
+/** How long to wait before the next look for more output. */
 const interval = "300 millis"
 
 export const log = Command.make(
@@ -27,7 +27,7 @@ export const log = Command.make(
   {
     id: Argument.String("id").pipe(Argument.withDescription("The id of a job")),
     follow: Flag.toggle("follow", {
-      description: "Go on with what the job prints, until it has ended; with --log-directory until Ctrl-C",
+      description: "Keep printing new output until the job ends; with --log-directory, until Ctrl-C",
       alias: "f"
     }),
     logDirectory: Flag.optional(
@@ -136,9 +136,8 @@ const followEmulator = Effect.fnUntraced(function* (
   let isOver = false
   while (true) {
     const log = yield* EmulatorLog.read(page.value, id, size)
-    if (Option.isNone(log)) return yield* new Failed({ message: `The emulator does not know the job ${id}` })
-    const { isEnded, text } = log.value
-    size = log.value.size
+    const { isEnded, text } = log
+    size = log.size
     if (text !== undefined) {
       yield* print(textsOf(lines.push(encoder.encode(afterSeen(seen, text)))))
       seen = text
@@ -148,7 +147,7 @@ const followEmulator = Effect.fnUntraced(function* (
     isOver = isEnded && text === undefined
     yield* Effect.sleep(interval)
   }
-})
+}, Effect.provide(EmulatorLog.layerClient))
 
 /** The new part of a text, whose beginning may be gone. */
 const afterSeen = (seen: string, text: string): string => {

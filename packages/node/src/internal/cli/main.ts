@@ -11,7 +11,6 @@ import * as Effect from "effect/Effect"
 import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as Predicate from "effect/Predicate"
 import * as Messages from "../terminal/messages.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import { agents } from "./agents.ts"
@@ -38,8 +37,8 @@ export const stacksapi = Command.make("stacksapi").pipe(
   Command.withSubcommands([register, deregister, jobs, run, agents, doctor, emulator])
 )
 
-/** Runs the command with these arguments. Returns the exit status. */
-export const main = (args: ReadonlyArray<string>) =>
+/** Runs the command with these arguments. Returns the exit status. `mode` becomes JSON if a flag or a variable asks for it. */
+export const main = (args: ReadonlyArray<string>, mode: OutputMode = ofArguments(args)) =>
   ConfigFile.provider(args, Flag.settingsOf(runFlags)).pipe(
     Effect.flatMap((provider) =>
       Effect.provideService(
@@ -53,7 +52,7 @@ export const main = (args: ReadonlyArray<string>) =>
       Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : report(Cause.squash(cause))
     ),
     Effect.provide(settings),
-    Effect.provideService(OutputMode, ofArguments(args))
+    Effect.provideService(OutputMode, mode)
   )
 
 const report = (error: unknown): Effect.Effect<number> => {
@@ -103,11 +102,12 @@ const sanitizedLogger = Logger.make((options) => {
   const console = options.fiber.getRef(Console.Console)
   if (options.fiber.getRef(OutputMode).isJson) return console.error(Messages.logToJson.log(options))
   const { annotations, cause, message } = Logger.formatStructured.log(options)
-  const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
   const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
   const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
   console.error(
-    Sanitize.sanitizeLines([`${head} ${words.join(" ")}${more}`, ...(cause === undefined ? [] : [cause])].join("\n"))
+    Sanitize.sanitizeLines(
+      [`${head} ${Messages.wordsOf(message)}${more}`, ...(cause === undefined ? [] : [cause])].join("\n")
+    )
   )
 })
 

@@ -128,9 +128,9 @@ const prepareCluster = (input: RunInput) =>
 const sendToEmulator = Effect.fnUntraced(function* (input: RunInput, output: JobOutput.Service) {
   const page = yield* EmulatorLog.find(yield* Settings.endpoint(input))
   if (Option.isSome(page)) yield* EmulatorLog.send(page.value, output)
-})
+}, Effect.provide(EmulatorLog.layerClient))
 
-/** Forks an effect that goes on until its last work is done after everything else in this scope has closed. */
+/** Forks an effect that may still finish its work after everything else in this scope has closed. */
 const flushAtEnd = Effect.gen(function* () {
   const fibers: Array<Fiber.Fiber<void, unknown>> = []
   yield* Effect.addFinalizer(() =>

@@ -109,11 +109,14 @@ export const layerClient = (
 
 /** The URL of the API; undefined for Buildkite's. */
 export const endpoint = Effect.fnUntraced(function* ({ endpoint }: Pick<Connection, "endpoint">) {
-  if (Option.isSome(endpoint)) return URL.canParse(endpoint.value) ? withVersion(endpoint.value) : yield* badFlag
+  if (Option.isSome(endpoint)) return isHttpUrl(endpoint.value) ? withVersion(endpoint.value) : yield* badFlag
   const url = yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT"))
   if (Option.isNone(url)) return undefined
-  return URL.canParse(url.value) ? withVersion(url.value) : yield* badEndpoint
+  return isHttpUrl(url.value) ? withVersion(url.value) : yield* badEndpoint
 })
+
+/** Not `localhost:4567`, whose scheme would be `localhost`. */
+const isHttpUrl = (text: string): boolean => /^https?:\/\//i.test(text) && URL.canParse(text)
 
 /** Adds the path of the API to a URL that has none, such as the URL of the emulator's page. */
 const withVersion = (endpoint: string): string => {

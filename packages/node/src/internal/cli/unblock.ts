@@ -1,18 +1,21 @@
-/** `stacksapi emulator unblock`: lets steps of an emulator's pipelines through. */
-import * as Config from "effect/Config"
+/** `stacksapi emulator unblock`: unblocks steps of an emulator's pipelines. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as UndiciHttpClient from "../client/undici.ts"
 import { sanitizeLine } from "../terminal/sanitize.ts"
 import { Failed } from "./failure.ts"
 import * as Flag from "./flag.ts"
 import * as Output from "./output.ts"
+import * as Settings from "./settings.ts"
+
+/** An emulator is near. */
+const timeout = "5 seconds"
 
 const HeldStep = Schema.Struct({
   id: Schema.String,
@@ -49,34 +52,34 @@ export const unblock = Command.make(
     ),
     json: Output.json
   },
-  Effect.fnUntraced(function* ({ endpoint, fields, json, step }) {
-    const page = yield* pageOf(endpoint)
-    if (Option.isNone(step)) return yield* show(yield* heldSteps(page), json)
-    const values = Option.getOrElse(fields, (): Record<string, string> => ({}))
-    yield* send(
-      HttpClientRequest.post(new URL("/ui/unblock", page)).pipe(
-        HttpClientRequest.bodyJsonUnsafe({ step: step.value, values })
+  Effect.fnUntraced(
+    function* ({ endpoint, fields, json, step }) {
+      const page = yield* pageOf(yield* Settings.endpoint({ endpoint }))
+      if (Option.isNone(step)) return yield* show(yield* heldSteps(page), json)
+      const values = Option.getOrElse(fields, (): Record<string, string> => ({}))
+      yield* send(
+        HttpClientRequest.post(`${page}/ui/unblock`).pipe(
+          HttpClientRequest.bodyJsonUnsafe({ step: step.value, values })
+        )
       )
-    )
-    yield* Output.printOne(json, {
-      text: sanitizeLine(`${step.value} is unblocked`),
-      json: { step: step.value, unblocked: true }
-    })
-  }, Effect.provide(FetchHttpClient.layer))
+      yield* Output.printOne(json, {
+        text: sanitizeLine(`${step.value} is unblocked`),
+        json: { step: step.value, isUnblocked: true }
+      })
+    },
+    Effect.provide(UndiciHttpClient.layerProxied(false))
+  )
 ).pipe(
-  Command.withDescription("Let a step of an emulator's pipeline through that is blocked, waits for input, or is held"),
+  Command.withDescription("Unblock a step of an emulator's pipeline that is blocked, waits for input, or is held"),
   Command.withExamples([
     { command: "stacksapi emulator unblock" },
     { command: "stacksapi emulator unblock approve --field release-name=Dolphin" }
   ])
 )
 
-const pageOf = Effect.fnUntraced(function* (flag: Option.Option<string>) {
-  const variable = yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT"))
-  const text = Option.getOrElse(flag, () => Option.getOrElse(variable, () => ""))
-  const url = URL.parse(text)
-  return url === null ? yield* noEndpoint : url
-})
+/** The origin of the emulator. It has no user and no password. */
+const pageOf = (endpoint: string | undefined) =>
+  endpoint === undefined ? noEndpoint : Effect.succeed(new URL(endpoint).origin)
 
 const noEndpoint = new Failed({
   message: "There is no emulator to talk to. Set BUILDKITE_AGENT_ENDPOINT as the emulator says, or give --endpoint URL"
@@ -84,7 +87,7 @@ const noEndpoint = new Failed({
 
 const send = (request: HttpClientRequest.HttpClientRequest) =>
   Effect.gen(function* () {
-    const response = yield* HttpClient.execute(request)
+    const response = yield* Effect.timeout(HttpClient.execute(request), timeout)
     if (response.status === 200) return response
     const refusal = yield* Effect.option(HttpClientResponse.schemaBodyJson(Refusal)(response))
     return yield* new Failed({
@@ -94,16 +97,16 @@ const send = (request: HttpClientRequest.HttpClientRequest) =>
       })
     })
   }).pipe(
-    Effect.catchTag("HttpClientError", () =>
+    Effect.catchTag(["HttpClientError", "TimeoutError"], () =>
       Effect.fail(new Failed({ message: `Nothing answers at ${new URL("/", request.url)}. Is the emulator running?` }))
     )
   )
 
-const heldSteps = (page: URL) =>
-  Effect.flatMap(send(HttpClientRequest.get(new URL("/ui/held", page))), (response) =>
+const heldSteps = (page: string) =>
+  Effect.flatMap(send(HttpClientRequest.get(`${page}/ui/held`)), (response) =>
     Effect.mapError(
       HttpClientResponse.schemaBodyJson(Schema.Array(HeldStep))(response),
-      () => new Failed({ message: `${new URL("/", page)} is no emulator of this version` })
+      () => new Failed({ message: `${page}/ is no emulator of this version` })
     )
   )
 

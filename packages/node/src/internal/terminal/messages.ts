@@ -17,14 +17,19 @@ export interface Message {
 export const toJson = ({ message, ...fields }: Message, now: number): string =>
   Sanitize.json({ time: iso(now), ...fields, message })
 
+/** A value of a log entry as text. */
+export const textOf = (value: unknown): string => (Predicate.isString(value) ? value : format(value))
+
+/** The message of a log entry, which may have several parts. */
+export const wordsOf = (message: unknown): string => [message].flat().map(textOf).join(" ")
+
 /** A log entry, with its annotations, and the cause of a failure. */
 export const logToJson: Logger.Logger<unknown, string> = Logger.make((options) => {
   const { annotations, cause, level, message } = Logger.formatStructured.log(options)
-  const words = [message].flat().map((part) => (Predicate.isString(part) ? part : format(part)))
   return Sanitize.json({
     time: options.date.toISOString(),
     level: level.toLowerCase(),
-    message: words.join(" "),
+    message: wordsOf(message),
     ...(Object.keys(annotations).length > 0 && { annotations }),
     ...(cause !== undefined && { cause })
   })

@@ -1,7 +1,7 @@
 /** Keeps log lines while the live view is on the terminal. They are printed at the end. */
-import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import { CurrentLogAnnotations } from "effect/References"
+import { textOf, wordsOf } from "../terminal/messages.ts"
 import { strip } from "../terminal/sanitize.ts"
 import type { Style } from "../terminal/style.ts"
 import { timeOfDay } from "../terminal/times.ts"
@@ -36,7 +36,7 @@ export const toKeptLog: Logger.Logger<unknown, Kept> = Logger.make((options) => 
   const { annotations, cause, level, message } = Logger.formatStructured.log(options)
   const words = [
     level,
-    ...(Array.isArray(message) ? message : [message]).map(textOf),
+    wordsOf(message),
     ...Object.entries(annotations).map(([name, value]) => `${name}=${textOf(value)}`),
     ...(cause === undefined ? [] : [cause])
   ]
@@ -46,5 +46,3 @@ export const toKeptLog: Logger.Logger<unknown, Kept> = Logger.make((options) => 
 })
 
 const styles: Readonly<Record<string, Style>> = { WARN: "yellow", ERROR: "red", FATAL: "red" }
-
-const textOf = (value: unknown): string => (typeof value === "string" ? value : format(value))
