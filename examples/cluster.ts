@@ -1,6 +1,6 @@
 /**
- * A stack of three processes that share the work of two queues through a database. Here they are in one program, on three ports; yours
- * are on three machines, each with its own host. One of them stops in the middle, and no job is lost or run twice.
+ * A stack of three processes that share the work of two queues through a database. Here they are in one program; yours are on three
+ * machines. One of them stops in the middle, and no job is lost or run twice.
  *
  *     DATABASE_URL=postgres://user:password@localhost/database node examples/cluster.ts
  *
@@ -11,12 +11,12 @@ import { JobRunner } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Config, Console, Effect, Exit, Layer, Logger, Schema, Scope } from "effect"
+import { Config, Console, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 
 const tablePrefix = "stacksapi_example"
 const queues = ["linux", "deploy"]
-const threePorts = Config.withDefault(Config.Array(Schema.Int, "PORTS"), [34_441, 34_442, 34_443])
+const names = ["process 1", "process 2", "process 3"]
 
 // The runner is the same as in a stack of one process.
 const Runner = JobRunner.layer(() =>
@@ -24,21 +24,21 @@ const Runner = JobRunner.layer(() =>
 )
 
 // Counts how often each job started, and on which processes.
-const begun = new Map<string, Array<number>>()
+const begun = new Map<string, Array<string>>()
 
-// All processes have the same key, queues and tables. Slots and addresses belong to one process.
-const startProcess = (port: number) =>
+// All processes have the same key, queues and tables. Slots and names belong to one process.
+const startProcess = (name: string) =>
   ClusterStack.make({
     key: "cluster-example",
     queues,
     slots: 4,
-    port,
+    name,
     tablePrefix,
     // How long a process may miss its heartbeats before the others take over. The default is 5 seconds; this machine may be busy.
     lockExpiration: "20 seconds",
     onEvent: (event) =>
       Effect.sync(() => {
-        if (event._tag === "RunStarted") begun.set(event.job.id, [...(begun.get(event.job.id) ?? []), port])
+        if (event._tag === "RunStarted") begun.set(event.job.id, [...(begun.get(event.job.id) ?? []), name])
       })
   })
 
@@ -52,11 +52,10 @@ const addJobs = (count: number) =>
 
 const program = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
-  const ports = yield* threePorts
-  const [firstPort = 0, ...otherPorts] = ports
+  const [firstName = "", ...otherNames] = names
   const leaving = yield* Scope.make()
-  const first = yield* Scope.provide(startProcess(firstPort), leaving)
-  const others = yield* Effect.forEach(otherPorts, startProcess)
+  const first = yield* Scope.provide(startProcess(firstName), leaving)
+  const others = yield* Effect.forEach(otherNames, startProcess)
 
   // Each process is a member of the cluster, and knows the others.
   const takePart = Effect.map(
@@ -64,7 +63,7 @@ const program = Effect.gen(function* () {
     (all) => all.every(({ phase, processes }) => phase === "running" && processes.length === all.length)
   )
   yield* until(takePart)
-  yield* Console.log(`${ports.length} processes with ${ports.length * 4} slots`)
+  yield* Console.log(`${names.length} processes with ${names.length * 4} slots`)
 
   yield* addJobs(24)
   yield* until(Effect.map(first.status, ({ running }) => running.length > 0))
@@ -75,10 +74,10 @@ const program = Effect.gen(function* () {
   yield* addJobs(12)
   yield* until(Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => state === "finished")))
   const jobs = yield* emulator.jobs
-  const once = Array.from(begun.values()).filter((ports) => ports.length === 1)
+  const once = Array.from(begun.values()).filter((names) => names.length === 1)
   yield* Console.log(`${jobs.length} jobs are finished, ${once.length} began once`)
-  for (const port of ports) {
-    yield* Console.log(`port ${port} ran ${Array.from(begun.values()).filter((ports) => ports.includes(port)).length}`)
+  for (const name of names) {
+    yield* Console.log(`${name} ran ${Array.from(begun.values()).filter((names) => names.includes(name)).length}`)
   }
 }).pipe(Effect.scoped)
 

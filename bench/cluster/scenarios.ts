@@ -94,7 +94,7 @@ const killed =
         yield* Effect.gen(function* () {
           yield* members[index]?.ended ?? Effect.void
           yield* Effect.sleep("500 millis")
-          members[index] = yield* start({ databaseUrl: line.url, port: member.port })
+          members[index] = yield* start({ databaseUrl: line.url })
         }).pipe(Effect.forever, Effect.forkScoped)
       }
 

@@ -14,6 +14,7 @@ interface Server {
 const servers: ReadonlyArray<Server> = [
   { program: "redis-server", debianPackages: ["redis-server"] },
   { program: "postgres", versions: "/usr/lib/postgresql", debianPackages: ["postgresql"] },
+  { program: "pgbouncer", debianPackages: ["pgbouncer"] },
   { program: "dockerd", debianPackages: ["docker.io", "runc", "containerd", "iptables", "tini"] },
   { program: "docker-registry", debianPackages: ["docker-registry"] },
   // A shell for test images. It is linked statically, so the images need no libraries.

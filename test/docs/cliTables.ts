@@ -100,6 +100,6 @@ export const tables: Effect.Effect<Readonly<Record<string, string>>> = Effect.ge
   }
 }).pipe(
   Effect.provide(
-    Layer.merge(NodeServices.layer, Layer.succeed(Host, Host.of({ expectStop: Effect.void, name: Effect.succeed("") })))
+    Layer.merge(NodeServices.layer, Layer.succeed(Host, Host.of({ expectStop: Effect.void })))
   )
 )

@@ -7,7 +7,6 @@ import { NodeStacksEmulator } from "@stacksapi/node"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { parse } from "yaml"
 import { bin, stacksapi, start } from "../support/cli.ts"
-import { freePort } from "../support/freePort.ts"
 import * as Postgres from "../support/postgres.ts"
 import * as Redis from "../support/redis.ts"
 import { standInOnPath } from "../support/standInAgentSetup.ts"
@@ -82,7 +81,7 @@ describe("What deploys a cluster", () => {
       const { stdout } = yield* stacksapi(["run", "--help"])
       const page = read("docs/cluster.md")
       const flags = Array.from(stdout.matchAll(/--([a-z-]+)\b.* With --cluster/g), ([, flag = ""]) => flag)
-      assert.isAtLeast(flags.length, 8)
+      assert.isAtLeast(flags.length, 5)
       for (const flag of flags) {
         const variable = `STACKSAPI_${flag.toUpperCase().replaceAll("-", "_")}`
         assert.match(page, new RegExp(`^\\| \`--${flag}(?: [^ ]+)?\` \\| \`${variable}\` \\|`, "m"))
@@ -106,7 +105,7 @@ const servers = Layer.effect(
 )
 
 layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: true })("A cluster", (it) => {
-  /** Processes with what compose.yaml and the image set, where only the hosts, ports and files are those of this machine. */
+  /** Processes with what compose.yaml and the image set, where only the addresses and files are those of this machine. */
   const startProcess = Effect.fnUntraced(function* (folder: string, buildPath: string) {
     const { databaseUrl, redis } = yield* Servers
     const { baseUrl, token } = yield* StacksEmulator.StacksEmulator
@@ -121,8 +120,6 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
       BUILDKITE_CLUSTER_TOKEN_FILE: join(folder, "cluster-token"),
       DATABASE_URL_FILE: join(folder, "database-url"),
       REDIS_URL: Redacted.value(redis.url),
-      STACKSAPI_HOST: "127.0.0.1",
-      STACKSAPI_PORT: String(yield* freePort),
       STACKSAPI_HEALTH_HOST: "127.0.0.1",
       // None of them hangs: one that is starved for a while must not be taken for one that does.
       STACKSAPI_LOCK_EXPIRATION: "30",
@@ -224,8 +221,7 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
     Effect.gen(function* () {
       const { databaseUrl } = yield* Servers
       const { ended } = yield* start(process.execPath, [join(root, "examples/cluster.ts")], {
-        DATABASE_URL: databaseUrl,
-        PORTS: (yield* Effect.replicateEffect(freePort, 3)).join(",")
+        DATABASE_URL: databaseUrl
       })
       const { status, stderr, stdout } = yield* ended
       assert.deepStrictEqual([status, stderr], [0, ""])
@@ -235,7 +231,7 @@ layer(Layer.merge(servers, NodeStacksEmulator.layer()), { excludeTestServices: t
         "one of them has left",
         "36 jobs are finished, 36 began once"
       ])
-      for (const line of lines.slice(3)) assert.match(line, /^port \d+ ran [1-9]\d*$/)
+      for (const line of lines.slice(3)) assert.match(line, /^process \d ran [1-9]\d*$/)
       const found = yield* Postgres.tablesOf(databaseUrl)
       assert.isEmpty(found.filter((name) => name.startsWith("stacksapi_example")))
     }).pipe(Effect.scoped)

@@ -46,7 +46,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster of proces
             const victim = over === 20 ? leader : (members.find((member) => member !== leader) ?? leader)
             victim.kill("SIGKILL")
             yield* victim.ended
-            members.splice(members.indexOf(victim), 1, yield* start({ port: victim.port }))
+            members.splice(members.indexOf(victim), 1, yield* start())
           }
           yield* allOver
           assert.isEmpty(yield* faults)

@@ -9,7 +9,7 @@ import { until } from "../support/cluster.ts"
 import { addJobs, allOver, areOver, countBy, faults, isOver, options, withEmulator } from "../support/clusterFixture.ts"
 import * as Members from "../support/clusterMembers.ts"
 import { makeCuttableConnection } from "../support/cuttableConnection.ts"
-import { freePort } from "../support/freePort.ts"
+import { inFrontOf } from "../support/pgbouncer.ts"
 import * as Postgres from "../support/postgres.ts"
 
 /** Nobody of these hangs: one that is starved for a while must not be taken for one that does. */
@@ -20,14 +20,11 @@ const again = { ...options, lockExpiration: "4 seconds", onProcessDeath: "retry"
 
 const passed = JobRunner.Finished({ exitStatus: 0, detail: "done" })
 
-/** Ends the connections that hold a process's place in the cluster. */
-const endLocks = Effect.flatMap(
+/** Ends all connections to the database but this one. */
+const endConnections = Effect.flatMap(
   SqlClient.SqlClient,
   (sql) => sql`
-    SELECT pg_terminate_backend(pid) FROM (
-      SELECT DISTINCT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
-      WHERE locktype = 'advisory' AND datname = current_database()
-    ) AS holders`
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
 )
 
 /** The stacks that members lead. */
@@ -62,32 +59,24 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
     { concurrent: true }
   )
 
-  const leavings = [
-    ["to the next process", "fail"],
-    ["to the next process", "retry"],
-    ["to its own next execution", "fail"],
-    ["to its own next execution", "retry"]
-  ] as const
-  for (const [heir, onProcessDeath] of leavings) {
+  for (const onProcessDeath of ["fail", "retry"] as const) {
     it.effect(
-      `leaves answers that it can't send, having lost its locks, ${heir}: ${onProcessDeath}`,
+      `loses no outcome of a process that leaves, though its connections break: ${onProcessDeath}`,
       () =>
         withEmulator(
           Effect.gen(function* () {
             const { databaseUrl, start, recorder } = yield* Members.onServer
-            const leaving = { ...patient, onProcessDeath, port: yield* freePort }
             const mayEnd = yield* Deferred.make<void>()
             const run: Members.Run = () => Effect.as(Deferred.await(mayEnd), passed)
             yield* addJobs(10, patient)
-            const first = yield* start(leaving, { run })
+            const first = yield* start({ ...patient, onProcessDeath }, { run })
             yield* until(Effect.sync(() => recorder.begun.size === 10))
-            if (heir === "to the next process") yield* start({ ...patient, onProcessDeath }, { run })
+            yield* start({ ...patient, onProcessDeath }, { run })
             const stopping = yield* Effect.forkChild(first.stop)
             yield* until(Effect.map(first.status, ({ phase }) => phase === "leaving"))
-            yield* endLocks.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
+            yield* endConnections.pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
             yield* Deferred.succeed(mayEnd, undefined)
             yield* Fiber.join(stopping)
-            if (heir === "to its own next execution") yield* start(leaving, { run })
             yield* allOver
             assert.isEmpty(yield* faults)
             assert.isEmpty(recorder.overlaps)
@@ -242,11 +231,33 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
           assert.strictEqual(tries, 2)
           const isEmpty = Effect.gen(function* () {
             const sql = yield* SqlClient.SqlClient
-            const left = yield* sql`
-              SELECT 1 FROM stacksapi_jobs UNION ALL SELECT 1 FROM stacksapi_cluster_messages`
+            const left = yield* sql`SELECT 1 FROM stacksapi_saved_jobs`
             return left.length === 0
           }).pipe(Effect.provide(Postgres.layerClient(databaseUrl)))
           yield* until(isEmpty)
+        })
+      ),
+    { concurrent: true }
+  )
+
+  it.effect(
+    "runs every job once behind a pooler that shares sessions",
+    () =>
+      withEmulator(
+        Effect.gen(function* () {
+          const { databaseUrl, start, recorder } = yield* Members.onServer
+          const pooled = yield* inFrontOf(databaseUrl)
+          yield* addJobs(60, patient)
+          const members = [
+            yield* start(patient, { databaseUrl: pooled }),
+            yield* start(patient, { databaseUrl: pooled })
+          ]
+          yield* areOver(20)
+          yield* members[0]?.stop ?? Effect.void
+          yield* allOver
+          assert.isEmpty(yield* faults)
+          assert.isEmpty(recorder.overlaps)
+          assert.deepStrictEqual(new Set(recorder.begun.values()), new Set([1]))
         })
       ),
     { concurrent: true }
@@ -301,14 +312,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster", (it) =>
       withEmulator(
         Effect.gen(function* () {
           const { start } = yield* Members.onServer
-          const brief = { ...options, port: 31_999, lockExpiration: "3 seconds" } as const
           const problemOf = (options: ClusterStack.Options) => Effect.map(Effect.flip(start(options)), String)
-          yield* start(brief)
-          assert.include(
-            yield* problemOf({ ...brief, port: 31_998, key: "other" }),
-            "must be different for each cluster"
-          )
-          assert.include(yield* problemOf(brief), "has the address 127.0.0.1:31999")
+          yield* start(patient)
+          assert.include(yield* problemOf({ ...patient, key: "other" }), "must be different for each cluster")
           assert.include(yield* problemOf({ ...options, queues: [] }), "at least one queue")
           assert.include(yield* problemOf({ ...options, queues: ["q", "q"] }), "s--q")
           assert.include(yield* problemOf({ ...options, slots: 0 }), "slots: must be a whole number of 1 or more")

@@ -239,7 +239,7 @@ describe("A process of a cluster", () => {
 
   it.effect("is ready when it is a member, although it leads no queue", () =>
     Effect.gen(function* () {
-      const processes = [{ address: "a:1", slots: 8 }]
+      const processes = [{ name: "a", slots: 8 }]
       yield* watchedProcess({ processes })
       assert.deepStrictEqual(yield* report("/readyz"), {
         status: 200,

@@ -286,7 +286,7 @@ describe("a live view of a process of a cluster", () => {
         yield* view.watch({ status: Effect.sync(() => status), awaitFailure: Effect.never })
         yield* slowly("1 second")
         assert.match((yield* terminal.screen)[0] ?? "", /^a process · leads no queue .* starting \ds$/)
-        const processes = ["a", "b", "c"].map((host) => ({ address: `${host}:1`, slots: 4 }))
+        const processes = ["a", "b", "c"].map((name) => ({ name, slots: 4 }))
         status = { ...status, phase: "running", processes, running: [job] }
         yield* view.onClusterEvent({ _tag: "RunStarted", job, sinceScheduled: Duration.millis(1500) }, "q")
         yield* slowly("1 second")

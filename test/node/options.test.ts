@@ -135,8 +135,7 @@ refuses("ClusterStack", (options) => ClusterStack.make({ key: "k", queues: ["q"]
   ["queues", "name at least one queue", [[]]],
   ["queues", "have different stack keys; two have k--q", [["q", "q"]]],
   ["slots", "be a whole number of 1 or more, not ", [...numbers, 0]],
-  ["host", "be a name or an address", texts],
-  ["port", "be a whole number between 1 and 65535, not ", [...numbers, 0, 65_536]],
+  ["name", "be a text that is not blank", texts],
   ["onProcessDeath", 'be one of "fail", "retry", not "forget"', ["forget"]],
   [
     "lockExpiration",

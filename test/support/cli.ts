@@ -37,7 +37,7 @@ export const stacksapi = Effect.fnUntraced(function* (
       void output[channel].push(`${texts.map(String).join(" ")}\n`)
   const console = Object.assign(Object.create(globalThis.console), { log: collect("stdout"), error: collect("stderr") })
   const exit = yield* main(args).pipe(
-    Effect.provideService(Host, { expectStop: Effect.void, name: Effect.succeed("localhost") }),
+    Effect.provideService(Host, { expectStop: Effect.void }),
     Effect.provideService(Console.Console, console),
     Effect.provide(
       Stdio.layerTest({ stdin: Stream.fromIterable([new TextEncoder().encode(stdin)]) }).pipe(

@@ -5,14 +5,12 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Effect, Redacted } from "effect"
 import type { Message, Order } from "./clusterProcess.ts"
-import { freePort } from "./freePort.ts"
 import { RunRecorder } from "./runRecorder.ts"
 
 const program = fileURLToPath(new URL("./clusterProcess.ts", import.meta.url))
 
 export interface Member {
   readonly name: string
-  readonly port: number
   readonly kill: (signal: NodeJS.Signals) => void
   /** Done when the process has ended. */
   readonly ended: Effect.Effect<void>
@@ -23,14 +21,12 @@ export interface Member {
 }
 
 export interface ClusterOptions extends Pick<Order, "databaseUrl"> {
-  readonly options: Omit<ClusterStack.Options, "port">
+  readonly options: ClusterStack.Options
   readonly redisUrl?: string | undefined
   readonly withAgents?: boolean | undefined
 }
 
 export interface StartOptions {
-  /** Where a former process was. */
-  readonly port?: number | undefined
   readonly databaseUrl?: string | undefined
 }
 
@@ -42,14 +38,13 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
   let count = 0
 
   const start = Effect.fnUntraced(function* (options: StartOptions = {}) {
-    const port = options.port ?? (yield* freePort)
     const name = `p${++count}`
     const order: Order = {
       name,
       baseUrl: emulator.baseUrl,
       databaseUrl: options.databaseUrl ?? cluster.databaseUrl,
       redisUrl: cluster.redisUrl,
-      options: { ...cluster.options, port },
+      options: { ...cluster.options, name },
       withAgents: cluster.withAgents ?? false
     }
     return yield* Effect.acquireRelease(
@@ -84,7 +79,6 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
         )
         return {
           name,
-          port,
           kill: (signal) => {
             recorder.signaled(name, signal)
             child.kill(signal)

@@ -7,7 +7,7 @@ import * as Cluster from "./cluster.ts"
 import type * as Postgres from "./postgres.ts"
 import { requestsOfNonLeaders } from "./runRecorder.ts"
 
-export type Options = Omit<ClusterStack.Options, "port">
+export type Options = ClusterStack.Options
 
 export const options: Options = { key: "s", queues: ["q"], slots: 10, reservationExpiry: "2 minutes" }
 

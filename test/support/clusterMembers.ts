@@ -4,7 +4,6 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksClient } from "@stacksapi/node"
 import * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Clock, Effect, Exit, Layer, Scope } from "effect"
-import { freePort } from "./freePort.ts"
 import * as Postgres from "./postgres.ts"
 import { RunRecorder } from "./runRecorder.ts"
 
@@ -59,7 +58,7 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
     const context = yield* Layer.build(
       Layer.fresh(Layer.mergeAll(runner, client, Postgres.layerClient(databaseUrl)))
     ).pipe(Scope.provide(own))
-    const service = yield* ClusterStack.make({ port: yield* freePort, ...options }).pipe(
+    const service = yield* ClusterStack.make({ name, ...options }).pipe(
       Effect.provideContext(context),
       Scope.provide(own)
     )

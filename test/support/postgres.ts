@@ -34,14 +34,15 @@ const findBinaries = (): string => {
 }
 
 /** The server does not run as root: there it is Debian's user for it. */
-const user = (): { readonly uid?: number; readonly gid?: number } => {
+export const user = (): { readonly uid?: number; readonly gid?: number } => {
   if (process.getuid?.() !== 0) return {}
   const id = (flag: string) => Number(execFileSync("id", [flag, "postgres"], { encoding: "utf8" }))
   return { uid: id("-u"), gid: id("-g") }
 }
 
 /** Patient: a machine that is busy takes its time. */
-export const layerClient = (url: string) => PgClient.layer({ url: Redacted.make(url), connectTimeout: "2 minutes" })
+export const layerClient = (url: string) =>
+  PgClient.layer({ url: Redacted.make(url), connectTimeout: "2 minutes", prepare: false })
 
 /** A server that runs until the scope closes. With a password, only who has it gets in. */
 export const makeWith = Effect.fnUntraced(function* (

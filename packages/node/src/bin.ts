@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The process around the command `stacksapi`: its arguments, signals, output and exit status. */
-import { hostname } from "node:os"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -66,8 +65,7 @@ const exitStatusOf = (exit: Exit.Exit<unknown, unknown>): number => {
 const host = Host.of({
   expectStop: Effect.sync(() => {
     isStopExpected = true
-  }),
-  name: Effect.sync(hostname)
+  })
 })
 
 const program = Effect.suspend(() => main(args, mode)).pipe(

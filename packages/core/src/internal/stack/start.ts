@@ -73,11 +73,11 @@ const doubt = (state: StackState, record: JobRecord): void => {
 /** Whether a job may start now. Takes a slot if none is kept for it. */
 const takeSlot = (state: StackState, record: JobRecord): boolean => {
   const { breaker } = state.dependencies
-  if (!state.mayStart() || state.freeSlots() <= 0) return false
+  if (!state.mayStart()) return false
   const hasAgent = hasEarlierAgent(state, record)
-  if (hasAgent === undefined) return false
-  // The job already holds its amounts.
-  if (hasAgent) return true
+  // The job already holds its slot and its amounts.
+  if (hasAgent === true) return true
+  if (hasAgent === undefined || state.freeSlots() <= 0) return false
   if (record.keepsSlot && (isPoolOverdrawn(state) || state.membership.room().isOverdrawn(record.requests))) {
     // The pool has become smaller, so a waiting job gives its slot back and waits for another one.
     record.keepsSlot = false

@@ -1,5 +1,4 @@
 /** `stacksapi run --cluster`. It is imported only then, because it needs optional peer dependencies. */
-import { lookup } from "node:dns/promises"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
@@ -18,7 +17,6 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as ClusterStack from "../../ClusterStack.ts"
 import type * as StackView from "../../StackView.ts"
 import { Failed, Misused } from "./failure.ts"
-import { Host } from "./host.ts"
 import { importPeer } from "./optionalPeers.ts"
 import type { RunInput } from "./runFlags.ts"
 import * as Settings from "./settings.ts"
@@ -39,9 +37,8 @@ export interface ClusterProcess {
 /** Checks everything that a process of the cluster needs, so that it fails before anything starts. */
 export const prepare = Effect.fnUntraced(function* (input: RunInput) {
   const url = yield* databaseUrl
-  const { host, listenHost } = yield* addresses(input)
   const limits = yield* sharedLimits(input)
-  const database = yield* Layer.build(PgClient.layer({ url, applicationName: "stacksapi" })).pipe(
+  const database = yield* Layer.build(PgClient.layer({ url, applicationName: "stacksapi", prepare: false })).pipe(
     Effect.tap((database) => Context.get(database, SqlClient)`SELECT 1`),
     Effect.mapError(ofDatabase)
   )
@@ -52,9 +49,6 @@ export const prepare = Effect.fnUntraced(function* (input: RunInput) {
         queues: input.queues,
         slots: input.maxInFlight,
         tags: Option.getOrUndefined(input.tags),
-        host,
-        port: input.port,
-        listenHost,
         onProcessDeath: input.onProcessDeath,
         lockExpiration: input.lockExpiration * 1000,
         tablePrefix: input.tablePrefix,
@@ -62,15 +56,12 @@ export const prepare = Effect.fnUntraced(function* (input: RunInput) {
         metadata: { program: "stacksapi run --cluster" },
         onEvent: view.onClusterEvent
       })
-      yield* view.print(`This process of the cluster is ${host}:${input.port}`)
       yield* watch(cluster)
       return yield* cluster.awaitFailure
     },
     Effect.catchTags({
       InvalidOptions: ({ message }) => Effect.fail(new Misused({ message })),
       JobStoreError: ({ message }) => Effect.fail(new Failed({ message })),
-      ListenError: ({ message }) =>
-        Effect.fail(new Failed({ message: `${message}. See --port, --listen-host and --host` })),
       SqlError: (error) => Effect.fail(ofDatabase(error)),
       MigrationError: (error) => Effect.fail(ofDatabase(error))
     }),
@@ -78,34 +69,6 @@ export const prepare = Effect.fnUntraced(function* (input: RunInput) {
   )
   return { run } satisfies ClusterProcess
 })
-
-// -----------------------------------------------------------------------------
-// Addresses
-// -----------------------------------------------------------------------------
-
-/** The address for other processes, and the address to listen on, which has to exist on this machine. */
-const addresses = Effect.fnUntraced(function* (input: RunInput) {
-  const host = Option.isSome(input.host) ? input.host.value : yield* (yield* Host).name
-  const listenHost = Option.getOrElse(input.listenHost, () => host)
-  const { address } = yield* Effect.tryPromise(() => lookup(listenHost)).pipe(
-    Effect.mapError(
-      () =>
-        new Failed({
-          message:
-            `This machine can't resolve ${listenHost}. Set --host to the name or address at which the other processes reach it, and ` +
-            "--listen-host to an address of this machine, if that is another"
-        })
-    )
-  )
-  if (isLoopback(address) && Option.isNone(input.host)) {
-    yield* Effect.logWarning(
-      `${listenHost} resolves to ${address} here, so only processes on this machine can join. Set --host to an address that other machines can reach`
-    )
-  }
-  return { host, listenHost }
-})
-
-const isLoopback = (address: string): boolean => address.startsWith("127.") || address === "::1"
 
 // -----------------------------------------------------------------------------
 // Database and Redis

@@ -7,7 +7,5 @@ export class Host extends Context.Service<
   {
     /** Makes an orderly shutdown on SIGTERM, SIGHUP or SIGQUIT a success from now on. */
     readonly expectStop: Effect.Effect<void>
-    /** The host name of the machine or container. */
-    readonly name: Effect.Effect<string>
   }
 >()("@stacksapi/node/internal/cli/host") {}

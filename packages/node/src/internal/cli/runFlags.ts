@@ -157,31 +157,6 @@ const clusterFlags = {
       "Share the work with other processes, through the database of DATABASE_URL, and the Redis of REDIS_URL if it is set",
     variable: true
   }),
-  host: Flag.optional(
-    Flag.text("host", {
-      description: "With --cluster: the name or address at which the other processes reach this one",
-      metavar: "NAME",
-      variable: true,
-      otherwise: "this machine's name"
-    })
-  ),
-  port: Flag.withDefault(
-    Flag.integer("port", {
-      description: "With --cluster: the port at which the other processes reach this one",
-      variable: true,
-      min: 1,
-      max: 65_535
-    }),
-    34_431
-  ),
-  listenHost: Flag.optional(
-    Flag.text("listen-host", {
-      description: "With --cluster: the address to listen on",
-      metavar: "ADDRESS",
-      variable: true,
-      otherwise: "--host"
-    })
-  ),
   onProcessDeath: Flag.withDefault(
     Flag.choice("on-process-death", ["fail", "retry"], {
       description:

@@ -1,5 +1,10 @@
 /** The allocation of slots to queues. */
-import type { Demand } from "./queues.ts"
+
+export interface Demand {
+  readonly stackKey: string
+  /** How many slots the queue could use now. */
+  readonly wanted: number
+}
 
 /**
  * Allocates slots by max-min fairness. If they can't be divided evenly, some queues get one more, in rotation by `turn`. Slots that

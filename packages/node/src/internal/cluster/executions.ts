@@ -1,84 +1,93 @@
-/** The executions of jobs on this process, and their results, for as long as a leader may ask for them. */
+/** The executions of this process: the jobs that it runs, and those that have ended, until the database confirms that they are not its own. */
 import type { StopReason } from "@stacksapi/core/JobRunner"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import type * as Deferred from "effect/Deferred"
 import type * as Fiber from "effect/Fiber"
-import type { Answer } from "./jobEntity.ts"
-import type { JobKey } from "./ownership.ts"
+import type { Outcome } from "./outcome.ts"
+import type { ClaimedJob, OwnedJob } from "./storage.ts"
 
-export interface Execution {
-  readonly key: JobKey
-  readonly dispatchId: number
+export interface Execution extends ClaimedJob {
   readonly job: ScheduledJob
-  readonly fiber: Fiber.Fiber<Answer>
+  /** The member that claimed the job. */
+  readonly memberId: number
+  readonly fiber: Fiber.Fiber<Outcome>
   /** Done when the runner has to stop. */
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** Since when this process owns the job. */
-  claimedAt: number | undefined
-  /** Whether the runner was called, in this execution or in an earlier one that was interrupted. */
-  hasStarted: boolean
-  /** Whether it holds a slot. */
+  /** The number of the look that was sent last when this process learned that it owns the job. */
+  readonly claimedAt: number
+  /** Whether this process owns the job, as far as it knows. */
+  isOwned: boolean
+  /** Whether the runner is at work. */
   isRunning: boolean
   /** Whether an agent may have been started for it. */
   hasAgent: boolean
-  endedAt: number | undefined
+  hasEnded: boolean
+  /** The number of the look that was sent last when its end was written. */
+  writtenAt: number | undefined
   /** When the job's state was last read, for a job that has an agent and that this process no longer owns. */
   checkedAt: number | undefined
 }
 
 export class Executions {
-  readonly #executions = new Map<string, Execution>()
+  readonly #executions = new Map<number, Execution>()
+  /** Jobs that this process owns and never learned of: until which claim they may still be in an answer. */
+  readonly #unknown = new Map<number, number>()
 
   add(execution: Execution): void {
-    this.#executions.set(idOf(execution.key, execution.dispatchId), execution)
+    this.#executions.set(execution.dispatch, execution)
   }
 
-  /** The execution of a dispatch, if it is active or has ended by itself. */
-  find(key: JobKey, dispatchId: number): Execution | undefined {
-    const execution = this.#executions.get(idOf(key, dispatchId))
-    const end = execution?.fiber.pollUnsafe()
-    return end === undefined || end._tag === "Success" ? execution : undefined
-  }
-
-  hasStarted(key: JobKey, dispatchId: number): boolean {
-    return this.#executions.get(idOf(key, dispatchId))?.hasStarted ?? false
-  }
-
-  /** All executions that `compare` has not dropped. */
-  get all(): ReadonlyArray<Execution> {
-    return Array.from(this.#executions.values())
+  has(dispatch: number): boolean {
+    return this.#executions.has(dispatch)
   }
 
   get active(): ReadonlyArray<Execution> {
-    return this.all.filter(({ endedAt }) => endedAt === undefined)
+    return Array.from(this.#executions.values()).filter(({ hasEnded }) => !hasEnded)
   }
 
-  /** Executions of the same job by other dispatches that are still running. */
-  others(execution: Execution): ReadonlyArray<Execution> {
-    const { jobUuid, stackKey } = execution.key
+  /** Earlier executions of the same job that are still running. */
+  others({ dispatch, job, stackKey }: Execution): ReadonlyArray<Execution> {
     return this.active.filter(
-      (other) =>
-        other !== execution && other.isRunning && other.key.jobUuid === jobUuid && other.key.stackKey === stackKey
+      (other) => other.dispatch !== dispatch && other.job.id === job.id && other.stackKey === stackKey
     )
   }
 
+  /** Drops an execution whose member is gone: no row names it any more. */
+  forget(execution: Execution): void {
+    if (this.#executions.get(execution.dispatch) === execution) this.#executions.delete(execution.dispatch)
+  }
+
   /**
-   * Compares the executions with the jobs that this process owned at `askedAt`. Drops executions that ended before `askedAt`, and
-   * returns the ones that are still running but no longer owned.
+   * Compares the executions of a member with the jobs that it owned when look number `look` was taken. Drops executions whose end the
+   * database knew by then. Returns the executions whose job the member lost, and those that should stop.
    */
-  compare(owned: ReadonlyArray<JobKey & { readonly dispatchId: number }>, askedAt: number): ReadonlyArray<Execution> {
-    const ids = new Set(owned.map((job) => idOf(job, job.dispatchId)))
+  compare(memberId: number, owned: ReadonlyArray<OwnedJob>, look: number) {
+    const stops = new Map(owned.map(({ dispatch, stop }) => [dispatch, stop]))
     const lost: Array<Execution> = []
-    for (const [id, execution] of this.#executions) {
-      if (ids.has(id)) continue
-      if (execution.endedAt !== undefined) {
-        if (execution.endedAt < askedAt) this.#executions.delete(id)
-      } else if (execution.claimedAt !== undefined && execution.claimedAt < askedAt) {
-        lost.push(execution)
-      }
+    const stopping: Array<readonly [Execution, StopReason]> = []
+    for (const [dispatch, execution] of this.#executions) {
+      if (execution.memberId !== memberId) continue
+      const stop = stops.get(dispatch)
+      if (stop !== undefined) {
+        if (stop !== null && !execution.hasEnded) stopping.push([execution, stop])
+      } else if (execution.hasEnded) {
+        if (execution.writtenAt !== undefined && execution.writtenAt < look) this.#executions.delete(dispatch)
+      } else if (execution.claimedAt < look) lost.push(execution)
     }
-    return lost
+    return { lost, stopping }
+  }
+
+  /**
+   * The jobs that a claim has given to this process although its answer was lost. A job may be seen before the answer of its claim
+   * arrives: it counts as lost when all claims that had begun then have ended.
+   */
+  strays(
+    owned: ReadonlyArray<OwnedJob>,
+    claims: { readonly begun: number; readonly ended: number }
+  ): ReadonlyArray<number> {
+    const unknown = owned.map(({ dispatch }) => dispatch).filter((dispatch) => !this.has(dispatch))
+    for (const dispatch of this.#unknown.keys()) if (!unknown.includes(dispatch)) this.#unknown.delete(dispatch)
+    for (const dispatch of unknown) if (!this.#unknown.has(dispatch)) this.#unknown.set(dispatch, claims.begun)
+    return unknown.filter((dispatch) => (this.#unknown.get(dispatch) ?? 0) <= claims.ended)
   }
 }
-
-const idOf = ({ jobUuid, stackKey }: JobKey, dispatchId: number): string => `${stackKey}/${jobUuid}/${dispatchId}`

@@ -1,143 +1,153 @@
-/** The leader of a queue: polls, reserves, dispatches and finishes for all members of the cluster. */
-import { randomUUID } from "node:crypto"
+/**
+ * The leader of a queue: an ordinary `Stack`, whose `JobStore` is the database. Jobs run on any process, unless the runner's agents
+ * live elsewhere: then the leader creates and watches them itself, and the next leader finds them again.
+ */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as JobStore from "@stacksapi/core/JobStore"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import * as Stack from "@stacksapi/core/Stack"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled } from "@stacksapi/core/StacksError"
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Cause from "effect/Cause"
-import type { Sharding } from "effect/cluster/Sharding"
-import * as Singleton from "effect/cluster/Singleton"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { Database } from "./database.ts"
-import * as Dispatcher from "./dispatcher.ts"
+import * as Dispatch from "./dispatch.ts"
 import type { Publish } from "./events.ts"
-import { queueGroup } from "./jobEntity.ts"
-import * as ClusterJobStore from "./jobStore.ts"
 import * as Lease from "./lease.ts"
-import type { RestoreLogs } from "./logs.ts"
-import type { MemberTable } from "./memberTable.ts"
-import type { Ownership } from "./ownership.ts"
-import type { Queues } from "./queues.ts"
+import * as LedQueue from "./ledQueue.ts"
+import type { OnProcessDeath } from "./recovery.ts"
+import type { Requests } from "./requests.ts"
+import type { Storage, Taken, Term } from "./storage.ts"
+import type { View } from "./view.ts"
+import { published } from "./worker.ts"
+
+export type StackOptions = Omit<Stack.Options, "maxInFlight" | "onClose" | "onEvent">
 
 export interface LeaderOptions {
-  readonly database: Database
-  readonly ownership: Ownership
-  readonly queues: Queues
+  readonly storage: Storage
+  readonly requests: Requests
+  readonly lease: Lease.Lease
   readonly expiration: Duration.Duration
-  /** The limiter of the process. */
   readonly limiter: RateLimit.Limiter
-  readonly members: MemberTable
+  readonly view: View
   readonly publish: Publish
-  readonly restoreLogs: RestoreLogs
-  readonly stack: Omit<Stack.Options, "maxInFlight" | "onClose" | "onEvent">
-  /** The stacks that this process leads, by key. */
-  readonly leading: Map<string, Stack.Service>
+  readonly onProcessDeath: OnProcessDeath
   /** Whether the cluster has no other queue. */
   readonly isOnly: boolean
+  /** Fails when the process can't go on. */
   readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
+  readonly read: () => number
+  readonly readSoon: () => void
 }
 
-/** How often the leader renews its lease and updates its allocation of slots. */
+/** A queue that this process leads. */
+export interface Led {
+  readonly term: Term
+  readonly options: StackOptions
+  /** Whether the process may still act as its leader, if its lease holds. */
+  isOpen: boolean
+  /** Undefined until the stack is registered, and while it has failed. */
+  stack: Stack.Service | undefined
+  queue: LedQueue.LedQueue | undefined
+  wanted: number
+  /** The jobs whose agents this process watches itself. */
+  readonly watched: Set<ScheduledJob>
+}
+
+/** How often the allocation of slots is looked at. */
 const interval = "1 second"
-/** How often a process that may become the leader tries to get the lease. */
-const retryPeriod = "250 millis"
 /** When a queue that failed is tried again. */
 const restartInterval = "1 minute"
+/** The service counts the requests of this time, those of the last leader too. In milliseconds. */
+const limitWindow = 1000
 
-/** Leads the queue until another process does, or the stack fails. */
-const lead = Effect.fnUntraced(function* ({
-  ownership,
-  database,
-  expiration,
-  leading,
-  limiter,
-  members,
-  queues,
-  stack: options,
-  publish
-}: LeaderOptions): Effect.fn.Return<void, Stack.StartError | CursorStalled, StacksClient | Sharding | Scope.Scope> {
-  const { key: stackKey } = options
-  const leader = randomUUID()
-  const lease = yield* Lease.make(expiration)
-  const isLost = yield* Deferred.make<void>()
-  let wanted = 0
-  const renew = Effect.suspend(() => lease.renew(queues.lead({ stackKey, wanted }, leader)))
-
-  // The cluster has assigned the queue to this process. A previous leader that is partitioned may not know that yet.
-  yield* Effect.addFinalizer(() => queues.resign(stackKey, leader))
-  yield* Effect.repeat(Effect.uninterruptible(renew), {
-    schedule: Schedule.spaced(retryPeriod),
-    until: (isGranted) => isGranted === true
-  })
-  yield* renew.pipe(
-    Effect.tap((isGranted) => (isGranted === false ? Deferred.succeed(isLost, undefined) : Effect.void)),
-    Effect.delay(interval),
-    Effect.forever,
-    Effect.forkScoped
+/** Leads the queue until it is interrupted. The stack then detaches: its jobs are the next leader's. */
+export const lead = (deps: LeaderOptions, led: Led, taken: Taken): Effect.Effect<never, never, Services> =>
+  Effect.sleep(pauseAfter(taken, deps.expiration)).pipe(
+    Effect.andThen(
+      runStack(deps, led).pipe(
+        Effect.catch((error) => onFailure(deps, led, error)),
+        Effect.forever
+      )
+    ),
+    // Any other failure is a bug: ending the process is better than a queue without a leader.
+    Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(deps.failure, cause)))
   )
 
-  const work = Effect.gen(function* () {
-    // The previous leader's requests of its last second still count for the rate limits.
-    yield* Effect.sleep("1 second")
-    const stack = yield* Stack.make({
-      ...options,
-      maxInFlight: 0,
-      onEvent: (event) => Effect.sync(() => publish(event, options.queueKey)),
-      onClose: "detach"
-    }).pipe(
-      // A process may lead several queues, and each only for a while.
-      Effect.provideService(Metric.CurrentMetricAttributes, { queue: options.queueKey }),
-      Effect.provideService(JobRunner.JobRunner, yield* Dispatcher.make(ownership, members)),
-      Effect.provideService(JobStore.JobStore, yield* ClusterJobStore.make(database, stackKey, leader)),
-      RateLimit.withFallback(limiter),
-      RateLimit.mapLimiter(Lease.gate(lease))
-    )
-    yield* Effect.acquireRelease(
-      Effect.sync(() => leading.set(stackKey, stack)),
-      () => Effect.sync(() => leading.delete(stackKey))
-    )
-    const adjust = Effect.gen(function* () {
-      const { inFlight, pending } = yield* stack.status
-      wanted = inFlight.length + pending
-      yield* stack.setMaxInFlight(members.allocationOf({ stackKey, wanted }))
-    })
-    yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)
-    return yield* stack.awaitFailure
+type Services = StacksClient | JobRunner.JobRunner
+
+/** How long the last leader's requests count for the rate limits. One that died sent none in the last tenth of its lease. */
+const pauseAfter = ({ freeFor }: Taken, expiration: Duration.Duration): Duration.Duration =>
+  Duration.millis(Math.max(0, limitWindow - (freeFor ?? Duration.toMillis(expiration) * (1 - Lease.usablePart))))
+
+const runStack = Effect.fnUntraced(function* (
+  deps: LeaderOptions,
+  led: Led
+): Effect.fn.Return<never, Stack.StartError | CursorStalled, Services | Scope.Scope> {
+  const { limiter, publish, view } = deps
+  const { options, term } = led
+  const queue = yield* LedQueue.make({ ...deps, term })
+  yield* Effect.acquireRelease(
+    Effect.sync(() => (led.queue = queue)),
+    () => Effect.sync(() => (led.queue = undefined))
+  )
+  const runner = yield* JobRunner.JobRunner
+  const stack = yield* Stack.make({
+    ...options,
+    maxInFlight: 0,
+    onEvent: (event) => Effect.sync(() => publish(event, options.queueKey)),
+    onClose: "detach"
+  }).pipe(
+    // A process may lead several queues, and each only for a while.
+    Effect.provideService(Metric.CurrentMetricAttributes, { queue: options.queueKey }),
+    Effect.provideService(
+      JobRunner.JobRunner,
+      runner.outlivesStack === true
+        ? watchingHere(runner, led, publish)
+        : Dispatch.make(queue, deps.storage, deps.requests, deps.onProcessDeath)
+    ),
+    Effect.provideService(JobStore.JobStore, queue.store),
+    RateLimit.withFallback(limiter),
+    RateLimit.mapLimiter(Lease.gate(Lease.restrict(deps.lease, () => led.isOpen)))
+  )
+  yield* Effect.acquireRelease(
+    Effect.sync(() => (led.stack = stack)),
+    () => Effect.sync(() => (led.stack = undefined))
+  )
+  const adjust = Effect.gen(function* () {
+    const { inFlight, pending } = yield* stack.status
+    led.wanted = inFlight.length + pending
+    yield* stack.setMaxInFlight(view.allocationOf(term.stackKey, led.wanted))
   })
-  yield* Effect.raceFirst(work, Deferred.await(isLost))
+  yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)
+  return yield* stack.awaitFailure
 }, Effect.scoped)
 
-/** Leads the queue whenever the cluster assigns it to this process. */
-export const layer = (options: LeaderOptions, name: string) => {
-  const { failure, isOnly, restoreLogs, stack } = options
-  // As in `Stacks`: one queue that fails must not stop the others.
-  const onFailure = Effect.fnUntraced(function* (error: Stack.StartError | CursorStalled) {
-    if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
-    yield* Effect.logError(`Queue ${stack.queueKey} can't continue: ${error.message}`)
-    yield* Effect.sleep(restartInterval)
-  })
-  return Singleton.make(
-    name,
-    lead(options).pipe(
-      Effect.catch(onFailure),
-      Effect.forever,
-      // Any other failure is a bug: ending the process is better than a queue without a leader.
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Deferred.failCause(failure, cause)
-      ),
-      Effect.asVoid,
-      restoreLogs
-    ),
-    { shardGroup: queueGroup }
-  )
-}
+/** The runner itself, with what it does published. */
+const watchingHere = (runner: JobRunner.Service, led: Led, publish: Publish): JobRunner.Service => ({
+  ...runner,
+  run: (context) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => led.watched.add(context.job)),
+      () => published(publish, context.job, context.queueKey, runner.run(context)),
+      () => Effect.sync(() => led.watched.delete(context.job))
+    )
+})
+
+/** As in `Stacks`: one queue that fails must not stop the others. */
+const onFailure = Effect.fnUntraced(function* (
+  { failure, isOnly }: LeaderOptions,
+  { options }: Led,
+  error: Stack.StartError | CursorStalled
+) {
+  if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
+  yield* Effect.logError(`Queue ${options.queueKey} can't continue: ${error.message}`)
+  yield* Effect.sleep(restartInterval)
+})
 
 const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"

@@ -19,14 +19,16 @@ export interface Lease {
   readonly awaitLapse: Effect.Effect<void>
 }
 
+/** The part of the time for which the holder acts on it. The margin is for the time that an action takes to arrive. */
+export const usablePart = 0.9
+
 /** How often a fiber that waits for the lease checks it. */
 const interval = "100 millis"
 
 /** Makes a lease that the database ends after `expiration`. It is not held yet. */
 export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
   Effect.map(Effect.service(Clock.Clock), (clock) => {
-    // The margin is for the time that an action takes to arrive.
-    const lifetime = Duration.toMillis(expiration) * 0.9
+    const lifetime = Duration.toMillis(expiration) * usablePart
     const now = () => ({ monotonic: clock.monotonicTimeNanosUnsafe(), wall: clock.currentTimeMillisUnsafe() })
     let renewedAt: ReturnType<typeof now> | undefined
 
@@ -59,9 +61,15 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
     }
   })
 
+/** The same lease, for what may end before it. */
+export const restrict = ({ awaitHeld, isHeld }: Lease, isOpen: () => boolean): Pick<Lease, "isHeld" | "awaitHeld"> => ({
+  isHeld: () => isOpen() && isHeld(),
+  awaitHeld: Effect.flatMap(awaitHeld, () => (isOpen() ? Effect.void : Effect.never))
+})
+
 /** Delays each attempt of a call until the lease is held. */
 export const gate =
-  (lease: Lease) =>
+  (lease: Pick<Lease, "isHeld" | "awaitHeld">) =>
   (limiter: RateLimit.Limiter): RateLimit.Limiter => ({
     limit: (call, attempt) =>
       limiter.limit(call, (observe) =>

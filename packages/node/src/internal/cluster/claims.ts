@@ -1,0 +1,108 @@
+/** Claims: takes ready jobs for the free slots of this process. One claim at a time, so that its answer can be waited for. */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import type { Membership } from "./membership.ts"
+import type { Requests } from "./requests.ts"
+import type { ClaimedJob, Storage } from "./storage.ts"
+
+export interface Claims {
+  /** A leader has made jobs ready for this member. */
+  readonly invite: (count: number) => void
+  /** Jobs may be ready. */
+  readonly poll: () => void
+  /** The same, a moment later: others go first. */
+  readonly pollLater: () => void
+  readonly close: () => void
+  /** How many claims have begun, and how many have ended. */
+  readonly counts: () => { readonly begun: number; readonly ended: number }
+}
+
+export interface ClaimsOptions {
+  readonly storage: Storage
+  readonly requests: Requests
+  readonly membership: Pick<Membership, "id" | "lease">
+  readonly stackKeys: ReadonlyArray<string>
+  readonly free: () => number
+  /** The part of the ready jobs that this member should take when it polls. */
+  readonly shareOf: (memberId: number, free: number) => number
+  readonly start: (memberId: number, job: ClaimedJob) => Effect.Effect<void>
+}
+
+const laterAfter = "200 millis"
+
+export const make = Effect.fnUntraced(function* ({
+  free,
+  membership,
+  requests,
+  shareOf,
+  stackKeys,
+  start,
+  storage
+}: ClaimsOptions): Effect.fn.Return<Claims, never, Scope.Scope> {
+  const isWanted = yield* Latch.make(false)
+  const isLater = yield* Latch.make(false)
+  const wish = { invited: 0, isPolled: false, isClosed: false }
+  const counts = { begun: 0, ended: 0 }
+  const poll = () => {
+    wish.isPolled = true
+    isWanted.openUnsafe()
+  }
+
+  /** Whether there is more to claim. */
+  const claimOnce = Effect.fnUntraced(function* () {
+    const memberId = membership.id()
+    const slots = free()
+    const { invited, isPolled } = wish
+    if (
+      wish.isClosed ||
+      memberId === undefined ||
+      slots <= 0 ||
+      !membership.lease.isHeld() ||
+      (invited === 0 && !isPolled)
+    ) {
+      wish.invited = 0
+      wish.isPolled = false
+      return false
+    }
+    wish.invited = 0
+    if (invited === 0) wish.isPolled = false
+    counts.begun++
+    const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
+    const claimed = yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))
+    // An answer that comes later than the lease holds says nothing. What is claimed all the same is given back, or orphaned.
+    if (claimed !== undefined && membership.id() === memberId && membership.lease.isHeld() && !wish.isClosed) {
+      for (const job of claimed) yield* start(memberId, job)
+      // It has left the others their shares.
+      if (invited === 0 && claimed.length > 0) isLater.openUnsafe()
+    }
+    counts.ended++
+    return true
+  })
+
+  yield* isWanted.await.pipe(
+    Effect.andThen(isWanted.close),
+    Effect.andThen(Effect.repeat(Effect.suspend(claimOnce), { while: (isMore) => isMore })),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  yield* isLater.await.pipe(
+    Effect.andThen(Effect.sleep(laterAfter)),
+    Effect.andThen(isLater.close),
+    Effect.andThen(Effect.sync(poll)),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  return {
+    invite: (count) => {
+      wish.invited += count
+      isWanted.openUnsafe()
+    },
+    poll,
+    pollLater: () => void isLater.openUnsafe(),
+    close: () => {
+      wish.isClosed = true
+    },
+    counts: () => counts
+  }
+})

@@ -1,0 +1,328 @@
+/**
+ * A process of a cluster, on PostgreSQL alone.
+ *
+ *     membership ──> leadership ──> dispatch ──> execution
+ *      (a row,        (a queue's     (jobs of      (jobs that
+ *       a lease)       row, fence)    the queue)    this process owns)
+ *          └──────────────┴──────────────┴──> recovery
+ *
+ * Who does what:
+ *
+ * - `membership.ts`: a process is alive if and only if it has a row in `members`. Each second it renews the row until `lockExpiration`
+ *   from then on, by the database's clock. Whoever finds a row that has expired removes it. Foreign keys then take away what the member
+ *   led and ran. Ids are never used again, so nothing that a removed member writes has an effect. By its own clocks a process acts on
+ *   its row for nine tenths of the time, counted from before it asked (`lease.ts`).
+ * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. All processes compute from
+ *   the rows who should lead which queue. Each takes and resigns only for itself. Every write of a leader names its fence.
+ * - `leader.ts`: the leader runs an ordinary `Stack`, whose `JobStore` is the table `saved_jobs` (`ledQueue.ts`), and whose runner
+ *   makes a job ready and waits for its end (`dispatch.ts`). Where agents outlive the stack, it runs the runner itself.
+ * - `worker.ts`: each process claims ready jobs for its free slots (`claims.ts`), runs them, and writes how they ended (`reports.ts`).
+ * - `recovery.ts`: a job that runs and has no owner is orphaned. Its leader fails it or makes it ready again, unless an agent has it.
+ * - `hints.ts`: notifications say where to look at once. Everything is polled each second too, and only what was read counts.
+ *
+ * A job's row:
+ *
+ *     saved ──> ready ──> running ──> ended ──> (removed)
+ *                 ^          │ owner gone: orphaned
+ *                 └──────────┴── retry, with another dispatch number
+ *
+ * A statement without an answer may have taken effect, or may do so later. So each names all that it assumes, and a second time it does
+ * nothing:
+ *
+ * - A claim whose answer is lost leaves a job that its owner does not know: the owner gives it back (`executions.ts`).
+ * - An outcome is written for the owner and the dispatch number that it belongs to. What has ended is remembered until a later look
+ *   shows that the database knows it.
+ * - A removal names the id of the row: a job that is saved again has another one.
+ *
+ * This file starts a process and ends it.
+ */
+import type { JobRunner } from "@stacksapi/core/JobRunner"
+import * as RateLimit from "@stacksapi/core/RateLimit"
+import type * as Stack from "@stacksapi/core/Stack"
+import type { StacksClient } from "@stacksapi/core/StacksClient"
+import type { CursorStalled, InvalidOptions } from "@stacksapi/core/StacksError"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import type { Service, Status } from "../../ClusterStack.ts"
+import type { Publish } from "./events.ts"
+import { type Hint, listenForever } from "./hints.ts"
+import type { StackOptions } from "./leader.ts"
+import * as Leadership from "./leadership.ts"
+import * as Membership from "./membership.ts"
+import * as Metrics from "./metrics.ts"
+import type { OnProcessDeath } from "./recovery.ts"
+import * as Requests from "./requests.ts"
+import type { Storage } from "./storage.ts"
+import { View } from "./view.ts"
+import * as Worker from "./worker.ts"
+
+export interface ProcessOptions {
+  readonly key: string
+  readonly name: string
+  readonly stacks: ReadonlyArray<StackOptions>
+  readonly slots: number
+  readonly expiration: Duration.Duration
+  readonly onProcessDeath: OnProcessDeath
+  readonly shutdownGrace: Duration.Duration
+  readonly publish: Publish
+}
+
+/** How often everything is looked at that no hint has told of, in milliseconds. */
+const interval = 1000
+/** Hints that come close together are one. */
+const pace = "10 millis"
+const collectInterval = "10 minutes"
+/** How long the stacks of the queues may take to end. */
+const resignTimeout = "10 seconds"
+
+/** What the parts of a process share. */
+interface Process {
+  readonly storage: Storage
+  readonly requests: Requests.Requests
+  readonly membership: Membership.Membership
+  readonly leadership: Leadership.Leadership
+  readonly worker: Worker.Worker
+  readonly view: View
+  readonly signals: Signals
+}
+
+interface Signals {
+  readonly look: Latch.Latch
+  readonly read: Latch.Latch
+  /** How many looks at the cluster, and reads of ended jobs, were sent. */
+  readonly sent: { looks: number; reads: number }
+}
+
+/** Starts a process. When the scope closes, it leaves. */
+export const make = Effect.fnUntraced(function* (
+  storage: Storage,
+  options: ProcessOptions
+): Effect.fn.Return<Service, InvalidOptions, StacksClient | JobRunner | Scope.Scope> {
+  const { expiration, key, name, slots, stacks } = options
+  // For requests without another limiter.
+  const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
+  const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const requests = yield* Requests.make(expiration)
+  const signals: Signals = {
+    look: yield* Latch.make(false),
+    read: yield* Latch.make(false),
+    sent: { looks: 0, reads: 0 }
+  }
+  const view = new View()
+  const look = () => signals.sent.looks
+  let isLeaving = false
+
+  // The heartbeats end last.
+  const heartbeats = yield* Scope.fork(yield* Effect.scope)
+  const parts: { worker?: Worker.Worker; leadership?: Leadership.Leadership } = {}
+  const membership = yield* Membership.make({
+    storage,
+    requests,
+    expiration,
+    member: { clusterKey: key, name, slots, stackKeys: stacks.map(({ key }) => key) },
+    report: () => ({
+      free: parts.worker?.free() ?? slots,
+      phase: isLeaving ? "leaving" : "open",
+      demands: Object.fromEntries((parts.leadership?.led() ?? []).map(({ term, wanted }) => [term.stackKey, wanted]))
+    }),
+    onLost: (memberId) => {
+      parts.leadership?.lose()
+      parts.worker?.lose(memberId)
+    },
+    onLapse: () => {
+      parts.leadership?.resignAll()
+      parts.worker?.lapse()
+    }
+  }).pipe(Scope.provide(heartbeats))
+  const shared = { ...options, storage, requests, membership, view, limiter, look }
+  const worker = yield* Worker.make({ ...shared, tokenLifetime: stacks[0]?.reservationExpiry, stacks })
+  const leadership = yield* Leadership.make({
+    ...shared,
+    lease: membership.lease,
+    isOnly: stacks.length === 1,
+    failure,
+    read: () => signals.sent.reads,
+    readSoon: () => void signals.read.openUnsafe()
+  })
+  Object.assign(parts, { worker, leadership })
+  const process: Process = { storage, requests, membership, leadership, worker, view, signals }
+
+  for (const loop of [lookLoop(process), readLoop(process), listenForever(storage, (hint) => onHint(process, hint))]) {
+    yield* Effect.forkIn(loop, heartbeats)
+  }
+  yield* Effect.forkIn(Effect.forever(Effect.delay(collectGarbage(process), collectInterval)), heartbeats)
+  const status = makeStatus(process, slots, () => isLeaving)
+  yield* Effect.forkScoped(watchPhase(status))
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      isLeaving = true
+      return Effect.interruptible(leave(process, options.shutdownGrace))
+    })
+  )
+  return { status, awaitFailure: Deferred.await(failure) }
+})
+
+// -----------------------------------------------------------------------------
+// Looking
+// -----------------------------------------------------------------------------
+
+/** Looks at the cluster, and does what follows from it. */
+const lookOnce = Effect.fnUntraced(function* ({
+  leadership,
+  membership,
+  requests,
+  signals,
+  storage,
+  view,
+  worker
+}: Process) {
+  const memberId = membership.id()
+  if (memberId === undefined) return interval
+  const number = ++signals.sent.looks
+  const snapshot = yield* requests.promptly(storage.look(memberId))
+  if (snapshot === undefined || membership.id() !== memberId) return interval
+  view.update(snapshot)
+  if (snapshot.members.some(({ lapsesIn }) => lapsesIn <= 0)) {
+    yield* requests.promptly(storage.bury)
+    return 0
+  }
+  yield* worker.audit(memberId, snapshot, number)
+  yield* leadership.reconcile(memberId, snapshot, number)
+  worker.claims.poll()
+  // Right after the next member counts as dead, if nobody hears of it before.
+  return Math.min(interval, ...snapshot.members.map(({ lapsesIn }) => lapsesIn + 10))
+})
+
+const lookLoop = (process: Process): Effect.Effect<never> => {
+  const { look } = process.signals
+  return Effect.suspend(() => {
+    look.closeUnsafe()
+    return lookOnce(process)
+  }).pipe(
+    Effect.flatMap((delay) => Effect.timeoutOption(look.await, Math.max(0, delay))),
+    Effect.andThen(Effect.sleep(pace)),
+    Effect.forever
+  )
+}
+
+/** Reads the jobs that ended, for the leaders of this process. */
+const readLoop = ({ leadership, membership, requests, signals, storage }: Process): Effect.Effect<never> => {
+  const readOnce = Effect.suspend(() => {
+    signals.read.closeUnsafe()
+    const memberId = membership.id()
+    const queues = leadership.led().flatMap(({ queue }) => queue ?? [])
+    if (memberId === undefined || queues.length === 0) return Effect.void
+    const number = ++signals.sent.reads
+    return Effect.map(requests.promptly(storage.ended(memberId)), (ended) => {
+      if (ended !== undefined) for (const queue of queues) queue.deliver(ended, number)
+    })
+  })
+  return readOnce.pipe(
+    Effect.andThen(Effect.timeoutOption(signals.read.await, interval)),
+    Effect.andThen(Effect.sleep(pace)),
+    Effect.forever
+  )
+}
+
+const onHint = ({ membership, signals, view, worker }: Process, hint: Hint): void => {
+  const memberId = membership.id()
+  if (memberId === undefined) return
+  switch (hint._tag) {
+    case "Claim": {
+      const count = hint.counts.get(memberId)
+      if (count !== undefined) worker.claims.invite(count)
+      else if (Array.from(hint.counts.keys()).some((id) => view.deputyOf(id) === memberId)) worker.claims.pollLater()
+      return
+    }
+    case "Ended":
+      if (hint.memberId === memberId) signals.read.openUnsafe()
+      return
+    case "Look":
+      if (hint.memberId === undefined || hint.memberId === memberId) {
+        signals.look.openUnsafe()
+        signals.read.openUnsafe()
+      }
+  }
+}
+
+const collectGarbage = ({ membership, requests, storage, view }: Process) =>
+  Effect.suspend(() =>
+    // One of them is enough.
+    view.members[0]?.id === membership.id() ? Effect.asVoid(requests.promptly(storage.collectGarbage)) : Effect.void
+  )
+
+// -----------------------------------------------------------------------------
+// Leaving
+// -----------------------------------------------------------------------------
+
+/** Hands the queues over at once, lets the jobs end, and leaves what is left to the others. */
+const leave = ({ leadership, membership, worker }: Process, grace: Duration.Duration): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    worker.claims.close()
+    leadership.resignAll()
+    yield* Effect.all(
+      [
+        // The others give it nothing more.
+        membership.beat,
+        Effect.timeoutOption(leadership.ended, resignTimeout),
+        worker.drain(grace)
+      ],
+      { concurrency: "unbounded", discard: true }
+    )
+    yield* membership.leave
+  })
+
+// -----------------------------------------------------------------------------
+// Status
+// -----------------------------------------------------------------------------
+
+const makeStatus = (
+  { leadership, membership, view, worker }: Process,
+  slots: number,
+  isLeaving: () => boolean
+): Effect.Effect<Status> => {
+  let hasJoined = false
+  return Effect.gen(function* () {
+    const isMember = membership.lease.isHeld() && membership.id() !== undefined
+    hasJoined ||= isMember && view.members.length > 0
+    const led = leadership.led()
+    const leading = yield* Effect.forEach(led, ({ stack, term: { stackKey } }) =>
+      stack === undefined ? Effect.succeed([]) : Effect.map(stack.status, (status) => [{ stackKey, status }])
+    )
+    return {
+      phase: isLeaving() ? "leaving" : !hasJoined ? "joining" : isMember ? "running" : "partitioned",
+      slots,
+      processes: view.members.map(({ name, slots }) => ({ name, slots })),
+      running: [...worker.running(), ...led.flatMap(({ watched }) => Array.from(watched))],
+      leading: leading.flat()
+    }
+  })
+}
+
+/** Sets the gauges, and logs when the process is partitioned. */
+const watchPhase = (status: Effect.Effect<Status>): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    let last: Status["phase"] = "joining"
+    return Effect.gen(function* () {
+      const { leading, phase, running, slots } = yield* status
+      yield* Metrics.update({
+        isMember: phase === "running",
+        slots,
+        running: running.length,
+        leading: leading.length
+      })
+      if (phase === "partitioned" && last === "running") {
+        yield* Effect.logWarning(
+          "This process is partitioned: the database does not confirm its membership of the cluster, so it starts nothing new"
+        )
+      }
+      if (phase === "running" && last === "partitioned")
+        yield* Effect.logInfo("This process is a member of the cluster again")
+      last = phase
+    }).pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever)
+  })

@@ -1,0 +1,118 @@
+/** What a runner gets for a job that this process owns: effects that ask the service about it, while the process is its owner. */
+import * as JobRunner from "@stacksapi/core/JobRunner"
+import * as JobStates from "@stacksapi/core/JobStates"
+import * as Notifications from "@stacksapi/core/Notifications"
+import * as RateLimit from "@stacksapi/core/RateLimit"
+import * as StacksClient from "@stacksapi/core/StacksClient"
+import type { StacksError } from "@stacksapi/core/StacksError"
+import type { JobState } from "@stacksapi/core/StacksSchema"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import type { Execution } from "./executions.ts"
+import * as Lease from "./lease.ts"
+import type { Outcome } from "./outcome.ts"
+
+export interface JobContexts {
+  /** Undefined where it can't be had, or the service does not know the job. */
+  readonly stateOf: (execution: Pick<Execution, "stackKey" | "job">) => Effect.Effect<JobState | undefined, StacksError>
+  readonly make: (execution: Execution) => Effect.Effect<{
+    readonly context: JobRunner.JobContext
+    /** The request whose failure the runner has failed with, if it is one. */
+    readonly troubleOf: (error: unknown) => Extract<Outcome, { readonly _tag: "Failed" }>["trouble"]
+  }>
+  /** Nothing is notified for this job any more. */
+  readonly release: (execution: Execution) => Effect.Effect<void>
+}
+
+export interface JobContextsOptions {
+  readonly lease: Lease.Lease
+  readonly limiter: RateLimit.Limiter
+  readonly tokenLifetime: Duration.Input | undefined
+  readonly queueKeyOf: (stackKey: string) => string
+}
+
+const maxDepth = 10
+
+export const make = Effect.fnUntraced(function* ({
+  lease,
+  limiter,
+  queueKeyOf,
+  tokenLifetime
+}: JobContextsOptions): Effect.fn.Return<JobContexts, never, StacksClient.StacksClient | Scope.Scope> {
+  const client = yield* StacksClient.StacksClient
+  const scope = yield* Effect.scope
+  const notifications = new Map<string, Notifications.Service>()
+  const limited = RateLimit.withFallback(limiter)
+  const lifetime = Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes")
+
+  // Reading needs no lease.
+  const stateOf: JobContexts["stateOf"] = ({ job, stackKey }) =>
+    JobStates.get(stackKey, job.id).pipe(Effect.provideService(StacksClient.StacksClient, client), limited)
+
+  const notifierOf = Effect.fnUntraced(function* (stackKey: string) {
+    const known = notifications.get(stackKey)
+    if (known !== undefined) return known
+    const made = yield* Notifications.make({ stackKey }).pipe(
+      Effect.provideService(StacksClient.StacksClient, client),
+      limited,
+      RateLimit.mapLimiter(Lease.gate(lease)),
+      Scope.provide(scope),
+      Effect.orDie
+    )
+    notifications.set(stackKey, made)
+    return made
+  })
+
+  return {
+    stateOf,
+    make: Effect.fnUntraced(function* (execution) {
+      const { job, stackKey } = execution
+      const { notify } = yield* notifierOf(stackKey)
+      const troubles = new Map<unknown, "details" | "token">()
+      const noting = <A, E>(what: "details" | "token", request: Effect.Effect<A, E>) =>
+        Effect.tapError(request, (error) => Effect.sync(() => troubles.set(error, what)))
+      const owned = Lease.restrict(lease, () => execution.isOwned)
+      const issueToken = Effect.suspend(() => {
+        execution.hasAgent = true
+        return client.issueJobAcquisitionTokens({ stackKey, jobUuids: [job.id], tokenLifetime })
+      }).pipe(
+        Effect.flatMap(({ tokens: [issued] }) =>
+          issued === undefined
+            ? Effect.fail(
+                new JobRunner.JobRunnerError({
+                  message: "The service issued no acquisition token: this stack does not have the job"
+                })
+              )
+            : Effect.succeed({ token: issued.token, lifetime })
+        ),
+        (request) => noting("token", request),
+        limited,
+        RateLimit.mapLimiter(Lease.gate(owned))
+      )
+      const context: JobRunner.JobContext = {
+        job,
+        stackKey,
+        queueKey: queueKeyOf(stackKey),
+        details: yield* Effect.cached(limited(noting("details", client.getJob({ stackKey, jobUuid: job.id })))),
+        // A new token is requested well before this one expires.
+        acquisitionToken: yield* Effect.cachedWithTTL(
+          Effect.map(issueToken, ({ token }) => token),
+          Duration.times(lifetime, 0.75)
+        ),
+        issueToken,
+        requests: {},
+        stopRequested: Deferred.await(execution.stopRequested),
+        state: Effect.catch(stateOf(execution), () => Effect.succeed(undefined)),
+        notify: (text) => notify(job.id, text)
+      }
+      const troubleOf = (error: unknown, depth = 0): "details" | "token" | undefined =>
+        troubles.get(error) ??
+        (depth < maxDepth && Predicate.hasProperty(error, "cause") ? troubleOf(error.cause, depth + 1) : undefined)
+      return { context, troubleOf }
+    }),
+    release: ({ job, stackKey }) => notifications.get(stackKey)?.release(job.id) ?? Effect.void
+  }
+})

@@ -1,0 +1,233 @@
+/**
+ * The jobs of a queue that this process leads, as the database has them: the stack's `JobStore`, and which jobs are ready, and how
+ * they ended. It ends with the term of the leader. After that none of its statements changes anything.
+ */
+import { type Service as JobStore, JobStoreError, type SavedJob } from "@stacksapi/core/JobStore"
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { Requests } from "./requests.ts"
+import type { EndedJob, Storage, StoredJob, Term } from "./storage.ts"
+import type { View } from "./view.ts"
+
+interface LedJob {
+  rowId: number
+  /** Whether a process had begun it when the last leader died. */
+  readonly hadBegun: boolean
+  /** Whether the database has the outcome. */
+  hasOutcome: boolean
+  /** What is known of this dispatch, and of earlier ones, is done with. */
+  after: number
+  waiting: { readonly end: Deferred.Deferred<EndedJob>; readonly since: number } | undefined
+}
+
+export interface LedQueue {
+  readonly term: Term
+  readonly store: JobStore
+  /** Makes a job ready, unless it is already, and waits until it ends or is orphaned. */
+  readonly dispatch: (job: ScheduledJob) => Effect.Effect<EndedJob>
+  /** The end of a job is done with: the next `dispatch` makes the job ready again. */
+  readonly consume: (ended: EndedJob) => void
+  readonly hadBegun: (jobUuid: string) => boolean
+  /** Takes the ends of jobs from read number `read`. */
+  readonly deliver: (ended: ReadonlyArray<EndedJob>, read: number) => void
+}
+
+export interface LedQueueOptions {
+  readonly storage: Storage
+  readonly requests: Requests
+  readonly term: Term
+  readonly view: View
+  /** The number of the read of ended jobs that was sent last. */
+  readonly read: () => number
+  /** Has ended jobs read soon. */
+  readonly readSoon: () => void
+}
+
+/** Jobs that are dispatched or removed now join the statement. */
+const batchDelay = "5 millis"
+const maxBatch = 500
+const tidyInterval = "10 minutes"
+
+export const make = Effect.fnUntraced(function* (
+  options: LedQueueOptions
+): Effect.fn.Return<LedQueue, never, Scope.Scope> {
+  const { read, readSoon, requests, storage, term, view } = options
+  const jobs = new Map<string, LedJob>()
+  /** Each is an object of its own: a job may be offered again while the answer to an earlier offer is on its way. */
+  const offers = new Map<string, { readonly job: ScheduledJob; readonly after: number }>()
+  /** The rows of jobs that are over. */
+  const over = new Map<string, number | undefined>()
+  const isWanted = yield* Latch.make(false)
+  /** Serializes saves and removals, so that a job that is listed again is saved after it was removed. */
+  const oneAtATime = yield* Semaphore.make(1)
+
+  const offerSome = Effect.suspend(() => {
+    const batch = Array.from(offers.values()).slice(0, maxBatch)
+    if (batch.length === 0) return Effect.void
+    const entries = batch.map(({ after, job }) => ({ jobUuid: job.id, after }))
+    return Effect.flatMap(
+      requests.persistently(storage.offer(term, entries, view.hint(term.stackKey, batch.length))),
+      (found) => {
+        const current = batch.filter((offer) => offers.get(offer.job.id) === offer)
+        const missing = current.filter(({ job }) => !found.has(job.id)).map(({ job }) => job)
+        for (const { job } of current) if (found.has(job.id)) offers.delete(job.id)
+        // These have ended before, perhaps.
+        if (batch.some(({ job }) => found.get(job.id)?.isNew !== true)) readSoon()
+        // Their rows were removed by a statement that took effect late.
+        return missing.length === 0
+          ? Effect.void
+          : Effect.andThen(Effect.ignore(save(missing)), Effect.sleep("1 second"))
+      }
+    )
+  })
+
+  const removeSome = Effect.suspend(() => {
+    const batch = Array.from(over, ([jobUuid, id]) => ({ jobUuid, id })).slice(0, maxBatch)
+    if (batch.length === 0) return Effect.succeed(true)
+    return Effect.map(requests.promptly(Effect.as(storage.remove(term, batch), true)), (isDone) => {
+      if (isDone !== true) return false
+      for (const { id, jobUuid } of batch) if (over.get(jobUuid) === id) over.delete(jobUuid)
+      return true
+    })
+  })
+
+  const save = Effect.fnUntraced(function* (batch: ReadonlyArray<ScheduledJob>) {
+    // A row that is left must not be taken for the one of the new reservation.
+    while (batch.some(({ id }) => over.has(id))) {
+      if (!(yield* removeSome)) return yield* new JobStoreError({ message: "The database does not respond" })
+    }
+    const ids = yield* requests.promptly(
+      storage.save(
+        term,
+        batch.map((job) => ({ job }))
+      )
+    )
+    if (ids === undefined) {
+      // The database may have saved them all the same.
+      for (const { id } of batch) over.set(id, undefined)
+      isWanted.openUnsafe()
+      return yield* new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
+    }
+    for (const [jobUuid, rowId] of ids) {
+      const led = jobs.get(jobUuid)
+      if (led === undefined) jobs.set(jobUuid, { ...unbegun, rowId })
+      else led.rowId = rowId
+    }
+  }, oneAtATime.withPermit)
+
+  yield* Effect.forkScoped(
+    Effect.forever(
+      Effect.gen(function* () {
+        yield* isWanted.await
+        yield* Effect.sleep(batchDelay)
+        yield* offerSome
+        const isDone = yield* oneAtATime.withPermit(removeSome)
+        if (!isDone) yield* Effect.sleep("500 millis")
+        else if (offers.size + over.size === 0) isWanted.closeUnsafe()
+      })
+    )
+  )
+  // A save that took effect late leaves a row that nobody knows.
+  const tidy = Effect.suspend(() =>
+    Effect.map(requests.promptly(storage.load(term)), (stored) => {
+      for (const { id, job, phase } of stored ?? []) {
+        if (phase === "saved" && jobs.get(job.id)?.rowId !== id) over.set(job.id, id)
+      }
+      if (over.size > 0) isWanted.openUnsafe()
+    })
+  )
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy), tidyInterval)))
+  // The next leader would ask about them.
+  yield* Effect.addFinalizer(() => removeSome)
+
+  const store: JobStore = {
+    load: () =>
+      Effect.map(requests.persistently(storage.load(term)), (stored) =>
+        stored.map((entry) => {
+          jobs.set(entry.job.id, ledJobOf(entry))
+          return toSavedJob(entry)
+        })
+      ),
+    save: (_, saved) =>
+      Effect.gen(function* () {
+        const fresh = saved.filter(({ outcome }) => outcome === undefined).map(({ job }) => job)
+        if (fresh.length > 0) yield* save(fresh)
+        const ended = saved.filter(({ job, outcome }) => outcome !== undefined && jobs.get(job.id)?.hasOutcome !== true)
+        if (ended.length === 0) return
+        const entries = ended.map(({ job, outcome }) => ({ job, finish: outcome }))
+        if ((yield* requests.promptly(storage.save(term, entries))) === undefined) {
+          return yield* new JobStoreError({
+            message: "The database does not respond, or another process leads the queue"
+          })
+        }
+      }),
+    remove: (_, jobUuids) =>
+      Effect.sync(() => {
+        for (const jobUuid of jobUuids) {
+          over.set(jobUuid, jobs.get(jobUuid)?.rowId)
+          jobs.delete(jobUuid)
+          offers.delete(jobUuid)
+        }
+        isWanted.openUnsafe()
+      })
+  }
+
+  return {
+    term,
+    store,
+    dispatch: (job) =>
+      Effect.suspend(() => {
+        const led = jobs.get(job.id)
+        // It was removed while its runner was about to begin.
+        if (led === undefined) return Effect.never
+        const end = Deferred.makeUnsafe<EndedJob>()
+        led.waiting = { end, since: read() }
+        offers.set(job.id, { job, after: led.after })
+        isWanted.openUnsafe()
+        return Effect.ensuring(
+          Deferred.await(end),
+          Effect.sync(() => {
+            led.waiting = undefined
+            offers.delete(job.id)
+          })
+        )
+      }),
+    consume: ({ dispatch, jobUuid }) => {
+      const led = jobs.get(jobUuid)
+      if (led === undefined) return
+      led.after = dispatch
+      led.hasOutcome = false
+    },
+    hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
+    deliver: (ended, read) => {
+      for (const end of ended) {
+        const led = jobs.get(end.jobUuid)
+        if (end.stackKey !== term.stackKey || led?.waiting === undefined) continue
+        // A read that was sent before the job was dispatched may tell of an earlier dispatch.
+        if (end.dispatch <= led.after || led.waiting.since >= read) continue
+        led.hasOutcome = end.outcome !== undefined
+        if (end.owner !== null) view.freed(end.owner)
+        Deferred.doneUnsafe(led.waiting.end, Effect.succeed(end))
+      }
+    }
+  }
+})
+
+const unbegun = { hadBegun: false, hasOutcome: false, after: 0, waiting: undefined }
+
+const ledJobOf = ({ id, outcome, phase }: StoredJob): LedJob => ({
+  ...unbegun,
+  rowId: id,
+  hadBegun: phase === "running" || phase === "ended",
+  hasOutcome: outcome !== undefined
+})
+
+/** A job that has finished is not run again: its outcome is sent. */
+const toSavedJob = ({ finish, job, outcome }: StoredJob): SavedJob => ({
+  job,
+  outcome: finish ?? (outcome?._tag === "Finished" ? outcome : undefined)
+})

@@ -1,0 +1,58 @@
+/**
+ * How a process asks its database: with a timeout, a few statements at a time, and with one warning when the database does not respond
+ * and one message when it does again.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
+import * as Semaphore from "effect/Semaphore"
+import type { StorageError } from "./storage.ts"
+
+export interface Requests {
+  /** Does not retry, for what is useless when late. Undefined if it fails or has no result in time: it may take effect later. */
+  readonly promptly: <A>(request: Effect.Effect<A, StorageError>) => Effect.Effect<A | undefined>
+  /** The same, before all others. */
+  readonly urgently: <A>(request: Effect.Effect<A, StorageError>) => Effect.Effect<A | undefined>
+  /** Retries until the database answers. */
+  readonly persistently: <A>(request: Effect.Effect<A, StorageError>) => Effect.Effect<A>
+}
+
+/** How many statements of a process run at a time. With the heartbeat and the listener it uses at most two connections more. */
+const concurrency = 4
+
+export const make = (expiration: Duration.Duration): Effect.Effect<Requests> =>
+  Effect.map(Semaphore.make(concurrency), (permits) => {
+    let isUnavailable = false
+    const onFailure = (message: string) =>
+      Effect.suspend(() => {
+        if (isUnavailable) return Effect.void
+        isUnavailable = true
+        return Effect.logWarning(`The cluster's database does not respond: ${message}`)
+      })
+    const onSuccess = Effect.suspend(() => {
+      if (!isUnavailable) return Effect.void
+      isUnavailable = false
+      return Effect.logInfo("The cluster's database responds again")
+    })
+    // In a detached fiber: interrupting a query whose connection hangs takes long.
+    const bounded = <A>(request: Effect.Effect<A, StorageError>) =>
+      Effect.flatMap(Effect.forkDetach(Effect.tap(request, onSuccess)), (query) =>
+        Fiber.join(query).pipe(
+          Effect.timeout(Duration.divideUnsafe(expiration, 3)),
+          Effect.ensuring(Effect.sync(() => query.interruptUnsafe()))
+        )
+      )
+    const once = <A>(request: Effect.Effect<A, StorageError>): Effect.Effect<A | undefined> =>
+      Effect.catch(bounded(request), ({ message }) => Effect.as(onFailure(message), undefined))
+    return {
+      promptly: (request) => permits.withPermit(once(request)),
+      urgently: once,
+      persistently: (request) =>
+        permits.withPermit(bounded(request)).pipe(
+          Effect.tapError(({ message }) => onFailure(message)),
+          Effect.retry(Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")])),
+          Effect.orDie
+        )
+    }
+  })
