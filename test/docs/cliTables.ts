@@ -98,8 +98,4 @@ export const tables: Effect.Effect<Readonly<Record<string, string>>> = Effect.ge
       ExitStatus.meanings.map(([statuses, meaning]) => [statuses.join(", "), meaning])
     )
   }
-}).pipe(
-  Effect.provide(
-    Layer.merge(NodeServices.layer, Layer.succeed(Host, Host.of({ expectStop: Effect.void })))
-  )
-)
+}).pipe(Effect.provide(Layer.merge(NodeServices.layer, Layer.succeed(Host, Host.of({ expectStop: Effect.void })))))

@@ -22,7 +22,7 @@ const outputOf = Effect.fnUntraced(function* (args: ReadonlyArray<string>) {
       canAnimate: true,
       canPrompt: false
     }),
-    Effect.provideService(Host, { expectStop: Effect.void, name: Effect.succeed("") }),
+    Effect.provideService(Host, { expectStop: Effect.void }),
     Effect.provide(NodeServices.layer)
   )
   if (lines.length === 0) throw new Error(`stacksapi ${args.join(" ")} prints nothing`)

@@ -8,7 +8,14 @@ import type { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import type { Faults } from "../support/clusterStorage.ts"
 import * as Random from "../support/random.ts"
-import { during, make, type Member, simulated, type Simulation, type StartOptions } from "../support/simulatedCluster.ts"
+import {
+  during,
+  type Member,
+  make,
+  type Simulation,
+  type StartOptions,
+  simulated
+} from "../support/simulatedCluster.ts"
 
 /** After so many simulated seconds all troubles end, and all jobs have to within those that follow. */
 const troubled = 60
@@ -81,11 +88,9 @@ const happen = Effect.fnUntraced(function* (cluster: Simulation, world: World) {
   if (members.length < 3 && random.chance(0.8)) members.push(yield* cluster.start(world.newMember()))
 })
 
-const live = Effect.fnUntraced(function* (seed: number): Effect.fn.Return<
-  ReadonlyArray<string>,
-  never,
-  StacksEmulator.StacksEmulator | HttpClient.HttpClient | Scope.Scope
-> {
+const live = Effect.fnUntraced(function* (
+  seed: number
+): Effect.fn.Return<ReadonlyArray<string>, never, StacksEmulator.StacksEmulator | HttpClient.HttpClient | Scope.Scope> {
   const world = new World(seed)
   const { members, random } = world
   const cluster = yield* make
@@ -112,9 +117,7 @@ const live = Effect.fnUntraced(function* (seed: number): Effect.fn.Return<
 /** Runs a world, and tells what was wrong in it. */
 export const liveThrough = (seed: number): Effect.Effect<ReadonlyArray<string>> =>
   Effect.suspend(() => {
-    let problems: ReadonlyArray<string> = []
-    return Effect.as(
-      Effect.orDie(simulated(Effect.map(live(seed), (found) => void (problems = found)))),
-      undefined
-    ).pipe(Effect.map(() => problems))
+    const problems: Array<string> = []
+    const world = Effect.map(live(seed), (found) => void problems.push(...found))
+    return Effect.as(Effect.orDie(simulated(world)), problems)
   })

@@ -210,9 +210,10 @@ export class Database {
       load: (term) =>
         statement("load", () =>
           this.#isLed(term)
-            ? Array.from(this.jobs.values()).flatMap(({ finish, id, job, outcome, phase, stackKey }) =>
-                stackKey === term.stackKey ? [{ id, job, phase, outcome, finish }] : []
-              )
+            ? Array.from(this.jobs.values())
+                .filter(({ stackKey }) => stackKey === term.stackKey)
+                .toSorted((a, b) => (a.job.id < b.job.id ? -1 : 1))
+                .map(({ finish, id, job, outcome, phase }) => ({ id, job, phase, outcome, finish }))
             : []
         ),
       save: (term, saved) =>

@@ -8,8 +8,8 @@ import { TestClock } from "effect/testing"
 import * as Cluster from "../../packages/node/src/internal/cluster/cluster.ts"
 import type { Storage } from "../../packages/node/src/internal/cluster/storage.ts"
 import { Database, type Faults } from "./clusterStorage.ts"
-import { unhurried } from "./patience.ts"
 import { requestsOfNonLeaders } from "./runRecorder.ts"
+import { testClock } from "./testClock.ts"
 
 export interface StartOptions {
   readonly queues?: ReadonlyArray<string>
@@ -37,7 +37,7 @@ export interface Member extends ClusterStack.Service {
 }
 
 /** One run of a job by one process. */
-export interface JobRun {
+interface JobRun {
   readonly name: string
   readonly jobUuid: string
   readonly from: number
@@ -74,7 +74,7 @@ export const until = <E, R>(condition: Effect.Effect<boolean, E, R>, minutes = 1
       if (yield* condition) return
       yield* TestClock.adjust("100 millis")
     }
-    yield* Effect.die(new Error(`It does not hold after ${minutes} simulated minutes`))
+    return yield* Effect.die(new Error(`It does not hold after ${minutes} simulated minutes`))
   })
 
 /** Lets time pass while something is done. */
@@ -85,128 +85,131 @@ export const during = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A
     return yield* Fiber.join(fiber)
   })
 
-export const make: Effect.Effect<Simulation, never, StacksEmulator.StacksEmulator | HttpClient.HttpClient | Scope.Scope> =
-  Effect.gen(function* () {
-    const emulator = yield* StacksEmulator.StacksEmulator
-    const http = yield* HttpClient.HttpClient
-    const database = new Database(5000)
-    const runs: Array<JobRun> = []
-    const stops: Array<Effect.Effect<void>> = []
-    let count = 0
-    yield* Effect.addFinalizer(() => during(Effect.forEach(stops, (stop) => stop, { concurrency: "unbounded" })))
+export const make: Effect.Effect<
+  Simulation,
+  never,
+  StacksEmulator.StacksEmulator | HttpClient.HttpClient | Scope.Scope
+> = Effect.gen(function* () {
+  const emulator = yield* StacksEmulator.StacksEmulator
+  const http = yield* HttpClient.HttpClient
+  const database = new Database(5000)
+  const runs: Array<JobRun> = []
+  const stops: Array<Effect.Effect<void>> = []
+  let count = 0
+  yield* Effect.addFinalizer(() => during(Effect.forEach(stops, (stop) => stop, { concurrency: "unbounded" })))
 
-    const start = Effect.fnUntraced(function* (options: StartOptions = {}): Effect.fn.Return<Member> {
-      const { isDeaf = false, outlivesStack = false, queues = ["q"], run = sleeps, slots = 10 } = options
-      const name = options.name ?? `m${++count}`
-      const scope = yield* Scope.make()
-      const state = { isDead: false, isCut: false, isStopped: false }
-      const runner = JobRunner.layer(
-        (context) =>
-          Effect.acquireUseRelease(
-            Effect.map(Clock.currentTimeMillis, (from) => {
-              const own: JobRun = { name, jobUuid: context.job.id, from, to: Number.POSITIVE_INFINITY }
-              if (!state.isDead) runs.push(own)
-              return own
-            }),
-            () => run(context),
-            (own) =>
-              Effect.map(Clock.currentTimeMillis, (now) => {
-                own.to = Math.min(own.to, now)
-              })
-          ),
-        { outlivesStack }
-      )
-      const client = yield* StacksClient.make({
-        baseUrl: emulator.baseUrl,
-        token: emulator.token,
-        userAgentPrefix: name
-      }).pipe(
-        Effect.provideService(
-          HttpClient.HttpClient,
-          HttpClient.transform(http, (response) => Effect.suspend(() => (state.isDead ? Effect.never : response)))
-        )
-      )
-      const expiration = Duration.fromInputUnsafe(options.lockExpiration ?? "5 seconds")
-      const storage = unreachable(database.connect(options.faults), () => state.isDead || state.isCut, isDeaf)
-      const service = yield* Cluster.make(storage, {
-        key: "s",
-        name,
-        stacks: queues.map((queueKey) => ({ queueKey, key: `s--${queueKey}` })),
-        slots,
-        expiration,
-        onProcessDeath: options.onProcessDeath ?? "retry",
-        shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds"),
-        publish: () => {}
-      }).pipe(
-        Effect.provide(runner),
-        Effect.provideService(StacksClient.StacksClient, client),
-        Random.withSeed(name),
-        Scope.provide(scope),
-        Effect.orDie
-      )
-      const stop = Effect.suspend(() => {
-        if (state.isStopped) return Effect.void
-        state.isStopped = true
-        return Scope.close(scope, Exit.void)
-      })
-      stops.push(stop)
-      const clock = yield* Clock.Clock
-      return {
-        ...service,
-        name,
-        kill: () => {
-          state.isDead = true
-          const now = clock.currentTimeMillisUnsafe()
-          for (const run of runs) if (run.name === name) run.to = Math.min(run.to, now)
-        },
-        cut: (isCut) => {
-          state.isCut = isCut
-        },
-        stop
-      }
-    })
-
-    const jobsOver = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state === "finished").length)
-    return {
-      database,
-      runs,
-      start: (options) => during(start(options)),
-      addJobs: (count, millis = 100, queueKey = "q") =>
-        Effect.map(
-          emulator.addJobs(
-            Array.from({ length: count }, (_, index) => ({
-              queueKey,
-              command: String(typeof millis === "number" ? millis : millis(index))
-            }))
-          ),
-          (jobs) => jobs.map(({ id }) => id)
-        ),
-      areOver: (count) => Effect.map(jobsOver, (over) => over >= count),
-      allOver: Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => state === "finished")),
-      violations: Effect.gen(function* () {
-        const jobs = yield* emulator.jobs
-        const requests = yield* emulator.requests
-        const finishes = requests.filter(({ operation, status }) => operation === "finishJob" && status === 200)
-        return [
-          ...jobs.flatMap((job) => (job.exitStatus === 0 ? [] : [`${job.id} is ${job.state}: ${job.detail}`])),
-          ...jobs.flatMap(({ id }) => {
-            const count = finishes.filter(({ path }) => path.includes(id)).length
-            return count <= 1 ? [] : [`${id} was finished ${count} times`]
+  const start = Effect.fnUntraced(function* (options: StartOptions = {}): Effect.fn.Return<Member> {
+    const { isDeaf = false, outlivesStack = false, queues = ["q"], run = sleeps, slots = 10 } = options
+    const name = options.name ?? `m${++count}`
+    const scope = yield* Scope.make()
+    const state = { isDead: false, isCut: false, isStopped: false }
+    const runner = JobRunner.layer(
+      (context) =>
+        Effect.acquireUseRelease(
+          Effect.map(Clock.currentTimeMillis, (from) => {
+            const own: JobRun = { name, jobUuid: context.job.id, from, to: Number.POSITIVE_INFINITY }
+            if (!state.isDead) runs.push(own)
+            return own
           }),
-          ...overlaps(runs),
-          ...requestsOfNonLeaders(requests),
-          ...requests.flatMap(({ operation, status }) => (status === 429 ? [`${operation} was answered 429`] : []))
-        ]
-      }),
-      led: (members) =>
-        Effect.forEach(members, ({ status }) =>
-          Effect.map(status, ({ leading }) => leading.map(({ stackKey }) => stackKey))
-        )
+          () => run(context),
+          (own) =>
+            Effect.map(Clock.currentTimeMillis, (now) => {
+              own.to = Math.min(own.to, now)
+            })
+        ),
+      { outlivesStack }
+    )
+    const client = yield* StacksClient.make({
+      baseUrl: emulator.baseUrl,
+      token: emulator.token,
+      userAgentPrefix: name
+    }).pipe(
+      Effect.provideService(
+        HttpClient.HttpClient,
+        HttpClient.transform(http, (response) => Effect.suspend(() => (state.isDead ? Effect.never : response)))
+      )
+    )
+    const expiration = Duration.fromInputUnsafe(options.lockExpiration ?? "5 seconds")
+    const storage = unreachable(database.connect(options.faults), () => state.isDead || state.isCut, isDeaf)
+    const service = yield* Cluster.make(storage, {
+      key: "s",
+      name,
+      stacks: queues.map((queueKey) => ({ queueKey, key: `s--${queueKey}` })),
+      slots,
+      expiration,
+      onProcessDeath: options.onProcessDeath ?? "retry",
+      shutdownGrace: Duration.fromInputUnsafe(options.shutdownGrace ?? "30 seconds"),
+      publish: () => {}
+    }).pipe(
+      Effect.provide(runner),
+      Effect.provideService(StacksClient.StacksClient, client),
+      Random.withSeed(name),
+      Scope.provide(scope),
+      Effect.orDie
+    )
+    const stop = Effect.suspend(() => {
+      if (state.isStopped) return Effect.void
+      state.isStopped = true
+      return Scope.close(scope, Exit.void)
+    })
+    stops.push(stop)
+    const clock = yield* Clock.Clock
+    return {
+      ...service,
+      name,
+      kill: () => {
+        state.isDead = true
+        const now = clock.currentTimeMillisUnsafe()
+        for (const run of runs) if (run.name === name) run.to = Math.min(run.to, now)
+      },
+      cut: (isCut) => {
+        state.isCut = isCut
+      },
+      stop
     }
   })
 
+  const jobsOver = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state === "finished").length)
+  return {
+    database,
+    runs,
+    start: (options) => during(start(options)),
+    addJobs: (count, millis = 100, queueKey = "q") =>
+      Effect.map(
+        emulator.addJobs(
+          Array.from({ length: count }, (_, index) => ({
+            queueKey,
+            command: String(typeof millis === "number" ? millis : millis(index))
+          }))
+        ),
+        (jobs) => jobs.map(({ id }) => id)
+      ),
+    areOver: (count) => Effect.map(jobsOver, (over) => over >= count),
+    allOver: Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => state === "finished")),
+    violations: Effect.gen(function* () {
+      const jobs = yield* emulator.jobs
+      const requests = yield* emulator.requests
+      const finishes = requests.filter(({ operation, status }) => operation === "finishJob" && status === 200)
+      return [
+        ...jobs.flatMap((job) => (job.exitStatus === 0 ? [] : [`${job.id} is ${job.state}: ${job.detail}`])),
+        ...jobs.flatMap(({ id }) => {
+          const count = finishes.filter(({ path }) => path.includes(id)).length
+          return count <= 1 ? [] : [`${id} was finished ${count} times`]
+        }),
+        ...overlaps(runs),
+        ...requestsOfNonLeaders(requests),
+        ...requests.flatMap(({ operation, status }) => (status === 429 ? [`${operation} was answered 429`] : []))
+      ]
+    }),
+    led: (members) =>
+      Effect.forEach(members, ({ status }) =>
+        Effect.map(status, ({ leading }) => leading.map(({ stackKey }) => stackKey))
+      )
+  }
+})
+
 /** Two runs of one job that are not one after the other. */
-export const overlaps = (runs: ReadonlyArray<JobRun>): ReadonlyArray<string> =>
+const overlaps = (runs: ReadonlyArray<JobRun>): ReadonlyArray<string> =>
   runs.flatMap((run, index) =>
     runs
       .slice(0, index)
@@ -217,7 +220,9 @@ export const overlaps = (runs: ReadonlyArray<JobRun>): ReadonlyArray<string> =>
 /** A database that does not answer while the process can't reach it, and to a deaf process tells nothing by itself. */
 const unreachable = (storage: Storage, isCut: () => boolean, isDeaf: boolean): Storage => {
   const gate = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.suspend(() => (isCut() ? Effect.never : Effect.flatMap(effect, (answer) => (isCut() ? Effect.never : Effect.succeed(answer)))))
+    Effect.suspend(() =>
+      isCut() ? Effect.never : Effect.flatMap(effect, (answer) => (isCut() ? Effect.never : Effect.succeed(answer)))
+    )
   return {
     join: (member) => gate(storage.join(member)),
     heartbeat: (...args) => gate(storage.heartbeat(...args)),
@@ -235,8 +240,7 @@ const unreachable = (storage: Storage, isCut: () => boolean, isDeaf: boolean): S
     claim: (...args) => gate(storage.claim(...args)),
     end: (...args) => gate(storage.end(...args)),
     giveBack: (...args) => gate(storage.giveBack(...args)),
-    listen: (onHint) =>
-      isDeaf ? Effect.never : storage.listen((hint) => (isCut() ? undefined : onHint(hint))),
+    listen: (onHint) => (isDeaf ? Effect.never : storage.listen((hint) => (isCut() ? undefined : onHint(hint)))),
     notify: (hint) => gate(storage.notify(hint)),
     collectGarbage: gate(storage.collectGarbage)
   }
@@ -248,6 +252,7 @@ export const simulated = <E>(
   options?: StacksEmulator.Options
 ) =>
   Effect.scoped(test).pipe(
-    Effect.provide(StacksEmulator.layerHttpClient.pipe(Layer.provideMerge(StacksEmulator.layer(options)))),
-    Effect.provide(unhurried)
+    Effect.provide(
+      Layer.mergeAll(StacksEmulator.layerHttpClient.pipe(Layer.provideMerge(StacksEmulator.layer(options))), testClock)
+    )
   )

@@ -154,8 +154,18 @@ describe("A cluster", () => {
         yield* until(Effect.sync(() => cluster.runs.length === 20))
         const [leader, other] = yield* byLeading(cluster, members)
         leader?.cut(true)
-        yield* until(Effect.map(leader?.status ?? Effect.never, ({ phase, running }) => phase === "partitioned" && running.length === 0))
-        yield* until(Effect.map(cluster.led([other ?? leader ?? members[0]].flatMap((one) => one ?? [])), (led) => led.flat().length === 1))
+        yield* until(
+          Effect.map(
+            leader?.status ?? Effect.never,
+            ({ phase, running }) => phase === "partitioned" && running.length === 0
+          )
+        )
+        yield* until(
+          Effect.map(
+            cluster.led([other ?? leader ?? members[0]].flatMap((one) => one ?? [])),
+            (led) => led.flat().length === 1
+          )
+        )
         leader?.cut(false)
         yield* until(Effect.map(leader?.status ?? Effect.never, ({ phase }) => phase === "running"))
         yield* until(cluster.allOver)
@@ -283,7 +293,11 @@ describe("The queues of a cluster", () => {
       Effect.gen(function* () {
         const cluster = yield* Simulated.make
         const queues = Array.from({ length: 20 }, (_, index) => `q${index}`)
-        const members = [yield* cluster.start({ queues }), yield* cluster.start({ queues }), yield* cluster.start({ queues })]
+        const members = [
+          yield* cluster.start({ queues }),
+          yield* cluster.start({ queues }),
+          yield* cluster.start({ queues })
+        ]
         yield* until(isSpread(cluster, members, 20))
         members.push(yield* cluster.start({ queues }))
         yield* until(isSpread(cluster, members, 20))
@@ -338,7 +352,11 @@ describe("A cluster whose database is far away", () => {
         Effect.gen(function* () {
           const cluster = yield* Simulated.make
           const faults = { next: () => undefined, latency: () => millis / 2 }
-          const members = [yield* cluster.start({ faults }), yield* cluster.start({ faults }), yield* cluster.start({ faults })]
+          const members = [
+            yield* cluster.start({ faults }),
+            yield* cluster.start({ faults }),
+            yield* cluster.start({ faults })
+          ]
           yield* cluster.addJobs(60)
           yield* until(cluster.areOver(20), 1)
           const [leader] = yield* byLeading(cluster, members)

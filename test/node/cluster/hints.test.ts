@@ -93,7 +93,12 @@ describe("A listener", () => {
 describe("A hint", () => {
   it("is a short text, and what is none says only that the connection is alive", () => {
     const hints = [
-      Hint.Claim({ counts: new Map([[3, 2], [7, 1]]) }),
+      Hint.Claim({
+        counts: new Map([
+          [3, 2],
+          [7, 1]
+        ])
+      }),
       Hint.Ended({ memberId: 5 }),
       Hint.Look({ memberId: 4 }),
       Hint.Look({ memberId: undefined }),

@@ -27,19 +27,19 @@ describe("place", () => {
     assert.deepStrictEqual(countsOf(after, [1, 2, 3, 4]), [5, 5, 5, 5])
     const moved = all.filter((stackKey) => after.get(stackKey) !== before.get(stackKey))
     assert.lengthOf(moved, 5)
-    assert.deepStrictEqual(
-      new Set(moved.map((stackKey) => after.get(stackKey))),
-      new Set([4])
-    )
+    assert.deepStrictEqual(new Set(moved.map((stackKey) => after.get(stackKey))), new Set([4]))
   })
 
   it("places no queue on a process that leaves, or that does not list it", () => {
-    const placed = place([member(1, ["a", "b"]), member(2, ["b", "c"]), member(3, ["a", "b", "c"], "leaving")], [
-      { stackKey: "a", leader: 3 },
-      { stackKey: "b", leader: 3 },
-      { stackKey: "c", leader: 1 },
-      { stackKey: "d", leader: null }
-    ])
+    const placed = place(
+      [member(1, ["a", "b"]), member(2, ["b", "c"]), member(3, ["a", "b", "c"], "leaving")],
+      [
+        { stackKey: "a", leader: 3 },
+        { stackKey: "b", leader: 3 },
+        { stackKey: "c", leader: 1 },
+        { stackKey: "d", leader: null }
+      ]
+    )
     assert.strictEqual(placed.get("a"), 1)
     assert.strictEqual(placed.get("c"), 2)
     assert.isFalse(placed.has("d"))
@@ -49,7 +49,10 @@ describe("place", () => {
     const all = keys(13)
     const members = [member(5, all), member(9, all.slice(0, 6)), member(7, all.slice(3))]
     const placed = place(members, free(all))
-    assert.deepStrictEqual(new Map([...place(members.toReversed(), free(all.toReversed()))].sort()), new Map([...placed].sort()))
+    assert.deepStrictEqual(
+      new Map([...place(members.toReversed(), free(all.toReversed()))].sort()),
+      new Map([...placed].sort())
+    )
     const rows = all.map((stackKey) => ({ stackKey, leader: placed.get(stackKey) ?? null }))
     assert.deepStrictEqual(new Map([...place(members, rows)].sort()), new Map([...placed].sort()))
   })

@@ -1,7 +1,7 @@
 /** What a cluster's database does with each statement: PostgreSQL, and the simulated one of the other tests. */
 import { assert, layer } from "@effect/vitest"
 import type { StacksSchema } from "@stacksapi/core"
-import { DateTime, Duration, Effect, Fiber, Logger } from "effect"
+import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Logger } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Hint } from "../../../packages/node/src/internal/cluster/hints.ts"
 import type { Outcome } from "../../../packages/node/src/internal/cluster/outcome.ts"
@@ -38,7 +38,10 @@ const lead = Effect.fnUntraced(function* (storage: Storage, memberId: number) {
 const leading = Effect.fnUntraced(function* (storage: Storage, ...ids: ReadonlyArray<string>) {
   const memberId = yield* join(storage)
   const term = yield* lead(storage, memberId)
-  const rows = yield* storage.save(term, ids.map((id) => ({ job: jobOf(id) })))
+  const rows = yield* storage.save(
+    term,
+    ids.map((id) => ({ job: jobOf(id) }))
+  )
   return { memberId, term, idOf: (id: string) => rows?.get(id) }
 })
 const offer = (storage: Storage, term: Term, jobUuid: string, after = 0) =>
@@ -76,7 +79,15 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           assert.isTrue(yield* storage.heartbeat(first, open))
           const { members } = yield* storage.look(second)
           assert.deepStrictEqual(
-            members.map(({ demands, free, id, name, phase, slots, stackKeys }) => ({ demands, free, id, name, phase, slots, stackKeys })),
+            members.map(({ demands, free, id, name, phase, slots, stackKeys }) => ({
+              demands,
+              free,
+              id,
+              name,
+              phase,
+              slots,
+              stackKeys
+            })),
             [
               { id: first, name: "one", slots: 4, stackKeys: newMember.stackKeys, ...open },
               { id: second, name: "one", slots: 4, stackKeys: newMember.stackKeys, free: 4, phase: "open", demands: {} }
@@ -108,12 +119,24 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
             yield* storage.bury
             assert.isFalse(yield* storage.heartbeat(memberId, open))
             const { members, queues } = yield* storage.look(heir)
-            assert.deepStrictEqual(members.map(({ id }) => id), [heir])
-            assert.deepStrictEqual(queues.map(({ leader }) => leader), [null, null])
+            assert.deepStrictEqual(
+              members.map(({ id }) => id),
+              [heir]
+            )
+            assert.deepStrictEqual(
+              queues.map(({ leader }) => leader),
+              [null, null]
+            )
             const next = yield* lead(storage, heir)
             assert.strictEqual(next.fence, term.fence + 1)
             const stored = yield* storage.load(next)
-            assert.deepStrictEqual(stored.map(({ job, phase }) => [job.id, phase]), [["a", "running"], ["b", "saved"]])
+            assert.deepStrictEqual(
+              stored.map(({ job, phase }) => [job.id, phase]),
+              [
+                ["a", "running"],
+                ["b", "saved"]
+              ]
+            )
             const [orphan] = yield* storage.ended(heir)
             assert.strictEqual(orphan?.jobUuid, "a")
             assert.isNull(orphan?.owner)
@@ -204,9 +227,15 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
             { stackKey, jobUuid: "a", dispatch, owner: memberId, outcome: finished }
           ])
           const { owned } = yield* storage.look(memberId)
-          assert.deepStrictEqual(owned.map(({ dispatch }) => dispatch), claimed.map(({ dispatch }) => dispatch).filter((each) => each !== dispatch))
+          assert.deepStrictEqual(
+            owned.map(({ dispatch }) => dispatch),
+            claimed.map(({ dispatch }) => dispatch).filter((each) => each !== dispatch)
+          )
           const stored = yield* storage.load(term)
-          assert.deepStrictEqual(stored.map(({ outcome }) => outcome), [finished, undefined])
+          assert.deepStrictEqual(
+            stored.map(({ outcome }) => outcome),
+            [finished, undefined]
+          )
         })
       )
     )
@@ -279,7 +308,10 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           assert.isEmpty(yield* storage.claim(other, [stackKey], 10, 1))
           assert.isEmpty(yield* storage.claim(memberId, ["s--r"], 10, 1))
           const first = yield* storage.claim(memberId, [stackKey], 2, 1)
-          assert.sameMembers(first.map(({ job }) => job.id), ["job-0", "job-1"])
+          assert.sameMembers(
+            first.map(({ job }) => job.id),
+            ["job-0", "job-1"]
+          )
           assert.lengthOf(yield* storage.claim(memberId, [stackKey], 10, 0.25), 2)
           assert.lengthOf(yield* storage.claim(memberId, [stackKey], 10, 1e-9), 1)
           assert.isTrue(yield* storage.end(memberId, []))
@@ -294,7 +326,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
         Effect.gen(function* () {
           const heard: Array<Hint> = []
           const listening = yield* storage.listen((hint) => void heard.push(hint)).pipe(Effect.scoped, Effect.forkChild)
-          yield* until(Effect.as(storage.notify(Hint.Probe()), heard.length > 0))
+          yield* until(Effect.map(storage.notify(Hint.Probe()), () => heard.length > 0))
           const { idOf, memberId, term } = yield* leading(storage, "a")
           const hint = Hint.Claim({ counts: new Map([[memberId, 1]]) })
           yield* storage.offer(term, [{ jobUuid: "a", after: 0 }], hint)
@@ -328,7 +360,11 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
         const ids = Array.from({ length: 60 }, (_, index) => `job-${index}`)
         const { memberId, term } = yield* leading(storage, ...ids)
         const other = yield* join(storage)
-        yield* storage.offer(term, ids.map((jobUuid) => ({ jobUuid, after: 0 })), nobody)
+        yield* storage.offer(
+          term,
+          ids.map((jobUuid) => ({ jobUuid, after: 0 })),
+          nobody
+        )
         const claims = yield* Effect.forEach(
           Array.from({ length: 12 }, (_, index) => (index % 2 === 0 ? memberId : other)),
           (member) => storage.claim(member, [stackKey], 5, 1),
@@ -349,18 +385,28 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
         const sql = yield* SqlClient.SqlClient
         const { memberId, term } = yield* leading(storage, "a")
         const heir = yield* join(storage)
+        const isLocked = yield* Deferred.make<void>()
+        const mayEnd = yield* Deferred.make<void>()
         const saving = yield* sql
           .withTransaction(
-            Effect.andThen(
-              sql`SELECT 1 FROM stacksapi_leaders WHERE leader = ${memberId}::int FOR SHARE`,
-              Effect.sleep("300 millis")
+            sql`SELECT 1 FROM stacksapi_leaders WHERE leader = ${memberId}::int FOR SHARE`.pipe(
+              Effect.andThen(Deferred.succeed(isLocked, undefined)),
+              Effect.andThen(Deferred.await(mayEnd))
             )
           )
           .pipe(Effect.forkChild)
-        yield* Effect.sleep("100 millis")
-        yield* storage.resign(term)
-        assert.isDefined(saving.pollUnsafe())
+        yield* Deferred.await(isLocked)
+        const resigning = yield* Effect.forkChild(storage.resign(term))
+        yield* until(
+          Effect.map(
+            sql`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+            (waiting) => waiting.length > 0
+          )
+        )
+        assert.isEmpty(yield* storage.take(heir, [stackKey]))
+        yield* Deferred.succeed(mayEnd, undefined)
         yield* Fiber.join(saving)
+        yield* Fiber.join(resigning)
         assert.lengthOf(yield* storage.take(heir, [stackKey]), 1)
       }).pipe(Effect.provide(Postgres.layerClient(url)))
     })
@@ -386,26 +432,32 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
     })
   )
 
-  it.effect("PostgreSQL: names the tables of version 0.1 that are left, and refuses to begin beside its processes", () =>
-    Effect.gen(function* () {
-      const { createDatabase } = yield* Postgres.Server
-      const url = yield* createDatabase
-      const logged: Array<string> = []
-      yield* Effect.gen(function* () {
-        const sql = yield* SqlClient.SqlClient
-        yield* sql`CREATE TABLE stacksapi_processes (until TIMESTAMPTZ NOT NULL)`
-        yield* sql`CREATE TABLE stacksapi_cluster_messages (id INT)`
-        yield* sql`INSERT INTO stacksapi_processes VALUES (now() + interval '1 minute')`
-        const error = yield* Effect.flip(PostgresStorage.make("stacksapi", Duration.minutes(5)))
-        assert.include(error.message, "processes of version 0.1 run: 1 of them are alive. Stop all of them first")
-        yield* sql`UPDATE stacksapi_processes SET until = now()`
-        yield* PostgresStorage.make("stacksapi", Duration.minutes(5))
-        assert.lengthOf(logged, 1)
-        assert.include(logged[0], "stacksapi_cluster_messages, stacksapi_processes")
-      }).pipe(
-        Effect.provide(Postgres.layerClient(url)),
-        Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))]))
-      )
-    })
+  it.effect(
+    "PostgreSQL: names the tables of version 0.1 that are left, and refuses to begin beside its processes",
+    () =>
+      Effect.gen(function* () {
+        const { createDatabase } = yield* Postgres.Server
+        const url = yield* createDatabase
+        const logged: Array<string> = []
+        yield* Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`CREATE TABLE stacksapi_processes (until TIMESTAMPTZ NOT NULL)`
+          yield* sql`CREATE TABLE stacksapi_cluster_messages (id INT)`
+          yield* sql`INSERT INTO stacksapi_processes VALUES (now() + interval '1 minute')`
+          const error = yield* Effect.flip(PostgresStorage.make("stacksapi", Duration.minutes(5)))
+          assert.include(error.message, "processes of version 0.1 run: 1 of them are alive. Stop all of them first")
+          yield* sql`UPDATE stacksapi_processes SET until = now()`
+          yield* PostgresStorage.make("stacksapi", Duration.minutes(5))
+          assert.lengthOf(logged, 1)
+          assert.include(logged[0], "stacksapi_cluster_messages, stacksapi_processes")
+        }).pipe(
+          Effect.provide(
+            Layer.merge(
+              Postgres.layerClient(url),
+              Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+            )
+          )
+        )
+      })
   )
 })

@@ -87,11 +87,13 @@ export const make = Effect.fnUntraced(function* ({
     if (memberId === undefined) return hasLeft ? Effect.void : Effect.asVoid(join(requests.urgently))
     const id = memberId
     return lease.renew(timed(requests.urgently(storage.heartbeat(id, report())))).pipe(
-      Effect.map((isGranted) => {
-        if (isGranted !== false || memberId !== id) return
-        memberId = undefined
-        onLost(id)
-      })
+      Effect.andThen((isGranted) =>
+        Effect.sync(() => {
+          if (isGranted !== false || memberId !== id) return
+          memberId = undefined
+          onLost(id)
+        })
+      )
     )
   })
 
