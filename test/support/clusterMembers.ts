@@ -3,7 +3,7 @@ import { JobRunner } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksClient } from "@stacksapi/node"
 import * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Clock, Effect, Exit, Layer, Scope } from "effect"
+import { Clock, Effect, Fiber, Layer, Scope } from "effect"
 import * as Postgres from "./postgres.ts"
 import { RunRecorder } from "./runRecorder.ts"
 
@@ -62,7 +62,11 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
       Effect.provideContext(context),
       Scope.provide(own)
     )
-    return { ...service, stop: Scope.close(own, Exit.void) }
+    const running = yield* Effect.never.pipe(
+      Effect.onExit((exit) => Scope.close(own, exit)),
+      Effect.forkDetach({ startImmediately: true })
+    )
+    return { ...service, stop: Fiber.interrupt(running) }
   })
   return { start, recorder }
 })

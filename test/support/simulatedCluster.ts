@@ -2,7 +2,7 @@
 import { JobRunner, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Clock, Duration, Effect, Exit, Fiber, Layer, Random, Scope } from "effect"
+import { Clock, Duration, Effect, Fiber, Layer, Random, Scope } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Cluster from "../../packages/node/src/internal/cluster/cluster.ts"
@@ -102,7 +102,7 @@ export const make: Effect.Effect<
     const { isDeaf = false, outlivesStack = false, queues = ["q"], run = sleeps, slots = 10 } = options
     const name = options.name ?? `m${++count}`
     const scope = yield* Scope.make()
-    const state = { isDead: false, isCut: false, isStopped: false }
+    const state = { isDead: false, isCut: false }
     const runner = JobRunner.layer(
       (context) =>
         Effect.acquireUseRelease(
@@ -147,11 +147,11 @@ export const make: Effect.Effect<
       Scope.provide(scope),
       Effect.orDie
     )
-    const stop = Effect.suspend(() => {
-      if (state.isStopped) return Effect.void
-      state.isStopped = true
-      return Scope.close(scope, Exit.void)
-    })
+    const running = yield* Effect.never.pipe(
+      Effect.onExit((exit) => Scope.close(scope, exit)),
+      Effect.forkDetach({ startImmediately: true })
+    )
+    const stop = Fiber.interrupt(running)
     stops.push(stop)
     const clock = yield* Clock.Clock
     return {

@@ -45,6 +45,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
@@ -161,7 +162,8 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       isLeaving = true
-      return Effect.interruptible(leave(process, options.shutdownGrace))
+      // In a fiber of its own: the one that closes the scope may be interrupted, as on SIGTERM, and what leaves has timeouts.
+      return Effect.flatMap(Effect.forkDetach(leave(process, options.shutdownGrace)), Fiber.join)
     })
   )
   return { status, awaitFailure: Deferred.await(failure) }
