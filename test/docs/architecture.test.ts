@@ -30,8 +30,13 @@ describe("The page on architecture", () => {
     }
   })
 
-  it("lists the files of the runtime, and no others", () => {
-    const listed = Array.from(page.matchAll(/`((?:\.\.\/)?\w+\.ts)`/g), ([, file = ""]) => file)
+  const cluster = /^## A cluster\n[\s\S]*?(?=^## )/m.exec(page)?.[0] ?? ""
+
+  it.each([
+    ["of the runtime", folder, page.replace(cluster, "")],
+    ["of a cluster", join(root, "packages/node/src/internal/cluster"), cluster]
+  ])("lists the files %s, and no others", (_, folder, text) => {
+    const listed = Array.from(text.matchAll(/`((?:\.\.\/)?\w+\.ts)`/g), ([, file = ""]) => file)
     for (const file of listed) assert.isTrue(existsSync(join(folder, file)), file)
     assert.deepStrictEqual(
       readdirSync(folder).filter((file) => !listed.includes(file)),
