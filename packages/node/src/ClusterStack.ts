@@ -214,23 +214,22 @@ export const make: (
  * @since 0.1.0
  * @category layers
  */
-export const layerDatabase: Layer.Layer<SqlClient | PgClient.PgClient, Config.ConfigError | SqlError> =
-  PgClient.layerConfig({
-    // So it works behind a pooler that shares sessions.
-    prepare: Config.succeed(false),
-    url: Config.map(
-      // The client's error for an invalid URL would show the password in it.
-      Config.schema(
-        Schema.String.check(
-          Schema.makeFilter((text) => URL.canParse(text) && /^postgres(ql)?:/.test(text), {
-            expected: "a URL such as postgres://user:password@host/name"
-          })
-        ),
-        "DATABASE_URL"
+export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError> = PgClient.layerConfig({
+  // So it works behind a pooler that shares sessions.
+  prepare: Config.succeed(false),
+  url: Config.map(
+    // The client's error for an invalid URL would show the password in it.
+    Config.schema(
+      Schema.String.check(
+        Schema.makeFilter((text) => URL.canParse(text) && /^postgres(ql)?:/.test(text), {
+          expected: "a URL such as postgres://user:password@host/name"
+        })
       ),
-      Redacted.make
-    )
-  })
+      "DATABASE_URL"
+    ),
+    Redacted.make
+  )
+})
 
 /**
  * Runs a process of the cluster for as long as the layer is in use.
