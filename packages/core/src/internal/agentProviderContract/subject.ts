@@ -77,101 +77,18 @@ export const withSubject = Effect.fnUntraced(function* (
   const stackKey = `contract-${yield* randomHex(12)}`
   /** The created agents by name. */
   const requests = new Map<string, AgentProvider.AgentRequest>()
-
-  const call: Subject["call"] = (what, run) =>
-    Effect.suspend(run).pipe(
-      Effect.retry({
-        while: ({ reason }) => reason === "Unavailable",
-        schedule: Schedule.spaced(settings.pollInterval),
-        times: Math.ceil(Duration.toMillis(settings.listedWithin) / Duration.toMillis(settings.pollInterval))
-      }),
-      Effect.timeoutOption(Duration.sum(settings.callTimeout, settings.listedWithin)),
-      Effect.matchCauseEffect({
-        onFailure: (cause) => {
-          const found = cause.reasons.find((reason) => reason._tag === "Fail")
-          if (found !== undefined) {
-            return broken(`${what} failed unexpectedly: ${found.error.reason}: ${found.error.message}`)
-          }
-          return Cause.hasInterruptsOnly(cause)
-            ? Effect.interrupt
-            : Effect.fail(new Broken({ how: `${what} died instead of failing with a ProviderError`, cause }))
-        },
-        onSuccess: (ended) =>
-          ended._tag === "Some"
-            ? Effect.succeed(ended.value)
-            : broken(`${what} did not end within ${Duration.format(settings.callTimeout)}`)
-      })
-    )
-
-  const eventually: Subject["eventually"] = Effect.fnUntraced(function* (within, look, how) {
-    const end = (yield* currentMonotonicMillis) + Duration.toMillis(within)
-    while (true) {
-      const startedAt = yield* currentMonotonicMillis
-      const found = yield* look
-      if (found !== undefined) return found
-      if (startedAt >= end) return yield* broken(`${how} within ${Duration.format(within)}`)
-      yield* Effect.sleep(settings.pollInterval)
-    }
-  })
+  const call = makeCall(settings)
+  const eventually = makeEventually(settings)
 
   const list: Subject["list"] = Effect.fnUntraced(function* (key = stackKey) {
     const agents = yield* call("list", () => provider.list(key))
-    const seen = new Set<string>()
-    for (const agent of agents) {
-      const request = requests.get(agent.name)
-      if (request === undefined) return yield* broken(`list has an agent that nobody created: ${agent.name}`)
-      if (request.stackKey !== key) {
-        return yield* broken(`list of the stack ${key} has an agent of the stack ${request.stackKey}: ${agent.name}`)
-      }
-      if (seen.has(agent.name)) return yield* broken(`list has two agents of one name: ${agent.name}`)
-      seen.add(agent.name)
-      if (agent.jobUuid !== request.job.id) {
-        return yield* broken(`the agent of job "${request.job.id}" is listed with the job "${agent.jobUuid}"`)
-      }
-      if (!phases.includes(agent.phase)) return yield* broken(`an agent is listed with the phase "${agent.phase}"`)
-      for (const text of textsOf(agent)) {
-        if (text.includes(Redacted.value(request.token))) return yield* broken("list shows the token of an agent")
-      }
-      for (const [key, value] of Object.entries(agent.annotations === undefined ? {} : request.annotations)) {
-        if (agent.annotations?.[key] !== value) {
-          return yield* broken(
-            `the annotation ${key} is "${agent.annotations?.[key]}" in the listing, and was "${value}"`
-          )
-        }
-      }
-    }
+    yield* checkListing(agents, requests, key)
     return agents
   })
 
   const request: Subject["request"] = Effect.fnUntraced(function* (job = {}) {
-    const id = job.id ?? (yield* randomUuid)
-    const key = job.stackKey ?? stackKey
-    const name = agentName(key, id)
-    const token = Redacted.make(`bkjat_contract_${yield* randomHex(24)}`)
-    const of = { name, jobUuid: id, queueKey: "contract", stackKey: key }
-    const made = settings.adapt({
-      name,
-      job: {
-        id,
-        priority: 0,
-        agentQueryRules: [],
-        scheduledAt: yield* DateTime.now,
-        pipeline: { slug: "contract", uuid: null },
-        build: { uuid: null, number: 1, branch: "main" },
-        step: { key: "contract" }
-      },
-      stackKey: key,
-      queueKey: "contract",
-      details: Effect.succeed({ id, env: { CONTRACT: "yes" }, command: "true" }),
-      requests: {},
-      token,
-      // No service responds there, so the agent of a job that does not exist ends.
-      env: environmentOf(of, token, "http://127.0.0.1:9/v3/"),
-      labels: labelsOf(of),
-      annotations: { "stacksapi/build": "contract#1", "stacksapi/step": `a "step" of 100 % Ünïcode` },
-      notify: () => Effect.void
-    })
-    requests.set(name, made)
+    const made = settings.adapt(yield* makeRequest(job.stackKey ?? stackKey, job.id ?? (yield* randomUuid)))
+    requests.set(made.name, made)
     return made
   })
 
@@ -219,6 +136,112 @@ export const withSubject = Effect.fnUntraced(function* (
   )
   yield* Effect.ensuring(body(subject), removeAll)
   yield* Effect.forEach(requests.values(), awaitGone, { discard: true })
+})
+
+const makeCall =
+  ({ callTimeout, listedWithin, pollInterval }: Settings): Subject["call"] =>
+  (what, run) =>
+    Effect.suspend(run).pipe(
+      Effect.retry({
+        while: ({ reason }) => reason === "Unavailable",
+        schedule: Schedule.spaced(pollInterval),
+        times: Math.ceil(Duration.toMillis(listedWithin) / Duration.toMillis(pollInterval))
+      }),
+      Effect.timeoutOption(Duration.sum(callTimeout, listedWithin)),
+      Effect.matchCauseEffect({
+        onFailure: (cause) => {
+          const found = cause.reasons.find((reason) => reason._tag === "Fail")
+          if (found !== undefined) {
+            return broken(`${what} failed unexpectedly: ${found.error.reason}: ${found.error.message}`)
+          }
+          return Cause.hasInterruptsOnly(cause)
+            ? Effect.interrupt
+            : Effect.fail(new Broken({ how: `${what} died instead of failing with a ProviderError`, cause }))
+        },
+        onSuccess: (ended) =>
+          ended._tag === "Some"
+            ? Effect.succeed(ended.value)
+            : broken(`${what} did not end within ${Duration.format(callTimeout)}`)
+      })
+    )
+
+const makeEventually = ({ pollInterval }: Settings): Subject["eventually"] =>
+  Effect.fnUntraced(function* (within, look, how) {
+    const end = (yield* currentMonotonicMillis) + Duration.toMillis(within)
+    while (true) {
+      const startedAt = yield* currentMonotonicMillis
+      const found = yield* look
+      if (found !== undefined) return found
+      if (startedAt >= end) return yield* broken(`${how} within ${Duration.format(within)}`)
+      yield* Effect.sleep(pollInterval)
+    }
+  })
+
+/** Each listed agent must be one that was requested, once, and as it was requested. */
+const checkListing = Effect.fnUntraced(function* (
+  agents: ReadonlyArray<AgentProvider.Agent>,
+  requests: ReadonlyMap<string, AgentProvider.AgentRequest>,
+  stackKey: string
+): Effect.fn.Return<void, Broken> {
+  const seen = new Set<string>()
+  for (const agent of agents) {
+    const request = requests.get(agent.name)
+    if (request === undefined) return yield* broken(`list has an agent that nobody created: ${agent.name}`)
+    if (request.stackKey !== stackKey) {
+      return yield* broken(`list of the stack ${stackKey} has an agent of the stack ${request.stackKey}: ${agent.name}`)
+    }
+    if (seen.has(agent.name)) return yield* broken(`list has two agents of one name: ${agent.name}`)
+    seen.add(agent.name)
+    const issue = issueOf(agent, request)
+    if (issue !== undefined) return yield* broken(issue)
+  }
+})
+
+/** What is wrong with a listed agent. */
+const issueOf = (agent: AgentProvider.Agent, request: AgentProvider.AgentRequest): string | undefined => {
+  if (agent.jobUuid !== request.job.id) {
+    return `the agent of job "${request.job.id}" is listed with the job "${agent.jobUuid}"`
+  }
+  if (!phases.includes(agent.phase)) return `an agent is listed with the phase "${agent.phase}"`
+  if (textsOf(agent).some((text) => text.includes(Redacted.value(request.token)))) {
+    return "list shows the token of an agent"
+  }
+  if (agent.annotations === undefined) return undefined
+  for (const [key, value] of Object.entries(request.annotations)) {
+    const listed = agent.annotations[key]
+    if (listed !== value) return `the annotation ${key} is "${listed}" in the listing, and was "${value}"`
+  }
+  return undefined
+}
+
+/** A request for an agent of a job that does not exist. */
+const makeRequest = Effect.fnUntraced(function* (stackKey: string, jobUuid: string) {
+  const name = agentName(stackKey, jobUuid)
+  const token = Redacted.make(`bkjat_contract_${yield* randomHex(24)}`)
+  const of = { name, jobUuid, queueKey: "contract", stackKey }
+  const request: AgentProvider.AgentRequest = {
+    name,
+    job: {
+      id: jobUuid,
+      priority: 0,
+      agentQueryRules: [],
+      scheduledAt: yield* DateTime.now,
+      pipeline: { slug: "contract", uuid: null },
+      build: { uuid: null, number: 1, branch: "main" },
+      step: { key: "contract" }
+    },
+    stackKey,
+    queueKey: "contract",
+    details: Effect.succeed({ id: jobUuid, env: { CONTRACT: "yes" }, command: "true" }),
+    requests: {},
+    token,
+    // No service responds there, so the agent of a job that does not exist ends.
+    env: environmentOf(of, token, "http://127.0.0.1:9/v3/"),
+    labels: labelsOf(of),
+    annotations: { "stacksapi/build": "contract#1", "stacksapi/step": `a "step" of 100 % Ünïcode` },
+    notify: () => Effect.void
+  }
+  return request
 })
 
 /** All texts of an agent that people may see. */
