@@ -124,7 +124,9 @@ export const leastLeft = (world: World, life: Life): number => {
   const expiry = life.plan.reservationExpiry * 1000
   // Three renewals may fail, each a tenth of a quarter after the other, before the job that spoils them is looked for.
   const isolation = world.poisoned.size > 0 ? expiry * 0.1 + slackMillis : 0
-  return (expiry * 3) / 4 - slackMillis - isolation - (world.now - life.solidAt)
+  // One may fail because the service has forgotten the stack, which then registers again.
+  const retry = expiry / 40
+  return (expiry * 3) / 4 - retry - slackMillis - isolation - (world.now - life.solidAt)
 }
 
 const excuseOf = (world: World, life: Life): string | undefined =>

@@ -244,7 +244,7 @@ const runAgent = (
     const agent = world.agents.get(job.plan.id) ?? (yield* startAgent(world, job, life, behavior))
     yield* Effect.onInterrupt(Deferred.await(agent.ended), () =>
       Effect.suspend(() =>
-        run.stop?.reason === "Detach" && life.plan.outlivesStack ? Effect.void : killAgent(world, agent)
+        run.stop?.reason === "Detach" && life.plan.outlivesStack ? Effect.void : killAgent(world, life, agent)
       )
     )
     return JobRunner.AgentOwned
@@ -287,8 +287,9 @@ const endAgent = (world: World, agent: Agent, exitStatus: number) =>
     yield* Deferred.succeed(agent.ended, void 0)
   })
 
-const killAgent = (world: World, agent: Agent) =>
-  Effect.suspend(() => (agent.life?.isAlive === false ? Effect.never : endAgent(world, agent, -1)))
+/** A process that has crashed kills nothing. */
+const killAgent = (world: World, life: Life, agent: Agent) =>
+  Effect.suspend(() => (life.isAlive ? endAgent(world, agent, -1) : Effect.never))
 
 /** Ends the agents that die with their process. */
 export const endAgentsOf = (world: World, life: Life): Effect.Effect<void> =>

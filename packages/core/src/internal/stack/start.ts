@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
@@ -28,6 +29,8 @@ import { endOf, stopReasonOf } from "./watch.ts"
 const confirmedFor = 30_000
 /** After this many failures of its details or token in a row, a job may be the cause itself. */
 const maxServiceFailures = 3
+/** After this many further responses without the state of a job that its runner has handed over, the service does not know the job. */
+const maxMissingStates = 3
 /** A runner that has run for this long counts as a successful start. */
 const startedAfter = "30 seconds"
 
@@ -272,7 +275,7 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
   const { job } = record
   const answer = yield* states.askBriefly(job.id)
   const notAcquired = stackError("The agent ended without acquiring the job")
-  if (Option.isSome(answer)) {
+  if (Option.isSome(answer) && answer.value !== undefined) {
     return answer.value === "reserved"
       ? yield* finish(state, record, notAcquired)
       : yield* settle(state, record, ownershipOf(job, answer.value))
@@ -280,7 +283,13 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
   // The job waits for the response without a slot, until its reservation lapses if no agent has it.
   giveUpSlot(state, record)
   const lapsesAt = record.confirmedAt + Duration.toMillis(settings.reservationExpiry)
-  const later = yield* Effect.timeoutOption(states.ask(job.id), Math.max(0, lapsesAt - state.now()))
+  // A response may lack a state by mistake. The service does not know a job that several responses lack.
+  const ask = Effect.repeat(states.ask(job.id), {
+    schedule: Schedule.spaced(settings.stateInterval),
+    times: maxMissingStates,
+    until: Predicate.isNotUndefined
+  })
+  const later = yield* Effect.timeoutOption(ask, Math.max(0, lapsesAt - state.now()))
   if (Option.isNone(later)) return yield* settle(state, record, StackEvent.ReservationLost({ job }))
   return later.value === "reserved"
     ? yield* finishLater(state, record, notAcquired)
