@@ -3,14 +3,14 @@
  * goes all the way of a job that can't start: it registers, lists, reserves, reads the job, and finishes it.
  */
 import { spawn } from "node:child_process"
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type * as Net from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Redacted } from "effect"
 import { listen } from "../support/listen.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 import type { Row } from "./table.ts"
 
 const namespace = "default"
@@ -52,45 +52,46 @@ const kubernetes = (token: string) =>
   })
 
 const start = (path: string, endpoint: string, port: number) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const folder = mkdtempSync(join(tmpdir(), "stacksapi-interop-controller-"))
-      const kubeconfig = join(folder, "kubeconfig")
-      writeFileSync(
-        kubeconfig,
-        JSON.stringify({
-          apiVersion: "v1",
-          kind: "Config",
-          clusters: [{ name: "c", cluster: { server: `http://127.0.0.1:${port}` } }],
-          users: [{ name: "u", user: {} }],
-          contexts: [{ name: "x", context: { cluster: "c", user: "u", namespace } }],
-          "current-context": "x"
+  Effect.flatMap(temporaryFolder, (folder) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const kubeconfig = join(folder, "kubeconfig")
+        writeFileSync(
+          kubeconfig,
+          JSON.stringify({
+            apiVersion: "v1",
+            kind: "Config",
+            clusters: [{ name: "c", cluster: { server: `http://127.0.0.1:${port}` } }],
+            users: [{ name: "u", user: {} }],
+            contexts: [{ name: "x", context: { cluster: "c", user: "u", namespace } }],
+            "current-context": "x"
+          })
+        )
+        const config = join(folder, "config.yaml")
+        writeFileSync(
+          config,
+          [
+            `agent-token-secret: ${secretName}`,
+            `namespace: ${namespace}`,
+            "id: interop",
+            "queue: kubernetes",
+            "debug: true",
+            "max-in-flight: 5",
+            "agent-config:",
+            `  endpoint: ${endpoint}`,
+            ""
+          ].join("\n")
+        )
+        const child = spawn(path, ["--config", config], {
+          env: { PATH: process.env["PATH"] ?? "", HOME: folder, KUBECONFIG: kubeconfig, CONFIG: config },
+          stdio: ["ignore", "pipe", "pipe"]
         })
-      )
-      const config = join(folder, "config.yaml")
-      writeFileSync(
-        config,
-        [
-          `agent-token-secret: ${secretName}`,
-          `namespace: ${namespace}`,
-          "id: interop",
-          "queue: kubernetes",
-          "debug: true",
-          "max-in-flight: 5",
-          "agent-config:",
-          `  endpoint: ${endpoint}`,
-          ""
-        ].join("\n")
-      )
-      const child = spawn(path, ["--config", config], {
-        env: { PATH: process.env["PATH"] ?? "", HOME: folder, KUBECONFIG: kubeconfig, CONFIG: config },
-        stdio: ["ignore", "pipe", "pipe"]
-      })
-      const output: Array<string> = []
-      for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(String(chunk)))
-      return { child, output }
-    }),
-    ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+        const output: Array<string> = []
+        for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(String(chunk)))
+        return { child, output }
+      }),
+      ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+    )
   )
 
 const waitSeconds = 60

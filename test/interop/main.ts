@@ -45,14 +45,14 @@ const modules = {
   controller: { path: "github.com/buildkite/agent-stack-k8s/v2", program: "agent-stack-k8s" }
 } satisfies Readonly<Record<string, Module>>
 
-const program = findGo()
-if (program === undefined) {
+const findOrExit = (): Go => {
+  const program = findGo()
+  if (program !== undefined) return new Go(program)
   console.error(
     "There is no Go: install it (https://go.dev/dl), or add its folder to PATH. Interop builds Buildkite's software with it."
   )
   process.exit(2)
 }
-const go = new Go(program)
 
 const generatedFiles = 100
 
@@ -122,7 +122,7 @@ const unavailable = (program: string, reason: string): Row => ({
 
 const build = async (name: string, module: Module): Promise<Built> => {
   console.error(`Getting ${name} (${module.path})`)
-  return go.build(module)
+  return findOrExit().build(module)
 }
 
 /** Builds a program and uses it; notes what could not be had. */

@@ -1,11 +1,11 @@
 /** What an agent must be able to do with the emulator. Each scenario returns what was not as expected. */
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect } from "effect"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 import * as Agent from "./agent.ts"
 
 type Problems = ReadonlyArray<string>
@@ -245,7 +245,7 @@ const cancelsBuild = Effect.fnUntraced(function* (agent: string) {
 
 /** A plugin in a git repository on this machine. */
 const plugin = Effect.fnUntraced(function* (agent: string) {
-  const folder = mkdtempSync(join(tmpdir(), "stacksapi-interop-plugin-"))
+  const folder = yield* temporaryFolder
   const repository = join(folder, "hello-buildkite-plugin")
   mkdirSync(join(repository, "hooks"), { recursive: true })
   writeFileSync(join(repository, "hooks/pre-command"), '#!/bin/sh\necho "plugin says $BUILDKITE_PLUGIN_HELLO_TEXT"\n')

@@ -1,4 +1,4 @@
-/** Lets the steps of builds go on, as the steps that they wait for end. */
+/** Starts, blocks and ends the steps of builds. */
 import { isAgentOwned } from "../../StacksSchema.ts"
 import { type Build, type End, isOver, type Step, worst } from "./builds.ts"
 import * as Concurrency from "./concurrency.ts"

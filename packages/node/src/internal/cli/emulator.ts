@@ -74,12 +74,12 @@ export const emulator = Command.make(
       })
     ),
     unblockAll: Flag.toggle("unblock-all", {
-      description: "Do not wait for anybody: let all steps of the pipeline through that are blocked or held"
+      description: "Unblock every step of the pipeline that is blocked or held"
     }),
     queue: Flag.withDefault(
       Flag.text("queue", {
         ...Settings.queueOptions,
-        description: "The queue of jobs that name none",
+        description: "The queue for jobs that do not name one",
         variable: undefined
       }),
       StacksSchema.DefaultQueue

@@ -12,16 +12,14 @@ export class Emitter {
   readonly positions: Positions = new Map()
   /** The variables that are not set and became empty, and where. */
   readonly unset = new Map<string, Set<number>>()
-  /** Undefined if variables are not expanded. */
-  readonly #variables: ReadonlyMap<string, string> | undefined
+  readonly #variables: ReadonlyMap<string, string>
 
-  constructor(variables: ReadonlyMap<string, string> | undefined) {
+  constructor(variables: ReadonlyMap<string, string>) {
     this.#variables = variables
   }
 
   text(text: string, at: number): Read<string> {
     const variables = this.#variables
-    if (variables === undefined) return Result.succeed(text)
     const get = (name: string) => variables.get(name)
     const onUnset = (name: string) => void this.unset.set(name, (this.unset.get(name) ?? new Set()).add(at))
     return Result.mapError(interpolate(text, { get, onUnset }), (problem) => ({ at, problem }))

@@ -26,8 +26,6 @@ export interface UploadOptions {
   readonly file: string
   /** The variables of the job that uploads the file. */
   readonly env: Readonly<Record<string, string>>
-  /** Whether variables are expanded. Default true. */
-  readonly interpolates?: boolean | undefined
 }
 
 /** One document of the file: an upload of its own. */
@@ -49,12 +47,12 @@ export interface Upload {
 /** The uploads of a file, in their order: one for each document. */
 export const read = (
   text: string,
-  { env, file, interpolates = true }: UploadOptions
+  { env, file }: UploadOptions
 ): Result.Result<ReadonlyArray<Upload>, PipelineError> => {
   const source = sourceOf(file, text)
   if (text === "") return Result.fail(source.toError({ at: 0, problem: "The file is empty." }))
   // A document sees the variables of those before it.
-  const variables = interpolates ? new Map(Object.entries(env)) : undefined
+  const variables = new Map(Object.entries(env))
   return Result.mapError(
     Result.flatMap(readDocuments(text), (documents) =>
       Result.all(documents.map((document) => readUpload(document, variables, source)))
@@ -92,11 +90,7 @@ const positions = (text: string): Position => {
   }
 }
 
-const readUpload = (
-  document: Item,
-  variables: Map<string, string> | undefined,
-  { file, lines, toError }: Source
-): Read<Upload> =>
+const readUpload = (document: Item, variables: Map<string, string>, { file, lines, toError }: Source): Read<Upload> =>
   Result.gen(function* () {
     const shape = yield* readPipeline(document)
     const emitter = new Emitter(variables)
@@ -122,7 +116,7 @@ const readUpload = (
 const emitEnv = (
   env: Mapping,
   at: number,
-  variables: Map<string, string> | undefined,
+  variables: Map<string, string>,
   emitter: Emitter
 ): Read<Readonly<Record<string, unknown>>> =>
   Result.gen(function* () {
@@ -135,7 +129,7 @@ const emitEnv = (
         if (expanded !== name) left.delete(expanded)
         entries.delete(expanded)
         entries.set(expanded, value)
-        variables?.set(expanded, value)
+        variables.set(expanded, value)
       }
     }
     emitter.positions.set("/env", at)

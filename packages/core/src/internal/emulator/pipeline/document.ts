@@ -81,7 +81,6 @@ export interface TriggerStep extends Common {
 export type Step = CommandStep | GroupStep | WaitStep | BlockStep | TriggerStep
 
 export interface Document {
-  readonly at: Part
   readonly env: Readonly<Record<string, string>>
   readonly rules: ReadonlyArray<string>
   readonly priority: number | undefined
@@ -97,7 +96,7 @@ export const readDocument = (value: unknown): Read<Document> =>
     const at = new Part(value, "")
     const ignored: Ignored = new Map()
     if (at.isList) {
-      return { at, env: {}, rules: [], priority: undefined, steps: yield* readSteps(at, ignored, false), ignored }
+      return { env: {}, rules: [], priority: undefined, steps: yield* readSteps(at, ignored, false), ignored }
     }
     const fields = yield* at.fields()
     const steps = fields.get("steps")
