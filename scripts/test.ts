@@ -21,6 +21,8 @@ interface Count {
 interface Step {
   readonly script: string
   readonly args?: ReadonlyArray<string>
+  /** Scripts that run at the same time, because they use one core, and run no tests. */
+  readonly beside?: ReadonlyArray<string>
   /** Reads the number of tests from the output. A step without it runs no tests. */
   readonly count?: (output: string) => Count
 }
@@ -61,8 +63,7 @@ const slowSteps: ReadonlyArray<Step> = [
 const fastSteps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
-  { script: "check" },
-  { script: "cycles" },
+  { script: "check", beside: ["cycles"] },
   { script: "chromium" },
   { script: "services" },
   {
@@ -70,9 +71,7 @@ const fastSteps: ReadonlyArray<Step> = [
     args: ["--project=core", "--project=other", ...reporters],
     count: vitestCount
   },
-  { script: "test:types", count: tstycheCount },
-  { script: "unused" },
-  { script: "build" },
+  { script: "test:types", count: tstycheCount, beside: ["unused", "build"] },
   { script: "pack:check" },
   { script: "size" },
   // `pack:check` has made the tarballs.
@@ -85,10 +84,10 @@ const timeoutSeconds = 1800
 /** How long to wait for the output of a step that has exited, if a process that it has started keeps it open. */
 const graceSeconds = 5
 
-let stop = () => {}
+const running = new Set<() => void>()
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    stop()
+    for (const kill of running) kill()
     process.exit(1)
   })
 }
@@ -111,6 +110,7 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
     const end = (ok: boolean) => {
       clearTimeout(timer)
       clearTimeout(grace)
+      running.delete(kill)
       resolve({ ok, output: stripVTControlCharacters(output) })
     }
     const kill = () => {
@@ -120,7 +120,7 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
         // It has exited.
       }
     }
-    stop = kill
+    running.add(kill)
     const timer = setTimeout(() => {
       output += `\nStopped after ${timeoutSeconds} s\n`
       kill()
@@ -151,7 +151,7 @@ const countOf = (step: Step, output: string): Count => {
 let passed = 0
 let failed = 0
 
-for (const step of steps) {
+const runStep = async (step: Step): Promise<void> => {
   const start = performance.now()
   const { ok, output } = await execute(step)
   const count = countOf(step, output)
@@ -167,6 +167,11 @@ for (const step of steps) {
     console.log(output)
     if (ranNothing) console.log("No test ran.")
   }
+}
+
+for (const step of steps) {
+  const others = step.beside?.map((script): Step => ({ script })) ?? []
+  await Promise.all([step, ...others].map(runStep))
 }
 
 console.log(`${passed} passed, ${failed} failed`)
