@@ -21,8 +21,6 @@ interface Count {
 interface Step {
   readonly script: string
   readonly args?: ReadonlyArray<string>
-  /** Scripts that run at the same time, because they use one core, and run no tests. */
-  readonly beside?: ReadonlyArray<string>
   /** Reads the number of tests from the output. A step without it runs no tests. */
   readonly count?: (output: string) => Count
 }
@@ -63,7 +61,8 @@ const slowSteps: ReadonlyArray<Step> = [
 const fastSteps: ReadonlyArray<Step> = [
   { script: "format:check" },
   { script: "lint" },
-  { script: "check", beside: ["cycles"] },
+  { script: "check" },
+  { script: "cycles" },
   { script: "chromium" },
   { script: "services" },
   {
@@ -71,7 +70,9 @@ const fastSteps: ReadonlyArray<Step> = [
     args: ["--project=core", "--project=other", ...reporters],
     count: vitestCount
   },
-  { script: "test:types", count: tstycheCount, beside: ["unused", "build"] },
+  { script: "test:types", count: tstycheCount },
+  { script: "unused" },
+  { script: "build" },
   { script: "pack:check" },
   { script: "size" },
   // `pack:check` has made the tarballs.
@@ -84,10 +85,10 @@ const timeoutSeconds = 1800
 /** How long to wait for the output of a step that has exited, if a process that it has started keeps it open. */
 const graceSeconds = 5
 
-const running = new Set<() => void>()
+let stop = () => {}
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    for (const kill of running) kill()
+    stop()
     process.exit(1)
   })
 }
@@ -110,7 +111,6 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
     const end = (ok: boolean) => {
       clearTimeout(timer)
       clearTimeout(grace)
-      running.delete(kill)
       resolve({ ok, output: stripVTControlCharacters(output) })
     }
     const kill = () => {
@@ -120,7 +120,7 @@ const execute = ({ script, args = [] }: Step): Promise<{ readonly ok: boolean; r
         // It has exited.
       }
     }
-    running.add(kill)
+    stop = kill
     const timer = setTimeout(() => {
       output += `\nStopped after ${timeoutSeconds} s\n`
       kill()
@@ -151,7 +151,7 @@ const countOf = (step: Step, output: string): Count => {
 let passed = 0
 let failed = 0
 
-const runStep = async (step: Step): Promise<void> => {
+for (const step of steps) {
   const start = performance.now()
   const { ok, output } = await execute(step)
   const count = countOf(step, output)
@@ -167,11 +167,6 @@ const runStep = async (step: Step): Promise<void> => {
     console.log(output)
     if (ranNothing) console.log("No test ran.")
   }
-}
-
-for (const step of steps) {
-  const others = step.beside?.map((script): Step => ({ script })) ?? []
-  await Promise.all([step, ...others].map(runStep))
 }
 
 console.log(`${passed} passed, ${failed} failed`)
