@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { DateTime, Effect, Redacted, type Scope } from "effect"
 import * as Redis from "../../test/support/redis.ts"
-import type { Outcome } from "./scenarios.ts"
+import type { Outcome } from "./outcome.ts"
 
 const program = fileURLToPath(new URL("../../test/support/rateLimitedProcess.ts", import.meta.url))
 const limit = 10

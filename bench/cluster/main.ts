@@ -4,7 +4,8 @@
  */
 import { parseArgs } from "node:util"
 import { Cause, Effect, Exit } from "effect"
-import { type Outcome, scenarios } from "./scenarios.ts"
+import type { Outcome } from "./outcome.ts"
+import { scenarios } from "./scenarios.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -21,7 +22,7 @@ if (options.help) {
   --jobs N     how many jobs there are (default 5000)
   --lock S     the option lockExpiration, in seconds (default 5): more, where this machine starves processes for seconds
 
-Needs the servers of PostgreSQL and Redis, from Debian's packages for example: npx -y pnpm@12 services.
+Needs the servers of PostgreSQL and Redis, and pgbouncer, from Debian's packages for example: npx -y pnpm@12 services.
 It ends with 1 if something was not as it should be.`)
   process.exit()
 }

@@ -1,33 +1,20 @@
 /** The scenarios that a cluster must survive, and their measurements. */
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { type Duration, Effect, Layer, Logger, Redacted, Schedule, type Scope } from "effect"
+import { Effect, Layer, Logger, Redacted, Schedule, type Scope } from "effect"
 import * as Cluster from "../../test/support/cluster.ts"
 import { countBy, durationOf, hasPassed, isOver } from "../../test/support/clusterFixture.ts"
 import { type CuttableConnection, makeCuttableConnection } from "../../test/support/cuttableConnection.ts"
+import { inFrontOf } from "../../test/support/pgbouncer.ts"
 import * as Postgres from "../../test/support/postgres.ts"
 import * as Redis from "../../test/support/redis.ts"
 import { nameOf, type RunRecorder, requestsOfNonLeaders, stackKeyOf } from "../../test/support/runRecorder.ts"
+import { crowd } from "./crowd.ts"
 import { shareLimit } from "./limit.ts"
+import { maxFailover, type Order, type Outcome, seconds } from "./outcome.ts"
 import * as Requests from "./requests.ts"
-
-export interface Order {
-  readonly jobs: number
-  readonly lockExpiration: Duration.Input
-}
-
-export interface Outcome {
-  readonly figures: Readonly<Record<string, string | number>>
-  readonly problems: ReadonlyArray<string>
-}
-
-const seconds = (values: ReadonlyArray<number>): string => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]?.toFixed(1) ?? "-"
-  return `p50 ${at(0.5)} s, max ${at(1)} s, of ${sorted.length}`
-}
-
-const maxFailover = 10
+import { single } from "./single.ts"
+import { spread } from "./spread.ts"
 
 // -----------------------------------------------------------------------------
 // Three processes that are killed
@@ -49,25 +36,33 @@ interface Incident {
   /** Whether it prevents takeovers. */
   readonly isOutage?: boolean
   readonly withRedis?: boolean
+  /** How many queues there are. */
+  readonly queues?: number
+  /** How many milliseconds data takes to the database, and back. */
+  readonly latency?: () => number
+  /** Whether the database is behind pgbouncer in transaction mode. */
+  readonly isPooled?: boolean
 }
 
 /**
- * Three processes and one queue. Every five seconds the next process is killed and restarted. The jobs of a dead process run
+ * Three processes, and one queue or several. Every five seconds the next process is killed and restarted. The jobs of a dead process run
  * again.
  */
 const killed =
-  ({ happen, isOutage = false, withRedis = false }: Incident) =>
+  ({ happen, isOutage = false, isPooled = false, latency, queues: count = 1, withRedis = false }: Incident) =>
   ({ jobs, lockExpiration }: Order) =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       const database = yield* Postgres.make
+      const databaseUrl = isPooled ? yield* inFrontOf(database.url) : database.url
       const redis = yield* Redis.started
+      const queues = Array.from({ length: count }, (_, n) => `q${n}`)
       const { start, recorder } = yield* Cluster.make({
-        databaseUrl: database.url,
+        databaseUrl,
         redisUrl: withRedis ? Redacted.value(redis.url) : undefined,
         options: {
           key: "s",
-          queues: ["q"],
+          queues,
           slots: 20,
           onProcessDeath: "retry",
           reservationExpiry: "2 minutes",
@@ -75,8 +70,10 @@ const killed =
         }
       })
       const collected = yield* Requests.collect
-      const add = (count: number) =>
-        emulator.addJobs(Array.from({ length: count }, (_, n) => ({ queueKey: "q", command: String(durationOf(n)) })))
+      const add = (jobs: number) =>
+        emulator.addJobs(
+          Array.from({ length: jobs }, (_, n) => ({ queueKey: `q${n % count}`, command: String(durationOf(n)) }))
+        )
       yield* add(jobs)
       const startedAt = performance.now()
       const over = countBy(isOver)
@@ -84,9 +81,9 @@ const killed =
       // Restart each process when it exits.
       const members: Array<Cluster.Member> = []
       const connections = yield* Effect.all([
-        makeCuttableConnection(database.url),
-        makeCuttableConnection(database.url),
-        makeCuttableConnection(database.url)
+        makeCuttableConnection(databaseUrl, latency),
+        makeCuttableConnection(databaseUrl, latency),
+        makeCuttableConnection(databaseUrl, latency)
       ])
       for (const [index, line] of connections.entries()) {
         const member = yield* start({ databaseUrl: line.url })
@@ -98,7 +95,7 @@ const killed =
         }).pipe(Effect.forever, Effect.forkScoped)
       }
 
-      const kills: Array<{ readonly at: number; readonly name: string; readonly led: boolean }> = []
+      const kills: Array<{ readonly at: number; readonly name: string; readonly led: ReadonlyArray<string> }> = []
       const spared = new Set<Cluster.Member>()
       const outage = { from: Number.POSITIVE_INFINITY, to: Number.POSITIVE_INFINITY }
       yield* Effect.gen(function* () {
@@ -107,7 +104,7 @@ const killed =
           yield* Effect.sleep("5 seconds")
           const victim = members[index % members.length]
           if (victim === undefined || spared.has(victim)) continue
-          kills.push({ at: Date.now(), name: victim.name, led: victim.leading().length > 0 })
+          kills.push({ at: Date.now(), name: victim.name, led: victim.leading() })
           victim.kill("SIGKILL")
         }
       }).pipe(Effect.forkScoped)
@@ -130,21 +127,30 @@ const killed =
 
       // The successor may be killed meanwhile.
       const margin = maxFailover * 2 * 1000
-      const failovers = kills.flatMap(({ at, led, name }) => {
-        if (!led || (isOutage && at > outage.from - margin && at < outage.to + margin)) return []
-        const [wait] = Requests.waits(requests, [
-          { at, passes: (request) => request.operation === "listScheduledJobs" && nameOf(request) !== name }
-        ])
-        if (wait === undefined) return []
-        const latest = kills.findLast((kill) => kill.at <= at + wait * 1000)?.at ?? at
-        return [{ wait, sinceLatest: wait - (latest - at) / 1000 }]
-      })
+      const failovers = kills.flatMap(({ at, led, name }) =>
+        isOutage && at > outage.from - margin && at < outage.to + margin
+          ? []
+          : led.flatMap((stackKey) => {
+              const [wait] = Requests.waits(requests, [
+                {
+                  at,
+                  passes: (request) =>
+                    request.operation === "listScheduledJobs" &&
+                    nameOf(request) !== name &&
+                    stackKeyOf(request) === stackKey
+                }
+              ])
+              if (wait === undefined) return []
+              const latest = kills.findLast((kill) => kill.at <= at + wait * 1000)?.at ?? at
+              return [{ wait, sinceLatest: wait - (latest - at) / 1000 }]
+            })
+      )
       const outcome = yield* judge(requests, recorder)
       return {
         figures: {
           "jobs finished": `${total} in ${duration.toFixed(0)} s, ${(total / duration).toFixed(0)} a second`,
-          kills: `${kills.length}, of the leader ${kills.filter(({ led }) => led).length}`,
-          "from the leader's death to another one's poll": seconds(failovers.map(({ wait }) => wait)),
+          kills: `${kills.length}, of a leader ${kills.filter(({ led }) => led.length > 0).length}`,
+          "from a leader's death to another one's poll of the queue": seconds(failovers.map(({ wait }) => wait)),
           "the same, from the last death before that poll": seconds(failovers.map(({ sinceLatest }) => sinceLatest)),
           ...outcome.figures
         },
@@ -214,100 +220,6 @@ const meanwhileSpared = (
   })
 
 // -----------------------------------------------------------------------------
-// Twenty queues
-// -----------------------------------------------------------------------------
-
-/** Each queue gets jobs all the time, while one process joins, one leaves, and one is killed. */
-const spread = ({ lockExpiration }: Order) =>
-  Effect.gen(function* () {
-    const emulator = yield* StacksEmulator.StacksEmulator
-    const database = yield* Postgres.make
-    const queues = Array.from({ length: 20 }, (_, n) => `q${n}`)
-    const { start, recorder } = yield* Cluster.make({
-      databaseUrl: database.url,
-      options: { key: "s", queues, slots: 20, lockExpiration, onProcessDeath: "retry" }
-    })
-    const collected = yield* Requests.collect
-    yield* emulator
-      .addJobs(queues.map((queueKey) => ({ queueKey, command: "500" })))
-      .pipe(Effect.delay("1 second"), Effect.forever, Effect.forkScoped)
-    const members = [yield* start(), yield* start(), yield* start()]
-    const counts = () => members.map((member) => member.leading().length)
-    const isWhole = Effect.sync(
-      () =>
-        new Set(members.flatMap((member) => member.leading())).size === queues.length &&
-        counts().reduce((sum, count) => sum + count, 0) === queues.length
-    )
-    const figures: Record<string, string> = {}
-    const problems: Array<string> = []
-    const gapsSince = Effect.fnUntraced(function* (from: number) {
-      const requests = (yield* collected).filter(({ operation }) => operation === "listScheduledJobs")
-      const byQueue = new Map((yield* emulator.jobs).map(({ id, queueKey }) => [id, queueKey]))
-      const now = Date.now()
-      return queues.map((queueKey) => {
-        const polls = Requests.timesOf(requests, (request) => stackKeyOf(request) === `s--${queueKey}`)
-        const starts = recorder.starts.flatMap(({ at, jobUuid }) => (byQueue.get(jobUuid) === queueKey ? [at] : []))
-        const gap = (times: ReadonlyArray<number>) =>
-          Requests.longestGap([from, ...times.filter((time) => time > from), now])
-        return { polls: gap(polls), starts: gap(starts) }
-      })
-    })
-    const watch = Effect.fnUntraced(function* (what: string, act: Effect.Effect<void, never, Scope.Scope>) {
-      const from = Date.now()
-      yield* act
-      yield* Effect.sleep("20 seconds")
-      yield* Cluster.until(isWhole)
-      const gaps = yield* gapsSince(from)
-      const longest = {
-        polls: Math.max(...gaps.map(({ polls }) => polls)),
-        starts: Math.max(...gaps.map(({ starts }) => starts))
-      }
-      figures[what] =
-        `queues by process ${counts().join(", ")}; longest pause of a queue: ` +
-        `${longest.polls.toFixed(1)} s between polls, ${longest.starts.toFixed(1)} s between starts of jobs`
-      for (const [kind, gap] of Object.entries(longest)) {
-        if (gap > maxFailover) problems.push(`${what}: a queue's ${kind} paused for ${gap.toFixed(1)} s`)
-      }
-      const [least = 0, most = 0] = [Math.min(...counts()), Math.max(...counts())]
-      if (most - least > 4) problems.push(`${what}: one process leads ${most} queues and another one ${least}`)
-    })
-    yield* Cluster.until(isWhole)
-    yield* watch("three processes", Effect.void)
-    yield* watch(
-      "a fourth one joins",
-      Effect.map(start(), (member) => void members.push(member))
-    )
-    yield* watch(
-      "one is stopped",
-      Effect.suspend(() => {
-        const [leaving] = members.splice(0, 1)
-        leaving?.kill("SIGTERM")
-        return Effect.void
-      })
-    )
-    yield* watch(
-      "one is killed",
-      Effect.suspend(() => {
-        const [victim] = members.splice(0, 1)
-        victim?.kill("SIGKILL")
-        return Effect.void
-      })
-    )
-    const requests = yield* collected
-    const refused = requests.filter(({ status }) => status === 429)
-    figures["answers 429"] = String(refused.length)
-    return {
-      figures,
-      problems: [
-        ...problems,
-        ...refused.map((request) => `${request.operation} of ${nameOf(request)} was answered 429`),
-        ...recorder.overlaps,
-        ...requestsOfNonLeaders(requests)
-      ]
-    }
-  })
-
-// -----------------------------------------------------------------------------
 // All of them
 // -----------------------------------------------------------------------------
 
@@ -353,6 +265,20 @@ export const scenarios: Readonly<Record<string, (order: Order) => Effect.Effect<
         )
     })
   ),
+  resets: staged(
+    killed({
+      queues: 10,
+      latency: () => 10 + Math.random() * 20,
+      happen: ({ connections }) =>
+        Effect.forEach(connections, ({ reset }) => Effect.delay(reset, "1 second")).pipe(
+          Effect.repeat({ times: 20 }),
+          Effect.asVoid
+        )
+    })
+  ),
+  pooler: staged(killed({ isPooled: true, happen: () => Effect.void })),
   limit: staged(() => shareLimit),
-  spread: staged(spread)
+  single: staged(single),
+  spread: staged(spread),
+  crowd: staged(crowd)
 }

@@ -28,6 +28,8 @@ export interface ClusterOptions extends Pick<Order, "databaseUrl"> {
 
 export interface StartOptions {
   readonly databaseUrl?: string | undefined
+  /** The queues of this process, if otherwise than those of the others. */
+  readonly queues?: ReadonlyArray<string>
 }
 
 /** A cluster without members yet. Those that are left at the end are killed. */
@@ -44,7 +46,7 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
       baseUrl: emulator.baseUrl,
       databaseUrl: options.databaseUrl ?? cluster.databaseUrl,
       redisUrl: cluster.redisUrl,
-      options: { ...cluster.options, name },
+      options: { ...cluster.options, queues: options.queues ?? cluster.options.queues, name },
       withAgents: cluster.withAgents ?? false
     }
     return yield* Effect.acquireRelease(

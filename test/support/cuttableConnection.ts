@@ -1,4 +1,4 @@
-/** A connection to a database that can be cut silently: no data arrives, and neither side gets an error. */
+/** A connection to a database that can be cut silently (no data arrives, and neither side gets an error), reset, and slow. */
 import { connect, createServer, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
 
@@ -7,17 +7,31 @@ export interface CuttableConnection {
   readonly url: string
   readonly cut: Effect.Effect<void>
   readonly restore: Effect.Effect<void>
+  /** Ends all connections that are open. */
+  readonly reset: Effect.Effect<void>
 }
 
-export const makeCuttableConnection = (url: string): Effect.Effect<CuttableConnection, never, Scope.Scope> =>
+/** `latency` says how many milliseconds data takes, in each direction. */
+export const makeCuttableConnection = (
+  url: string,
+  latency: () => number = () => 0
+): Effect.Effect<CuttableConnection, never, Scope.Scope> =>
   Effect.gen(function* () {
     const target = new URL(url)
     const sockets = new Set<Socket>()
     let isCut = false
     const join = (from: Socket, to: Socket) => {
       sockets.add(from)
-      from.on("data", (chunk) => void to.write(chunk))
-      from.on("end", () => to.end())
+      let arrivesAt = 0
+      const later = (act: () => void) => {
+        const delay = latency()
+        if (delay === 0) return act()
+        // Nothing overtakes what was sent before.
+        arrivesAt = Math.max(arrivesAt, Date.now() + delay)
+        setTimeout(act, arrivesAt - Date.now())
+      }
+      from.on("data", (chunk) => later(() => void to.write(chunk)))
+      from.on("end", () => later(() => to.end()))
       from.on("error", () => to.destroy())
       from.on("close", () => {
         sockets.delete(from)
@@ -54,6 +68,9 @@ export const makeCuttableConnection = (url: string): Effect.Effect<CuttableConne
       restore: Effect.sync(() => {
         isCut = false
         for (const socket of sockets) socket.resume()
+      }),
+      reset: Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
       })
     }
   })

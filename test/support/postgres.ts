@@ -79,7 +79,7 @@ export const makeWith = Effect.fnUntraced(function* (
         resume(code === 0 ? Effect.void : Effect.die(new Error(`pg_ctl ${args.at(-1)} ended with ${code}`)))
       )
     })
-  const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off -k ${folder}`
+  const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c max_connections=500 -c fsync=off -k ${folder}`
   const start = control("-o", settings, "-l", join(folder, "log"), "start")
   const stop = control("-m", "fast", "stop")
   yield* Effect.acquireRelease(start, () => Effect.ignoreCause(control("-m", "immediate", "stop")))
