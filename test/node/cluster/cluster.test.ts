@@ -56,6 +56,23 @@ describe("A cluster", () => {
     )
   )
 
+  it.effect("finishes all jobs while its oldest process is killed every 5 seconds", () =>
+    simulated(
+      Effect.gen(function* () {
+        const cluster = yield* Simulated.make
+        yield* cluster.addJobs(240, 4000)
+        const members = [yield* cluster.start(), yield* cluster.start(), yield* cluster.start()]
+        for (let kills = 0; kills < 30 && !(yield* cluster.allOver); kills++) {
+          yield* during(Effect.sleep("5 seconds"))
+          members.shift()?.kill()
+          members.push(yield* cluster.start())
+        }
+        assert.isTrue(yield* cluster.allOver)
+        assert.isEmpty(yield* cluster.violations)
+      })
+    )
+  )
+
   it.effect("fails the jobs that a killed process ran, without a free slot for them", () =>
     simulated(
       Effect.gen(function* () {

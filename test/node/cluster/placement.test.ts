@@ -6,7 +6,8 @@ const keys = (count: number) => Array.from({ length: count }, (_, index) => `q${
 const member = (id: number, stackKeys: ReadonlyArray<string>, phase: "open" | "leaving" = "open") => ({
   id,
   phase,
-  stackKeys
+  stackKeys,
+  silentFor: 500
 })
 const free = (stackKeys: ReadonlyArray<string>) => stackKeys.map((stackKey) => ({ stackKey, leader: null }))
 const countsOf = (placed: ReadonlyMap<string, number>, ids: ReadonlyArray<number>) =>
@@ -55,5 +56,22 @@ describe("place", () => {
     )
     const rows = all.map((stackKey) => ({ stackKey, leader: placed.get(stackKey) ?? null }))
     assert.deepStrictEqual(new Map([...place(members, rows)].sort()), new Map([...placed].sort()))
+  })
+
+  it("gives no queue to a process that is silent, and takes none away from it", () => {
+    const silent = { ...member(1, keys(6)), silentFor: 3000 }
+    const rows = [...free(keys(5)), { stackKey: "q05", leader: 1 }]
+    const placed = place([silent, member(2, keys(6)), member(3, keys(6))], rows)
+    assert.deepStrictEqual(countsOf(placed, [1, 2, 3]), [1, 3, 2])
+    assert.strictEqual(placed.get("q05"), 1)
+    assert.deepStrictEqual(countsOf(place([silent], rows), [1]), [6])
+  })
+
+  it("prefers neither the oldest process nor the youngest one", () => {
+    const heirs = Array.from({ length: 60 }, (_, first) => {
+      const members = [first, first + 1, first + 2].map((id) => member(id, ["q"]))
+      return (place(members, free(["q"])).get("q") ?? 0) - first
+    })
+    for (const heir of [0, 1, 2]) assert.isAtLeast(heirs.filter((index) => index === heir).length, 10)
   })
 })

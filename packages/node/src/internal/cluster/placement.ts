@@ -1,11 +1,15 @@
 /** The placement of leaders: which member should lead which queue. */
 import type { Member, QueueRow } from "./storage.ts"
 
-type Candidate = Pick<Member, "id" | "phase" | "stackKeys">
+type Candidate = Pick<Member, "id" | "phase" | "stackKeys" | "silentFor">
+
+/** A member that is silent for longer, in milliseconds, may be dead: it is given no queue. */
+const maxSilence = 2000
 
 /**
  * Every member that lists a queue may lead it. A queue stays with its leader, unless another member that lists it leads at least two
- * fewer. The result is the same on every process for the same rows.
+ * fewer. Among equals a hash decides: the oldest member may be the next one to be stopped, and the youngest one may fail again and
+ * again. The result is the same on every process for the same rows.
  */
 export const place = (
   members: ReadonlyArray<Candidate>,
@@ -27,11 +31,16 @@ export const place = (
     placed.set(stackKey, id)
     loads.set(id, loadOf(id) + 1)
   }
-  const leastLoaded = (ids: ReadonlyArray<number>) =>
-    ids.reduce<number | undefined>(
-      (least, id) => (least === undefined || loadOf(id) < loadOf(least) ? id : least),
-      undefined
-    )
+  const silent = new Set(open.filter(({ silentFor }) => silentFor > maxSilence).map(({ id }) => id))
+  const leastLoaded = (stackKey: string) => {
+    const ids = candidatesOf.get(stackKey) ?? []
+    const lively = ids.filter((id) => !silent.has(id))
+    return (lively.length > 0 ? lively : ids).reduce<number | undefined>((least, id) => {
+      if (least === undefined) return id
+      const difference = loadOf(id) - loadOf(least) || hash(`${stackKey} ${id}`) - hash(`${stackKey} ${least}`)
+      return difference < 0 ? id : least
+    }, undefined)
+  }
 
   const sorted = queues.toSorted((a, b) => (a.stackKey < b.stackKey ? -1 : 1))
   for (const { leader, stackKey } of sorted) {
@@ -42,18 +51,25 @@ export const place = (
     // Those with the fewest candidates first: the others can go elsewhere.
     .toSorted((a, b) => (candidatesOf.get(a.stackKey)?.length ?? 0) - (candidatesOf.get(b.stackKey)?.length ?? 0))
   for (const { stackKey } of unplaced) {
-    const id = leastLoaded(candidatesOf.get(stackKey) ?? [])
+    const id = leastLoaded(stackKey)
     if (id !== undefined) assign(stackKey, id)
   }
   // Each move makes the loads more even, so this ends.
   const move = (): boolean =>
     sorted.some(({ stackKey }) => {
       const from = placed.get(stackKey)
-      const to = leastLoaded(candidatesOf.get(stackKey) ?? [])
+      const to = leastLoaded(stackKey)
       if (from === undefined || to === undefined || loadOf(from) - loadOf(to) < 2) return false
       assign(stackKey, to)
       return true
     })
   while (move());
   return placed
+}
+
+/** FNV-1a. */
+const hash = (text: string): number => {
+  let value = 0x811c9dc5
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0
+  return value
 }
