@@ -52,20 +52,99 @@ const batchDelay = "5 millis"
 const maxBatch = 500
 const tidyInterval = "10 minutes"
 
+/** What the functions below share. */
+interface State extends LedQueueOptions {
+  readonly jobs: Map<string, LedJob>
+  /** Each is an object of its own: a job may be offered again while the answer to an earlier offer is on its way. */
+  readonly offers: Map<string, { readonly job: ScheduledJob; readonly after: number }>
+  /** The rows of jobs that are over. */
+  readonly over: Map<string, number | undefined>
+  /** Open while there are offers or removals. */
+  readonly isWanted: Latch.Latch
+  /** Serializes saves and removals, so that a job that is listed again is saved after it was removed. */
+  readonly oneAtATime: Semaphore.Semaphore
+}
+
 export const make = Effect.fnUntraced(function* (
   options: LedQueueOptions
 ): Effect.fn.Return<LedQueue, never, Scope.Scope> {
-  const { read, readSoon, requests, storage, term, view } = options
-  const jobs = new Map<string, LedJob>()
-  /** Each is an object of its own: a job may be offered again while the answer to an earlier offer is on its way. */
-  const offers = new Map<string, { readonly job: ScheduledJob; readonly after: number }>()
-  /** The rows of jobs that are over. */
-  const over = new Map<string, number | undefined>()
-  const isWanted = yield* Latch.make(false)
-  /** Serializes saves and removals, so that a job that is listed again is saved after it was removed. */
-  const oneAtATime = yield* Semaphore.make(1)
+  const state: State = {
+    ...options,
+    jobs: new Map(),
+    offers: new Map(),
+    over: new Map(),
+    isWanted: yield* Latch.make(false),
+    oneAtATime: yield* Semaphore.make(1)
+  }
+  const { jobs, oneAtATime } = state
+  yield* Effect.forkScoped(Effect.forever(writeSome(state)))
+  yield* Effect.forkScoped(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy(state)), tidyInterval)))
+  // The next leader would ask about them.
+  yield* Effect.addFinalizer(() => removeSome(state))
+  return {
+    term: options.term,
+    store: storeOf(state),
+    dispatch: (job) => dispatch(state, job),
+    consume: ({ dispatch, jobUuid }) => {
+      const led = jobs.get(jobUuid)
+      if (led === undefined) return
+      led.after = dispatch
+      led.hasOutcome = false
+    },
+    hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
+    deliver: (ended, read) => deliver(state, ended, read)
+  }
+})
 
-  const offerSome = Effect.suspend(() => {
+// -----------------------------------------------------------------------------
+// Dispatches
+// -----------------------------------------------------------------------------
+
+const dispatch = ({ isWanted, jobs, offers, read }: State, job: ScheduledJob): Effect.Effect<EndedJob> =>
+  Effect.suspend(() => {
+    const led = jobs.get(job.id)
+    // It was removed while its runner was about to begin.
+    if (led === undefined) return Effect.never
+    const end = Deferred.makeUnsafe<EndedJob>()
+    led.waiting = { end, since: read() }
+    offers.set(job.id, { job, after: led.after })
+    isWanted.openUnsafe()
+    return Effect.ensuring(
+      Deferred.await(end),
+      Effect.sync(() => {
+        led.waiting = undefined
+        offers.delete(job.id)
+      })
+    )
+  })
+
+const deliver = ({ jobs, term, view }: State, ended: ReadonlyArray<EndedJob>, read: number): void => {
+  for (const end of ended) {
+    const led = jobs.get(end.jobUuid)
+    if (end.stackKey !== term.stackKey || led?.waiting === undefined) continue
+    // A read that was sent before the job was dispatched may tell of an earlier dispatch.
+    if (end.dispatch <= led.after || led.waiting.since >= read) continue
+    led.hasOutcome = end.outcome !== undefined
+    if (end.owner !== null) view.freed(end.owner)
+    Deferred.doneUnsafe(led.waiting.end, Effect.succeed(end))
+  }
+}
+
+/** Sends offers and removals of one moment. */
+const writeSome = (state: State) =>
+  Effect.gen(function* () {
+    const { isWanted, offers, oneAtATime, over } = state
+    yield* isWanted.await
+    yield* Effect.sleep(batchDelay)
+    yield* offerSome(state)
+    const isDone = yield* oneAtATime.withPermit(removeSome(state))
+    if (!isDone) yield* Effect.sleep("500 millis")
+    else if (offers.size + over.size === 0) isWanted.closeUnsafe()
+  })
+
+const offerSome = (state: State) =>
+  Effect.suspend(() => {
+    const { offers, readSoon, requests, storage, term, view } = state
     const batch = Array.from(offers.values()).slice(0, maxBatch)
     if (batch.length === 0) return Effect.void
     const entries = batch.map(({ after, job }) => ({ jobUuid: job.id, after }))
@@ -80,12 +159,18 @@ export const make = Effect.fnUntraced(function* (
         // Their rows were removed by a statement that took effect late.
         return missing.length === 0
           ? Effect.void
-          : Effect.andThen(Effect.ignore(save(missing)), Effect.sleep("1 second"))
+          : Effect.andThen(Effect.ignore(save(state, missing)), Effect.sleep("1 second"))
       }
     )
   })
 
-  const removeSome = Effect.suspend(() => {
+// -----------------------------------------------------------------------------
+// Rows
+// -----------------------------------------------------------------------------
+
+/** Whether it is done. */
+const removeSome = ({ over, requests, storage, term }: State) =>
+  Effect.suspend(() => {
     const batch = Array.from(over, ([jobUuid, id]) => ({ jobUuid, id })).slice(0, maxBatch)
     if (batch.length === 0) return Effect.succeed(true)
     return Effect.map(requests.promptly(Effect.as(storage.remove(term, batch), true)), (isDone) => {
@@ -95,44 +180,36 @@ export const make = Effect.fnUntraced(function* (
     })
   })
 
-  const save = Effect.fnUntraced(function* (batch: ReadonlyArray<ScheduledJob>) {
-    // A row that is left must not be taken for the one of the new reservation.
-    while (batch.some(({ id }) => over.has(id))) {
-      if (!(yield* removeSome)) return yield* new JobStoreError({ message: "The database does not respond" })
-    }
-    const ids = yield* requests.promptly(
-      storage.save(
-        term,
-        batch.map((job) => ({ job }))
-      )
-    )
-    if (ids === undefined) {
-      // The database may have saved them all the same.
-      for (const { id } of batch) over.set(id, undefined)
-      isWanted.openUnsafe()
-      return yield* new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
-    }
-    for (const [jobUuid, rowId] of ids) {
-      const led = jobs.get(jobUuid)
-      if (led === undefined) jobs.set(jobUuid, { ...unbegun, rowId })
-      else led.rowId = rowId
-    }
-  }, oneAtATime.withPermit)
-
-  yield* Effect.forkScoped(
-    Effect.forever(
-      Effect.gen(function* () {
-        yield* isWanted.await
-        yield* Effect.sleep(batchDelay)
-        yield* offerSome
-        const isDone = yield* oneAtATime.withPermit(removeSome)
-        if (!isDone) yield* Effect.sleep("500 millis")
-        else if (offers.size + over.size === 0) isWanted.closeUnsafe()
-      })
+const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<ScheduledJob>) {
+  const { isWanted, jobs, over, requests, storage, term } = state
+  // A row that is left must not be taken for the one of the new reservation.
+  while (batch.some(({ id }) => over.has(id))) {
+    if (!(yield* removeSome(state))) return yield* new JobStoreError({ message: "The database does not respond" })
+  }
+  const ids = yield* requests.promptly(
+    storage.save(
+      term,
+      batch.map((job) => ({ job }))
     )
   )
-  // A save that took effect late leaves a row that nobody knows.
-  const tidy = Effect.suspend(() =>
+  if (ids === undefined) {
+    // The database may have saved them all the same.
+    for (const { id } of batch) over.set(id, undefined)
+    isWanted.openUnsafe()
+    return yield* new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
+  }
+  for (const [jobUuid, rowId] of ids) {
+    const led = jobs.get(jobUuid)
+    if (led === undefined) jobs.set(jobUuid, { ...unbegun, rowId })
+    else led.rowId = rowId
+  }
+})
+
+const save = (state: State, batch: ReadonlyArray<ScheduledJob>) => state.oneAtATime.withPermit(saveNow(state, batch))
+
+/** A save that took effect late leaves a row that nobody knows. */
+const tidy = ({ isWanted, jobs, over, requests, storage, term }: State) =>
+  Effect.suspend(() =>
     Effect.map(requests.promptly(storage.load(term)), (stored) => {
       for (const { id, job, phase } of stored ?? []) {
         if (phase === "saved" && jobs.get(job.id)?.rowId !== id) over.set(job.id, id)
@@ -140,11 +217,10 @@ export const make = Effect.fnUntraced(function* (
       if (over.size > 0) isWanted.openUnsafe()
     })
   )
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy), tidyInterval)))
-  // The next leader would ask about them.
-  yield* Effect.addFinalizer(() => removeSome)
 
-  const store: JobStore = {
+const storeOf = (state: State): JobStore => {
+  const { isWanted, jobs, offers, over, requests, storage, term } = state
+  return {
     load: () =>
       Effect.map(requests.persistently(storage.load(term)), (stored) =>
         stored.map((entry) => {
@@ -155,7 +231,7 @@ export const make = Effect.fnUntraced(function* (
     save: (_, saved) =>
       Effect.gen(function* () {
         const fresh = saved.filter(({ outcome }) => outcome === undefined).map(({ job }) => job)
-        if (fresh.length > 0) yield* save(fresh)
+        if (fresh.length > 0) yield* save(state, fresh)
         const ended = saved.filter(({ job, outcome }) => outcome !== undefined && jobs.get(job.id)?.hasOutcome !== true)
         if (ended.length === 0) return
         const entries = ended.map(({ job, outcome }) => ({ job, finish: outcome }))
@@ -175,47 +251,7 @@ export const make = Effect.fnUntraced(function* (
         isWanted.openUnsafe()
       })
   }
-
-  return {
-    term,
-    store,
-    dispatch: (job) =>
-      Effect.suspend(() => {
-        const led = jobs.get(job.id)
-        // It was removed while its runner was about to begin.
-        if (led === undefined) return Effect.never
-        const end = Deferred.makeUnsafe<EndedJob>()
-        led.waiting = { end, since: read() }
-        offers.set(job.id, { job, after: led.after })
-        isWanted.openUnsafe()
-        return Effect.ensuring(
-          Deferred.await(end),
-          Effect.sync(() => {
-            led.waiting = undefined
-            offers.delete(job.id)
-          })
-        )
-      }),
-    consume: ({ dispatch, jobUuid }) => {
-      const led = jobs.get(jobUuid)
-      if (led === undefined) return
-      led.after = dispatch
-      led.hasOutcome = false
-    },
-    hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
-    deliver: (ended, read) => {
-      for (const end of ended) {
-        const led = jobs.get(end.jobUuid)
-        if (end.stackKey !== term.stackKey || led?.waiting === undefined) continue
-        // A read that was sent before the job was dispatched may tell of an earlier dispatch.
-        if (end.dispatch <= led.after || led.waiting.since >= read) continue
-        led.hasOutcome = end.outcome !== undefined
-        if (end.owner !== null) view.freed(end.owner)
-        Deferred.doneUnsafe(led.waiting.end, Effect.succeed(end))
-      }
-    }
-  }
-})
+}
 
 const unbegun = { hadBegun: false, hasOutcome: false, after: 0, waiting: undefined }
 

@@ -58,7 +58,8 @@ export const make = Effect.fnUntraced(function* (
   return {
     ...membership(tables),
     ...leadership(tables),
-    ...ledJobs(tables),
+    ...savedJobs(tables),
+    ...dispatchedJobs(tables),
     ...ownJobs(tables),
     ...rest(tables, postgres)
   }
@@ -191,8 +192,8 @@ const decodeFinish = Schema.decodeUnknownEffect(SavedOutcomeJson)
 const orUndefined = <A, E>(text: string | null, decode: (text: string) => Effect.Effect<A, E>) =>
   text === null ? Effect.undefined : decode(text)
 
-const ledJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove" | "offer" | "requestStop" | "ended"> => {
-  const { channel, jobs, leaders, nextDispatch, sql } = tables
+const savedJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove"> => {
+  const { channel, jobs, sql } = tables
   return {
     load: (term) =>
       run(
@@ -254,7 +255,13 @@ const ledJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove" | "of
             RETURNING phase, owner
           ), owners AS (SELECT DISTINCT owner FROM removed WHERE phase = 'running' AND owner IS NOT NULL)
           SELECT pg_notify(${channel}, 'look ' || owner) FROM owners`)
-      ),
+      )
+  }
+}
+
+const dispatchedJobs = (tables: Tables): Pick<Storage, "offer" | "requestStop" | "ended"> => {
+  const { channel, jobs, leaders, nextDispatch, sql } = tables
+  return {
     offer: (term, offered, hint) =>
       Effect.map(
         run(sql<{ readonly jobUuid: string; readonly isNew: boolean }>`
