@@ -43,7 +43,7 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
     },
     faults: faults.map(Model.fault),
     versions: {
-      jobs: steps.reduce((version, step) => mix(version, step.state.length), version),
+      jobs: steps.reduce((version, { state }) => mix(version, stepStates.indexOf(state)), version),
       notifications: notifications.length,
       requests: requestsVersion
     }
@@ -76,6 +76,16 @@ const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
   }
   return { total, byQueue, version }
 }
+
+const stepStates: ReadonlyArray<StacksEmulator.Step["state"]> = [
+  "waiting",
+  "blocked",
+  "running",
+  "passed",
+  "failed",
+  "canceled",
+  "skipped"
+]
 
 /** A step of the FNV hash. */
 const mix = (hash: number, value: number): number => Math.imul(hash ^ value, 16_777_619) >>> 0
