@@ -5,6 +5,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Clock, Data, Duration, Effect, Fiber, Layer } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
+import { rewriting } from "../support/oddResponses.ts"
 import {
   addJobs,
   census,
@@ -142,6 +143,36 @@ describe("A job", () => {
       assert.deepInclude(yield* jobOf(id), { state: "finished", exitStatus: 3 })
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  it.effect("is finished if one response lacks its state, and no agent has acquired it", () => {
+    let lacks = 1
+    const lacking = rewriting("/get-states", (body) => (lacks-- > 0 ? { states: {} } : body))
+    return Effect.gen(function* () {
+      const [id = ""] = yield* addJobs(1)
+      const stack = yield* start(() => Effect.succeed(JobRunner.AgentOwned)).pipe(Effect.provide(lacking))
+      yield* slowly("1 minute", "1 second")
+      assert.strictEqual(stack.names().at(-1), "Failed")
+      assert.deepInclude(yield* jobOf(id), failed("The agent ended without acquiring the job"))
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  })
+
+  it.effect("has been an agent's if the service has removed it before its agent ended", () => {
+    let isRemoved = false
+    const removing = rewriting("/get-states", (body) => (isRemoved ? { states: {} } : body))
+    return Effect.gen(function* () {
+      yield* addJobs(1)
+      const stack = yield* start(({ job }) =>
+        Effect.gen(function* () {
+          yield* Effect.flatMap(StacksEmulator.StacksEmulator, (emulator) => Effect.orDie(emulator.acquireJob(job.id)))
+          yield* Effect.sleep("2 hours")
+          isRemoved = true
+          return JobRunner.AgentOwned
+        })
+      ).pipe(Effect.provide(removing))
+      yield* slowly("121 minutes", "1 minute")
+      assert.strictEqual(stack.names().at(-1), "AgentOwned")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  })
 
   it.effect("is not finished if its runner fails after an agent has acquired it", () =>
     Effect.gen(function* () {

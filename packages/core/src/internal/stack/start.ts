@@ -275,7 +275,8 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
   const { job } = record
   const answer = yield* states.askBriefly(job.id)
   const notAcquired = stackError("The agent ended without acquiring the job")
-  if (Option.isSome(answer) && answer.value !== undefined) {
+  // The service may have removed a job that an agent is known to have had.
+  if (Option.isSome(answer) && (answer.value !== undefined || record.run?.hasAgent === true)) {
     return answer.value === "reserved"
       ? yield* finish(state, record, notAcquired)
       : yield* settle(state, record, ownershipOf(job, answer.value))
