@@ -2,6 +2,7 @@
 import type * as StacksEmulator from "@stacksapi/core/StacksEmulator"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Hash from "effect/Hash"
 import * as Model from "./model.ts"
 
 /** How many stacks, agents and steps are shown. */
@@ -43,7 +44,7 @@ export const make = Effect.fnUntraced(function* (emulator: StacksEmulator.Servic
     },
     faults: faults.map(Model.fault),
     versions: {
-      jobs: steps.reduce((version, { state }) => mix(version, stepStates.indexOf(state)), version),
+      jobs: steps.reduce((version, { state }) => mix(version, Hash.string(state)), version),
       notifications: notifications.length,
       requests: requestsVersion
     }
@@ -68,7 +69,7 @@ const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
     byQueue.set(job.queueKey, counts)
     counts[phase]++
     total[phase]++
-    version = mix(version, job.state.length * 8 + Model.phases.indexOf(phase))
+    version = mix(version, Hash.string(`${job.state} ${phase}`))
     version = mix(version, job.logSize)
     for (const time of [job.reservedUntil, job.startedAt, job.finishedAt]) {
       version = mix(version, time === undefined ? 0 : DateTime.toEpochMillis(time))
@@ -76,16 +77,6 @@ const summarize = (jobs: ReadonlyArray<StacksEmulator.Job>) => {
   }
   return { total, byQueue, version }
 }
-
-const stepStates: ReadonlyArray<StacksEmulator.Step["state"]> = [
-  "waiting",
-  "blocked",
-  "running",
-  "passed",
-  "failed",
-  "canceled",
-  "skipped"
-]
 
 /** A step of the FNV hash. */
 const mix = (hash: number, value: number): number => Math.imul(hash ^ value, 16_777_619) >>> 0
