@@ -110,6 +110,22 @@ describe("a block step", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("waits again if a job before it is retried", () =>
+    Effect.gen(function* () {
+      const emulator = yield* started(
+        { command: "test", retry: { manual: { permit_on_passed: true } } },
+        { block: "Deploy?" },
+        { command: "deploy" }
+      )
+      yield* end(emulator, "test")
+      assert.strictEqual((yield* stepStates(emulator))["Deploy?"], "blocked")
+      yield* emulator.retryJob((yield* jobOf(emulator, "test")).id)
+      assert.strictEqual((yield* stepStates(emulator))["Deploy?"], "waiting")
+      assert.deepStrictEqual(yield* rounds(emulator), [["test"]])
+      assert.strictEqual((yield* stepStates(emulator))["Deploy?"], "blocked")
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("keeps a job canceled that was canceled behind it", () =>
     Effect.gen(function* () {
       const emulator = yield* started(

@@ -480,21 +480,18 @@ const emulate = Effect.fnUntraced(function* ({
     })
 
   const buildOf = ({ buildUuid }: UploadOptions = {}): Result.Result<Build, string> => {
-    if (buildUuid === undefined) return Result.succeed(StartBuild.startBuild(state, {}))
+    if (buildUuid === undefined) return Result.succeed(StartBuild.makeBuild(state, {}))
     const build = state.pipelineBuilds.get(buildUuid)
     return build === undefined ? Result.fail(`there is no build ${buildUuid}`) : Result.succeed(build)
   }
   const add = (
     pipelines: ReadonlyArray<unknown>,
     build: Build,
-    { buildUuid, queueKey = defaultQueueKey }: UploadOptions = {},
+    { queueKey = defaultQueueKey }: UploadOptions = {},
     now: number
   ): Result.Result<Uploaded, InvalidPipeline> =>
     Result.mapBoth(UploadPipeline.upload(state, pipelines, { build, queueKey }, now), {
-      onFailure: (problem) => {
-        if (buildUuid === undefined) state.pipelineBuilds.delete(build.uuid)
-        return new InvalidPipeline(problem)
-      },
+      onFailure: (problem) => new InvalidPipeline(problem),
       onSuccess: ({ jobs, notes, steps }) => {
         advance(state, now)
         return { build: Views.startedBuild(build), steps: steps.map(Views.step), jobs: jobs.map(view), notes }

@@ -53,8 +53,6 @@ export interface Step {
   readonly children: Array<Step>
   /** What it waits for. */
   readonly needs: Set<Need>
-  /** Those of its needs that are met. A retry does not change that. */
-  readonly metNeeds: Set<Need>
   readonly allowsDependencyFailure: boolean
   state: StepState
   /** Why a person has to let it through. Each unblocking removes the first reason. */

@@ -37,7 +37,6 @@ const emptyStep = (id: string, build: Build): Step => ({
   uploadedBy: undefined,
   children: [],
   needs: new Set(),
-  metNeeds: new Set(),
   allowsDependencyFailure: false,
   state: "waiting",
   holds: [],

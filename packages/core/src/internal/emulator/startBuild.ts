@@ -17,12 +17,15 @@ export interface NewBuild {
   readonly env?: Readonly<Record<string, string>> | undefined
 }
 
-export const startBuild = (state: State, { branch = "main", env = {}, number, pipelineSlug }: NewBuild): Build => {
+export const startBuild = (state: State, build: NewBuild): Build => register(state, makeBuild(state, build))
+
+/** A build that is not registered yet. */
+export const makeBuild = (state: State, { branch = "main", env = {}, number, pipelineSlug }: NewBuild): Build => {
   const slug = pipelineSlug ?? "emulated-pipeline"
   const earlier = Array.from(state.pipelineBuilds.values()).filter((build) => build.pipelineSlug === slug)
   const pipelineUuid =
     earlier[0]?.pipelineUuid ?? (pipelineSlug === undefined ? state.pipelineUuid : state.random.uuid())
-  return addBuild(state, {
+  return fromInfo(state, {
     uuid: state.random.uuid(),
     number: number ?? Math.max(0, ...earlier.map((build) => build.number)) + 1,
     branch: env["BUILDKITE_BRANCH"] ?? branch,
@@ -41,10 +44,17 @@ interface BuildInfo {
   readonly env: Readonly<Record<string, string>>
 }
 
-export const addBuild = (state: State, { env, ...info }: BuildInfo): Build => {
+export const addBuild = (state: State, info: BuildInfo): Build => register(state, fromInfo(state, info))
+
+export const register = (state: State, build: Build): Build => {
+  state.pipelineBuilds.set(build.uuid, build)
+  return build
+}
+
+const fromInfo = (state: State, { env, ...info }: BuildInfo): Build => {
   const custom = Object.entries(env)
   const isOwn = ([name]: readonly [name: string, value: string]) => name.startsWith("BUILDKITE_")
-  const build: Build = {
+  return {
     ...info,
     variables: Object.fromEntries(custom.filter((variable) => !isOwn(variable))),
     env: {
@@ -70,6 +80,4 @@ export const addBuild = (state: State, { env, ...info }: BuildInfo): Build => {
     stepsByKey: new Map(),
     isFailing: false
   }
-  state.pipelineBuilds.set(build.uuid, build)
-  return build
 }

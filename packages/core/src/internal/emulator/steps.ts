@@ -24,13 +24,13 @@ const advanceStep = (state: State, step: Step, now: number): boolean => {
   if (step.kind === "command" && takeEndedJobs(state, step, now)) return true
   if (step.state === "running") return false
   const needs = checkNeeds(step)
-  if (needs === "waiting") return false
+  if (needs === "waiting") return keep(step, "waiting")
   if (needs !== "met") {
     step.hasFailedNeed = true
     endJobs(state, step, "waiting_failed", now)
     return end(state, step, needs)
   }
-  if (step.holds.length > 0) return block(step)
+  if (step.holds.length > 0) return keep(step, "blocked")
   if (step.kind !== "command") return end(state, step, "passed")
   step.state = "running"
   for (const job of step.openJobs) {
@@ -45,10 +45,11 @@ const end = (state: State, step: Step, how: End): true => {
   return true
 }
 
-const block = (step: Step): boolean => {
-  if (step.state === "blocked") return false
-  step.state = "blocked"
-  for (const job of step.openJobs) job.state = "blocked"
+/** Keeps a step and its jobs from running. Whether that is new. */
+const keep = (step: Step, state: "waiting" | "blocked"): boolean => {
+  if (step.state === state) return false
+  step.state = state
+  for (const job of step.openJobs) job.state = state
   return true
 }
 
@@ -68,7 +69,6 @@ const endOf = ({ state }: Step): End => (state === "failed" || state === "cancel
 const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
   let result: "met" | "waiting" = "met"
   for (const need of step.needs) {
-    if (step.metNeeds.has(need)) continue
     const how = need.isUploader ? ownEndOf(need.step) : endWithUploads(need.step)
     if (how === undefined) {
       result = "waiting"
@@ -77,7 +77,6 @@ const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
     // A cancellation stops also what may follow a failure.
     if (how === "canceled") return how
     if (how === "failed" && !need.allowsFailure && !step.allowsDependencyFailure) return how
-    step.metNeeds.add(need)
   }
   return result
 }

@@ -8,6 +8,7 @@ import { matchesBranch } from "./pipeline/branches.ts"
 import * as Document from "./pipeline/document.ts"
 import { evaluate } from "./pipeline/evaluate.ts"
 import type { Problem } from "./pipeline/part.ts"
+import { register } from "./startBuild.ts"
 import { findQueue, type Job, type State } from "./state.ts"
 import * as StepJobs from "./stepJobs.ts"
 
@@ -70,6 +71,9 @@ interface Scope {
   /** The steps after it. */
   since: Array<Step>
 }
+
+/** Whether a step's condition is met, or why it can't be evaluated. Undefined without a condition. */
+type Condition = Result.Result<boolean, string> | undefined
 
 interface PlannedJob {
   readonly step: Step
@@ -138,8 +142,9 @@ class Builder {
       if (key !== undefined && (this.#stepsByKey.has(key) || this.#options.build.stepsByKey.has(key))) {
         return yield* at.fail(`The key "${key}" is that of an earlier step.`)
       }
-      const isOut = this.#isLeftOut(document, scope)
-      const holds = isOut ? [] : this.#holdsOf(document, scope)
+      const condition = this.#evaluate(document, scope)
+      const isOut = this.#isLeftOut(document, condition, scope)
+      const holds = isOut ? [] : this.#holdsOf(document, condition, scope)
       const step = {
         ...makeStep(this.#state, this.#options.build, document, scope.group, holds),
         uploadedBy: this.#options.uploader
@@ -192,7 +197,7 @@ class Builder {
   }
 
   /** Whether a step is skipped, or its condition or branch filter is not met. Tells why. */
-  #isLeftOut(document: Document.Step, scope: Scope): boolean {
+  #isLeftOut(document: Document.Step, condition: Condition, scope: Scope): boolean {
     const { at, branches, kind, skip } = document
     const name = kind === "group" ? "group" : kind === "command" ? "step" : `${kind} step`
     if (skip !== undefined) this.#note(scope, at.path, `the ${name} is skipped${skip === "" ? "" : `: ${skip}`}`)
@@ -202,27 +207,25 @@ class Builder {
       this.#note(scope, at.path, `the ${name} is left out: it is not for the branch ${branch}`)
       return true
     }
-    const condition = this.#evaluate(document, scope)
     if (condition === undefined || Result.isFailure(condition) || condition.success) return false
     this.#note(scope, at.path, `the ${name} is left out: its condition is false`)
     return true
   }
 
-  #evaluate({ condition }: Document.Step, { document }: Scope): Result.Result<boolean, string> | undefined {
+  #evaluate({ condition }: Document.Step, { document }: Scope): Condition {
     return condition === undefined || condition.trim() === ""
       ? undefined
       : evaluate(condition, scopeOf(this.#options.build, document.env))
   }
 
   /** Why a person must let the step through: its group, and the step itself. */
-  #holdsOf(document: Document.Step, scope: Scope): Array<string> {
-    const own = this.#holdOf(document, scope)
+  #holdsOf(document: Document.Step, condition: Condition, scope: Scope): Array<string> {
+    const own = this.#holdOf(document, condition)
     return [...(scope.group?.holds ?? []), ...(own === undefined ? [] : [own])]
   }
 
-  #holdOf(document: Document.Step, scope: Scope): string | undefined {
+  #holdOf(document: Document.Step, condition: Condition): string | undefined {
     const { hasIfChanged, kind } = document
-    const condition = this.#evaluate(document, scope)
     if (condition !== undefined && Result.isFailure(condition)) {
       return `the ${kind === "group" ? kind : `${kind} step`} is held: its condition can't be evaluated. ${condition.failure}`
     }
@@ -303,6 +306,7 @@ class Builder {
 
   commit(now: number): Uploaded {
     const { build, uploader } = this.#options
+    register(this.#state, build)
     const position = uploader === undefined ? build.steps.length : build.steps.indexOf(uploader) + 1
     const steps = Array.from(this.#steps.keys())
     build.steps.splice(position, 0, ...steps)
