@@ -160,10 +160,11 @@ describe("A job", () => {
     let isRemoved = false
     const removing = rewriting("/get-states", (body) => (isRemoved ? { states: {} } : body))
     return Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
       yield* addJobs(1)
       const stack = yield* start(({ job }) =>
         Effect.gen(function* () {
-          yield* Effect.flatMap(StacksEmulator.StacksEmulator, (emulator) => Effect.orDie(emulator.acquireJob(job.id)))
+          yield* emulator.acquireJob(job.id)
           yield* Effect.sleep("2 hours")
           isRemoved = true
           return JobRunner.AgentOwned
