@@ -9,7 +9,8 @@
  * **Details**
  *
  * Only {@link Service.list} decides whether an agent exists. The runner calls `create` again only if a listing that began after the
- * last call does not contain the agent, so a lost response does not cause a second agent. A job's agent has the same name on every call: {@link nameOf}.
+ * last call does not contain the agent, so a lost response does not cause a second agent. A job's agent has the same name on every
+ * call: {@link nameOf}.
  *
  * A stack with this runner detaches when it closes: agents and jobs stay for the next process. Give the stacks a `JobStore` that
  * survives the process, so that the next one knows their jobs. {@link deleteAll} deletes all agents of a stack.
