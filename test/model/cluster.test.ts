@@ -1,12 +1,12 @@
-/** Random worlds of a cluster: `node test/model/clusterMain.ts FROM..TO` lives through more of them. */
+/** Random worlds of a cluster: `node test/model/clusterMain.ts FROM..TO` runs more of them. */
 import { assert, it } from "@effect/vitest"
 import { Effect, References } from "effect"
-import { liveThrough } from "./clusterWorld.ts"
+import { runWorld } from "./clusterWorld.ts"
 
 for (const seed of [4, 11, 23, 42]) {
   it.effect(`A cluster loses no job, and runs none at two places, in world ${seed}`, () =>
     Effect.gen(function* () {
-      assert.isEmpty(yield* liveThrough(seed))
+      assert.isEmpty(yield* runWorld(seed))
     }).pipe(Effect.provideService(References.MinimumLogLevel, "Fatal"))
   )
 }

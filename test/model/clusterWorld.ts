@@ -115,7 +115,7 @@ const live = Effect.fnUntraced(function* (
 })
 
 /** Runs a world, and tells what was wrong in it. */
-export const liveThrough = (seed: number): Effect.Effect<ReadonlyArray<string>> =>
+export const runWorld = (seed: number): Effect.Effect<ReadonlyArray<string>> =>
   Effect.suspend(() => {
     const problems: Array<string> = []
     const world = Effect.map(live(seed), (found) => void problems.push(...found))
