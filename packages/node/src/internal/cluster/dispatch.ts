@@ -1,10 +1,9 @@
 /** The runner of a queue's stack where jobs run beside processes: makes each job ready for any of them, and waits for its end. */
 import * as JobRunner from "@stacksapi/core/JobRunner"
-import { isAgentOwned, isFinal } from "@stacksapi/core/StacksSchema"
 import * as Effect from "effect/Effect"
 import type { LedQueue } from "./ledQueue.ts"
 import { toRunnerResult } from "./outcome.ts"
-import { diedMessage, type OnProcessDeath } from "./recovery.ts"
+import { diedMessage, needsNoProcess, type OnProcessDeath } from "./recovery.ts"
 import type { Requests } from "./requests.ts"
 import type { EndedJob, Storage } from "./storage.ts"
 
@@ -24,7 +23,7 @@ export const make = (
         for (let troubles = 0; ; ) {
           const ended = yield* queue.dispatch(context.job)
           if (ended.outcome === undefined) {
-            if (yield* isLeftAlone(context)) return JobRunner.AgentOwned
+            if (needsNoProcess(yield* context.state)) return JobRunner.AgentOwned
             if (onProcessDeath === "fail") return yield* new JobRunner.JobRunnerError({ message: diedMessage })
             queue.consume(ended)
             continue
@@ -42,10 +41,6 @@ export const make = (
   // What had begun holds its slot already.
   hasAgent: (jobUuid) => queue.hadBegun(jobUuid)
 })
-
-/** Whether an agent has the job, or it is over. */
-const isLeftAlone = ({ state }: JobRunner.JobContext): Effect.Effect<boolean> =>
-  Effect.map(state, (state) => state !== undefined && (isAgentOwned(state) || isFinal(state)))
 
 /** Asks the service what a process could not learn. If this one can't either, the stack knows that by the failure. */
 const askHere = ({ details, issueToken }: JobRunner.JobContext, { outcome }: EndedJob) =>

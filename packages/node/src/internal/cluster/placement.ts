@@ -67,7 +67,7 @@ export const place = (
   return placed
 }
 
-/** FNV-1a. */
+/** FNV-1a, and not the hash of a library, because processes of different versions must compute the same placement. */
 const hash = (text: string): number => {
   let value = 0x811c9dc5
   for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0

@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { Hint } from "./hints.ts"
 import type { Outcome } from "./outcome.ts"
 
-/** The database did not do it, or did not say so. */
+/** The database failed, or its response was lost. */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly message: string
   readonly cause?: unknown
@@ -50,7 +50,7 @@ export interface Member extends Report, Omit<NewMember, "clusterKey"> {
   readonly lapsesIn: number
 }
 
-/** Who leads a queue, and for the how manieth time somebody does. */
+/** The leader of a queue. The fence counts the leaders that the queue has had. */
 export interface QueueRow {
   readonly stackKey: string
   readonly leader: number | null
@@ -130,7 +130,7 @@ export interface ClaimedJob {
 export interface Storage {
   // Membership
 
-  /** Adds a member. Fails to if the tables belong to a cluster with another key, and tells that key. */
+  /** Adds a member. Adds none if the tables belong to a cluster with another key, and returns that key. */
   readonly join: (member: NewMember) => Request<{ readonly memberId: number } | { readonly foreignKey: string }>
   /** Renews the lease. False if the member is gone. */
   readonly heartbeat: (memberId: number, report: Report) => Request<boolean>
@@ -149,7 +149,7 @@ export interface Storage {
   // The leader's jobs. These do nothing for a term that is over.
 
   readonly load: (term: Term) => Request<ReadonlyArray<StoredJob>>
-  /** Saves jobs, and tells the ids of their rows. Undefined if the term is over. */
+  /** Saves jobs, and returns the ids of their rows. Undefined if the term is over. */
   readonly save: (
     term: Term,
     jobs: ReadonlyArray<{ readonly job: ScheduledJob; readonly finish?: SavedOutcome | undefined }>
@@ -161,7 +161,7 @@ export interface Storage {
   ) => Request<void>
   /**
    * Makes jobs ready that are saved, or that ended or were orphaned in the dispatch `after`. Jobs that were made ready before stay
-   * as they are. Tells the jobs that are there, and whether they were made ready now.
+   * as they are. Returns the jobs that have a row, and whether each was made ready now.
    */
   readonly offer: (
     term: Term,
@@ -175,14 +175,14 @@ export interface Storage {
 
   // The owner's jobs. These do nothing for jobs that the member does not own.
 
-  /** Claims at most `limit` ready jobs, and at most this share of them, but one. */
+  /** Claims at most `limit` ready jobs, and at most this share of them, rounded up. */
   readonly claim: (
     memberId: number,
     stackKeys: ReadonlyArray<string>,
     limit: number,
     share: number
   ) => Request<ReadonlyArray<ClaimedJob>>
-  /** Writes outcomes, or that a job is orphaned. Tells whether jobs are ready. */
+  /** Writes outcomes, or that a job is orphaned. Returns whether jobs are ready. */
   readonly end: (
     memberId: number,
     ended: ReadonlyArray<{ readonly dispatch: number; readonly outcome: Outcome | undefined }>
@@ -192,7 +192,7 @@ export interface Storage {
 
   // The rest
 
-  /** Hears hints until it fails. Waits for ever if the database can't notify. */
+  /** Receives hints until it fails. Waits for ever if the database can't notify. */
   readonly listen: (onHint: (hint: Hint) => void) => Effect.Effect<never, StorageError, Scope.Scope>
   readonly notify: (hint: Hint) => Request<void>
   /** Removes what nothing else removes: queues that nobody has listed for a day, and their jobs. */
