@@ -172,6 +172,15 @@ export {
 } from "./internal/emulator/faults.ts"
 export type {
   /**
+   * A field of a block or input step.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  InputField as Field
+} from "./internal/emulator/pipeline/document.ts"
+export type {
+  /**
    * An operation of the agents' API.
    *
    * @since 0.1.0
@@ -234,13 +243,6 @@ export type {
    * @category models
    */
   BuildView as Build,
-  /**
-   * A field of a block or input step.
-   *
-   * @since 0.2.0
-   * @category models
-   */
-  FieldView as Field,
   /**
    * A job of the emulator, with `state`, `exitStatus`, `detail`, `reservedBy`, `agentId` and times.
    *

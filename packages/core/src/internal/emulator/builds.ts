@@ -1,5 +1,4 @@
-/** Builds and their steps: what a pipeline is while it runs. */
-
+/** The builds of pipelines, and their steps with their states. */
 import type { InputField } from "./pipeline/document.ts"
 import type { Concurrency, Retry } from "./pipeline/fields.ts"
 import type { Job } from "./state.ts"

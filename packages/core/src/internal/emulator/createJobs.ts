@@ -72,7 +72,7 @@ export const createJobs = (
   return Result.succeed(newJobs.flatMap((newJob) => createJob(state, newJob, now) ?? []))
 }
 
-/** Creates a job, perhaps of a pipeline's step, which lists it when its time has come. Undefined if its queue does not exist. */
+/** Creates a job. If it belongs to a pipeline's step, the step lists it later. Undefined if the queue does not exist. */
 export const createJob = (state: State, newJob: NewJob, now: number, pipelineStep?: Step): Job | undefined => {
   const queue = findQueue(state, newJob.queueKey)
   if (queue === undefined) return undefined

@@ -27,7 +27,7 @@ export const refusal = (job: Job): string | undefined => {
   const { id } = job.listed
   if (job.finishedAt === undefined) return `job ${id} has not ended`
   if (job.retriedBy !== undefined) return `job ${id} has been retried already`
-  if (job.state === "waiting_failed" || job.state === "skipped") return `job ${id} has not run`
+  if (job.state === "waiting_failed") return `job ${id} has not run`
   if (job.pipelineStep === undefined) return `job ${id} does not belong to an uploaded pipeline`
   const { isManualAllowed, isPermittedOnPassed } = job.pipelineStep.retry
   if (!isManualAllowed) return `the step of job ${id} does not allow retries`

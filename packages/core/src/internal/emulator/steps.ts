@@ -117,7 +117,7 @@ const takeEndedJobs = (state: State, step: Step, now: number): boolean => {
 const failedStates: ReadonlySet<string> = new Set(["finished", "timed_out", "waiting_failed"])
 
 const endOfJob = (job: Job): End => {
-  if (job.state === "skipped" || hasPassed(job)) return "passed"
+  if (hasPassed(job)) return "passed"
   return failedStates.has(job.state) ? "failed" : "canceled"
 }
 

@@ -1,4 +1,4 @@
-/** Tokens in the shapes of the service's: redaction and parsers meet what they would meet there. */
+/** Makes tokens that look like the service's, so that redaction and parsers treat them alike. */
 import * as Base64Url from "effect/encoding/Base64Url"
 import type { SeededRandom } from "./seededRandom.ts"
 

@@ -55,7 +55,7 @@ export const upload = (
     return builder.commit(now)
   })
 
-/** The steps that implicit dependencies in a list of steps are about. */
+/** A list of steps, with what determines the implicit dependencies of its next step. */
 interface Scope {
   readonly pipeline: number
   readonly document: Document.Document
@@ -196,7 +196,7 @@ class Builder {
     })
   }
 
-  /** Whether a step is skipped, or its condition or branch filter is not met. Tells why. */
+  /** Whether a step is skipped, or its condition or branch filter is not met. Notes the reason. */
   #isLeftOut(document: Document.Step, condition: Condition, scope: Scope): boolean {
     const { at, branches, kind, skip } = document
     const name = kind === "group" ? "group" : kind === "command" ? "step" : `${kind} step`
@@ -321,7 +321,7 @@ class Builder {
   }
 }
 
-/** The steps whose jobs have uploaded a step's pipeline, and the pipeline of that, with the step itself. */
+/** A step, the step whose job uploaded it, the step whose job uploaded that one, and so on. */
 const uploadersOf = (step: Step | undefined): ReadonlySet<Step> => {
   const uploaders = new Set<Step>()
   for (let uploader = step; uploader !== undefined; uploader = uploader.uploadedBy) uploaders.add(uploader)

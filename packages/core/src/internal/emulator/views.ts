@@ -5,6 +5,7 @@ import type * as Artifacts from "./artifacts.ts"
 import type * as BuildData from "./buildData.ts"
 import type { Build, Step } from "./builds.ts"
 import { hasPassed } from "./dependencies.ts"
+import type { InputField } from "./pipeline/document.ts"
 import type * as State from "./state.ts"
 
 /** A job in any state. */
@@ -80,18 +81,7 @@ export interface StepView {
   /** What to ask the person. */
   readonly prompt: string | undefined
   /** What the person fills in. The values become meta-data of the build. */
-  readonly fields: ReadonlyArray<FieldView>
-}
-
-/** A field of a block or input step. */
-export interface FieldView {
-  /** The key of the meta-data. */
-  readonly key: string
-  readonly label: string
-  readonly isRequired: boolean
-  readonly defaultValue: string | undefined
-  /** The values to choose from; undefined for a text. */
-  readonly options: ReadonlyArray<string> | undefined
+  readonly fields: ReadonlyArray<InputField>
 }
 
 /** A registered agent. */

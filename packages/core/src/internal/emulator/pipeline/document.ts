@@ -63,7 +63,9 @@ interface BlockStep extends Common {
 }
 
 /** A field that a person fills in. Its value becomes meta-data of the build. */
+/** A field of a block or input step. */
 export interface InputField {
+  /** The key of the meta-data. */
   readonly key: string
   readonly label: string
   readonly isRequired: boolean
