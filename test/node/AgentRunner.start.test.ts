@@ -324,7 +324,7 @@ describe("An agent that can't be run", () => {
       const path = yield* temporaryFolder
       const agentPath = file(
         path,
-        `#!/bin/sh\ntrap '' HUP INT TERM\necho $$ >${path}/pid\nwhile :; do sleep 0.05; done\n`,
+        `#!/bin/sh\n# The shell would say that its child was killed.\nexec 2>/dev/null\ntrap '' HUP INT TERM\necho $$ >${path}/pid\nwhile :; do sleep 0.05; done\n`,
         0o755
       )
       const failing = yield* Effect.forkChild(attempt({ agentPath, buildPath: join(path, "builds") }))

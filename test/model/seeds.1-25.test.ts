@@ -1,0 +1,3 @@
+import { testSeeds } from "./testSeeds.ts"
+
+testSeeds(1, 25)

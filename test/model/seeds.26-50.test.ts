@@ -1,0 +1,3 @@
+import { testSeeds } from "./testSeeds.ts"
+
+testSeeds(26, 50)
