@@ -8,7 +8,7 @@ import { run } from "./run.ts"
 
 const batch = 5
 
-export const testSeeds = (from: number, to: number): void =>
+export const testSeeds = (from: number, to: number) => {
   describe("the runtime in a random world", () => {
     for (let first = from; first <= to; first += batch) {
       it(`holds every invariant with the seeds ${first} to ${first + batch - 1}`, async () => {
@@ -21,3 +21,4 @@ export const testSeeds = (from: number, to: number): void =>
       })
     }
   })
+}
