@@ -22,14 +22,14 @@ export interface Build {
 }
 
 /**
- * - `waiting`: for other steps.
- * - `blocked`: for a person.
+ * - `waiting`: until other steps have ended.
+ * - `blocked`: until someone unblocks it.
  * - `running`: its jobs may run.
  * - `skipped`: it is not a part of the build.
  */
 type StepState = "waiting" | "blocked" | "running" | "passed" | "failed" | "canceled" | "skipped"
 
-export type End = "passed" | "failed" | "canceled"
+export type Outcome = "passed" | "failed" | "canceled"
 
 /** What another step has to do first. */
 export interface Need {
@@ -54,14 +54,14 @@ export interface Step {
   readonly needs: Set<Need>
   readonly allowsDependencyFailure: boolean
   state: StepState
-  /** Why a person has to let it through. Each unblocking removes the first reason. */
+  /** Why it is blocked. Each unblocking removes the first reason. */
   readonly holds: Array<string>
   readonly prompt: string | undefined
   readonly fields: ReadonlyArray<InputField>
   /** The jobs of a command step that have not ended. */
   readonly openJobs: Set<Job>
-  /** How its jobs have ended, by their order. A retry replaces the end of the job before it. */
-  readonly ends: Map<number, End>
+  /** The outcomes of its jobs, by their order. A retry replaces the outcome of the job before it. */
+  readonly outcomes: Map<number, Outcome>
   /** Whether it failed because of another step. */
   hasFailedNeed: boolean
   /** The steps that its jobs have uploaded. */
@@ -75,12 +75,12 @@ const over: ReadonlySet<StepState> = new Set(["passed", "failed", "canceled", "s
 
 export const isOver = ({ state }: Step): boolean => over.has(state)
 
-/** The worst of several ends. */
-export const worst = (ends: Iterable<End>): End => {
-  let result: End = "passed"
-  for (const end of ends) {
-    if (end === "canceled") return end
-    if (end === "failed") result = end
+/** The worst of several outcomes. */
+export const worst = (outcomes: Iterable<Outcome>): Outcome => {
+  let result: Outcome = "passed"
+  for (const outcome of outcomes) {
+    if (outcome === "canceled") return outcome
+    if (outcome === "failed") result = outcome
   }
   return result
 }

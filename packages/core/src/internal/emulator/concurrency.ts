@@ -1,7 +1,7 @@
 /** Concurrency groups: how many of their jobs may run at the same time, and in which order. */
 import { isAgentOwned } from "../../StacksSchema.ts"
 import { isOver, type Step } from "./builds.ts"
-import { list } from "./dependencies.ts"
+import { schedule } from "./dependencies.ts"
 import type { Job, State } from "./state.ts"
 
 /** Makes a job wait for its turn in its step's group. False if the step has none. */
@@ -35,7 +35,7 @@ const advanceGroup = (jobs: ReadonlyArray<Job>, waiting: ReadonlyArray<Job>, now
     // In order: those that were created before it, and have not ended, go first.
     const ahead = concurrency.isEager ? 0 : earlier.filter(({ order }) => order < job.order).length
     if (ahead >= concurrency.limit) continue
-    list(job, now)
+    schedule(job, now)
     running++
   }
 }

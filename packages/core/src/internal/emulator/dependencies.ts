@@ -13,7 +13,7 @@ export const advance = (state: State, now: number): void => {
       hasChanged = true
       state.waiting.delete(job)
       if (next === "scheduled") {
-        list(job, now)
+        schedule(job, now)
       } else {
         job.state = next
         job.finishedAt = now
@@ -23,8 +23,8 @@ export const advance = (state: State, now: number): void => {
   } while (hasChanged)
 }
 
-/** Lists a job. It was scheduled when it was added, and can run from now on. */
-export const list = (job: Job, now: number): void => {
+/** Lists a job in its queue. It was scheduled when it was added, and can run from now on. */
+export const schedule = (job: Job, now: number): void => {
   const { runnableAt, scheduledAt } = job.listed
   job.state = "scheduled"
   job.listed = { ...job.listed, runnableAt: DateTime.max(DateTime.makeUnsafe(now), runnableAt ?? scheduledAt) }

@@ -43,7 +43,7 @@ const emptyStep = (id: string, build: Build): Step => ({
   prompt: undefined,
   fields: [],
   openJobs: new Set(),
-  ends: new Map(),
+  outcomes: new Map(),
   hasFailedNeed: false,
   uploads: [],
   retry: { automatic: [], isManualAllowed: true, isPermittedOnPassed: false },

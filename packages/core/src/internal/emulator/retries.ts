@@ -2,7 +2,7 @@
 
 import * as BuildData from "./buildData.ts"
 import * as Concurrency from "./concurrency.ts"
-import { hasPassed, list } from "./dependencies.ts"
+import { hasPassed, schedule } from "./dependencies.ts"
 import { type RetryRule, signalName } from "./pipeline/fields.ts"
 import { type Job, type State, unstarted } from "./state.ts"
 
@@ -34,7 +34,7 @@ export const refusal = (job: Job): string | undefined => {
   return hasPassed(job) && job.exitStatus === 0 && !isPermittedOnPassed ? `job ${id} has passed` : undefined
 }
 
-/** Adds a job like another one, and lists it. */
+/** Adds a job like another one, and schedules it. */
 export const retry = (
   state: State,
   job: Job,
@@ -69,6 +69,6 @@ export const retry = (
   const { jobs } = BuildData.of(state, job)
   jobs.splice(jobs.indexOf(job) + 1, 0, again)
   job.pipelineStep?.openJobs.add(again)
-  if (!Concurrency.join(state, again)) list(again, now)
+  if (!Concurrency.join(state, again)) schedule(again, now)
   return again
 }

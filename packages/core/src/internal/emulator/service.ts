@@ -1,6 +1,5 @@
-/** Handles a request: logs it, applies a fault, authenticates, counts and decodes it, and responds. */
+/** Handles a request of a stack or of an agent: logs it, applies a fault or has it answered, and responds. */
 import * as ByteSize from "effect/ByteSize"
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -8,28 +7,22 @@ import { identity } from "effect/Function"
 import * as Headers from "effect/http/Headers"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
-import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import * as HttpApiError from "effect/http-api/HttpApiError"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { Limit } from "../../StacksApi.ts"
 import { advance } from "./advance.ts"
 import * as AgentRoutes from "./agentRoutes.ts"
-import * as Agents from "./agents.ts"
 import { applyFault } from "./applyFault.ts"
 import * as Artifacts from "./artifacts.ts"
 import * as ErrorResponse from "./errorResponse.ts"
 import type { FaultPlan } from "./faults.ts"
-import * as RateLimits from "./rateLimits.ts"
+import type * as RateLimits from "./rateLimits.ts"
 import * as RequestInfo from "./requestInfo.ts"
-import { isDeep, type LogEntry, parseJson, type RequestLog } from "./requestLog.ts"
-import * as Routes from "./routes.ts"
+import type { LogEntry, RequestLog } from "./requestLog.ts"
+import * as StackRequests from "./stackRequests.ts"
 import type { State } from "./state.ts"
 
 export interface ServiceOptions {
@@ -51,34 +44,7 @@ export const make = Effect.fnUntraced(function* ({
   state,
   token
 }: ServiceOptions) {
-  const app = yield* HttpRouter.toHttpEffect(
-    HttpApiBuilder.layer(Routes.Api).pipe(Layer.provide([Routes.layer(state), HttpServer.layerServices]))
-  )
-
-  const process = Effect.fnUntraced(function* (info: RequestInfo.RequestInfo) {
-    const { limit, request, stackKey, text } = info
-    const answer = (response: HttpServerResponse.HttpServerResponse, admission = RateLimits.uncounted(limit)) =>
-      HttpServerResponse.setHeaders(response, RateLimits.headers(admission))
-
-    if (!RequestInfo.isAuthenticated(info, token) && !isAgent(info)) {
-      return answer(ErrorResponse.toHttpResponse(unauthorized))
-    }
-    if (info.endpoint === undefined) return answer(ErrorResponse.toHttpResponse(unknownPath(request)))
-    // The service counts requests by stack. Requests without one have no known limit.
-    const admission =
-      stackKey === "" ? RateLimits.uncounted(limit) : limiter.admit(stackKey, limit, yield* Clock.currentTimeMillis)
-    if (!admission.admitted) return answer(RateLimits.tooManyRequests(admission), admission)
-    if (isDeep(text)) return answer(ErrorResponse.toHttpResponse(tooDeep), admission)
-    const response = yield* Effect.scoped(app).pipe(
-      Effect.catchCause((cause) => explainFailure(cause, text)),
-      Effect.provideService(HttpServerRequest.HttpServerRequest, request)
-    )
-    return answer(response, admission)
-  })
-
-  /** An agent that sends an unknown request gets a 404, not a 401. */
-  const isAgent = ({ endpoint, request }: RequestInfo.RequestInfo): boolean =>
-    endpoint === undefined && Result.isSuccess(Agents.authenticateJob(state, RequestInfo.tokenOf(request)))
+  const answerStack = yield* StackRequests.make({ limiter, state, token })
 
   const processAgent = (route: AgentRoutes.Route, request: HttpServerRequest.HttpServerRequest, body: Uint8Array) =>
     Effect.map(Clock.currentTimeMillis, (now) => {
@@ -125,7 +91,7 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   const fromStack = Effect.fnUntraced(function* (original: HttpServerRequest.HttpServerRequest) {
-    const request = withJsonType(original)
+    const request = StackRequests.withJsonType(original)
     const body = yield* Effect.option(request.text)
     const text = Option.getOrElse(body, () => "")
     const info = RequestInfo.make(request, text)
@@ -133,7 +99,7 @@ export const make = Effect.fnUntraced(function* ({
     return yield* respond(
       { endpoint: info.endpoint, agentOperation: undefined, method, url, headers, text },
       info.limit,
-      Option.isNone(body) ? Effect.succeed(ErrorResponse.toHttpResponse(tooLarge)) : process(info)
+      Option.isNone(body) ? Effect.succeed(ErrorResponse.toHttpResponse(tooLarge)) : answerStack(info)
     )
   })
 
@@ -184,36 +150,3 @@ const tooLarge: ErrorResponse.ErrorResponse = {
   status: 413,
   message: "The body can't be read, or is larger than 8 MiB"
 }
-
-const tooDeep: ErrorResponse.ErrorResponse = { status: 400, message: "The body is nested too deeply" }
-
-const unauthorized: ErrorResponse.ErrorResponse = {
-  status: 401,
-  message: "Authentication required. Please supply a valid cluster token: Authorization: Token <token>"
-}
-
-const unknownPath = (request: HttpServerRequest.HttpServerRequest): ErrorResponse.ErrorResponse => ({
-  status: 404,
-  message: `Not found: ${request.method} ${request.url.split("?", 1)[0]}`
-})
-
-/** Reads every body as JSON, whatever its content type. Call it before the body is read, which is possible once. */
-const withJsonType = (request: HttpServerRequest.HttpServerRequest) =>
-  request.headers["content-type"] === "application/json"
-    ? request
-    : request.modify({ headers: Headers.set(request.headers, "content-type", "application/json") })
-
-/** Turns a decoding failure into a 400 or a 422. */
-const explainFailure = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, text: string) {
-  if (Cause.hasInterrupts(cause)) return yield* Effect.interrupt
-  const defect = Option.getOrUndefined(Result.getSuccess(Cause.findDefect(cause)))
-  if (!HttpApiError.HttpApiSchemaError.is(defect) || defect.kind === "Body") {
-    yield* Effect.logError("The emulator failed to answer", cause)
-    return ErrorResponse.toHttpResponse({ status: 500, message: "Internal server error" })
-  }
-  const message = defect.cause.message.replaceAll(/\s+/g, " ")
-  if (defect.kind !== "Payload") return ErrorResponse.toHttpResponse({ status: 400, message })
-  return text !== "" && Option.isNone(parseJson(text))
-    ? ErrorResponse.toHttpResponse({ status: 400, message: "The body is not valid JSON" })
-    : ErrorResponse.toHttpResponse({ status: 422, message })
-})

@@ -9,7 +9,7 @@ import { type Combination, fill, unknownDimension } from "./pipeline/matrix.ts"
 import type { Problem } from "./pipeline/part.ts"
 
 export interface PlanOptions {
-  readonly document: Document
+  readonly pipeline: Document
   readonly queueKey: string
   readonly note: (text: string) => void
 }
@@ -18,19 +18,20 @@ export interface PlanOptions {
 const maxJobsOfStep = 10_000
 
 export const plan = (
-  step: CommandStep,
-  of: Step,
+  document: CommandStep,
+  step: Step,
   options: PlanOptions
 ): Result.Result<ReadonlyArray<NewJob>, Problem> =>
   Result.gen(function* () {
-    const { combinations, command, parallelism } = step
+    const { combinations, command, parallelism } = document
     const count = parallelism ?? 1
     if (count === 0) options.note("the step is skipped: its parallelism is 0")
     else if (command === "") options.note("the step has no command: its job does nothing but run its plugins")
     const total = combinations.length * count
-    if (total > maxJobsOfStep) return yield* step.at.fail(`A step makes at most ${maxJobsOfStep} jobs, not ${total}.`)
-    const rules = mergeRules(options.document.rules, step.rules)
-    const texts = [command, step.label ?? "", ...Object.values(step.env), ...rules, step.plugins ?? ""]
+    if (total > maxJobsOfStep)
+      return yield* document.at.fail(`A step makes at most ${maxJobsOfStep} jobs, not ${total}.`)
+    const rules = mergeRules(options.pipeline.rules, document.rules)
+    const texts = [command, document.label ?? "", ...Object.values(document.env), ...rules, document.plugins ?? ""]
     const jobs: Array<NewJob> = []
     for (const combination of combinations) {
       if (combination.isSkipped) {
@@ -41,9 +42,10 @@ export const plan = (
         const name = unknownDimension(text, combination)
         if (name === undefined) continue
         const token = name === "" ? "{{matrix}}" : `{{matrix.${name}}}`
-        return yield* step.at.fail(`The step's matrix has no value for ${token}.`)
+        return yield* document.at.fail(`The step's matrix has no value for ${token}.`)
       }
-      for (let index = 0; index < count; index++) jobs.push(makeJob(step, of, options, { combination, index, rules }))
+      for (let index = 0; index < count; index++)
+        jobs.push(makeJob(document, step, options, { combination, index, rules }))
     }
     return jobs
   })
@@ -55,44 +57,44 @@ interface Place {
 }
 
 const makeJob = (
-  step: CommandStep,
-  of: Step,
-  { document, queueKey }: PlanOptions,
+  document: CommandStep,
+  step: Step,
+  { pipeline, queueKey }: PlanOptions,
   { combination, index, rules: unfilled }: Place
 ): NewJob => {
   const rules = unfilled.map((rule) => fill(rule, combination))
-  const command = fill(step.command, combination)
-  const label = step.label === undefined ? undefined : numbered(fill(step.label, combination), step, index)
-  const { build } = of
-  const env = { ...build.variables, ...document.env, ...step.env }
+  const command = fill(document.command, combination)
+  const label = document.label === undefined ? undefined : numbered(fill(document.label, combination), document, index)
+  const { build } = step
+  const env = { ...build.variables, ...pipeline.env, ...document.env }
   return {
     queueKey: queueOf(rules) ?? queueKey,
     command,
-    priority: step.priority ?? document.priority,
+    priority: document.priority ?? pipeline.priority,
     agentQueryRules: rules,
-    softFail: combination.softFail ?? step.softFail,
-    timeout: step.timeoutMinutes === undefined ? undefined : Duration.minutes(step.timeoutMinutes),
-    stepId: of.id,
+    softFail: combination.softFail ?? document.softFail,
+    timeout: document.timeoutMinutes === undefined ? undefined : Duration.minutes(document.timeoutMinutes),
+    stepId: step.id,
     label: label ?? command,
     pipeline: { slug: build.pipelineSlug, uuid: build.pipelineUuid },
     build: { uuid: build.uuid, number: build.number, branch: build.branch },
-    step: { key: step.key ?? null },
+    step: { key: document.key ?? null },
     env: {
       ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, fill(value, combination)])),
       ...build.env,
       BUILDKITE_COMMAND: command,
       BUILDKITE_LABEL: label ?? command,
       BUILDKITE_RETRY_COUNT: "0",
-      ...(step.key !== undefined && { BUILDKITE_STEP_KEY: step.key }),
-      ...(of.group?.label !== undefined && { BUILDKITE_GROUP_LABEL: of.group.label }),
-      ...(of.group?.key !== undefined && { BUILDKITE_GROUP_KEY: of.group.key }),
-      ...(step.parallelism !== undefined && {
+      ...(document.key !== undefined && { BUILDKITE_STEP_KEY: document.key }),
+      ...(step.group?.label !== undefined && { BUILDKITE_GROUP_LABEL: step.group.label }),
+      ...(step.group?.key !== undefined && { BUILDKITE_GROUP_KEY: step.group.key }),
+      ...(document.parallelism !== undefined && {
         BUILDKITE_PARALLEL_JOB: String(index),
-        BUILDKITE_PARALLEL_JOB_COUNT: String(step.parallelism)
+        BUILDKITE_PARALLEL_JOB_COUNT: String(document.parallelism)
       }),
-      ...(step.plugins !== undefined && { BUILDKITE_PLUGINS: fill(step.plugins, inJson(combination)) }),
-      ...(step.artifactPaths.length > 0 && { BUILDKITE_ARTIFACT_PATHS: step.artifactPaths.join(";") }),
-      ...(step.timeoutMinutes !== undefined && { BUILDKITE_TIMEOUT: String(step.timeoutMinutes) })
+      ...(document.plugins !== undefined && { BUILDKITE_PLUGINS: fill(document.plugins, inJson(combination)) }),
+      ...(document.artifactPaths.length > 0 && { BUILDKITE_ARTIFACT_PATHS: document.artifactPaths.join(";") }),
+      ...(document.timeoutMinutes !== undefined && { BUILDKITE_TIMEOUT: String(document.timeoutMinutes) })
     }
   }
 }

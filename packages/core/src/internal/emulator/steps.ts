@@ -1,8 +1,8 @@
 /** Starts, blocks and ends the steps of builds. */
 import { isAgentOwned } from "../../StacksSchema.ts"
-import { type Build, type End, isOver, type Step, worst } from "./builds.ts"
+import { type Build, isOver, type Outcome, type Step, worst } from "./builds.ts"
 import * as Concurrency from "./concurrency.ts"
-import { hasPassed, list } from "./dependencies.ts"
+import { hasPassed, schedule } from "./dependencies.ts"
 import * as Jobs from "./jobs.ts"
 import * as Retries from "./retries.ts"
 import { type Job, release, type State } from "./state.ts"
@@ -34,13 +34,13 @@ const advanceStep = (state: State, step: Step, now: number): boolean => {
   if (step.kind !== "command") return end(state, step, "passed")
   step.state = "running"
   for (const job of step.openJobs) {
-    if (!Concurrency.join(state, job)) list(job, now)
+    if (!Concurrency.join(state, job)) schedule(job, now)
   }
   return true
 }
 
-const end = (state: State, step: Step, how: End): true => {
-  step.state = how
+const end = (state: State, step: Step, outcome: Outcome): true => {
+  step.state = outcome
   state.openSteps.delete(step)
   return true
 }
@@ -56,44 +56,44 @@ const keep = (step: Step, state: "waiting" | "blocked"): boolean => {
 /** A group is over when its steps are. */
 const advanceGroup = (state: State, group: Step): boolean => {
   if (!group.children.every(isOver)) return false
-  return end(state, group, worst(group.children.map(endOf)))
+  return end(state, group, worst(group.children.map(outcomeOf)))
 }
 
-const endOf = ({ state }: Step): End => (state === "failed" || state === "canceled" ? state : "passed")
+const outcomeOf = ({ state }: Step): Outcome => (state === "failed" || state === "canceled" ? state : "passed")
 
 // -----------------------------------------------------------------------------
 // Needs
 // -----------------------------------------------------------------------------
 
-/** Whether all that a step waits for has ended well; else how the step ends because of it. */
-const checkNeeds = (step: Step): "met" | "waiting" | Exclude<End, "passed"> => {
+/** Whether all that a step waits for has ended well; otherwise the outcome that the step takes over. */
+const checkNeeds = (step: Step): "met" | "waiting" | Exclude<Outcome, "passed"> => {
   let result: "met" | "waiting" = "met"
   for (const need of step.needs) {
-    const how = need.isUploader ? ownEndOf(need.step) : endWithUploads(need.step)
-    if (how === undefined) {
+    const outcome = need.isUploader ? ownOutcome(need.step) : outcomeWithUploads(need.step)
+    if (outcome === undefined) {
       result = "waiting"
       continue
     }
     // A cancellation stops also what may follow a failure.
-    if (how === "canceled") return how
-    if (how === "failed" && !need.allowsFailure && !step.allowsDependencyFailure) return how
+    if (outcome === "canceled") return outcome
+    if (outcome === "failed" && !need.allowsFailure && !step.allowsDependencyFailure) return outcome
   }
   return result
 }
 
-const ownEndOf = (step: Step): End | undefined => (isOver(step) ? endOf(step) : undefined)
+const ownOutcome = (step: Step): Outcome | undefined => (isOver(step) ? outcomeOf(step) : undefined)
 
-/** The end of a step and of all the steps that its jobs, or the jobs of its group, have uploaded. */
-const endWithUploads = (step: Step): End | undefined => {
-  const ends: Array<End> = []
+/** The outcome of a step and of all the steps that its jobs, or the jobs of its group, have uploaded. */
+const outcomeWithUploads = (step: Step): Outcome | undefined => {
+  const outcomes: Array<Outcome> = []
   const open = [step]
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const how = ownEndOf(next)
-    if (how === undefined) return undefined
-    ends.push(how)
+    const outcome = ownOutcome(next)
+    if (outcome === undefined) return undefined
+    outcomes.push(outcome)
     open.push(...next.uploads, ...next.children)
   }
-  return worst(ends)
+  return worst(outcomes)
 }
 
 // -----------------------------------------------------------------------------
@@ -107,16 +107,16 @@ const takeEndedJobs = (state: State, step: Step, now: number): boolean => {
     hasChanged = true
     step.openJobs.delete(job)
     if (Retries.retryAutomatically(state, job, now)) continue
-    const how = endOfJob(job)
-    step.ends.set(job.order, how)
-    if (how === "failed") fail(state, step.build, now)
+    const outcome = outcomeOfJob(job)
+    step.outcomes.set(job.order, outcome)
+    if (outcome === "failed") fail(state, step.build, now)
   }
-  return step.openJobs.size > 0 ? hasChanged : end(state, step, worst(step.ends.values()))
+  return step.openJobs.size > 0 ? hasChanged : end(state, step, worst(step.outcomes.values()))
 }
 
 const failedStates: ReadonlySet<string> = new Set(["finished", "timed_out", "waiting_failed"])
 
-const endOfJob = (job: Job): End => {
+const outcomeOfJob = (job: Job): Outcome => {
   if (hasPassed(job)) return "passed"
   return failedStates.has(job.state) ? "failed" : "canceled"
 }
@@ -135,20 +135,20 @@ const fail = (state: State, build: Build, now: number): void => {
   }
 }
 
-const endJobs = (state: State, step: Step, how: "waiting_failed" | "canceled", now: number): void => {
+const endJobs = (state: State, step: Step, jobState: "waiting_failed" | "canceled", now: number): void => {
   for (const job of step.openJobs) {
     release(state, job)
-    job.state = how
+    job.state = jobState
     job.finishedAt = now
   }
-  if (how === "canceled") step.openJobs.clear()
+  if (jobState === "canceled") step.openJobs.clear()
 }
 
 /** Removes the steps of a build whose jobs no agent has, except for some. */
 export const skipRemaining = (state: State, build: Build, except: ReadonlySet<Step>, now: number): void => {
   for (const step of build.steps) {
     if (except.has(step) || isOver(step) || step.kind === "group") continue
-    const hasBegun = step.ends.size > 0 || Array.from(step.openJobs).some(isTaken)
+    const hasBegun = step.outcomes.size > 0 || Array.from(step.openJobs).some(isTaken)
     if (step.state === "running" && hasBegun) continue
     endJobs(state, step, "canceled", now)
     step.state = "skipped"
@@ -167,10 +167,10 @@ export const retry = (state: State, job: Job, now: number): Job => {
   const again = Retries.retry(state, job, "manual", undefined, now)
   const step = job.pipelineStep
   if (step === undefined) return again
-  step.ends.delete(job.order)
+  step.outcomes.delete(job.order)
   reopen(state, step, "running")
   const { build } = step
-  build.isFailing = build.steps.some(({ ends }) => worst(ends.values()) === "failed")
+  build.isFailing = build.steps.some(({ outcomes }) => worst(outcomes.values()) === "failed")
   for (const other of build.steps) {
     if (!other.hasFailedNeed) continue
     other.hasFailedNeed = false
@@ -183,9 +183,9 @@ export const retry = (state: State, job: Job, now: number): Job => {
   return again
 }
 
-const reopen = (state: State, step: Step, how: "running" | "waiting"): void => {
+const reopen = (state: State, step: Step, stepState: "running" | "waiting"): void => {
   for (let open: Step | undefined = step; open !== undefined; open = open.group) {
-    open.state = open === step ? how : "waiting"
+    open.state = open === step ? stepState : "waiting"
     state.openSteps.add(open)
   }
 }

@@ -1,4 +1,4 @@
-/** Lets steps through that wait for a person. */
+/** Unblocks steps: block and input steps, and steps that are held. */
 import * as Result from "effect/Result"
 import * as BuildData from "./buildData.ts"
 import { isOver, type Step } from "./builds.ts"
@@ -7,7 +7,7 @@ import type { State } from "./state.ts"
 /** The values of a block step's fields, by their keys. */
 export type FieldValues = Readonly<Record<string, string>>
 
-/** Lets a step through: by its id, its key or its label. Required fields need a value, unless they have a default. */
+/** Unblocks a step, found by its id, its key or its label. Required fields need a value, unless they have a default. */
 export const unblock = (state: State, name: string, values: FieldValues): Result.Result<Step, string> =>
   Result.gen(function* () {
     const step = yield* find(state, name)
@@ -19,7 +19,7 @@ export const unblock = (state: State, name: string, values: FieldValues): Result
     return step
   })
 
-/** A group lets its steps through too, except for those that wait for another reason. */
+/** Removes the reason from the steps of a group too, where it is the first one. */
 const removeHold = (step: Step, reason: string | undefined): void => {
   if (step.holds[0] !== reason) return
   step.holds.shift()
@@ -39,9 +39,7 @@ const find = (state: State, name: string): Result.Result<Step, string> => {
   }
   const known = Array.from(state.pipelineSteps.values()).find(({ id, key, label }) => [id, key, label].includes(name))
   if (known === undefined) return Result.fail(`there is no step ${name}`)
-  return Result.fail(
-    isOver(known) ? `the step ${name} is ${known.state}` : `the step ${name} does not wait for a person`
-  )
+  return Result.fail(isOver(known) ? `the step ${name} is ${known.state}` : `the step ${name} is not blocked`)
 }
 
 const valuesOf = ({ fields }: Step, values: FieldValues): Result.Result<ReadonlyMap<string, string>, string> =>

@@ -269,7 +269,7 @@ class Builder {
   #addJobs(document: Document.CommandStep, step: Step, scope: Scope): Result.Result<void, Problem> {
     return Result.gen(this, function* () {
       const planned = yield* StepJobs.plan(document, step, {
-        document: scope.document,
+        pipeline: scope.document,
         queueKey: this.#options.queueKey,
         note: (text) => this.#note(scope, document.at.path, text)
       })

@@ -3,7 +3,8 @@ import * as Result from "effect/Result"
 import { type Field, Matrix, Plugin, type Shape, Shapes, Struct } from "./shape.ts"
 import { fail, type Item, kindOf, List, Mapping, type Read, readText } from "./value.ts"
 
-const noFields = new Mapping(new Map())
+/** A map without fields. */
+export const none = new Mapping(new Map())
 
 type ReadField = (item: Item) => Read<Shape | undefined>
 
@@ -166,7 +167,7 @@ export const signature: ReadField = unlessNull((item) =>
       value: has.get(name) ?? value,
       isAlwaysSent: true
     })
-    return new Struct([missing("algorithm", ""), missing("signed_fields", null), missing("value", "")], noFields)
+    return new Struct([missing("algorithm", ""), missing("signed_fields", null), missing("value", "")], none)
   })
 )
 
@@ -174,9 +175,9 @@ export const signature: ReadField = unlessNull((item) =>
 export const cache: ReadField = unlessNull((item) =>
   Result.gen(function* () {
     const { at, value } = item
-    if (typeof value === "boolean") return value ? noFields : false
+    if (typeof value === "boolean") return value ? none : false
     if (typeof value === "string" || value instanceof List) {
-      return new Struct([{ name: "paths", at, value: listOf(yield* texts(item), at) }], noFields)
+      return new Struct([{ name: "paths", at, value: listOf(yield* texts(item), at) }], none)
     }
     const known = new Known(yield* readMap(item))
     const disabled = known.find("disabled")
@@ -231,7 +232,7 @@ export const checkout: ReadField = unlessNull((item) =>
 export const matrix: ReadField = unlessNull((item) =>
   Result.gen(function* () {
     if (item.value instanceof List) {
-      return new Matrix(new Map([["", yield* texts(item)]]), new Shapes([]), noFields)
+      return new Matrix(new Map([["", yield* texts(item)]]), new Shapes([]), none)
     }
     const known = new Known(yield* readMap(item))
     const setup = known.find("setup")

@@ -16,7 +16,7 @@ export interface RehearsalOptions {
 
 export interface Rehearsal {
   readonly jobs: ReadonlyArray<StacksEmulator.Job>
-  /** The steps that wait for a person. */
+  /** The steps that are blocked until someone unblocks them. */
   readonly held: ReadonlyArray<StacksEmulator.Step>
   /** What is left out, held, or ignored, with files and lines. */
   readonly notes: ReadonlyArray<string>

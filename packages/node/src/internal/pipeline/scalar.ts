@@ -37,7 +37,7 @@ const words: ReadonlyMap<string, Resolved> = new Map<string, Resolved>([
 export const resolve = (text: string, tag?: Tag): Resolved => {
   if (tag === "str" || tag === "other" || tag === "binary" || tag === "merge") return { tag, value: text }
   const word = words.get(text)
-  if (word !== undefined && (word.tag !== "merge" || text === "<<")) return word
+  if (word !== undefined) return word
   const first = text[0] ?? ""
   if (first === ".") {
     const value = readFloat(text)

@@ -21,7 +21,7 @@ export const readPipeline = (document: Item): Read<PipelineShape> =>
       return {
         env: undefined,
         envAt: document.at,
-        body: new Struct([stepsField(steps, document.at)], noFields),
+        body: new Struct([stepsField(steps, document.at)], Fields.none),
         warnings
       }
     }
@@ -48,8 +48,6 @@ export const readPipeline = (document: Item): Read<PipelineShape> =>
     }
   })
 
-const noFields = new Mapping(new Map())
-
 const stepsField = (value: Shapes, at: number): Field => ({ name: "steps", at, value, isAlwaysSent: true })
 
 const readSteps = ({ at, value }: Item, warnings: Array<Problem>): Read<Shapes> =>
@@ -63,23 +61,8 @@ const readSteps = ({ at, value }: Item, warnings: Array<Problem>): Read<Shapes> 
 
 type Kind = "command" | "wait" | "input" | "trigger" | "group"
 
-const types: ReadonlyMap<string, Kind> = new Map([
-  ["command", "command"],
-  ["script", "command"],
-  ["wait", "wait"],
-  ["waiter", "wait"],
-  ["block", "input"],
-  ["input", "input"],
-  ["manual", "input"],
-  ["trigger", "trigger"],
-  ["group", "group"]
-])
-
-/** The fields that tell the kind of a step. The first one counts. */
-const inferred: ReadonlyArray<readonly [field: string, kind: Kind]> = [
-  ["command", "command"],
-  ["commands", "command"],
-  ["plugins", "command"],
+/** The names of other kinds than `command`: as a type, and as a field that tells the kind of a step. */
+const otherKinds: ReadonlyArray<readonly [name: string, kind: Kind]> = [
   ["wait", "wait"],
   ["waiter", "wait"],
   ["block", "input"],
@@ -89,6 +72,15 @@ const inferred: ReadonlyArray<readonly [field: string, kind: Kind]> = [
   ["group", "group"]
 ]
 
+const types: ReadonlyMap<string, Kind> = new Map([["command", "command"], ["script", "command"], ...otherKinds])
+
+/** The fields that tell the kind of a step. The first one counts. */
+const inferred: ReadonlyArray<readonly [field: string, kind: Kind]> = [
+  ["command", "command"],
+  ["commands", "command"],
+  ["plugins", "command"],
+  ...otherKinds
+]
 const bareSteps: ReadonlySet<string> = new Set(["wait", "waiter", "block", "input", "manual"])
 
 const readStep = (item: Item, warnings: Array<Problem>): Read<Shape> =>

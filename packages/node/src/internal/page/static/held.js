@@ -1,4 +1,4 @@
-/** The steps that wait for a person, and the dialog that lets them through. */
+/** The steps that are blocked, and the dialog that unblocks them. */
 import { post } from "./api.js"
 import { byId, el, say, setAttribute, setText, showList } from "./dom.js"
 import { count } from "./format.js"
