@@ -14,11 +14,10 @@ export default defineConfig({
     // Most of what takes long waits for processes, so that two share even a single core well.
     maxWorkers: 2,
     projects: [
-      // Pure programs on the TestClock: they leave nothing behind, and share the modules that they import.
-      { extends: true, test: { name: "core", include: ["test/core/**/*.test.ts"], exclude: [slow], isolate: false } },
+      // The files of a worker share the modules that they import, and nothing else: no test leaves anything behind.
       {
         extends: true,
-        test: { name: "other", include: ["test/**/*.test.ts"], exclude: ["test/core/**", "test/site/**", slow] }
+        test: { name: "quick", include: ["test/**/*.test.ts"], exclude: ["test/site/**", slow], isolate: false }
       },
       // Builds the site: `release:check` runs it.
       { extends: true, test: { name: "site", include: ["test/site/**/*.test.ts"] } },

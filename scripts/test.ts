@@ -67,7 +67,7 @@ const fastSteps: ReadonlyArray<Step> = [
   { script: "services" },
   {
     script: "test:unit",
-    args: ["--project=core", "--project=other", ...reporters],
+    args: ["--project=quick", ...reporters],
     count: vitestCount
   },
   { script: "test:types", count: tstycheCount },

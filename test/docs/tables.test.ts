@@ -58,6 +58,7 @@ describe("The generated tables of the documentation", () => {
       }
     }).pipe(
       Effect.scoped,
+      Effect.provideService(Metric.MetricRegistry, new Map()),
       Effect.provide([
         JobRunner.layer(() => Effect.succeed(JobRunner.Finished({ exitStatus: 0, detail: "" }))),
         Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())
