@@ -161,8 +161,12 @@ describe("What a command gets", () => {
     Effect.gen(function* () {
       process.env["BUILDKITE_CLUSTER_TOKEN"] = "bkct_not_for_jobs"
       process.env["SOME_OTHER_SETTING"] = "not for jobs"
+      const certificates = process.env["NODE_EXTRA_CA_CERTS"]
+      process.env["NODE_EXTRA_CA_CERTS"] = "/etc/ssl/company.pem"
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
+          if (certificates === undefined) delete process.env["NODE_EXTRA_CA_CERTS"]
+          else process.env["NODE_EXTRA_CA_CERTS"] = certificates
           delete process.env["BUILDKITE_CLUSTER_TOKEN"]
           delete process.env["SOME_OTHER_SETTING"]
         })
@@ -176,6 +180,8 @@ describe("What a command gets", () => {
       const lines = yield* tail(context.job.id)
       const names = lines.map((line) => line.split("=")[0])
       assert.includeMembers(names, ["MINE", "PATH"])
+      // Programs of Node that the command starts trust the same certificates as the stack.
+      assert.include(lines, "NODE_EXTRA_CA_CERTS=/etc/ssl/company.pem")
       for (const name of ["BUILDKITE_CLUSTER_TOKEN", "BUILDKITE_AGENT_TOKEN", "SOME_OTHER_SETTING"]) {
         assert.notInclude(names, name)
       }

@@ -10,8 +10,8 @@
  *
  * An agent gets the job's id and acquisition token in its environment. It never gets the token of the stack, nor a secret on the command
  * line. Of this process's environment it gets only what programs need: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`,
- * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and the variables of proxies. Put other variables that an agent or its
- * jobs need (`SSH_AUTH_SOCK`, `DOCKER_HOST`) into `env`. Agents of version 3 and of version 4 work.
+ * `LC_CTYPE`, `TZ`, `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS` and the variables of proxies. Put other
+ * variables that an agent or its jobs need (`SSH_AUTH_SOCK`, `DOCKER_HOST`) into `env`. Agents of version 3 and of version 4 work.
  *
  * The outcome depends on the job's state when the agent has exited, and not only on the agent's exit status:
  *

@@ -10,7 +10,7 @@
  *
  * A command gets the job's environment, the variables that Buildkite's jobs rely on (`BUILDKITE_JOB_ID`, `CI` and so on), and only what
  * programs need of this process's environment: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_ALL`, `LC_CTYPE`, `TZ`,
- * `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR` and the variables of proxies. Its standard input is empty.
+ * `TMPDIR`, `SSL_CERT_FILE`, `SSL_CERT_DIR`, `NODE_EXTRA_CA_CERTS` and the variables of proxies. Its standard input is empty.
  *
  * The shell reads the command from a file that only this user can read, in the folder for temporary files. So a command can have any
  * length, and is not visible in the process list.

@@ -22,6 +22,7 @@ const inherited: ReadonlyArray<string> = [
   "TMPDIR",
   "SSL_CERT_FILE",
   "SSL_CERT_DIR",
+  "NODE_EXTRA_CA_CERTS",
   "HTTP_PROXY",
   "HTTPS_PROXY",
   "ALL_PROXY",
