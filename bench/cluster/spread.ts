@@ -85,12 +85,14 @@ export const spread = ({ lockExpiration }: Order) =>
         return Effect.void
       })
     )
-    /** Replaces each process by one with other queues. */
+    /** Replaces each process by one with other queues, as docs/cluster.md says. */
     const roll = (to: ReadonlyArray<string>) =>
       Effect.gen(function* () {
         queues = [...to]
         for (const former of members.splice(0)) {
-          members.push(yield* start({ queues }))
+          const successor = yield* start({ queues })
+          members.push(successor)
+          yield* Cluster.until(successor.isReady)
           former.kill("SIGTERM")
           yield* former.ended
         }

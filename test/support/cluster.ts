@@ -14,6 +14,8 @@ export interface Member {
   readonly kill: (signal: NodeJS.Signals) => void
   /** Done when the process has ended. */
   readonly ended: Effect.Effect<void>
+  /** Whether its `/readyz` responds with 200. */
+  readonly isReady: Effect.Effect<boolean>
   /** The stacks that it leads, as it told last. */
   readonly leading: () => ReadonlyArray<string>
   /** How many jobs began here. */
@@ -53,6 +55,7 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
       Effect.sync((): Member => {
         const child = fork(program, [JSON.stringify(order)], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
         let began = 0
+        let healthUrl: string | undefined
         let leading: ReadonlyArray<string> = []
         child.on("message", (message: Message) => {
           switch (message.type) {
@@ -63,6 +66,9 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
                 Effect.ignore,
                 Effect.runForkWith(services)
               )
+              break
+            case "health":
+              healthUrl = message.url
               break
             case "status":
               leading = message.leading
@@ -86,6 +92,13 @@ export const make = Effect.fnUntraced(function* (cluster: ClusterOptions) {
             child.kill(signal)
           },
           ended: Effect.promise(() => closed),
+          isReady: Effect.promise(async () => {
+            if (healthUrl === undefined) return false
+            return fetch(new URL("/readyz", healthUrl)).then(
+              ({ ok }) => ok,
+              () => false
+            )
+          }),
           leading: () => leading,
           began: () => began
         }

@@ -1,7 +1,7 @@
 /** A process of a cluster, which tells its parent what it runs. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner } from "@stacksapi/core"
-import { NodeStacksClient } from "@stacksapi/node"
+import { HealthServer, NodeStacksClient } from "@stacksapi/node"
 import * as ClusterStack from "@stacksapi/node/ClusterStack"
 import * as RedisRateLimit from "@stacksapi/node/RedisRateLimit"
 import { Clock, Effect, Layer, Redacted, Schedule } from "effect"
@@ -24,6 +24,7 @@ export interface Order {
 export type Message =
   | { readonly type: "began" | "continues" | "ended"; readonly jobUuid: string; readonly at: number }
   | { readonly type: "agent"; readonly jobUuid: string; readonly token: string }
+  | { readonly type: "health"; readonly url: string }
   | { readonly type: "status"; readonly leading: ReadonlyArray<string>; readonly running: number }
 
 const tell = (message: Message): Effect.Effect<void> =>
@@ -72,6 +73,9 @@ const client = NodeStacksClient.layer({
 
 const program = Effect.gen(function* () {
   const cluster = yield* ClusterStack.make(order.options)
+  const health = yield* HealthServer.make({ port: 0 })
+  yield* health.watch(cluster)
+  yield* tell({ type: "health", url: health.url })
   const report = Effect.flatMap(cluster.status, ({ leading, running }) =>
     tell({ type: "status", leading: leading.map(({ stackKey }) => stackKey), running: running.length })
   )
