@@ -10,7 +10,7 @@ import * as Scope from "effect/Scope"
 import { type LeaderOptions, type Led, lead, type StackOptions } from "./leader.ts"
 import type { Membership } from "./membership.ts"
 import { place } from "./placement.ts"
-import type { Snapshot, Taken, Term } from "./storage.ts"
+import type { QueueRow, Snapshot, Taken, Term } from "./storage.ts"
 
 export interface Leadership {
   readonly led: () => ReadonlyArray<Led>
@@ -89,38 +89,51 @@ export const make = Effect.fnUntraced(function* (
     for (const each of taken) yield* open(memberId, each)
   })
 
+  /** Ends the stacks of queues that another look has shown to be led by others. */
+  const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, lookNumber: number) => {
+    const rows = new Map(queues.map((row) => [row.stackKey, row]))
+    for (const led of held.values()) {
+      const row = rows.get(led.term.stackKey)
+      const isLost = row?.leader !== memberId || row.fence !== led.term.fence
+      if (isLost && led.takenAt < lookNumber) close(led, false)
+    }
+  }
+
+  const resignMisplaced = (memberId: number, placed: ReturnType<typeof place>) => {
+    for (const led of held.values()) {
+      const leader = placed.get(led.term.stackKey)
+      if (leader !== undefined && leader !== memberId) close(led, true)
+    }
+  }
+
+  /** Whether this process takes a queue, as far as this look shows. */
+  const isWanted = (memberId: number, { leader, stackKey }: QueueRow, placed: ReturnType<typeof place>): boolean => {
+    const looks = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
+    leaderless.set(stackKey, looks)
+    const isListed = stacks.some(({ key }) => key === stackKey)
+    return leader === null && isListed && (placed.get(stackKey) === memberId || looks > maxLeaderless)
+  }
+
+  const reconcile = Effect.fnUntraced(function* (memberId: number, { members, queues }: Snapshot, lookNumber: number) {
+    if (hasLeft || !membership.lease.isHeld()) return
+    closeLost(memberId, queues, lookNumber)
+    const alive = members.filter(({ lapsesIn }) => lapsesIn > 0)
+    const placed = place(alive, queues)
+    resignMisplaced(memberId, placed)
+    const wanted: Array<string> = []
+    for (const row of queues) {
+      const { fence, leader, stackKey } = row
+      if (held.has(stackKey) || closing.has(stackKey)) continue
+      // Taken by a statement whose answer was lost, or before the lease lapsed.
+      if (leader === memberId) yield* resign({ memberId, stackKey, fence })
+      if (isWanted(memberId, row, placed)) wanted.push(stackKey)
+    }
+    yield* take(memberId, wanted)
+  })
+
   return {
     led: () => Array.from(held.values()),
-    reconcile: Effect.fnUntraced(function* (memberId, { members, queues }, lookNumber) {
-      if (hasLeft || !membership.lease.isHeld()) return
-      const rows = new Map(queues.map((row) => [row.stackKey, row]))
-      for (const led of held.values()) {
-        const row = rows.get(led.term.stackKey)
-        const isLost = row?.leader !== memberId || row.fence !== led.term.fence
-        if (isLost && led.takenAt < lookNumber) close(led, false)
-      }
-      const placed = place(
-        members.filter(({ lapsesIn }) => lapsesIn > 0),
-        queues
-      )
-      for (const led of held.values()) {
-        const leader = placed.get(led.term.stackKey)
-        if (leader !== undefined && leader !== memberId) close(led, true)
-      }
-      const wanted: Array<string> = []
-      for (const { fence, leader, stackKey } of queues) {
-        if (held.has(stackKey) || closing.has(stackKey)) continue
-        // Taken by a statement whose answer was lost, or before the lease lapsed.
-        if (leader === memberId) yield* resign({ memberId, stackKey, fence })
-        const looks = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
-        leaderless.set(stackKey, looks)
-        const isListed = stacks.some(({ key }) => key === stackKey)
-        if (leader === null && isListed && (placed.get(stackKey) === memberId || looks > maxLeaderless)) {
-          wanted.push(stackKey)
-        }
-      }
-      yield* take(memberId, wanted)
-    }),
+    reconcile,
     resignAll: () => {
       for (const led of held.values()) close(led, true)
     },
