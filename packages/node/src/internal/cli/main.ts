@@ -8,7 +8,6 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
-import { format } from "effect/Formatter"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Messages from "../terminal/messages.ts"
@@ -97,18 +96,10 @@ const tokenFlag =
   "There is no flag for the token, because every user of this machine can read command lines. " +
   "Set BUILDKITE_CLUSTER_TOKEN, or use --token-file FILE"
 
-/** Like Effect's logger, and sanitized, because messages may contain text of a service. With `--json` it writes JSON. */
-const sanitizedLogger = Logger.make((options) => {
-  const console = options.fiber.getRef(Console.Console)
-  if (options.fiber.getRef(OutputMode).isJson) return console.error(Messages.logToJson.log(options))
-  const { annotations, cause, message } = Logger.formatStructured.log(options)
-  const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
-  const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
-  console.error(
-    Sanitize.sanitizeLines(
-      [`${head} ${Messages.wordsOf(message)}${more}`, ...(cause === undefined ? [] : [cause])].join("\n")
-    )
-  )
+/** Prints log entries to the standard error. With `--json` it writes JSON. */
+const logger = Logger.make((options) => {
+  const { isJson } = options.fiber.getRef(OutputMode)
+  options.fiber.getRef(Console.Console).error((isJson ? Messages.logToJson : Messages.logToLines).log(options))
 })
 
 const settings = Layer.mergeAll(
@@ -116,5 +107,5 @@ const settings = Layer.mergeAll(
   CliConfig.layer({
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
   }),
-  Logger.layer([sanitizedLogger])
+  Logger.layer([logger])
 )

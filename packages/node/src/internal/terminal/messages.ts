@@ -1,4 +1,4 @@
-/** Messages and log entries as JSON, one object per line, for the standard error of commands with `--json`. */
+/** Messages and log entries for the standard error of commands: as JSON, one object per line, with `--json`; else as text. */
 import { format } from "effect/Formatter"
 import * as Logger from "effect/Logger"
 import * as Predicate from "effect/Predicate"
@@ -33,4 +33,13 @@ export const logToJson: Logger.Logger<unknown, string> = Logger.make((options) =
     ...(Object.keys(annotations).length > 0 && { annotations }),
     ...(cause !== undefined && { cause })
   })
+})
+
+/** A log entry as lines of text: time, level, message and annotations, then the cause. It may contain text of a service. */
+export const logToLines: Logger.Logger<unknown, string> = Logger.make((options) => {
+  const { annotations, cause, message } = Logger.formatStructured.log(options)
+  const more = Object.keys(annotations).length > 0 ? ` ${format(annotations)}` : ""
+  const head = `${options.date.toISOString()} ${options.logLevel.toUpperCase()}`
+  const first = `${head} ${wordsOf(message)}${more}`
+  return Sanitize.sanitizeLines([first, ...(cause === undefined ? [] : [cause])].join("\n"))
 })

@@ -75,9 +75,7 @@ export const make = Effect.fnUntraced(function* (
 
   const { logs, stats, watched } = state
   const hasLogFile = !(yield* stdio.stderrIsTerminal)
-  const toStderr = Logger.withConsoleError(
-    format === "json" ? Messages.logToJson : Logger.map(Logger.formatLogFmt, Sanitize.sanitizeLines)
-  )
+  const toStderr = Logger.withConsoleError(format === "json" ? Messages.logToJson : Messages.logToLines)
   const print = makePrinter(state)
 
   return {
