@@ -32,24 +32,18 @@
  *
  * @since 0.1.0
  */
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constTrue } from "effect/Function"
-import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type * as ClusterStack from "./ClusterStack.ts"
-import { answer } from "./internal/health/answer.ts"
-import { sharedExposition } from "./internal/health/exposition.ts"
-import * as Watch from "./internal/health/watch.ts"
-import { authority, listen } from "./internal/http/listen.ts"
 import type { ListenError } from "./internal/http/listenError.ts"
-import * as Check from "./internal/options.ts"
+
+const implementation = Effect.promise(() => import("./internal/health/server.ts"))
 
 /**
  * The options of a health server.
@@ -176,38 +170,15 @@ export interface Service {
  */
 export class HealthServer extends Context.Service<HealthServer, Service>()("@stacksapi/node/HealthServer") {}
 
-const limits = {
-  maxHeldBytes: 16 * 1024 * 1024,
-  headersMillis: 10_000,
-  requestMillis: 10_000,
-  responseMillis: 10_000
-}
-
 /**
  * Serves until the scope closes.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make: (options: Options) => Effect.Effect<Service, InvalidOptions | ListenError, Scope.Scope> =
-  Effect.fnUntraced(function* ({ host = "127.0.0.1", maxConnections = 128, maxPollAge = "1 minute", port }: Options) {
-    yield* Check.text("host", host, "an address to listen on")
-    yield* Check.port("port", port, 0)
-    yield* Check.integer("maxConnections", maxConnections, 1)
-    yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
-    const { snapshot, watch } = yield* Watch.make
-    const exposition = yield* sharedExposition
-    // The requests' scope closes after the server, which has closed their connections.
-    const requests = yield* Scope.fork(yield* Effect.scope)
-    const handler = yield* NodeHttpServer.makeHandler(answer({ snapshot, exposition, maxPollAge }), {
-      scope: requests
-    }).pipe(
-      // Traces of probes, every few seconds, would hide the others.
-      Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
-    )
-    const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
-    return { url: `http://${authority(server)}`, watch }
-  })
+export const make: (options: Options) => Effect.Effect<Service, InvalidOptions | ListenError, Scope.Scope> = (
+  options
+) => Effect.flatMap(implementation, ({ make }) => make(options))
 
 /**
  * Serves for as long as the layer is in use.

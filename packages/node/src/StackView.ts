@@ -55,14 +55,15 @@ import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type * as Stacks from "@stacksapi/core/Stacks"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Logger from "effect/Logger"
 import type * as Scope from "effect/Scope"
 import type * as Stdio from "effect/Stdio"
 import type * as Terminal from "effect/Terminal"
 import type * as ClusterStack from "./ClusterStack.ts"
-import * as internal from "./internal/view/view.ts"
 import type * as JobOutput from "./JobOutput.ts"
+
+const implementation = Effect.promise(() => import("./internal/view/view.ts"))
 
 /**
  * The format of a view. `auto` is `live` if the standard output is a terminal that supports it (`TERM` is not `dumb`) and `CI` is not
@@ -135,4 +136,5 @@ export interface View {
  */
 export const make: (
   options?: Options
-) => Effect.Effect<View, InvalidOptions, Scope.Scope | Stdio.Stdio | Terminal.Terminal> = internal.make
+) => Effect.Effect<View, InvalidOptions, Scope.Scope | Stdio.Stdio | Terminal.Terminal> = (options) =>
+  Effect.flatMap(implementation, ({ make }) => make(options))
