@@ -16,10 +16,10 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as ClusterStack from "../../ClusterStack.ts"
 import type * as StackView from "../../StackView.ts"
+import * as Access from "./access.ts"
 import { Failed, Misused } from "./failure.ts"
 import { importPeer } from "./optionalPeers.ts"
 import type { RunInput } from "./runFlags.ts"
-import * as Settings from "./settings.ts"
 
 /** A process of the cluster that is ready to start. */
 export interface ClusterProcess {
@@ -75,7 +75,7 @@ export const prepare = Effect.fnUntraced(function* (input: RunInput) {
 // -----------------------------------------------------------------------------
 
 const databaseUrl = Effect.gen(function* () {
-  const url = yield* Settings.secret("DATABASE_URL")
+  const url = yield* Access.secret("DATABASE_URL")
   if (url === "") {
     return yield* new Failed({
       message:
@@ -102,7 +102,7 @@ const rootOf = (error: Error): Error => {
 
 /** The rate limits of all processes together if there is a Redis; else none, and this process has its own. */
 const sharedLimits = Effect.fnUntraced(function* (input: RunInput) {
-  const url = yield* Settings.secret("REDIS_URL")
+  const url = yield* Access.secret("REDIS_URL")
   if (url === "") return Context.empty()
   const RedisRateLimit = yield* importPeer("REDIS_URL", () => import("../../RedisRateLimit.ts"))
   return yield* Layer.build(

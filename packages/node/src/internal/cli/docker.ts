@@ -4,10 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as DockerProvider from "../../DockerProvider.ts"
+import * as Access from "./access.ts"
 import { bytesOf, type EngineInput } from "./dockerFlags.ts"
 import { Misused } from "./failure.ts"
 import { agentTags, type RunInput } from "./runFlags.ts"
-import * as Settings from "./settings.ts"
 
 /** Agents in containers, by the flags. */
 export const layerRunner = Effect.fnUntraced(function* (input: RunInput) {
@@ -30,7 +30,7 @@ export const layerRunner = Effect.fnUntraced(function* (input: RunInput) {
     logDirectory: Option.getOrUndefined(input.logDirectory)
   })
   return AgentProvider.layerRunner({
-    endpoint: yield* Settings.endpoint(input),
+    endpoint: yield* Access.endpoint(input),
     tags: agentTags(input)
   }).pipe(Layer.provideMerge(provider))
 })

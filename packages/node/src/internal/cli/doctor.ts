@@ -1,61 +1,26 @@
-import * as StacksClient from "@stacksapi/core/StacksClient"
-import * as StacksSchema from "@stacksapi/core/StacksSchema"
-import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
-import * as UndiciHttpClient from "../client/undici.ts"
-import * as Canary from "../doctor/canary.ts"
-import * as Checks from "../doctor/checks.ts"
-import * as Connection from "../doctor/connection.ts"
-import { type Finding, isBad } from "../doctor/findings.ts"
-import * as Service from "../doctor/service.ts"
-import * as Redactor from "../secrets/redactor.ts"
-import * as Sanitize from "../terminal/sanitize.ts"
-import type { Style } from "../terminal/style.ts"
-import type { Column } from "../terminal/table.ts"
-import { Failed } from "./failure.ts"
 import * as Flag from "./flag.ts"
-import * as Output from "./output.ts"
+import { handledBy } from "./handledBy.ts"
 import * as Settings from "./settings.ts"
-import { version } from "./version.ts"
-import { flags, logFailure } from "./withClient.ts"
+
+const flags = {
+  queue: Settings.queue,
+  canary: Flag.optional(
+    Flag.text("canary", {
+      description:
+        "A queue that is set aside for this: reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
+      metavar: "QUEUE"
+    })
+  ),
+  ...Settings.flags
+}
+
+export type DoctorInput = Command.Command.Config.Infer<typeof flags>
 
 export const doctor = Command.make(
   "doctor",
-  {
-    queue: Settings.queue,
-    canary: Flag.optional(
-      Flag.text("canary", {
-        description:
-          "A queue that is set aside for this: reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
-        metavar: "QUEUE"
-      })
-    ),
-    ...flags
-  },
-  Effect.fnUntraced(function* (input) {
-    const token = yield* Settings.token(input)
-    const baseUrl = yield* baseUrlOf(input)
-    const service = Service.make({ baseUrl, token, userAgent: `stacksapi-doctor/${version}` })
-    const findings = yield* examine(input, baseUrl).pipe(
-      Effect.provide(
-        Layer.provide(
-          Layer.effect(Service.Service, service),
-          UndiciHttpClient.layerProxied(input.proxy ? undefined : false)
-        )
-      )
-    )
-    // Headers and messages of another service may repeat the token.
-    const redactor = Redactor.make([Redacted.value(token)])
-    const shown = findings.map((finding) => ({ ...finding, detail: redactor.redact(finding.detail) }))
-    yield* print(shown, input.json, baseUrl)
-    const bad = findings.filter(isBad).length
-    if (bad > 0) return yield* new Failed({ message: `${bad} of ${findings.length} checks found a problem` })
-  }, logFailure)
+  flags,
+  handledBy(() => import("./doctorHandler.ts"))
 ).pipe(
   Command.withDescription(
     "Compare the service with what this library assumes: token, registration, listing, states, statuses, rate limits, clock, TLS, proxy and latency. It registers a stack for a moment, and changes nothing else. Exits with 1 if something differs"
@@ -67,60 +32,3 @@ export const doctor = Command.make(
     { command: "stacksapi doctor --canary stacksapi-canary" }
   ])
 )
-
-const baseUrlOf = (input: Settings.Connection) =>
-  Effect.map(Settings.endpoint(input), (url) => {
-    const base = new URL(url ?? StacksClient.DefaultBaseUrl)
-    if (!base.pathname.endsWith("/")) base.pathname += "/"
-    return base
-  })
-
-const examine = Effect.fnUntraced(function* (
-  input: Settings.Connection & { readonly queue: string; readonly canary: Option.Option<string> },
-  baseUrl: URL
-) {
-  const service = yield* Service.Service
-  const suffix = (yield* Random.nextIntBetween(0, 0xffff_ffff)).toString(16).padStart(8, "0")
-  const key = `stacksapi-doctor-${suffix}`
-  const probe: Checks.Probe = { key, queue: Option.getOrElse(input.canary, () => input.queue), unknownJob }
-  const url = yield* Connection.examineUrl(baseUrl, input.proxy)
-  const checks = yield* Checks.examine(
-    probe,
-    Option.isSome(input.canary) ? Canary.examine(probe) : Effect.succeed<ReadonlyArray<Finding>>([])
-  )
-  return [...url, ...checks, ...Connection.examineResponses(service.responses)]
-})
-
-/** No job has this id: the service makes ids of another UUID version. */
-const unknownJob = "00000000-0000-4000-8000-000000000000"
-
-const styles: Readonly<Record<Finding["verdict"], Style>> = {
-  ok: "green",
-  note: "dim",
-  skipped: "yellow",
-  differs: "red",
-  failed: "red"
-}
-
-const columns: ReadonlyArray<Column<Finding>> = [
-  { name: "check", value: ({ check }) => check },
-  { name: "verdict", value: ({ verdict }) => verdict, style: ({ verdict }) => styles[verdict] },
-  { name: "detail", value: ({ detail }) => detail },
-  { name: "advice", value: ({ advice }) => advice ?? "", style: () => "dim" }
-]
-
-const print = Effect.fnUntraced(function* (findings: ReadonlyArray<Finding>, isJson: boolean, { host, protocol }: URL) {
-  if (isJson) {
-    return yield* Console.log(
-      Sanitize.json({
-        version,
-        endpoint: `${protocol}//${host}`,
-        defaultQueue: StacksSchema.DefaultQueue,
-        problems: findings.filter(isBad).length,
-        findings
-      })
-    )
-  }
-  const printer = yield* Output.printer<Finding>({ json: false, columns, toJson: (finding) => finding })
-  yield* printer.print(findings)
-})

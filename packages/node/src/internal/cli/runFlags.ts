@@ -5,7 +5,6 @@ import * as Option from "effect/Option"
 import { dockerFlags, engineFlags } from "./dockerFlags.ts"
 import * as Flag from "./flag.ts"
 import * as Settings from "./settings.ts"
-import { flags } from "./withClient.ts"
 
 const stackFlags = {
   key: Settings.key,
@@ -216,7 +215,7 @@ export const runFlags = {
   ...viewFlags,
   ...healthFlags,
   ...clusterFlags,
-  ...flags
+  ...Settings.flags
 }
 
 /** The values of the flags. */

@@ -9,9 +9,9 @@ import * as AgentRunner from "../../AgentRunner.ts"
 import * as CommandRunner from "../../CommandRunner.ts"
 import type { DockerUnusable } from "../../DockerProvider.ts"
 import type * as JobOutput from "../../JobOutput.ts"
+import * as Access from "./access.ts"
 import { type Failed, Misused } from "./failure.ts"
 import { agentTags, type RunInput } from "./runFlags.ts"
-import * as Settings from "./settings.ts"
 
 export const layerRunner = (
   input: RunInput
@@ -53,7 +53,7 @@ const layerAgents = Effect.fnUntraced(function* (input: RunInput) {
   return AgentRunner.layer({
     agentPath: Option.getOrUndefined(input.agentPath),
     buildPath: input.buildPath.value,
-    endpoint: yield* Settings.endpoint(input),
+    endpoint: yield* Access.endpoint(input),
     tags: agentTags(input),
     reflectExitStatus: input.reflectExitStatus,
     logDirectory: Option.getOrUndefined(input.logDirectory)

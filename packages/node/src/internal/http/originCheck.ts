@@ -8,6 +8,7 @@ import * as Net from "node:net"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import { bare, hostname, parse } from "./hostname.ts"
 
 /** Why a request is rejected. */
 interface Rejection {
@@ -60,13 +61,6 @@ export const before = <E, R>(
       : Effect.succeed(HttpServerResponse.jsonUnsafe({ message: rejection.message }, { status: rejection.status }))
   })
 
-/** The name of a host, with or without a port; undefined if it is invalid. */
-export const hostname = (host: string): string | undefined => {
-  const isAddress = Net.isIPv6(host)
-  const url = parse(isAddress ? `[${host}]` : host)
-  return url && bare(url.hostname)
-}
-
 /** Accepts POST requests with JSON only, which forms of other pages can't send. */
 export const jsonOnly: OriginCheck = ({ headers, method }) =>
   method === "POST" && headers["content-type"]?.split(";")[0]?.trim() !== "application/json"
@@ -86,10 +80,3 @@ const everywhere = new Set(["", "0.0.0.0", "::", "[::]"])
 const loopback = new Net.BlockList()
 loopback.addSubnet("127.0.0.0", 8, "ipv4")
 loopback.addAddress("::1", "ipv6")
-
-/** Parses the host of a URL. */
-const parse = (host: string): URL | undefined =>
-  /^[\w.:[\]-]+$/.test(host) ? (URL.parse(`http://${host}`) ?? undefined) : undefined
-
-/** A name without the brackets of an IPv6 address, and without the dot at the end of a complete name. */
-const bare = (name: string): string => name.replace(/^\[|\]$/g, "").replace(/\.$/, "")
