@@ -15,6 +15,8 @@ export interface Benchmark {
   /** What a contender must count each time. */
   readonly counted: number
   readonly contenders: Readonly<Record<string, () => Promise<Contender>>>
+  /** Whether the reference client, which is written in Go, does this work too. */
+  readonly hasReference?: boolean
 }
 
 export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>> => {
@@ -30,6 +32,7 @@ export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>
       warmup: 6000,
       times: calls,
       counted: countJob(JSON.parse(job)),
+      hasReference: true,
       contenders: {
         "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).getJob,
         "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).getJob,
@@ -46,6 +49,7 @@ export const benchmarks = (isQuick: boolean): Readonly<Record<string, Benchmark>
       warmup: 1,
       times: 1,
       counted: jobs,
+      hasReference: true,
       contenders: {
         "undici request + JSON.parse": async () => (await import("./contenders/undici.ts")).list,
         "fetch + JSON.parse": async () => (await import("./contenders/fetch.ts")).list,

@@ -5,7 +5,8 @@ import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import { sizeOf } from "../scripts/size.ts"
-import { benchmarks } from "./benchmarks.ts"
+import { type Benchmark, benchmarks } from "./benchmarks.ts"
+import * as Reference from "./contenders/reference.ts"
 import type { Measurement, Task } from "./measure.ts"
 import { benchmarkTable, disturbance, spread, summarize } from "./report.ts"
 import { type Target, targetsOf, targetTable } from "./targets.ts"
@@ -99,15 +100,37 @@ if (!options.json) {
   console.log("measured in the same round: the smallest, then the median.\n")
 }
 
+const reference = chosen.some(([, { hasReference }]) => hasReference === true) ? await Reference.build() : undefined
+if (reference?.path === undefined && reference !== undefined) {
+  console.error(`Without the reference client: ${reference.reason}\n`)
+}
+
+/** The contenders of a benchmark: those in this process's language, then the reference client if it can be built. */
+const contendersOf = (
+  name: string,
+  benchmark: Benchmark
+): ReadonlyArray<readonly [string, () => Promise<Measurement>]> => {
+  const own = Object.keys(benchmark.contenders).map((contender) => [contender, () => measure(name, contender)] as const)
+  if (benchmark.hasReference !== true || reference?.path === undefined) return own
+  const { path, version } = reference
+  const run = async () => Reference.measure(path, name, benchmark, baseUrl, contenderCore)
+  return [...own, [`reference client ${version} (Go)`, run]]
+}
+
 const results = []
 for (const [name, benchmark] of chosen) {
   const measured: Array<Array<Measurement>> = []
+  const contenders = contendersOf(name, benchmark)
   for (let round = 0; round < rounds; round++) {
     const measurements = []
-    for (const contender of Object.keys(benchmark.contenders)) measurements.push(await measure(name, contender))
+    for (const [, measure] of contenders) measurements.push(await measure())
     measured.push(measurements)
   }
-  const rows = summarize(benchmark, measured)
+  const rows = summarize(
+    benchmark,
+    contenders.map(([contender]) => contender),
+    measured
+  )
   results.push({ name, title: benchmark.title, rows, rounds: measured })
   if (options.json) continue
   console.log(benchmarkTable(benchmark, rows))

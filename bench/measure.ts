@@ -1,5 +1,6 @@
 /** Runs one contender in a process of its own: warms up, measures, checks its count, and sends the figures. */
 import { cpus } from "node:os"
+import { GCProfiler } from "node:v8"
 import { benchmarks } from "./benchmarks.ts"
 
 /** The costs of the measured work. Times are microseconds. */
@@ -11,6 +12,8 @@ export interface Measurement {
   readonly resident: number
   /** The maximum memory in use, if the contender measures it; otherwise the same. */
   readonly memory: number
+  /** The bytes of V8's heap that were allocated. Nearly all of them are garbage at the end. */
+  readonly allocated: number
   /** The time that other processes used this core; 0 without a core of its own. */
   readonly disturbed: number
 }
@@ -45,6 +48,20 @@ const busyMicros = (core: number): number => {
   return times === undefined ? 0 : (times.user + times.nice + times.sys + times.irq) * 1000
 }
 
+/** Does the work once more, and returns the bytes that it allocates: what collections free, and what remains. */
+const allocatedBy = async (times: number): Promise<number> => {
+  globalThis.gc?.()
+  const profiler = new GCProfiler()
+  const { heapUsed } = process.memoryUsage()
+  profiler.start()
+  await runChecked(times)
+  const remaining = process.memoryUsage().heapUsed - heapUsed
+  const used = ({ heapStatistics }: { readonly heapStatistics: { readonly usedHeapSize: number } }) =>
+    heapStatistics.usedHeapSize
+  const freed = profiler.stop()?.statistics.map(({ afterGC, beforeGC }) => used(beforeGC) - used(afterGC)) ?? []
+  return freed.reduce((sum, bytes) => sum + bytes, remaining)
+}
+
 await runChecked(benchmark.warmup)
 globalThis.gc?.()
 
@@ -59,5 +76,6 @@ const wall = Number(process.hrtime.bigint() - start) / 1000
 const cpu = user + system
 const resident = process.resourceUsage().maxRSS * 1024
 const memory = peakMemory?.() ?? resident
-process.send?.({ cpu, wall, resident, memory, disturbed: Math.max(0, busy - cpu) } satisfies Measurement)
+const allocated = await allocatedBy(benchmark.times)
+process.send?.({ cpu, wall, resident, memory, allocated, disturbed: Math.max(0, busy - cpu) } satisfies Measurement)
 await close()

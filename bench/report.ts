@@ -12,6 +12,8 @@ export interface Row {
   /** Microseconds for one unit. */
   readonly cpuMicros: Spread
   readonly wallMicros: Spread
+  /** Kilobytes of heap that are allocated for one unit. */
+  readonly garbage: Spread
 }
 
 export interface Spread {
@@ -25,9 +27,13 @@ export const spread = (values: ReadonlyArray<number>): Spread => {
   return { min: at(0), median: (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2 }
 }
 
-/** One measurement for each contender, the baseline's first. */
-export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyArray<Measurement>>): Array<Row> =>
-  Object.keys(benchmark.contenders).map((contender, index) => {
+/** The rows of the contenders. Each round has one measurement for each of them, the baseline's first. */
+export const summarize = (
+  { units }: Benchmark,
+  contenders: ReadonlyArray<string>,
+  rounds: ReadonlyArray<ReadonlyArray<Measurement>>
+): Array<Row> =>
+  contenders.map((contender, index) => {
     const over = (f: (own: Measurement, baseline: Measurement) => number) =>
       spread(
         rounds.flatMap((round) => {
@@ -42,8 +48,9 @@ export const summarize = (benchmark: Benchmark, rounds: ReadonlyArray<ReadonlyAr
       wallRatio: over((own, baseline) => own.wall / baseline.wall),
       memoryRatio: over((own, baseline) => own.memory / baseline.memory),
       residentRatio: over((own, baseline) => own.resident / baseline.resident),
-      cpuMicros: over((own) => own.cpu / benchmark.units),
-      wallMicros: over((own) => own.wall / benchmark.units)
+      cpuMicros: over((own) => own.cpu / units),
+      wallMicros: over((own) => own.wall / units),
+      garbage: over((own) => own.allocated / units / 1000)
     }
   })
 
@@ -54,11 +61,22 @@ export const disturbance = (rounds: ReadonlyArray<ReadonlyArray<Measurement>>): 
 export const benchmarkTable = ({ title, unit }: Benchmark, rows: ReadonlyArray<Row>): string =>
   table(
     title,
-    ["", "CPU × min", "median", "wall × min", "median", "memory × min", "median", `CPU µs/${unit}`, `wall µs/${unit}`],
-    rows.map(({ contender, cpuMicros, cpuRatio, memoryRatio, wallMicros, wallRatio }) => [
+    [
+      "",
+      "CPU × min",
+      "median",
+      "wall × min",
+      "median",
+      "memory × min",
+      "median",
+      `CPU µs/${unit}`,
+      `wall µs/${unit}`,
+      `garbage kB/${unit}`
+    ],
+    rows.map(({ contender, cpuMicros, cpuRatio, garbage, memoryRatio, wallMicros, wallRatio }) => [
       contender,
       ...[cpuRatio, wallRatio, memoryRatio].flatMap(({ median, min }) => [min.toFixed(2), median.toFixed(2)]),
-      ...[cpuMicros.median, wallMicros.median].map((micros) => micros.toFixed(micros < 100 ? 1 : 0))
+      ...[cpuMicros, wallMicros, garbage].map(({ median }) => median.toFixed(median < 100 ? 1 : 0))
     ])
   )
 

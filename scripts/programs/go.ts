@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { findProgram, isExecutable } from "../../scripts/programs/debian.ts"
+import { findProgram, isExecutable } from "./debian.ts"
 
 const execute = promisify(execFile)
 
