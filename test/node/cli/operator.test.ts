@@ -1,5 +1,7 @@
 /** What an operator tries first: help, JSON for programs, a wrong endpoint, the output of jobs, and the end of a stack. */
 import { writeFileSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
@@ -166,6 +168,31 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         [1, "stacksapi: The emulator does not know the job nobody\n"]
       )
     })
+  )
+
+  it.effect("jobs log tells an emulator that does not respond from one that does not know the job", () =>
+    Effect.gen(function* () {
+      const { call } = yield* emulated("unknown", [])
+      const unknown = yield* call(["jobs", "log", "log-9"])
+      assert.deepStrictEqual(
+        [unknown.status, unknown.stderr],
+        [1, "stacksapi: The emulator does not know the job log-9\n"]
+      )
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Server>((resume) => {
+          const server = createServer(({ url }, response) => {
+            if (url === "/ui/job-output") response.end(JSON.stringify({ isWanted: true }))
+            else response.writeHead(503).end()
+          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const away = yield* stacksapi(["jobs", "log", "log-9"], {
+        env: { ...dead, BUILDKITE_AGENT_ENDPOINT: `${origin}/v3/` }
+      })
+      assert.deepStrictEqual([away.status, away.stderr], [1, `stacksapi: The emulator at ${origin} does not respond\n`])
+    }).pipe(Effect.scoped)
   )
 
   it.effect("jobs log --follow has the last line of a job that does not end it", () =>

@@ -47,6 +47,35 @@ const build = Effect.gen(function* () {
 })
 
 layer(Browser.layer, { excludeTestServices: true })("the views of the page", (it) => {
+  it.effect("show the job that was opened last, although an earlier one arrives later", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs(["slow", "quick"].map((id) => ({ id, queueKey: "linux", step: { key: id } })))
+      const seen = yield* visit()
+      yield* sees(seen, "1–2 of 2")
+      const held = Promise.withResolvers<void>()
+      yield* Effect.promise(() =>
+        seen.page.route(/\/ui\/job\?id=slow/, async (route) => {
+          await held.promise
+          await route.continue()
+        })
+      )
+      yield* click(seen, "button", "slow")
+      yield* click(seen, "button", "quick")
+      yield* Effect.promise(() => control(seen, "dialog", "quick").waitFor())
+      const late = seen.page.waitForResponse(/\/ui\/job\?id=slow/)
+      held.resolve()
+      yield* Effect.promise(() => late.then((response) => response.finished()))
+      assert.strictEqual(yield* search(seen), "?job=quick")
+      yield* click(seen, "button", "Cancel job")
+      yield* sees(seen, "Canceled.")
+      const states = (yield* emulator.jobs).flatMap(({ id, state }) =>
+        id === "slow" || id === "quick" ? [[id, state]] : []
+      )
+      assert.deepStrictEqual(Object.fromEntries(states), { slow: "scheduled", quick: "canceled" })
+    }).pipe(Effect.scoped, Effect.provide(emulated))
+  )
+
   it.effect("have addresses of their own, which a reload and the browser's Back keep", () =>
     Effect.gen(function* () {
       yield* build
