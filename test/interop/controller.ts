@@ -16,36 +16,46 @@ import type { Row } from "./table.ts"
 const namespace = "default"
 const secretName = "interop-token"
 
-/** What a cluster without anything but the secret responds; undefined for a watch, which stays open without changes. */
-const respond = (
-  token: string,
-  { method, url = "" }: Http.IncomingMessage
-): { readonly status: number; readonly body: unknown } | undefined => {
+interface Answer {
+  readonly status: number
+  readonly body: unknown
+  /** Whether it stays open, as a watch without changes does. */
+  readonly isOpen?: boolean
+}
+
+/** What a cluster without anything but the secret responds. */
+const respond = (token: string, { method, url = "" }: Http.IncomingMessage): Answer => {
   const [path = "", query = ""] = url.split("?", 2)
   if (path.endsWith(`/secrets/${secretName}`)) {
     const data = { BUILDKITE_AGENT_TOKEN: Buffer.from(token).toString("base64") }
     return { status: 200, body: { kind: "Secret", apiVersion: "v1", metadata: { name: secretName, namespace }, data } }
   }
-  if (method === "GET" && new URLSearchParams(query).get("watch") === "true") return undefined
   const list = /\/(pods|jobs|events)$/.exec(path)?.[1] ?? ""
-  const kind = { pods: "PodList", jobs: "JobList", events: "EventList" }[list]
+  const kind = { pods: "Pod", jobs: "Job", events: "Event" }[list]
   if (method === "GET" && kind !== undefined) {
     const apiVersion = list === "jobs" ? "batch/v1" : "v1"
-    return { status: 200, body: { kind, apiVersion, metadata: { resourceVersion: "1" }, items: [] } }
+    const metadata = { resourceVersion: "1" }
+    if (new URLSearchParams(query).get("watch") !== "true") {
+      return { status: 200, body: { kind: `${kind}List`, apiVersion, metadata, items: [] } }
+    }
+    // Ends the list of what there is, for clients that list by watching.
+    const object = { kind, apiVersion, metadata: { ...metadata, annotations: { "k8s.io/initial-events-end": "true" } } }
+    return { status: 200, body: { type: "BOOKMARK", object }, isOpen: true }
   }
+  // The controller fails a job whose pod is invalid. After other refusals it tries again.
+  const [code, reason] = method === "POST" && kind === "Job" ? [422, "Invalid"] : [403, "Forbidden"]
   const message = "This cluster makes nothing"
-  const body = { kind: "Status", apiVersion: "v1", status: "Failure", reason: "Forbidden", code: 403, message }
-  return { status: 403, body }
+  return { status: code, body: { kind: "Status", apiVersion: "v1", status: "Failure", reason, code, message } }
 }
 
 const kubernetes = (token: string) =>
   Effect.suspend(() => {
     const sockets = new Set<Net.Socket>()
     const server = Http.createServer((request, response) => {
-      const answer = respond(token, request)
-      response.writeHead(answer?.status ?? 200, { "content-type": "application/json" })
-      if (answer === undefined) response.flushHeaders()
-      else response.end(JSON.stringify(answer.body))
+      const { body, isOpen, status } = respond(token, request)
+      response.writeHead(status, { "content-type": "application/json" })
+      response.write(`${JSON.stringify(body)}\n`)
+      if (isOpen !== true) response.end()
     })
     server.on("connection", (socket) => sockets.add(socket))
     return listen(server, sockets)

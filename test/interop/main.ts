@@ -150,12 +150,17 @@ if (isWanted("reference"))
       Reference.compare(path, version, options.record)
     ))
   )
-if (isWanted("controller")) {
+if (isWanted("agent-stack-k8s controller")) {
   rows.push(
     ...(options.controller === undefined
       ? await withProgram("agent-stack-k8s", modules.controller, Controller.examine)
       : await Effect.runPromise(Controller.examine(options.controller, "given")))
   )
+}
+
+if (rows.length === 0) {
+  console.error(`Nothing that runs has ${options.only} in its name`)
+  process.exit(2)
 }
 
 console.log(format(rows))
