@@ -15,12 +15,12 @@ const job = Schema.decodeUnknownSync(StacksSchema.ScheduledJob)(scheduledJob)
 
 /** What may follow each stage. Nothing else may. */
 const declared: { readonly [S in StageName]: ReadonlyArray<StageName> } = {
-  Reserving: ["Reserved", "InDoubt", "Unconfirmed", "Releasing", "Settled"],
-  InDoubt: ["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"],
+  Reserving: ["Reserved", "ReservingAgain", "Unconfirmed", "Releasing", "Settled"],
+  ReservingAgain: ["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"],
   Unconfirmed: ["Reserved", "Releasing", "Settled"],
-  Reserved: ["Starting", "InDoubt", "Releasing", "Settled"],
-  BackingOff: ["Starting", "InDoubt", "Releasing", "Settled"],
-  Starting: ["Running", "Reserved", "BackingOff", "InDoubt", "Releasing", "Settled"],
+  Reserved: ["Starting", "ReservingAgain", "Releasing", "Settled"],
+  BackingOff: ["Starting", "ReservingAgain", "Releasing", "Settled"],
+  Starting: ["Running", "Reserved", "BackingOff", "ReservingAgain", "Releasing", "Settled"],
   Running: ["Stopping", "Finishing", "BackingOff", "Releasing", "Settled"],
   Stopping: ["Finishing", "Releasing", "Settled"],
   Finishing: ["FinishDelayed", "Settled"],
@@ -34,7 +34,7 @@ const stages = Object.keys(declared) as ReadonlyArray<StageName>
 /** How a job comes to a stage. */
 const ways: { readonly [S in StageName]: ReadonlyArray<StageName> } = {
   Reserving: [],
-  InDoubt: ["InDoubt"],
+  ReservingAgain: ["ReservingAgain"],
   Unconfirmed: ["Unconfirmed"],
   Reserved: ["Reserved"],
   Starting: ["Reserved", "Starting"],
@@ -88,7 +88,7 @@ describe("A stack's table of jobs", () => {
 
   it("counts slots from the first request to the first finish, except for unconfirmed jobs and delayed finishes", () => {
     const withSlot = stages.filter((stage) => jobIn(stage).table.slots === 1)
-    assert.sameMembers(withSlot, ["Reserving", "InDoubt", "Starting", "Running", "Stopping", "Finishing"])
+    assert.sameMembers(withSlot, ["Reserving", "ReservingAgain", "Starting", "Running", "Stopping", "Finishing"])
   })
 
   it("renews a reservation from its confirmation to the end of the job, unless an agent has the job", () => {

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { addJobs, census, done, emulated, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
@@ -177,6 +177,36 @@ describe("A stack that ends", () => {
       yield* TestClock.adjust("30 seconds")
       const counts = yield* census
       assert.strictEqual((counts["finished 0"] ?? 0) + (counts["scheduled"] ?? 0), 5)
+    }).pipe(Effect.provide(emulated()))
+  )
+
+  it.effect("interrupts jobs after a short grace, and ends 25 seconds later, though nothing responds any more", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const interruptedAt = yield* Deferred.make<number>()
+      yield* addJobs(1)
+      const { close } = yield* started(
+        ({ notify }) =>
+          Effect.onInterrupt(Effect.never, () =>
+            Effect.flatMap(Clock.currentTimeMillis, (now) => Deferred.succeed(interruptedAt, now)).pipe(
+              Effect.andThen(notify("interrupted")),
+              Effect.andThen(Effect.never)
+            )
+          ),
+        {
+          shutdownGrace: "3 seconds",
+          onEvent: ({ _tag }) => (_tag === "Draining" ? Effect.never : Effect.void)
+        }
+      )
+      // A second job is being reserved when the stack closes.
+      yield* emulator.setFaults([Fault.Stall({ operations: ["batchReserveJobs"] })])
+      yield* addJobs(1)
+      yield* slowly("2 seconds")
+      yield* emulator.setFaults([Fault.Stall({})])
+      const closedAt = yield* Clock.currentTimeMillis
+      const { passed } = yield* close
+      assert.isAtMost((yield* Deferred.await(interruptedAt)) - closedAt, 3500)
+      assert.isAtMost(Duration.toSeconds(passed), 3 + 25)
     }).pipe(Effect.provide(emulated()))
   )
 

@@ -191,7 +191,7 @@ const onFailure = (world: World, life: Life, message: string) => {
   const grace = life.plan.authGrace * 1000
   if (!life.isRefusedAtStart && life.longestLockout < grace - 1000) {
     world.violate(
-      "a stack gives up only where it is locked out",
+      "a stack fails only after a refused first registration or authGrace",
       `${life.name} after ${life.longestLockout} ms: ${life.failure}`
     )
   }
@@ -504,7 +504,7 @@ const toFault = ({
 /** How many slots each stack has at the end: enough, so that the end does not take long. */
 const slotsAtEnd = 20
 
-/** All trouble is over. Everything that is listed must get done, and all stacks must end in order. */
+/** All failures have stopped. Every listed job must end, and all stacks must end in order. */
 const calm = (world: World) =>
   Effect.gen(function* () {
     world.note("model: calm from here on")
@@ -543,7 +543,7 @@ const calm = (world: World) =>
     if (world.violation !== undefined) return
     if (!Invariants.isDone(world)) {
       return world.violate(
-        "everything gets done once all trouble is over",
+        "every job ends after all failures have stopped",
         `after ${limit} s: ${Invariants.whatIsLeft(world)}`
       )
     }

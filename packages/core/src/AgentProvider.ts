@@ -125,7 +125,7 @@ export interface Agent {
   readonly phase: "Pending" | "Running" | "Succeeded" | "Failed"
   /** Why it is in this phase, in one sentence. Shown on the job's page. */
   readonly message?: string | undefined
-  /** Why it makes no progress, for example no capacity. For an agent that has ended: a problem to show on the job's page, whatever the job's outcome. */
+  /** Why it makes no progress, for example no capacity. If the agent has ended, this problem is shown on the job's page even if the job passed. */
   readonly problem?: ProviderError | undefined
   readonly exitStatus?: number | undefined
   readonly createdAt?: DateTime.Utc | undefined
@@ -167,7 +167,7 @@ export interface Service {
   /** The agent's output, from its start. */
   readonly logs?: ((agent: AgentRef) => Stream.Stream<Uint8Array, ProviderError>) | undefined
   /**
-   * Agents whose phase changes. The runner takes a change as the agent's state at that moment, between two listings. It still lists all
+   * Agents whose phase changes. Between two listings, the runner uses the agent's phase from this stream. It still lists all
    * agents every `listInterval`, and calls `create` only after a listing.
    */
   readonly changes?: ((stackKey: string) => Stream.Stream<Agent, ProviderError>) | undefined
@@ -226,8 +226,8 @@ export interface RunnerOptions {
  * - Each `create` gets a newly issued token. An agent that waits longer than its token is valid gets another one.
  * - An agent that ends before it has acquired its job, or does not acquire it by `startDeadline`, is deleted and created once more.
  *   After a second failure the job is released.
- * - Every end of a job deletes its agent, and repeats this until a listing no longer contains it. Only then the job's slot and amounts
- *   are free.
+ * - When a job ends, the runner deletes its agent, and repeats the delete until a listing no longer contains it. The job's slot and
+ *   amounts are released only after that.
  * - Agents that belong to no job of the stack are deleted if their jobs' states are final. An unknown state does not count as final,
  *   and is read again every minute. The stack reserves nothing until such agents are gone.
  * - While a job waits for capacity, no job with equal `requests` and rules is reserved.

@@ -13,16 +13,17 @@
  * The stack polls the queue and leaves out jobs that must not start (paused queue, `runnableAt`, tags). It reserves jobs by
  * priority, then by age, and no more of them than there are free slots. It runs them, renews their reservations, and finishes them.
  *
- * A poll reads two pages of 1000 jobs. It reads more pages only while there are free slots without a known job.
+ * A poll reads two pages of 1000 jobs. It reads more pages only while the stack has more free slots than pending jobs.
  *
  * - A failure of the service is never a job's fault. The stack retries without a time limit, and registers again after a 404. It
  *   ends only if one operation gets 401 or 403 for `authGrace`.
  * - If the runner fails with a failure of `details` or `acquisitionToken`, the job starts again later. The same applies to a
  *   `JobRunnerError` with `isRetryable: true`, for at most `startTimeout`. Every other failure of the runner finishes the job with
  *   -1 and `stack_error`.
- * - If starts of ten different jobs fail, the stack reserves nothing for a while, then tries one job.
+ * - If starts of ten different jobs fail (with fewer than five slots: twice the slots plus one), the stack reserves nothing for a
+ *   while, then tries one job.
  * - If one job makes requests for many jobs fail, the stack divides the request until that job is alone.
- * - If a response leaves open whether a job is reserved, the stack asks again until that is known.
+ * - If a response leaves open whether a job is reserved, the stack asks again until it knows.
  * - A finish is retried until the service accepts it.
  * - The stack tells the runner of a canceled job by `stopRequested`. It interrupts the runner after `cancelGrace`, or at once if no
  *   agent has the job.
@@ -33,15 +34,15 @@
  * **Metrics**
  *
  * A stack has counters and gauges of its jobs, slots, polls and requests, whose names begin with `stacksapi_`. Counters exist from
- * the start with the value 0. If stacks share a pool, the gauges of each have the label `queue`, except the free slots, which are
- * the pool's.
+ * the start with the value 0. If stacks share a pool, each stack's gauges have the label `queue`. The gauge of free slots has no label,
+ * because it counts the pool's.
  *
  * **Spans**
  *
  * If a tracer is installed, each job has its own trace, `Stack.job`, from its start to its end, with the spans of its runner. It is
  * linked to `Stack.reserve`, the request that reserved the job.
  *
- * **Example** (A stack that runs everything at once and succeeds)
+ * **Example** (A stack that reports every job as passed)
  *
  * ```ts
  * import { JobRunner, Stack } from "@stacksapi/core"
@@ -101,7 +102,7 @@ export interface Options {
   readonly type?: StackType | undefined
   /** Metadata of the registration. Default: none. Must be at most 100 texts. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** The tags of the stack's agents; the stack takes only jobs whose rules these meet. Default: all jobs. Must be `key=value`, or `key` for `key=true`. */
+  /** The tags of the stack's agents. The stack takes only jobs whose agent query rules match these tags. Default: all jobs. Must be `key=value`, or `key` for `key=true`. */
   readonly tags?: AgentQueryRules.Tags | undefined
   /** The number of slots. Default 25, or the pool's. Must be a whole number of 0 or more. */
   readonly maxInFlight?: number | undefined
@@ -127,15 +128,15 @@ export interface Options {
    */
   readonly requests?: ((job: ScheduledJob) => Readonly<Record<string, number>>) | undefined
   /**
-   * How much there is of each amount of `requests`. Default: unlimited. Must be numbers of 0 or more.
+   * The total of each amount that jobs may hold at the same time. Default: unlimited. Must be numbers of 0 or more.
    *
-   * An amount without a name here is unlimited. A job that needs more than the whole capacity is never reserved, and reported as
+   * An amount that is not listed here is unlimited. A job that needs more than the whole capacity is never reserved, and reported as
    * `NotAdmitted`. With a `pool`, set the capacity of the pool instead.
    */
   readonly capacity?: Readonly<Record<string, number>> | undefined
   /**
-   * How long smaller jobs may overtake a job for whose amounts there is no room. From then on, freed amounts are kept for it.
-   * Default 60 seconds.
+   * If a job does not fit into the free capacity, smaller jobs may start before it for this long. From then on, freed amounts are kept
+   * for it. Default 60 seconds.
    */
   readonly agingTime?: Duration.Input | undefined
   /** How often the queue is polled. Default 1 second. Must be at least 1 second. */
@@ -158,7 +159,7 @@ export interface Options {
   /** How long the service may respond with 401 or 403 to the same operation before the stack fails. Default 5 minutes. */
   readonly authGrace?: Duration.Input | undefined
   /**
-   * How long the agent of a job that is canceled or timed out may take to end it before the runner is interrupted. If no agent has
+   * How long the agent of a job that is canceled or timed out may take to end the job before the runner is interrupted. If no agent has
    * the job, the runner is interrupted at once. Default 30 seconds.
    */
   readonly cancelGrace?: Duration.Input | undefined
@@ -175,7 +176,7 @@ export interface Options {
    *
    * - `drain`: see {@link Service.drain}.
    * - `detach`: the stack stops at once. Jobs, reservations and registration stay for the next process with the same `JobStore`.
-   *   Runners are interrupted, and nothing is finished.
+   *   Runners are interrupted. Only jobs whose runners return `Finished` within 5 seconds are finished.
    */
   readonly onClose?: "drain" | "detach" | undefined
 }
@@ -205,9 +206,12 @@ export interface Status {
   readonly inFlight: ReadonlyArray<ScheduledJob>
   /** How many listed jobs may start and wait for a slot, as of the last poll. */
   readonly pending: number
-  /** How many reserved jobs wait for their start. No other jobs are reserved in their place. */
+  /** How many reserved jobs wait for their start, whether or not a start has failed. A slot is kept for most of them. */
   readonly backingOff: number
-  /** How many jobs may be reserved without the stack knowing it. The stack asks again about them. */
+  /**
+   * How many jobs are in doubt: the service may have reserved them, or their runner returned `AgentOwned` and their state can't be read.
+   * The stack asks again.
+   */
   readonly inDoubt: number
   /** How many jobs have ended and wait until the service accepts their finish. */
   readonly finishing: number
@@ -270,7 +274,7 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
  *
  * **Details**
  *
- * 401 (the token) and 403 (the organization's limit of stacks) end a stack: at once where it registers, later after `authGrace`.
+ * 401 (invalid token) and 403 (too many stacks) end a stack: at once during registration, and otherwise after `authGrace`.
  *
  * @since 0.1.0
  * @category running

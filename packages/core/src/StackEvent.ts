@@ -47,7 +47,7 @@ export type StackEvent = Data.TaggedEnum<{
   NotAdmitted: { readonly job: ScheduledJob; readonly reason: string }
   /** The job is not reserved: another stack has it, it can't be reserved any more, or the stack ended while it was in doubt. */
   NotReserved: { readonly job: ScheduledJob }
-  /** A response left open whether the job is reserved. The stack asks again. The job holds no slot unless it is already running. */
+  /** A response left open whether the job is reserved. The stack asks again. The job keeps its slot only if it is already running. */
   InDoubt: { readonly job: ScheduledJob; readonly reason: string }
   /** The service has reserved the job. */
   Reserved: { readonly job: ScheduledJob }

@@ -50,13 +50,13 @@ export interface TransportOptions {
 
 interface CallOptions {
   readonly operation: Operation
-  /** The stack that the request counts for. */
+  /** The stack whose rate limits the request uses. */
   readonly stackKey: string
-  /** For a request that must not take effect twice: finds out, after an ambiguous failure, whether it did. */
+  /** For a request that must take effect at most once. Called after an ambiguous failure; returns whether the request took effect. */
   readonly tookEffect?: ((onAttempt: () => void) => Effect.Effect<boolean, StacksError.StacksError>) | undefined
   /** For a request that removes something: after an ambiguous failure, a 404 is a success. */
   readonly isDoneWhenGone?: boolean | undefined
-  /** For a call on behalf of another call: called for each request that is sent. Its attempts are not recorded. */
+  /** Set for a nested call. Invoked for each request that the nested call sends. A nested call's attempts are not recorded. */
   readonly onNestedRequest?: (() => void) | undefined
 }
 

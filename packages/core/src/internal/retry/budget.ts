@@ -21,7 +21,7 @@ export const makeBudget = (capacity: number, perSecond: number): Budget => {
       left = leftAt(now) - 1
       filledAt = now
     },
-    giveBack: () => {
+    refund: () => {
       left = Math.min(size, left + 1)
     }
   }

@@ -16,7 +16,7 @@ export interface Budget {
   /** Whether it has a retry at a time, if none is taken before. */
   readonly has: (at: number) => boolean
   readonly take: (now: number) => void
-  readonly giveBack: () => void
+  readonly refund: () => void
 }
 
 export interface Plan {
@@ -95,7 +95,7 @@ export const retry = <A>(
       const result = yield* (maxElapsed < Number.POSITIVE_INFINITY ? Effect.raceFirst(attempt, tooLate) : attempt).pipe(
         Effect.onExit(() =>
           Effect.sync(() => {
-            if (!isSent()) for (const budget of budgets) budget.giveBack()
+            if (!isSent()) for (const budget of budgets) budget.refund()
           })
         ),
         Effect.result

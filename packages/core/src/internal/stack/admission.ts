@@ -83,7 +83,7 @@ export class Admission {
   resumeIfFreed(): void {
     const state = this.#state()
     if (state.pending.waiting === 0) return
-    const { signature } = state.membership.room()
+    const { signature } = state.poolMembership.room()
     if (signature === this.#signature) return
     this.#signature = signature
     state.pending.resume()
@@ -93,7 +93,7 @@ export class Admission {
   selector(slots: number): (job: ScheduledJob, taken: number) => Selection {
     const state = this.#state()
     const { runner, settings } = state.dependencies
-    const room = state.membership.room()
+    const room = state.poolMembership.room()
     /** The jobs of this selection without room. */
     let passed: Array<readonly [jobUuid: string, requests: Amounts]> = []
     return (job, taken) => {

@@ -24,7 +24,7 @@ const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 /** The delays between tries if the service refuses the finish of a job that this stack still has. */
 const maxRejectedMillis = 300_000
-/** After this many 404s, each followed by a registration, the service has deleted the job. */
+/** After this many 404s in a row, each followed by a registration, the stack assumes that the service has deleted the job. */
 const maxNotFound = 3
 const maxExitStatus = 2 ** 31
 
@@ -77,15 +77,15 @@ export const finish = Effect.fnUntraced(function* (
   yield* send(state, record, record.outcome, false)
 })
 
-/** Frees the job's slot and stops its renewals until it is known how the job ended. */
-export const giveUpSlot = (state: StackState, record: JobRecord): void => {
+/** Frees the job's slot, and stops its renewals. {@link finishLater} or `settle` follows. */
+export const waitWithoutSlot = (state: StackState, record: JobRecord): void => {
   record.run = undefined
   record.isRenewed = false
   state.table.move(record, "Finishing")
   delayed(state, record)
 }
 
-/** Finishes a job that has given up its slot. */
+/** Finishes a job that waited without a slot. */
 export const finishLater = Effect.fnUntraced(function* (
   state: StackState,
   record: JobRecord,
@@ -144,13 +144,13 @@ const send = Effect.fnUntraced(function* (
   let current = outcome
   /** The outcome that was sent last. If the job is over, it ended with this one. */
   let sent = outcome
-  let isOpen = mayBeSent
+  let mayBeFinished = mayBeSent
   let tries = 0
   let rejections = 0
   /** The number of 404s in a row. */
   let notFound = 0
   while (true) {
-    const before = isOpen ? yield* lookBefore(state, record, sent, notFound >= maxNotFound) : undefined
+    const before = mayBeFinished ? yield* readStateBefore(state, record, sent, notFound >= maxNotFound) : undefined
     sent = current
     const next = before ?? (yield* sendOnce(state, record, current))
     if (next._tag === "Settled") return yield* settle(state, record, next.event)
@@ -158,7 +158,7 @@ const send = Effect.fnUntraced(function* (
     const { error } = next
     // A refused finish may mean that the job is over. A refused token says nothing about the job.
     const isRefused = error._tag === "ErrorResponse" && !error.isRetryable && !isUnauthorized(error)
-    if (mayBeProcessed(error) || isRefused) isOpen = true
+    if (mayBeProcessed(error) || isRefused) mayBeFinished = true
     notFound = isNotFound(error) ? notFound + 1 : 0
     const isRejected = error._tag === "ErrorResponse" && error.reason._tag === "Unprocessable"
     const isUnsendable = error._tag === "InvalidRequest" || (error._tag === "ErrorResponse" && error.status === 400)
@@ -173,7 +173,7 @@ const send = Effect.fnUntraced(function* (
         yield* saveOutcome(state, record.job, current)
         continue
       }
-      if (state.isNews(`finishJob ${record.job.id}`)) {
+      if (state.isFirstReport(`finishJob ${record.job.id}`)) {
         yield* state.dependencies.emit(StackEvent.FinishRejected({ job: record.job, error }))
       }
       yield* Effect.sleep(Math.min(maxRejectedMillis, 5000 * 2 ** Math.min(10, rejections - 1)))
@@ -197,7 +197,7 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
   const { client, emit, registration, settings } = state.dependencies
   const { job } = record
   return Effect.suspend(() => {
-    const seen = registration.current()
+    const registrationBefore = registration.current()
     return client.finishJob({ stackKey: settings.key, jobUuid: job.id, ...outcome }).pipe(
       RetryPolicy.withPolicy(persistent),
       Effect.provideService(OnRetry, (error) =>
@@ -210,11 +210,14 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
         onSuccess: () => Effect.succeed(settled(acceptedEvent(job, outcome))),
         onFailure: (error) => {
           const again: Next = { _tag: "Again", error }
-          if (isNotFound(error)) return Effect.as(Effect.ignore(registration.renew(seen)), again)
+          if (isNotFound(error)) return Effect.as(Effect.ignore(registration.registerAgain(registrationBefore)), again)
           if (error._tag !== "ErrorResponse" || error.reason._tag !== "Unprocessable") return Effect.succeed(again)
           delayed(state, record)
-          // Only the state distinguishes a refused outcome from a job that is over. The job holds no slot while it is read.
-          return Effect.map(state.dependencies.states.ask(job.id), (jobState) => whenOver(record, jobState) ?? again)
+          // Only the state distinguishes a refused outcome from a job that is over. The job holds no slot while its state is read.
+          return Effect.map(
+            state.dependencies.states.ask(job.id),
+            (jobState) => endedElsewhere(record, jobState) ?? again
+          )
         }
       })
     )
@@ -222,7 +225,7 @@ const sendOnce = (state: StackState, record: JobRecord, outcome: SavedOutcome): 
 }
 
 /** Whether the job's state shows that the outcome was accepted. If the state can't be read, the finish is sent. */
-const lookBefore = (
+const readStateBefore = (
   state: StackState,
   record: JobRecord,
   outcome: SavedOutcome,
@@ -233,11 +236,11 @@ const lookBefore = (
     const jobState = answer.value
     if (jobState === "finished") return settled(acceptedEvent(record.job, outcome))
     if (jobState === undefined && mayBeDeleted) return settled(StackEvent.ReservationLost({ job: record.job }))
-    return whenOver(record, jobState)
+    return endedElsewhere(record, jobState)
   })
 
 /** The event for a job that needs no finish, because it is over or another stack has it. */
-const whenOver = ({ isRenewed, job, stage }: JobRecord, jobState: JobState | undefined): Next | undefined => {
+const endedElsewhere = ({ isRenewed, job, stage }: JobRecord, jobState: JobState | undefined): Next | undefined => {
   const event = endOf(job, jobState)
   if (event !== undefined) return settled(event)
   // A renewal has shown that another stack has the job.

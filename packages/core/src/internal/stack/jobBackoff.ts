@@ -1,4 +1,4 @@
-/** Delays for jobs that could not be reserved or were released. Times are monotonic. For polls, see `pollBackoff.ts`. */
+/** Delays of jobs that could not be reserved, could not be started, or were released. Times are monotonic. For polls, see `pollBackoff.ts`. */
 
 /** The first delay of a job, and the longest one. The delay doubles in between. */
 export interface BackoffOptions {

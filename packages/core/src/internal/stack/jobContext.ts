@@ -163,6 +163,6 @@ const reportOffender = (
   error: StacksError,
   isOffender: boolean
 ): Effect.Effect<void> =>
-  isOffender && state.isNews(`${error.operation} ${jobUuid}`)
+  isOffender && state.isFirstReport(`${error.operation} ${jobUuid}`)
     ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
     : Effect.void

@@ -1,14 +1,16 @@
 /**
- * The jobs that a stack has requested, each in one stage. This is the only place with the state of a job.
+ * The jobs that a stack has asked the service to reserve, each in one stage. This is the only place with the state of a job.
  *
- *     Reserving ─┬─> Reserved ──┬─> Starting ──> Running ──┬─> Finishing ──> FinishDelayed ─┐
- *                │      ^       │       ^           │      │        │              │        │
- *                │      │       │       └ BackingOff <─────┤        │              │        │
- *                ├─> InDoubt    │             │            ├─> Stopping ───────────┼────────┤
- *                │      │       │             │            │        │              │        │
- *                └─> Unconfirmed┴─────────────┴────────────┴────────┴─> Releasing ─┴────────┴─> Settled
+ *     Reserving ─┬─────────────────> Reserved ──> Starting ──> Running ─┬──────────────> Finishing ──> FinishDelayed
+ *                ├─> ReservingAgain ────^            ^                  ├─> Stopping ──────^
+ *                └─> Unconfirmed ───────^            └─── BackingOff <──┘
  *
- * A listed job that the stack has not requested is in `PendingJobs` instead. A settled job leaves the table.
+ * - Every stage can be followed by `Settled`, for example when the job is canceled.
+ * - Every stage before `Finishing` can be followed by `Releasing`, which is followed by `Settled`.
+ * - `ReservingAgain` and `Unconfirmed` are followed by `Reserved`. A job of both stages is in doubt.
+ *
+ * {@link transitions} is the complete list. A listed job that the stack has not tried to reserve is in `PendingJobs` instead. A settled
+ * job leaves the table.
  */
 import * as Data from "effect/Data"
 import type * as Deferred from "effect/Deferred"
@@ -21,22 +23,24 @@ import type { ReserveSpan } from "./spans.ts"
 
 /**
  * - `Reserving`: the first request to reserve the job is under way.
- * - `InDoubt`: that request had no usable response, or the reservation may have lapsed. The job keeps its slot until the stack knows.
- * - `Unconfirmed`: the response did not mention the job. The stack asks again.
+ * - `ReservingAgain`: that request had no usable response, or the reservation may have lapsed. The stack reserves the job again. The job
+ *   keeps its slot.
+ * - `Unconfirmed`: the response did not mention the job. The stack reserves the job again. The job has no slot. On entering this stage the
+ *   stack emits the event `InDoubt`.
  * - `Reserved`: reserved, and waits for its start.
  * - `BackingOff`: reserved; it could not be started, and waits for its next start.
  * - `Starting`: has a slot; its state is checked before its runner starts.
  * - `Running`: its runner runs.
  * - `Stopping`: its runner was told to stop.
  * - `Finishing`: its runner has ended; the first request that finishes it is under way.
- * - `FinishDelayed`: that request failed, and the stack repeats it until the service accepts it. Or the job has no outcome, and the stack
- *   waits to learn whether an agent has it.
+ * - `FinishDelayed`: that request failed, and the stack repeats it until the service accepts it. Or the job has no outcome: its runner
+ *   returned `AgentOwned`, and the stack can't read whether an agent has the job.
  * - `Releasing`: the stack gives it back to the queue.
  * - `Settled`: nothing is left to do.
  */
 export type StageName =
   | "Reserving"
-  | "InDoubt"
+  | "ReservingAgain"
   | "Unconfirmed"
   | "Reserved"
   | "BackingOff"
@@ -50,12 +54,12 @@ export type StageName =
 
 /** The stages that may follow each stage. */
 export const transitions: { readonly [S in StageName]: ReadonlySet<StageName> } = {
-  Reserving: new Set(["Reserved", "InDoubt", "Unconfirmed", "Releasing", "Settled"]),
-  InDoubt: new Set(["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"]),
+  Reserving: new Set(["Reserved", "ReservingAgain", "Unconfirmed", "Releasing", "Settled"]),
+  ReservingAgain: new Set(["Reserved", "Unconfirmed", "Starting", "Releasing", "Settled"]),
   Unconfirmed: new Set(["Reserved", "Releasing", "Settled"]),
-  Reserved: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
-  BackingOff: new Set(["Starting", "InDoubt", "Releasing", "Settled"]),
-  Starting: new Set(["Running", "Reserved", "BackingOff", "InDoubt", "Releasing", "Settled"]),
+  Reserved: new Set(["Starting", "ReservingAgain", "Releasing", "Settled"]),
+  BackingOff: new Set(["Starting", "ReservingAgain", "Releasing", "Settled"]),
+  Starting: new Set(["Running", "Reserved", "BackingOff", "ReservingAgain", "Releasing", "Settled"]),
   Running: new Set(["Stopping", "Finishing", "BackingOff", "Releasing", "Settled"]),
   Stopping: new Set(["Finishing", "Releasing", "Settled"]),
   Finishing: new Set(["FinishDelayed", "Settled"]),
@@ -64,7 +68,14 @@ export const transitions: { readonly [S in StageName]: ReadonlySet<StageName> } 
   Settled: new Set()
 }
 
-const slotStages: ReadonlyArray<StageName> = ["Reserving", "InDoubt", "Starting", "Running", "Stopping", "Finishing"]
+const slotStages: ReadonlyArray<StageName> = [
+  "Reserving",
+  "ReservingAgain",
+  "Starting",
+  "Running",
+  "Stopping",
+  "Finishing"
+]
 const renewedStages: ReadonlyArray<StageName> = [
   "Reserved",
   "BackingOff",
@@ -78,8 +89,8 @@ const renewedStages: ReadonlyArray<StageName> = [
 /** A running runner of a job. */
 export interface Run {
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** Done when the runner has ended or must be interrupted. */
-  readonly over: Deferred.Deferred<void>
+  /** Done when the stack stops waiting for the runner, because it has ended or must be interrupted. */
+  readonly stopWaiting: Deferred.Deferred<void>
   /** Why the runner must stop; undefined if it need not. */
   stopReason: StopReason | undefined
   /** The job's state that caused the stop. */
@@ -139,7 +150,7 @@ export class JobTable {
   /** Adds a job that is about to be reserved, or that an earlier process may have reserved. */
   add(
     job: ScheduledJob,
-    stage: "Reserving" | "InDoubt" | "FinishDelayed",
+    stage: "Reserving" | "ReservingAgain" | "FinishDelayed",
     requests: Amounts = none,
     isRecovered = false
   ): JobRecord {

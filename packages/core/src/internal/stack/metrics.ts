@@ -208,6 +208,13 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
       started.updateUnsafe(1, context)
       scheduleToStart.updateUnsafe(Duration.toSeconds(event.sinceScheduled), context)
       break
+    case "Paused":
+    case "Resumed":
+    case "StartsSuspended":
+    case "StartsResumed":
+    case "Draining":
+    case "Stopped":
+      break
     case "Finished":
     case "AgentOwned":
     case "Failed":
@@ -221,6 +228,10 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "JobIgnored":
     case "InDoubt":
       outcomes[event._tag].updateUnsafe(1, context)
+      break
+    default:
+      // A compile error for an event that is missing above.
+      event satisfies never
   }
 }
 

@@ -26,7 +26,7 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
   let failures = 0
 
   const polls = Effect.suspend(() => {
-    const seen = registration.current()
+    const registrationBefore = registration.current()
     return ScheduledJobs.polls({
       stackKey: settings.key,
       clusterQueueKey: settings.queueKey,
@@ -38,15 +38,15 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
         if (poll.failure === undefined) failures = 0
         return onPoll(state, poll)
       }),
-      Effect.catch((error) => onPollsEnd(error, seen))
+      Effect.catch((error) => onPollsEnd(error, registrationBefore))
     )
   })
 
   /** Handles a failure that ends the stream of polls: reports it, waits, and lets the loop start another stream. */
-  const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, seen: number) {
+  const onPollsEnd = Effect.fnUntraced(function* (error: StacksError | CursorStalled, registrationBefore: number) {
     failures++
     yield* emit(StackEvent.RequestFailed({ error }))
-    if (isNotFound(error)) yield* Effect.ignore(registration.renew(seen))
+    if (isNotFound(error)) yield* Effect.ignore(registration.registerAgain(registrationBefore))
     const asked = Duration.toMillis(retryAfterOf(error) ?? Duration.zero)
     const backoff = isNotFound(error) || error._tag === "CursorStalled" ? 0 : pollBackoff(failures)
     yield* Effect.sleep(Math.max(interval, asked, backoff))
@@ -59,7 +59,7 @@ export const pollLoop = (state: StackState): Effect.Effect<never, never, StacksC
 const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJobs.PolledPage) {
   const { emit, settings } = state.dependencies
   if (page.index === 0) startPoll(state, page.monotonicStart)
-  state.isListed = true
+  state.hasPolled = true
   const isPaused = page.dispatchPaused ?? state.isPaused
   if (isPaused !== state.isPaused) {
     state.isPaused = isPaused
@@ -76,7 +76,7 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
   if (page.isLast || isPaused) return false
   if (page.index + 1 < minPages) return true
   const until = page.monotonicStart + Duration.toMillis(settings.pollInterval)
-  while (state.pending.size >= Prioritize.spareSlots(state) || state.restUntil > state.now()) {
+  while (state.pending.size >= Prioritize.spareSlots(state) || state.reserveBackoffUntil > state.now()) {
     const time = until - state.now()
     if (time <= 0) return false
     state.signals.demand.closeUnsafe()
@@ -89,14 +89,16 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
 /** Starts a poll: clears the pending jobs of the last one, and forgets the jobs that left before it began. */
 const startPoll = (state: StackState, startedAt: number): void => {
   state.pending.clear()
-  for (const [jobUuid, leftAt] of state.left) {
+  for (const [jobUuid, leftAt] of state.recentlySettled) {
     if (leftAt >= startedAt) break
-    state.left.delete(jobUuid)
+    state.recentlySettled.delete(jobUuid)
   }
 }
 
 const ignore = (state: StackState, jobUuid: string, reason: string): Effect.Effect<void> =>
-  state.isNews(`listed ${jobUuid}`) ? state.dependencies.emit(StackEvent.JobIgnored({ jobUuid, reason })) : Effect.void
+  state.isFirstReport(`listed ${jobUuid}`)
+    ? state.dependencies.emit(StackEvent.JobIgnored({ jobUuid, reason }))
+    : Effect.void
 
 const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJobs.Poll) {
   const { clock, emit, settings } = state.dependencies
@@ -113,7 +115,7 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
   if (isIdle(state, poll)) yield* Deferred.succeed(state.signals.idle, void 0)
   // Wait for reserve requests in flight, because the next poll would still list their jobs.
   yield* Effect.yieldNow
-  if (state.table.count("Reserving", "InDoubt") > 0) {
+  if (state.table.count("Reserving", "ReservingAgain") > 0) {
     yield* Effect.timeoutOption(state.signals.reserveIdle.await, settings.pollInterval)
   }
 })
@@ -127,7 +129,7 @@ const isIdle = (state: StackState, poll: ScheduledJobs.Poll): boolean => {
     poll.failure === undefined &&
     poll.isComplete &&
     state.table.size === 0 &&
-    poll.monotonicStart >= state.busyUntil &&
+    poll.monotonicStart >= state.lastSettledAt &&
     !poll.listed.some(
       (job) => isForUs(job.agentQueryRules) && JobId.isUsable(job.id) && !admission.isNotAdmitted(job.id)
     )

@@ -13,7 +13,7 @@ export const wantedSlots = (state: StackState): number => {
   return Math.max(0, Math.min(waiting(state) + startable(state), room(state), MaxBatchSize))
 }
 
-const startable = (state: StackState): number => (state.restUntil > state.now() ? 0 : state.pending.size)
+const startable = (state: StackState): number => (state.reserveBackoffUntil > state.now() ? 0 : state.pending.size)
 
 const waiting = (state: StackState): number => {
   if (state.table.count("Reserved", "BackingOff") === 0) return 0
@@ -22,16 +22,16 @@ const waiting = (state: StackState): number => {
   return state.table.in("Reserved", "BackingOff").filter(isDue).length
 }
 
-/** Takes the most urgent pending jobs, as many as there are slots. They count as claimed until they are in the table. */
+/** Takes the most urgent pending jobs, as many as there are slots. They count as reservingAmounts until they are in the table. */
 export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
   const { admission } = state.dependencies
   admission.resumeIfFreed()
   const wanted = Math.min(startable(state), wantedSlots(state))
-  const slots = wanted > 0 ? state.membership.take(wanted) : 0
+  const slots = wanted > 0 ? state.poolMembership.take(wanted) : 0
   const select = admission.selector(slots)
   const jobs = state.pending.take(slots, (job, taken) => (state.mayReserve(job) ? select(job, taken) : "drop"))
-  for (const job of jobs) state.claimed.set(job.id, admission.amountsOf(job))
-  state.membership.update()
+  for (const job of jobs) state.reservingAmounts.set(job.id, admission.amountsOf(job))
+  state.poolMembership.update()
   state.signals.demand.openUnsafe()
   return jobs
 }
@@ -41,6 +41,6 @@ const room = (state: StackState): number => {
   // Jobs with a delayed finish hold no slot, so their number must be limited here.
   if (state.unfinished() >= state.limit()) return 0
   if (!breaker.isSuspended()) return state.room()
-  const isOneWaiting = state.table.count("Reserving", "InDoubt", "Reserved", "Starting") > 0
+  const isOneWaiting = state.table.count("Reserving", "ReservingAgain", "Reserved", "Starting") > 0
   return Math.min(state.room(), breaker.allowance(isOneWaiting))
 }

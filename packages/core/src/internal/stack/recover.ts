@@ -19,7 +19,7 @@ export const recover = (state: StackState, saved: ReadonlyArray<SavedJob>): Effe
     ({ job, outcome }) => {
       if (outcome !== undefined) return sendRecovered(state, job, outcome)
       // These jobs are reserved before any other job. Some of them may also be listed.
-      state.add(job, "InDoubt", true)
+      state.add(job, "ReservingAgain", true)
       return Effect.void
     },
     { discard: true }
@@ -35,7 +35,7 @@ export const onRecoveredJobRefused = Effect.fnUntraced(function* (state: StackSt
   if (state.table.get(job.id) !== record) return
   const hasAgent = jobState !== undefined && isAgentOwned(jobState)
   // The runner finds the agent, and waits for it.
-  if (hasAgent && runner.outlivesStack === true && record.stage === "InDoubt") {
+  if (hasAgent && runner.outlivesStack === true && record.stage === "ReservingAgain") {
     record.isRenewed = false
     return yield* launch(state, record, true)
   }

@@ -15,7 +15,7 @@ export interface Registration {
   /** The number of the current registration. */
   readonly current: () => number
   /** Registers again, unless there is a newer registration than the one that the caller saw. */
-  readonly renew: (seen: number) => Effect.Effect<void, StacksError>
+  readonly registerAgain: (registrationBefore: number) => Effect.Effect<void, StacksError>
   /** Registers again if a request gets a 404, and repeats the request once. */
   readonly withReRegister: <A>(request: Effect.Effect<A, StacksError>) => Effect.Effect<A, StacksError>
 }
@@ -49,10 +49,10 @@ export const make = Effect.fnUntraced(function* (
 
   let current = 1
   const oneAtATime = yield* Semaphore.make(1)
-  const renew = (seen: number): Effect.Effect<void, StacksError> =>
+  const registerAgain = (registrationBefore: number): Effect.Effect<void, StacksError> =>
     oneAtATime.withPermit(
       Effect.suspend(() =>
-        current === seen
+        current === registrationBefore
           ? Effect.andThen(
               request.pipe(RetryPolicy.withPolicy(persistent), readAgain),
               Effect.suspend(() => {
@@ -65,11 +65,11 @@ export const make = Effect.fnUntraced(function* (
     )
   return {
     current: () => current,
-    renew,
+    registerAgain,
     withReRegister: (request) =>
       Effect.suspend(() => {
-        const seen = current
-        return Effect.catchIf(request, isNotFound, () => Effect.andThen(renew(seen), request))
+        const registrationBefore = current
+        return Effect.catchIf(request, isNotFound, () => Effect.andThen(registerAgain(registrationBefore), request))
       })
   }
 })

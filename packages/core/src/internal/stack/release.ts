@@ -18,14 +18,14 @@ const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
 
 /** Shortens the reservations of jobs that the stack no longer has in its table. */
-export const releaseStrays = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<void> =>
+export const releaseUntracked = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { client, settings } = state.dependencies
-    const strays = jobUuids.filter((jobUuid) => !state.table.has(jobUuid))
-    return strays.length === 0
+    const untracked = jobUuids.filter((jobUuid) => !state.table.has(jobUuid))
+    return untracked.length === 0
       ? Effect.void
       : Effect.ignore(
-          client.batchReserveJobs({ stackKey: settings.key, jobUuids: strays, reservationExpiry: releasedExpiry })
+          client.batchReserveJobs({ stackKey: settings.key, jobUuids: untracked, reservationExpiry: releasedExpiry })
         )
   })
 
@@ -47,15 +47,15 @@ export const release = Effect.fnUntraced(function* (
   state.wake()
   // Wait for a renewal in flight, which would extend the reservation again.
   yield* state.signals.renewIdle.await
-  const left = new Map(records.map((record) => [record.job.id, record]))
+  const remaining = new Map(records.map((record) => [record.job.id, record]))
 
   const released = (jobUuids: ReadonlyArray<string>) =>
     Effect.forEach(
       jobUuids,
       (jobUuid) => {
-        const record = left.get(jobUuid)
+        const record = remaining.get(jobUuid)
         if (record === undefined) return Effect.void
-        left.delete(jobUuid)
+        remaining.delete(jobUuid)
         return settle(state, record, releasedEvent(record, reason))
       },
       { discard: true }
@@ -66,13 +66,13 @@ export const release = Effect.fnUntraced(function* (
       .pipe(RetryPolicy.withPolicy(RetryPolicy.none))
   const expiry = Duration.toMillis(settings.reservationExpiry)
 
-  for (let tries = 0; left.size > 0; tries++) {
+  for (let tries = 0; remaining.size > 0; tries++) {
     if (tries > 0) yield* Effect.sleep(Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries - 1)))
-    const lapsed = Array.from(left.values()).filter(
+    const lapsed = Array.from(remaining.values()).filter(
       ({ askedAt, confirmedAt }) => Math.max(askedAt, confirmedAt) + expiry <= state.now()
     )
     yield* released(lapsed.map(({ job }) => job.id))
-    const jobUuids = Array.from(left.keys()).slice(0, MaxBatchSize)
+    const jobUuids = Array.from(remaining.keys()).slice(0, MaxBatchSize)
     if (jobUuids.length === 0) continue
     yield* Effect.matchEffect(request(jobUuids), {
       onSuccess: () => released(jobUuids),

@@ -8,7 +8,7 @@ import type { StacksError } from "../../StacksError.ts"
 import { isAgentOwned, isFinal, type JobState, MaxBatchSize } from "../../StacksSchema.ts"
 import { isolate, mayBeOneJob } from "../isolate.ts"
 import type { JobRecord } from "./jobTable.ts"
-import { releaseStrays } from "./release.ts"
+import { releaseUntracked } from "./release.ts"
 import { RequestStreak } from "./requestStreak.ts"
 import { requestTimeout, within } from "./requestTimeout.ts"
 import { isNotFound } from "./serviceErrors.ts"
@@ -40,8 +40,9 @@ export const renewLoop = (state: StackState): Effect.Effect<never> => {
 }
 
 /**
- * How long a renewal may take. If one job of 1000 is the reason for missing responses, the stack finds it in 13 consecutive requests. The
- * other reservations must not lapse during that time.
+ * How long a renewal may take. If one job of 1000 is the reason for missing responses, finding it takes as long as 13 requests: three fail
+ * before the first division, and there are ten divisions, whose two halves are requested concurrently. The other reservations must not
+ * lapse during that time.
  */
 const timeoutOf = (reservationExpiry: Duration.Duration): Duration.Duration => {
   const share = (parts: number) => Duration.times(reservationExpiry, 1 / parts)
@@ -52,10 +53,10 @@ const timeoutOf = (reservationExpiry: Duration.Duration): Duration.Duration => {
 const renewAll = (state: StackState, streak: RequestStreak, timeout: Duration.Duration): Effect.Effect<boolean> => {
   const records = state.table.renewed()
   if (records.length === 0) return Effect.succeed(false)
-  const isSuspect = ({ job }: JobRecord) => streak.suspects.has(job.id)
-  const together = records.filter((record) => !isSuspect(record))
+  const isOffender = ({ job }: JobRecord) => streak.offenders.has(job.id)
+  const together = records.filter((record) => !isOffender(record))
   // Jobs that made requests fail are renewed alone.
-  const alone = records.filter((record) => isSuspect(record) && streak.isDue(record.job.id))
+  const alone = records.filter((record) => isOffender(record) && streak.isDue(record.job.id))
   const requests = [...Arr.chunksOf(together, MaxBatchSize), ...alone.map((record) => [record])]
   const { renewIdle } = state.signals
   return Effect.suspend(() => {
@@ -75,11 +76,11 @@ const renew = Effect.fnUntraced(function* (
 ): Effect.fn.Return<boolean> {
   const { client, emit, registration, settings } = state.dependencies
   const jobUuids = records.map(({ job }) => job.id)
-  const seen = registration.current()
+  const registrationBefore = registration.current()
   const [first] = jobUuids
-  const isSuspect = jobUuids.length === 1 && first !== undefined && streak.suspects.has(first)
-  // The result for a suspect says nothing about the other jobs.
-  const succeeded = () => (isSuspect ? undefined : streak.succeeded())
+  const isOffender = jobUuids.length === 1 && first !== undefined && streak.offenders.has(first)
+  // The result for an offender says nothing about the other jobs.
+  const succeeded = () => (isOffender ? undefined : streak.succeeded())
 
   const request = (asked: ReadonlyArray<string>) =>
     Effect.suspend(() => {
@@ -108,8 +109,8 @@ const renew = Effect.fnUntraced(function* (
       const isReserved = new Set(answer.reserved)
       const isRefused = new Set(answer.notReserved)
       // The job left during the request, so its renewed reservation must be released.
-      const strays = answer.reserved.filter((jobUuid) => !state.table.has(jobUuid))
-      if (strays.length > 0) yield* Effect.forkIn(releaseStrays(state, strays), state.dependencies.scope)
+      const untracked = answer.reserved.filter((jobUuid) => !state.table.has(jobUuid))
+      if (untracked.length > 0) yield* Effect.forkIn(releaseUntracked(state, untracked), state.dependencies.scope)
       for (const jobUuid of jobUuids) {
         const record = state.table.get(jobUuid)
         if (record === undefined || !record.isRenewed) continue
@@ -119,7 +120,7 @@ const renew = Effect.fnUntraced(function* (
         } else if (isRefused.has(jobUuid)) {
           streak.clear(jobUuid)
           yield* Effect.forkIn(onNotRenewed(state, record), state.dependencies.scope)
-        } else if (state.isNews(`renew ${jobUuid}`)) {
+        } else if (state.isFirstReport(`renew ${jobUuid}`)) {
           // The next request renews the job again, while the last extension is valid.
           yield* emit(
             StackEvent.InDoubt({ job: record.job, reason: "the response to a renewal does not mention the job" })
@@ -130,9 +131,10 @@ const renew = Effect.fnUntraced(function* (
 
   const onFailure = (error: StacksError) =>
     Effect.gen(function* () {
-      if (!isSuspect) streak.failed()
+      if (!isOffender) streak.failed()
       yield* emit(StackEvent.RequestFailed({ error }))
-      if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), state.dependencies.scope)
+      if (isNotFound(error))
+        yield* Effect.forkIn(Effect.ignore(registration.registerAgain(registrationBefore)), state.dependencies.scope)
       return true
     })
 
@@ -143,12 +145,12 @@ const renew = Effect.fnUntraced(function* (
     },
     onFailure: Effect.fnUntraced(function* (error) {
       const isDivisible = (error: StacksError) =>
-        mayBeOneJob(error) || (isSuspect ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
+        mayBeOneJob(error) || (isOffender ? streak.isOffenderToBlame(error) : streak.isOneJobToBlame(error))
       if (!isDivisible(error)) return yield* onFailure(error)
       const { failed, offenders } = yield* isolate({ items: jobUuids, error, request, onAnswer, isDivisible })
       for (const { error, item: jobUuid } of offenders) {
-        streak.suspect(jobUuid)
-        if (state.isNews(`renew ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
+        streak.addOffender(jobUuid)
+        if (state.isFirstReport(`renew ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
       }
       const [failure] = failed
       if (failure !== undefined) return yield* onFailure(failure.error)
@@ -183,7 +185,7 @@ const onNotRenewed = Effect.fnUntraced(function* (state: StackState, record: Job
       return yield* onState(state, record, jobState as JobState)
     case "Finishing":
     case "FinishDelayed":
-      // The finish will show the reason, unless another stack has the job.
+      // The finish shows why, so there is nothing to do, unless another stack has the job: then stop renewing it.
       if (jobState === "reserved") record.isRenewed = false
       return
     default:

@@ -16,11 +16,11 @@ export class RequestStreak {
   readonly #backoff = new Backoff()
   readonly #delays: BackoffOptions
   /** Jobs that made their requests fail. They are requested alone. */
-  readonly suspects = new Set<string>()
+  readonly offenders = new Set<string>()
   #failures = 0
   #successesBefore = 0
 
-  /** `delays` determines when a suspect is requested again. */
+  /** `delays` determines when an offender is requested again. */
   constructor(state: StackState, delays: BackoffOptions = standard) {
     this.#state = state
     this.#delays = delays
@@ -37,35 +37,35 @@ export class RequestStreak {
   }
 
   /** Whether a request fails because of its only job, which has made requests fail before. */
-  isSuspectToBlame(error: StacksError): boolean {
+  isOffenderToBlame(error: StacksError): boolean {
     return mayBeOneJobAfterAll(error)
   }
 
   /** Whether dividing a request with this failure may help. */
   isOneJobToBlame(error: StacksError): boolean {
     return (
-      this.isSuspectToBlame(error) &&
+      this.isOffenderToBlame(error) &&
       this.#failures + 1 >= maxFailures &&
       this.#state.dependencies.monitor.successes() > this.#successesBefore
     )
   }
 
   /** Records that a job made its request fail. */
-  suspect(jobUuid: string): void {
-    this.suspects.add(jobUuid)
+  addOffender(jobUuid: string): void {
+    this.offenders.add(jobUuid)
     this.#backoff.add(jobUuid, this.#state.now(), this.#delays)
-    for (const oldest of this.suspects) {
-      if (this.suspects.size <= 1000) break
-      this.suspects.delete(oldest)
+    for (const oldest of this.offenders) {
+      if (this.offenders.size <= 1000) break
+      this.offenders.delete(oldest)
     }
   }
 
-  /** Whether a suspect may be requested again. */
+  /** Whether an offender may be requested again. */
   isDue(jobUuid: string): boolean {
     return !this.#backoff.has(jobUuid, this.#state.now())
   }
 
   clear(jobUuid: string): void {
-    if (this.suspects.delete(jobUuid)) this.#backoff.clear(jobUuid)
+    if (this.offenders.delete(jobUuid)) this.#backoff.clear(jobUuid)
   }
 }

@@ -1,4 +1,4 @@
-/** Reserves pending jobs, as many as there are slots, and resolves jobs in doubt. */
+/** Reserves pending jobs, as many as there are free slots, and reserves jobs in doubt again. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -22,13 +22,13 @@ import { startIfPossible, startWaiting } from "./start.ts"
 import { wakeIn } from "./wakeIn.ts"
 
 /** A longer `Retry-After` is cut to this. */
-const maxRestMillis = 5 * 60_000
+const maxBackoffMillis = 5 * 60_000
 /**
  * The minimum time between two reserve requests if most slots are taken. The service accepts ten per second, and jobs that end one by one
  * would use one request each.
  */
 const paceMillis = 100
-/** How often the stack asks again about a job that a response does not mention. */
+/** After this many responses that do not mention a job, the stack stops asking. So it asks again five times. */
 const maxDoubts = 6
 
 /** The state of the loop between requests. */
@@ -38,18 +38,18 @@ interface Progress {
   reservedAt: number
   /** Requests in flight. */
   requests: number
-  /** Jobs that made requests fail, with their own request in flight. */
-  readonly alone: Set<string>
+  /** Offenders with a request of their own in flight. */
+  readonly requestedAlone: Set<string>
 }
 
 /** The loop that starts waiting jobs, and reserves as many jobs as there is room for. */
-export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Effect.Effect<never> => {
+export const reserveLoop = (state: StackState, updateGauges: Effect.Effect<void>): Effect.Effect<never> => {
   const streak = new RequestStreak(state)
   const progress: Progress = {
     failures: 0,
     reservedAt: Number.NEGATIVE_INFINITY,
     requests: 0,
-    alone: new Set()
+    requestedAlone: new Set()
   }
   const { work } = state.signals
   return Effect.forever(
@@ -58,7 +58,7 @@ export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Ef
       return startWaiting(state).pipe(
         Effect.andThen(dropUnconfirmed(state)),
         Effect.andThen(askAll(state, streak, progress)),
-        Effect.andThen(measure),
+        Effect.andThen(updateGauges),
         Effect.andThen(work.await)
       )
     })
@@ -70,10 +70,10 @@ export const reserveLoop = (state: StackState, measure: Effect.Effect<void>): Ef
 // -----------------------------------------------------------------------------
 
 const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestStreak, progress: Progress) {
-  const isResting = () => state.restUntil > state.now()
-  if (isResting()) return
+  const isBackingOff = () => state.reserveBackoffUntil > state.now()
+  if (isBackingOff()) return
   const ask = (records: ReadonlyArray<JobRecord>) =>
-    records.length === 0 || isResting() ? Effect.void : request(state, streak, progress, records, [])
+    records.length === 0 || isBackingOff() ? Effect.void : request(state, streak, progress, records, [])
   const isDue = ({ askAt }: JobRecord) => askAt <= state.now()
 
   const unconfirmed = state.table.in("Unconfirmed").filter(isDue)
@@ -82,12 +82,12 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
     yield* forkAlone(state, progress, record.job.id, ask([record]))
   }
 
-  const inDoubt = state.table.in("InDoubt").filter(isDue)
+  const inDoubt = state.table.in("ReservingAgain").filter(isDue)
   if (inDoubt.length > 0) return yield* ask(inDoubt.slice(0, MaxBatchSize))
 
   const pause = progress.reservedAt + paceMillis - state.now()
   if (pause > 0 && Prioritize.spareSlots(state) < state.limit() / 4) yield* Effect.sleep(pause)
-  if (isResting()) return
+  if (isBackingOff()) return
   const jobs = Prioritize.takePending(state)
   yield* state.dependencies.admission.flush
   if (jobs.length === 0) return
@@ -99,24 +99,24 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   }
 })
 
-/** Requests a job that made requests fail in a separate fiber, because there may be no response. */
+/** Reserves an offender alone and in a separate fiber, because its request may never get a response. */
 const forkAlone = (
   state: StackState,
-  { alone }: Progress,
+  { requestedAlone }: Progress,
   jobUuid: string,
   request: Effect.Effect<void>
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (alone.has(jobUuid)) return Effect.void
-    alone.add(jobUuid)
+    if (requestedAlone.has(jobUuid)) return Effect.void
+    requestedAlone.add(jobUuid)
     return request.pipe(
-      Effect.ensuring(Effect.sync(() => void alone.delete(jobUuid))),
+      Effect.ensuring(Effect.sync(() => void requestedAlone.delete(jobUuid))),
       Effect.forkIn(state.dependencies.scope, { startImmediately: true }),
       Effect.asVoid
     )
   })
 
-/** Sends one request, for jobs in doubt or for new jobs. It can't be interrupted before the last change of the table. */
+/** Sends one request, for jobs in doubt or for new jobs. It is uninterruptible until the table is up to date. */
 const request = (
   state: StackState,
   streak: RequestStreak,
@@ -162,16 +162,16 @@ const reserve = Effect.fnUntraced(function* (
   const { settings } = state.dependencies
   const isSaved = fresh.length === 0 || (yield* save(state, fresh))
   if (!isSaved) {
-    for (const { id } of fresh) state.claimed.delete(id)
+    for (const { id } of fresh) state.reservingAmounts.delete(id)
     state.pending.add(fresh)
-    return yield* rest(state, progress, undefined)
+    return yield* backOffReserving(state, progress, undefined)
   }
   const records = [...inDoubt, ...fresh.map((job) => state.add(job, "Reserving"))]
   // The result for an offender says nothing about the other jobs.
   const isOffender =
     records.length === 1 && records.every(({ isOffender, job }) => isOffender || state.backoff.isOffender(job.id))
-  for (const { id } of fresh) state.claimed.delete(id)
-  const seen = state.dependencies.registration.current()
+  for (const { id } of fresh) state.reservingAmounts.delete(id)
+  const registrationBefore = state.dependencies.registration.current()
   yield* inReserveSpan(records.length, settings.key, (span) =>
     Effect.gen(function* () {
       for (const record of records) record.reservedIn = span
@@ -186,8 +186,8 @@ const reserve = Effect.fnUntraced(function* (
         },
         onFailure: (error) => {
           const isDivisible = (error: StacksError.StacksError) =>
-            mayBeOneJob(error) || (isOffender ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
-          if (!isDivisible(error)) return onFailure(state, streak, progress, jobUuids, error, seen)
+            mayBeOneJob(error) || (isOffender ? streak.isOffenderToBlame(error) : streak.isOneJobToBlame(error))
+          if (!isDivisible(error)) return onFailure(state, streak, progress, jobUuids, error, registrationBefore)
           return Effect.flatMap(
             isolate({
               items: jobUuids,
@@ -203,7 +203,7 @@ const reserve = Effect.fnUntraced(function* (
               }
               for (const { error, item } of offenders) yield* onOffender(state, item, error)
               for (const { error, items } of failed) {
-                yield* onFailure(state, streak, progress, items, error, seen)
+                yield* onFailure(state, streak, progress, items, error, registrationBefore)
               }
             })
           )
@@ -274,7 +274,7 @@ const save = (state: StackState, jobs: ReadonlyArray<ScheduledJob>): Effect.Effe
 }
 
 // -----------------------------------------------------------------------------
-// Answers
+// Responses
 // -----------------------------------------------------------------------------
 
 const onAnswer = (
@@ -298,7 +298,7 @@ const onAnswer = (
 }
 
 const isAsked = ({ stage }: JobRecord): boolean =>
-  stage === "Reserving" || stage === "InDoubt" || stage === "Unconfirmed"
+  stage === "Reserving" || stage === "ReservingAgain" || stage === "Unconfirmed"
 
 const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> => {
   record.confirmedAt = record.askedAt
@@ -328,13 +328,13 @@ const onFailure = Effect.fnUntraced(function* (
   progress: Progress,
   jobUuids: ReadonlyArray<string>,
   error: StacksError.StacksError,
-  seen: number
+  registrationBefore: number
 ) {
   const { emit, registration, scope } = state.dependencies
   streak.failed()
-  yield* rest(state, progress, retryAfterOf(error))
+  yield* backOffReserving(state, progress, retryAfterOf(error))
   yield* emit(StackEvent.RequestFailed({ error }))
-  const isOpen = mayBeProcessed(error)
+  const mayBeReserved = mayBeProcessed(error)
   const notAsked: Array<JobRecord> = []
   for (const jobUuid of jobUuids) {
     const record = state.table.get(jobUuid)
@@ -345,19 +345,19 @@ const onFailure = Effect.fnUntraced(function* (
       continue
     }
     if (record.stage !== "Reserving") continue
-    if (isOpen) state.table.move(record, "InDoubt")
+    if (mayBeReserved) state.table.move(record, "ReservingAgain")
     else notAsked.push(record)
   }
   yield* backToPending(state, notAsked)
   // This may take long, and may be interrupted.
-  if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.renew(seen)), scope)
+  if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.registerAgain(registrationBefore)), scope)
 })
 
-/** Makes jobs pending again that were not requested. */
+/** Moves jobs that the service certainly did not reserve back to the pending jobs. */
 const backToPending = (state: StackState, records: ReadonlyArray<JobRecord>): Effect.Effect<void> => {
   for (const record of records) {
     state.remove(record)
-    state.left.delete(record.job.id)
+    state.recentlySettled.delete(record.job.id)
   }
   state.pending.add(records.map(({ job }) => job))
   state.openIfDrained()
@@ -372,17 +372,17 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
   const record = state.table.get(jobUuid)
   if (record === undefined || !isAsked(record)) return
   record.isOffender = true
-  if (state.isNews(`batchReserveJobs ${jobUuid}`)) {
+  if (state.isFirstReport(`batchReserveJobs ${jobUuid}`)) {
     yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
   }
   if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
-  // A refusal is a response about the job, unless it is about the token or the stack. Without one, the job may be reserved.
+  // A refusal counts as a response about this job, except 401, 403 and 404. Otherwise the job may still be reserved.
   const isAboutJob = isRefusal(error) && !isUnauthorized(error) && !isNotFound(error)
   yield* unconfirmed(state, record, error.message, isAboutJob)
 })
 
 /**
- * Handles a response that leaves open whether this job is reserved. The stack asks again: six times if the service responds, and without
+ * Handles a response that leaves open whether this job is reserved. The stack asks again: five times if the service responds, and without
  * a limit if it does not respond or the response does not decode (`isAnswered` is false).
  */
 const unconfirmed = Effect.fnUntraced(function* (
@@ -409,14 +409,14 @@ const notReserved = (state: StackState, record: JobRecord, isOffender: boolean):
 }
 
 // -----------------------------------------------------------------------------
-// Rest
+// Backoff
 // -----------------------------------------------------------------------------
 
 /** Reserves nothing for 1, 2, 4 … 30 seconds, or longer if the service asks for it. */
-const rest = (state: StackState, progress: Progress, asked: Duration.Duration | undefined) => {
+const backOffReserving = (state: StackState, progress: Progress, asked: Duration.Duration | undefined) => {
   progress.failures++
   const own = Math.min(30_000, 500 * 2 ** Math.min(10, progress.failures))
-  const millis = Math.min(maxRestMillis, Math.max(own, asked === undefined ? 0 : Duration.toMillis(asked)))
-  state.restUntil = Math.max(state.restUntil, state.now() + millis)
+  const millis = Math.min(maxBackoffMillis, Math.max(own, asked === undefined ? 0 : Duration.toMillis(asked)))
+  state.reserveBackoffUntil = Math.max(state.reserveBackoffUntil, state.now() + millis)
   return wakeIn(state, millis)
 }

@@ -92,7 +92,7 @@ const start = Effect.fnUntraced(function* (
   yield* recover(state, saved)
   const membership = yield* (settings.pool ?? ownSlots(settings)).join({
     weight: settings.weight,
-    taken: () => state.table.slots + state.keptSlots() + state.claimed.size,
+    taken: () => state.table.slots + state.keptSlots() + state.reservingAmounts.size,
     wanted: () => (Deferred.isDoneUnsafe(state.signals.failure) ? 0 : Prioritize.wantedSlots(state)),
     amounts: {
       held: () => state.heldAmounts(),
@@ -104,13 +104,13 @@ const start = Effect.fnUntraced(function* (
       state.signals.demand.openUnsafe()
     }
   })
-  state.membership = membership
+  state.poolMembership = membership
   yield* state.dependencies.runner.attach?.(attachedStack(state)) ?? Effect.void
-  const { measure } = yield* makeGauges(state)
+  const { updateGauges } = yield* makeGauges(state)
 
   const run = <R>(loop: Effect.Effect<never, never, R>) => Effect.forkScoped(failOnDefect(state, loop))
-  const reserver = yield* run(reserveLoop(state, measure))
-  // Notifications use the watched client too.
+  const reserver = yield* run(reserveLoop(state, updateGauges))
+  // Polls run in the context with the monitored client, so that `ServiceMonitor` sees their requests.
   const poller = yield* run(Effect.provideContext(pollLoop(state), state.dependencies.context))
   yield* run(renewLoop(state))
   yield* run(watchStates(state))
@@ -119,12 +119,12 @@ const start = Effect.fnUntraced(function* (
   // In a separate fiber, because its caller may be interrupted, and others may wait for it too.
   const draining = yield* Effect.cached(
     Effect.forkDetach(
-      Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), measure), state.dependencies.context)
+      Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), updateGauges), state.dependencies.context)
     )
   )
   const drain = Effect.flatMap(Effect.uninterruptible(draining), Fiber.join)
   yield* Effect.addFinalizer(() => (settings.onClose === "detach" ? ShutDown.detach(state, loops) : drain))
-  return makeService(state, drain, measure)
+  return makeService(state, drain, updateGauges)
 })
 
 /** The pool of a stack that shares its slots with no other stack. */
@@ -179,8 +179,8 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
   const signals = yield* makeSignals
   const clock = yield* Clock.Clock
   const serviceClock = (yield* CurrentServiceClock) ?? new ServiceClock()
-  const giveUp = (error: StackFailure) => Deferred.fail(signals.failure, withAdvice(error))
-  const monitor = yield* ServiceMonitor.make(yield* StacksClient, settings, giveUp)
+  const failStack = (error: StackFailure) => Deferred.fail(signals.failure, withAdvice(error))
+  const monitor = yield* ServiceMonitor.make(yield* StacksClient, settings, failStack)
   const onRetry = (error: StacksError) => emit(StackEvent.RequestFailed({ error }))
   const context = Context.add(yield* Effect.context<StacksClient>(), StacksClient, monitor.client).pipe(
     Context.add(OnRetry, onRetry)
@@ -241,7 +241,7 @@ const makeState = Effect.fnUntraced(function* (settings: Settings, store: JobSto
     Stream.runForEach((outcome) => {
       if (outcome._tag !== "Failed" || outcome.error === undefined) return Effect.void
       const { error, notification } = outcome
-      return state.isNews(`createStackNotifications ${notification.jobUuid}`)
+      return state.isFirstReport(`createStackNotifications ${notification.jobUuid}`)
         ? emit(StackEvent.RequestFailed({ error, jobUuid: notification.jobUuid }))
         : Effect.void
     }),
@@ -261,7 +261,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   const capacity = () => pool?.capacity() ?? state.dependencies.settings.capacity
   const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
   const free = () => pool?.free() ?? state.freeSlots()
-  // The remaining jobs count in the next process's gauges.
+  // Reset the gauges: jobs that remain after a detach are counted by the next process.
   yield* Effect.addFinalizer(() =>
     Effect.sync(() =>
       gauges({
@@ -276,7 +276,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       })
     )
   )
-  const measure = Effect.sync(() =>
+  const updateGauges = Effect.sync(() =>
     gauges({
       inFlight: state.inFlight().length,
       free: free(),
@@ -288,7 +288,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
       capacity: capacity()
     })
   )
-  return { measure }
+  return { updateGauges }
 })
 
 /** Fails the stack if one of its loops dies, because it would stop working silently. */
@@ -301,7 +301,7 @@ const failOnDefect = <A, R>(state: StackState, effect: Effect.Effect<A, never, R
 // The service
 // -----------------------------------------------------------------------------
 
-const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Effect.Effect<void>): Service => {
+const makeService = (state: StackState, drain: Effect.Effect<void>, updateGauges: Effect.Effect<void>): Service => {
   const { breaker, events, settings } = state.dependencies
   return {
     status: Effect.sync(() => ({
@@ -315,7 +315,8 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       inFlight: state.inFlight().map(({ job }) => job),
       pending: state.pending.size,
       backingOff: state.table.count("Reserved", "BackingOff"),
-      inDoubt: state.table.count("InDoubt", "Unconfirmed") + state.table.count("FinishDelayed") - state.unfinished(),
+      inDoubt:
+        state.table.count("ReservingAgain", "Unconfirmed") + state.table.count("FinishDelayed") - state.unfinished(),
       finishing: state.unfinished(),
       amounts: state.heldAmounts(),
       startsSuspended: breaker.isSuspended()
@@ -325,7 +326,7 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, measure: Eff
       Effect.flatMap(slots(count), (maxInFlight) => {
         state.maxInFlight = maxInFlight
         state.wake()
-        return measure
+        return updateGauges
       }),
     drain,
     awaitIdle: Deferred.await(state.signals.idle),

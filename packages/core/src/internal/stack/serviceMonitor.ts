@@ -25,13 +25,13 @@ interface Refusal {
 }
 
 /**
- * Calls `giveUp` when one operation has only got 401 or 403 for `authGrace`, without a success of
+ * Calls `failStack` when one operation has only got 401 or 403 for `authGrace`, without a success of
  * that operation in between.
  */
 export const make = Effect.fnUntraced(function* (
   client: StacksClient.Service,
   settings: Settings,
-  giveUp: (error: StacksError) => Effect.Effect<unknown>
+  failStack: (error: StacksError) => Effect.Effect<unknown>
 ): Effect.fn.Return<ServiceMonitor> {
   const clock = yield* Clock.Clock
   const authGrace = Duration.toMillis(settings.authGrace)
@@ -51,7 +51,7 @@ export const make = Effect.fnUntraced(function* (
     const known = refusals.get(operation)
     const since = known !== undefined && now - known.lastAt <= memory ? known.since : now
     refusals.set(operation, { since, lastAt: now })
-    return now - since >= authGrace ? Effect.asVoid(giveUp(error)) : Effect.void
+    return now - since >= authGrace ? Effect.asVoid(failStack(error)) : Effect.void
   }
 
   const watched =

@@ -14,7 +14,7 @@ export interface Settings {
   readonly queueKey: string
   readonly type: StackType
   readonly metadata: Readonly<Record<string, string>>
-  /** Whether the stack's tags meet a job's rules. */
+  /** The tags of the stack's agents; undefined if it takes every job. */
   readonly tags: Options["tags"]
   readonly maxInFlight: number
   readonly pool: SlotPool | undefined

@@ -1,5 +1,6 @@
 /** Ends a stack: drains it, or detaches it from its jobs. */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -16,35 +17,34 @@ export interface Loops {
 }
 
 /**
- * Takes no more jobs, releases waiting jobs, waits for running jobs for `shutdownGrace`, interrupts the rest, and waits a
- * limited time for the service to accept their finishes.
+ * Takes no more jobs, releases waiting jobs, waits for running jobs for `shutdownGrace`, interrupts the remaining ones, and waits a limited
+ * time for the service to accept their finishes. Takes at most `shutdownGrace` plus twice `shutdownTimeout`.
  */
 export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
   const { emit, settings } = state.dependencies
   const { drained } = state.signals
   state.phase = "draining"
   state.pending.clear()
-  state.membership.update()
+  state.poolMembership.update()
   yield* emit(StackEvent.Draining({ inFlight: state.inFlight().length }))
   for (const record of state.table.in("Running", "Stopping")) yield* requestStop(state, record, "Shutdown")
-  yield* Effect.timeoutOption(Fiber.interrupt(loops.poller), shutdownTimeout)
-  yield* Effect.all(
-    [
-      Effect.andThen(stopReserving(state, loops), giveBack(state)),
-      Effect.timeoutOption(drained.await, settings.shutdownGrace)
-    ],
-    { concurrency: 2 }
+  const grace = Effect.andThen(Effect.timeoutOption(drained.await, settings.shutdownGrace), interruptRunners(state))
+  yield* Effect.timeoutOption(Fiber.interrupt(loops.poller), shutdownTimeout).pipe(
+    // The grace does not depend on the service: a request without a response must not prolong it.
+    Effect.andThen(Effect.andThen(stopReserving(state, loops), releaseNotStarted(state))),
+    (release) => Effect.all([release, grace], { concurrency: 2 }),
+    Effect.andThen(
+      Effect.all([releaseNotStarted(state), Effect.timeoutOption(drained.await, shutdownTimeout)], { concurrency: 2 })
+    ),
+    Effect.timeoutOption(Duration.sum(settings.shutdownGrace, Duration.times(shutdownTimeout, 2)))
   )
-  for (const { run } of state.table.in("Running", "Stopping")) {
-    if (run !== undefined) Deferred.doneUnsafe(run.over, Exit.void)
-  }
-  yield* Effect.all([giveBack(state), Effect.timeoutOption(drained.await, shutdownTimeout)], { concurrency: 2 })
+  yield* Deferred.succeed(state.signals.abortReserve, void 0)
   abandon(state)
   state.phase = "stopped"
   yield* emit(StackEvent.Stopped())
 })
 
-/** Stops without finishing or releasing jobs, which the next process continues. */
+/** Stops without releasing jobs, because the next process continues with them. Outcomes that arrive within `shutdownTimeout` are sent. */
 export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
   const { emit } = state.dependencies
   state.phase = "stopped"
@@ -59,7 +59,7 @@ export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loo
   yield* emit(StackEvent.Stopped())
 })
 
-/** Waits a limited time for a reserve request in flight. Then its jobs are in doubt. */
+/** Waits up to `shutdownTimeout` for a reserve request in flight. If there is no response by then, its jobs are in doubt. */
 const stopReserving = (state: StackState, { reserver }: Loops): Effect.Effect<void> =>
   Fiber.interrupt(reserver).pipe(
     Effect.timeoutOrElse({
@@ -70,13 +70,21 @@ const stopReserving = (state: StackState, { reserver }: Loops): Effect.Effect<vo
   )
 
 /** Releases all waiting jobs and jobs in doubt. */
-const giveBack = (state: StackState): Effect.Effect<void> =>
+const releaseNotStarted = (state: StackState): Effect.Effect<void> =>
   Effect.gen(function* () {
     const starting = state.table.in("Starting")
     yield* Fiber.interruptAll(starting.flatMap(({ fiber }) => fiber ?? []))
-    const waiting = state.table.in("Starting", "Reserving", "InDoubt", "Unconfirmed", "Reserved", "BackingOff")
+    const waiting = state.table.in("Starting", "Reserving", "ReservingAgain", "Unconfirmed", "Reserved", "BackingOff")
     yield* release(state, waiting, "The stack shuts down")
   }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
+
+/** Interrupts the runners of all running jobs. Their jobs are finished. */
+const interruptRunners = (state: StackState): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const { run } of state.table.in("Running", "Stopping")) {
+      if (run !== undefined) Deferred.doneUnsafe(run.stopWaiting, Exit.void)
+    }
+  })
 
 /** Limits the wait for runners that ignore their interruption, and for a service that does not respond. */
 const abandon = (state: StackState): void => {

@@ -37,7 +37,7 @@ export type StackFailure = StacksError | CursorStalled
 /** The services that the stages use. */
 export interface Dependencies {
   readonly settings: Settings
-  /** The client, watched by the {@link ServiceMonitor}. */
+  /** The client whose requests the {@link ServiceMonitor} sees. */
   readonly client: StacksClient.Service
   readonly runner: JobRunner.Service
   /** Undefined if jobs are not saved. */
@@ -81,7 +81,7 @@ export interface Signals {
 
 const isWaiting = (stage: StageName): boolean => stage === "Reserved" || stage === "BackingOff"
 
-/** How many offenders, and how many jobs that have left, are remembered. */
+/** How many keys of reports are remembered. */
 const maxRemembered = 10_000
 
 export class StackState {
@@ -93,12 +93,12 @@ export class StackState {
   readonly backoff = new Backoff()
   /** The delays of jobs that this stack has released. */
   readonly released = new Backoff()
-  /** When jobs left, oldest first. A poll that began earlier may still list them. */
-  readonly left = new Map<string, number>()
+  /** When jobs left the table, oldest first. A poll that began earlier may still list them. */
+  readonly recentlySettled = new Map<string, number>()
   phase: Status["phase"] = "running"
   isPaused = false
   /** Whether the queue has been read. Until then it is unknown whether it is paused. */
-  isListed = false
+  hasPolled = false
   lastPolledAt: DateTime.Utc | undefined
   /** The same in monotonic milliseconds. */
   polledAt: number | undefined
@@ -106,12 +106,12 @@ export class StackState {
   filtered: Filtered = noFiltered
   maxInFlight: number
   /** When a job last left the table. */
-  busyUntil = Number.NEGATIVE_INFINITY
+  lastSettledAt = Number.NEGATIVE_INFINITY
   /** Nothing is reserved before this time, because the service failed or asked to wait. */
-  restUntil = Number.NEGATIVE_INFINITY
+  reserveBackoffUntil = Number.NEGATIVE_INFINITY
   /** The amounts of jobs that are about to be reserved: they have slots, but are not in the table yet. */
-  readonly claimed = new Map<string, Amounts.Amounts>()
-  membership: Membership = { take: (count) => count, update: () => {}, room: () => Amounts.unlimited }
+  readonly reservingAmounts = new Map<string, Amounts.Amounts>()
+  poolMembership: Membership = { take: (count) => count, update: () => {}, room: () => Amounts.unlimited }
   readonly #reported = new Set<string>()
 
   constructor(dependencies: Dependencies, signals: Signals) {
@@ -164,7 +164,7 @@ export class StackState {
     const holding = this.table
       .all()
       .filter(({ keepsSlot, stage }) => holdsSlot(stage) || (keepsSlot && isWaiting(stage)))
-    return Amounts.sum([...holding.map(({ requests }) => requests), ...this.claimed.values()])
+    return Amounts.sum([...holding.map(({ requests }) => requests), ...this.reservingAmounts.values()])
   }
 
   /** The number of slots that are neither taken nor kept. */
@@ -173,7 +173,7 @@ export class StackState {
   }
 
   /** Adds a job to the table. */
-  add(job: ScheduledJob, stage: "Reserving" | "InDoubt" | "FinishDelayed", isRecovered = false): JobRecord {
+  add(job: ScheduledJob, stage: "Reserving" | "ReservingAgain" | "FinishDelayed", isRecovered = false): JobRecord {
     this.signals.drained.closeUnsafe()
     return this.table.add(job, stage, this.dependencies.admission.amountsOf(job), isRecovered)
   }
@@ -181,9 +181,9 @@ export class StackState {
   /** Removes a job from the table. A poll that began earlier may still list it. */
   remove(record: JobRecord): void {
     this.table.move(record, "Settled")
-    this.busyUntil = this.now()
-    this.left.delete(record.job.id)
-    this.left.set(record.job.id, this.busyUntil)
+    this.lastSettledAt = this.now()
+    this.recentlySettled.delete(record.job.id)
+    this.recentlySettled.set(record.job.id, this.lastSettledAt)
   }
 
   /** Lets a drain continue when the table is empty. */
@@ -193,14 +193,14 @@ export class StackState {
 
   /** Whether a job may start now. */
   mayStart(): boolean {
-    return this.phase === "running" && this.isListed && !this.isPaused
+    return this.phase === "running" && this.hasPolled && !this.isPaused
   }
 
   /** Whether a listed job may be reserved. */
   mayReserve(job: ScheduledJob): boolean {
     return !(
       this.table.has(job.id) ||
-      this.left.has(job.id) ||
+      this.recentlySettled.has(job.id) ||
       this.backoff.has(job.id, this.now()) ||
       this.released.has(job.id, this.now())
     )
@@ -210,11 +210,11 @@ export class StackState {
   wake(): void {
     this.signals.work.openUnsafe()
     this.signals.demand.openUnsafe()
-    this.membership.update()
+    this.poolMembership.update()
   }
 
   /** Whether this is the first report with this key. */
-  isNews(what: string): boolean {
+  isFirstReport(what: string): boolean {
     if (this.#reported.has(what)) return false
     this.#reported.add(what)
     for (const oldest of this.#reported) {

@@ -13,7 +13,7 @@ import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
 import { shown } from "../shown.ts"
-import { finish, finishLater, giveUpSlot, stackError, toSaved } from "./finish.ts"
+import { finish, finishLater, stackError, toSaved, waitWithoutSlot } from "./finish.ts"
 import * as Backoff from "./jobBackoff.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
@@ -25,8 +25,8 @@ import type { StackState } from "./stackState.ts"
 import { wakeIn } from "./wakeIn.ts"
 import { endOf, stopReasonOf } from "./watch.ts"
 
-/** A job that was reserved longer ago than this may have been canceled since. */
-const confirmedFor = 30_000
+/** A reservation that was confirmed longer ago than this, in milliseconds, says nothing about the job's state: it may have been canceled since. */
+const stateMaxAge = 30_000
 /** After this many failures of its details or token in a row, a job may be the cause itself. */
 const maxServiceFailures = 3
 /** After this many further responses without the state of a job that its runner has handed over, the service does not know the job. */
@@ -54,20 +54,20 @@ export const startIfPossible = (state: StackState, record: JobRecord): Effect.Ef
   Effect.suspend(() => {
     if (!takeSlot(state, record)) return Effect.void
     if (!isLapsed(state, record)) return launch(state, record)
-    doubt(state, record)
+    reserveAgain(state, record)
     return Effect.void
   })
 
 /** Whether the service last confirmed the job's reservation too long ago. */
-const isOld = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + confirmedFor < state.now()
+const isOld = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + stateMaxAge < state.now()
 
 /** Whether the reservation may have lapsed during an outage. */
 const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
   confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
 
-/** Puts the job in doubt, so that it is reserved again before it starts. */
-const doubt = (state: StackState, record: JobRecord): void => {
-  state.table.move(record, "InDoubt")
+/** Reserves the job again before it starts. */
+const reserveAgain = (state: StackState, record: JobRecord): void => {
+  state.table.move(record, "ReservingAgain")
   record.keepsSlot = true
   record.askAt = state.now()
   state.wake()
@@ -81,15 +81,15 @@ const takeSlot = (state: StackState, record: JobRecord): boolean => {
   // The job already holds its slot and its amounts.
   if (hasAgent === true) return true
   if (hasAgent === undefined || state.freeSlots() <= 0) return false
-  if (record.keepsSlot && (isPoolOverdrawn(state) || state.membership.room().isOverdrawn(record.requests))) {
+  if (record.keepsSlot && (isPoolOverdrawn(state) || state.poolMembership.room().isOverdrawn(record.requests))) {
     // The pool has become smaller, so a waiting job gives its slot back and waits for another one.
     record.keepsSlot = false
-    state.membership.update()
+    state.poolMembership.update()
   }
   if (breaker.isSuspended() && breaker.allowance(state.table.count("Starting") > 0) <= 0) return false
   if (record.keepsSlot) return true
-  const hasRoom = state.room() > 0 && state.membership.room().fits(record.job.id, record.requests)
-  return hasRoom && state.membership.take(1) > 0
+  const hasRoom = state.room() > 0 && state.poolMembership.room().fits(record.job.id, record.requests)
+  return hasRoom && state.poolMembership.take(1) > 0
 }
 
 /** Whether a job of an earlier process has an agent; undefined while the runner does not know. */
@@ -109,7 +109,7 @@ export const launch = (state: StackState, record: JobRecord, isKnown = false): E
     // Without yielding, so that no other fiber sees the slot as free.
     state.table.move(record, "Starting")
     record.keepsSlot = true
-    state.membership.update()
+    state.poolMembership.update()
     breaker.starting(job.id)
     const life = runJob(state, record, hasWaited).pipe(
       // A run does not fail. A defect is a bug of this library, and must not keep the job reserved.
@@ -146,7 +146,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
-    over: Deferred.makeUnsafe(),
+    stopWaiting: Deferred.makeUnsafe(),
     stopReason: undefined,
     stopState: undefined,
     hasAgent: !record.isRenewed
@@ -180,7 +180,7 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   // A job that the service does not know may be deleted: then the next request to reserve it is refused.
   const isUnknown = jobState === undefined && isOld(state, record)
   if (jobState === "scheduled" || isUnknown || isLapsed(state, record)) {
-    doubt(state, record)
+    reserveAgain(state, record)
     return false
   }
   if (state.mayStart()) return true
@@ -206,8 +206,8 @@ const runUntilStopped = Effect.fnUntraced(function* (
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
   )
-  running.addObserver(() => Deferred.doneUnsafe(run.over, Exit.void))
-  const over = Deferred.await(run.over)
+  running.addObserver(() => Deferred.doneUnsafe(run.stopWaiting, Exit.void))
+  const over = Deferred.await(run.stopWaiting)
   yield* breaker.isWatching()
     ? Effect.raceFirst(over, Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never))
     : over
@@ -218,7 +218,7 @@ const runUntilStopped = Effect.fnUntraced(function* (
 })
 
 // -----------------------------------------------------------------------------
-// What becomes of the job
+// What happens to the job after the run
 // -----------------------------------------------------------------------------
 
 const onRunEnd = Effect.fnUntraced(function* (
@@ -282,7 +282,7 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
       : yield* settle(state, record, ownershipOf(job, answer.value))
   }
   // The job waits for the response without a slot, until its reservation lapses if no agent has it.
-  giveUpSlot(state, record)
+  waitWithoutSlot(state, record)
   const lapsesAt = record.confirmedAt + Duration.toMillis(settings.reservationExpiry)
   // A response may lack a state by mistake. The service does not know a job that several responses lack.
   const ask = Effect.repeat(states.ask(job.id), {

@@ -52,18 +52,18 @@ export const make = (getState: () => StackState, context: Context.Context<Stacks
     const isDivisible = (error: StacksError) => mayBeOneJob(error) || current.isOneJobToBlame(error)
     const states = new Map<string, JobState | undefined>()
     const offenders = new Set<string>()
-    let left = jobUuids
-    for (let tries = 0; left.length > 0; tries++) {
+    let remaining = jobUuids
+    for (let tries = 0; remaining.length > 0; tries++) {
       const result = yield* RetryPolicy.withPolicy(
-        readStates(reRegistering, settings.key, left, isDivisible),
+        readStates(reRegistering, settings.key, remaining, isDivisible),
         RetryPolicy.none
       )
       for (const [jobUuid, jobState] of result.states) states.set(jobUuid, jobState)
       for (const { error, item: jobUuid } of result.offenders) {
         offenders.add(jobUuid)
-        if (state.isNews(`getJobStates ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
+        if (state.isFirstReport(`getJobStates ${jobUuid}`)) yield* emit(StackEvent.RequestFailed({ error, jobUuid }))
       }
-      left = result.failed.flatMap(({ items }) => items)
+      remaining = result.failed.flatMap(({ items }) => items)
       const [failure] = result.failed
       if (failure === undefined) {
         current.succeeded()

@@ -46,7 +46,7 @@ export const make = (
   successes: () => number
 ): Tokens => {
   /** Jobs that made their requests fail. They are requested alone. */
-  const suspects = new Set<string>()
+  const knownOffenders = new Set<string>()
   const request = (jobUuids: ReadonlyArray<string>) =>
     Effect.suspend(() => {
       const askedAt = now()
@@ -85,7 +85,7 @@ export const make = (
           ? yield* isolate({ items: jobUuids, error, request: once, onAnswer, isDivisible })
           : { failed: [{ items: jobUuids, error }], offenders: [] }
         for (const { error, item: jobUuid } of offenders) {
-          suspects.add(jobUuid)
+          knownOffenders.add(jobUuid)
           answers.set(jobUuid, TokenAnswer.Failed({ error, isOffender: true }))
         }
         for (const { error, items } of failed) {
@@ -93,7 +93,7 @@ export const make = (
         }
       })
     })
-    for (const jobUuid of answers.keys()) if (answers.get(jobUuid)?._tag !== "Failed") suspects.delete(jobUuid)
+    for (const jobUuid of answers.keys()) if (answers.get(jobUuid)?._tag !== "Failed") knownOffenders.delete(jobUuid)
     return (jobUuid: string) => Effect.succeed(answers.get(jobUuid) ?? TokenAnswer.Missing())
   })
 
@@ -103,7 +103,7 @@ export const make = (
       Effect.flatMap(ask([jobUuid]), (answerOf) => answerOf(jobUuid)),
       context
     )
-  return { ask: (jobUuid) => (suspects.has(jobUuid) ? askAlone(jobUuid) : batcher.ask(jobUuid)) }
+  return { ask: (jobUuid) => (knownOffenders.has(jobUuid) ? askAlone(jobUuid) : batcher.ask(jobUuid)) }
 }
 
 /** How many milliseconds a token is valid, by the service's clock, counted from before its request. */

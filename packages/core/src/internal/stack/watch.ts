@@ -70,13 +70,13 @@ export const requestStop = (
     if (record.stage === "Running") state.table.move(record, "Stopping")
     const isGraceful = run.hasAgent && (reason === "Canceled" || reason === "TimedOut")
     if (!isGraceful) {
-      Deferred.doneUnsafe(run.over, Exit.void)
+      Deferred.doneUnsafe(run.stopWaiting, Exit.void)
       return Effect.void
     }
     const { settings } = state.dependencies
-    return Effect.sync(() => Deferred.doneUnsafe(run.over, Exit.void)).pipe(
+    return Effect.sync(() => Deferred.doneUnsafe(run.stopWaiting, Exit.void)).pipe(
       Effect.delay(settings.cancelGrace),
-      Effect.raceFirst(Deferred.await(run.over)),
+      Effect.raceFirst(Deferred.await(run.stopWaiting)),
       Effect.forkDetach({ startImmediately: true }),
       Effect.asVoid
     )
@@ -108,7 +108,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
   const streak = new RequestStreak(state, { firstMillis: interval, maxMillis: Math.max(interval, 60_000) })
 
   const reportOffender = (jobUuid: string, error: StacksError) =>
-    state.isNews(`getJobStates ${jobUuid}`)
+    state.isFirstReport(`getJobStates ${jobUuid}`)
       ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
       : Effect.void
 
@@ -120,8 +120,8 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
   const watchOnce = Effect.gen(function* () {
     const records = state.table.in("Reserved", "BackingOff", "Running", "Stopping")
     if (records.length === 0) return
-    const seen = registration.current()
-    const suspects = streak.suspects
+    const registrationBefore = registration.current()
+    const offenders = streak.offenders
     const read = (jobUuids: ReadonlyArray<string>, index: number) =>
       jobUuids.length === 0
         ? Effect.succeed(undefined)
@@ -130,12 +130,12 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
             settings.key,
             jobUuids,
             (error) =>
-              mayBeOneJob(error) || (index > 0 ? streak.isSuspectToBlame(error) : streak.isOneJobToBlame(error))
+              mayBeOneJob(error) || (index > 0 ? streak.isOffenderToBlame(error) : streak.isOneJobToBlame(error))
           )
     const ids = records.map(({ job }) => job.id)
-    const others = ids.filter((id) => !suspects.has(id))
+    const others = ids.filter((id) => !offenders.has(id))
     const results = yield* Effect.forEach(
-      [others, ...ids.filter((id) => suspects.has(id) && streak.isDue(id)).map((id) => [id])],
+      [others, ...ids.filter((id) => offenders.has(id) && streak.isDue(id)).map((id) => [id])],
       read,
       { concurrency: 5 }
     )
@@ -147,17 +147,17 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
         if (record !== undefined) yield* onState(state, record, jobState)
       }
       for (const { error, item: jobUuid } of result.offenders) {
-        streak.suspect(jobUuid)
+        streak.addOffender(jobUuid)
         yield* reportOffender(jobUuid, error)
       }
       const [failure] = result.failed
-      // The result for a suspect says nothing about the other jobs.
+      // The result for an offender says nothing about the other jobs.
       if (failure === undefined) {
         if (index === 0) streak.succeeded()
       } else {
         if (index === 0) streak.failed()
         yield* state.dependencies.emit(StackEvent.RequestFailed({ error: failure.error }))
-        if (isNotFound(failure.error)) yield* Effect.ignore(registration.renew(seen))
+        if (isNotFound(failure.error)) yield* Effect.ignore(registration.registerAgain(registrationBefore))
       }
     }
   }).pipe(

@@ -147,6 +147,18 @@ export class Stats {
       case "FinishRejected":
         this.running.delete(event.job.id)
         return
+      case "Polled":
+      case "RequestFailed":
+      case "StartsSuspended":
+      case "StartsResumed":
+      case "JobIgnored":
+      case "NotAdmitted":
+      case "NotReserved":
+      case "InDoubt":
+        return
+      default:
+        // A compile error for an event that is missing above.
+        event satisfies never
     }
   }
 
