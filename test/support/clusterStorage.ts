@@ -158,15 +158,15 @@ export class Database {
           return true
         }),
       leave: (memberId) => statement("leave", () => this.#drop(memberId)),
-      bury: statement("bury", (now) => {
+      deleteExpired: statement("deleteExpired", (now) => {
         for (const { id, until } of Array.from(this.members.values())) if (until <= now) this.#drop(id)
       }),
-      look: (memberId) =>
-        statement("look", (now) => ({
+      snapshot: (memberId) =>
+        statement("snapshot", (now) => ({
           members: Array.from(this.members.values(), ({ beat, clusterKey: _, until, ...member }) => ({
             ...member,
-            silentFor: now - beat,
-            lapsesIn: until - now
+            silentMillis: now - beat,
+            expiresInMillis: until - now
           })),
           queues: Array.from(this.leaders.values(), ({ fence, leader, stackKey }) => ({ fence, leader, stackKey })),
           owned: Array.from(this.jobs.values()).flatMap(({ dispatch, owner, phase, stop }) =>
@@ -179,9 +179,9 @@ export class Database {
           stackKeys.flatMap((stackKey) => {
             const row = this.leaders.get(stackKey)
             if (row === undefined || row.leader !== null || !this.members.has(memberId)) return []
-            const freeFor = row.fence === 0 ? 1e9 : row.freedAt === undefined ? undefined : now - row.freedAt
+            const leaderlessMillis = row.fence === 0 ? 1e9 : row.freedAt === undefined ? undefined : now - row.freedAt
             Object.assign(row, { leader: memberId, fence: row.fence + 1, freedAt: undefined })
-            return [{ stackKey, fence: row.fence, freeFor }]
+            return [{ stackKey, fence: row.fence, leaderlessMillis }]
           })
         ),
       resign: (term) =>

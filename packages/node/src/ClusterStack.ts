@@ -8,7 +8,7 @@
  *
  * **Details**
  *
- * The processes share a PostgreSQL database (14 or later), and nothing else: none of them listens. Each queue has one leader, which
+ * The processes share a PostgreSQL database (14 or later), and don't connect to each other. Each queue has one leader, which
  * polls, reserves, renews and finishes. Each job runs on one process, in one of its slots. Where agents live elsewhere, as with
  * `AgentProvider`, the leader of a queue creates and watches its agents, and the next leader finds them again. If a process dies:
  *
@@ -17,13 +17,13 @@
  *   `AgentRunner` on the same machine are stopped by its reaper;
  * - other jobs are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
  *
- * Another process takes over the polling within `lockExpiration` and a few seconds: 10 seconds by default. A process that loses the
+ * Another process takes over the polling `lockExpiration` plus 1 or 2 seconds later: within 7 seconds by default. A process that loses the
  * database, or was suspended, stops its jobs, except those that agents have acquired. Stopping takes up to the grace period of the
  * runner, and may overlap with the work of the process that took over.
  *
  * **Gotchas**
  *
- * Whoever can write to the database can have jobs run. This module needs the package `@effect/sql-pg`, which `@stacksapi/node` does
+ * Anyone who can write to the database can run jobs. This module needs the package `@effect/sql-pg`, which `@stacksapi/node` does
  * not install.
  *
  * @see `Stacks` in `@stacksapi/core` for several queues in one process
@@ -101,7 +101,8 @@ export type ClusterEvent =
     }>
 
 /**
- * The options of a process of the cluster. All but `slots` and `name` should be the same on all processes.
+ * The options of a process of the cluster. All but `slots` and `name` must be the same on all processes; during a change, `queues` and
+ * `lockExpiration` may differ.
  *
  * @since 0.1.0
  * @category options
@@ -114,8 +115,8 @@ export interface Options
   /** The key of each queue's stack is derived from this key. */
   readonly key: string
   /**
-   * The queues, at least one: their keys, or a `Queue` for one with its own settings. A process leads and runs jobs only of the queues in
-   * its list. To add or remove queues, restart the processes with the new list, one by one. A queue is served as long as one of them
+   * The queues (at least one). Each is a queue key, or a `Queue` to give that queue its own settings. A process leads and runs jobs only of
+   * the queues in its list. To add or remove queues, restart the processes with the new list, one by one. A queue is served as long as one of them
    * lists it.
    */
   readonly queues: ReadonlyArray<string | Queue>
@@ -131,8 +132,8 @@ export interface Options
   readonly onProcessDeath?: "fail" | "retry" | undefined
   /**
    * How long a process may miss its heartbeats before others take over its work, 3 seconds to 1 hour. Default 5 seconds. Other processes
-   * can't tell whether it was killed, hangs or is partitioned. Use a longer time if processes get no CPU time, or the database is
-   * unavailable, for seconds: if a live process is declared dead, its running jobs are interrupted and failed.
+   * can't tell whether it was killed, hangs or is partitioned. Use a longer time if processes can pause, or the database can be
+   * unavailable, for several seconds: if a live process is declared dead, its running jobs are interrupted and failed.
    */
   readonly lockExpiration?: Duration.Input | undefined
   /** The prefix of all table names, different for each cluster in a database. Default `stacksapi`. */
@@ -153,7 +154,7 @@ export interface Options
 export interface Status {
   /**
    * Whether the process is a member of the cluster. `joining`: not yet. `running`: the database has confirmed it. `partitioned`: the
-   * database has not confirmed it for longer than `lockExpiration`, and this process starts nothing new. `leaving`: the process is
+   * database has not confirmed it for nine tenths of `lockExpiration`, and this process starts nothing new. `leaving`: the process is
    * stopping.
    */
   readonly phase: "joining" | "running" | "partitioned" | "leaving"
@@ -175,7 +176,10 @@ export interface Status {
  */
 export interface Service {
   readonly status: Effect.Effect<Status>
-  /** Fails when a queue that this process leads fails, for example because the token was revoked. */
+  /**
+   * Fails when the token is refused (401), or when the only queue fails. If one of several queues fails, the process logs this, and tries
+   * the queue again every minute.
+   */
   readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
 }
 
@@ -193,9 +197,9 @@ export class ClusterStack extends Context.Service<ClusterStack, Service>()("@sta
  *
  * **Details**
  *
- * With the client of `@effect/sql-pg` in the context, processes tell each other by notifications what to look at. With another client
- * they poll once a second. A process uses at most 6 connections at a time, one of them for notifications. Behind a pooler that shares
- * sessions, such as pgbouncer in transaction mode, set the client's `prepare: false`.
+ * With the client of `@effect/sql-pg`, processes notify each other of changes through PostgreSQL (`LISTEN` and `NOTIFY`). With another
+ * client they poll once a second. A process uses at most 6 connections at a time, one of them for notifications. Behind a pooler that
+ * pools transactions, such as pgbouncer in transaction mode, set the client's `prepare: false`.
  *
  * @since 0.1.0
  * @category constructors
@@ -215,7 +219,7 @@ export const make: (
  * @category layers
  */
 export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError> = PgClient.layerConfig({
-  // So it works behind a pooler that shares sessions.
+  // So it works behind a pooler that pools transactions.
   prepare: Config.succeed(false),
   url: Config.map(
     // The client's error for an invalid URL would show the password in it.
@@ -240,7 +244,7 @@ export const layerDatabase: Layer.Layer<SqlClient, Config.ConfigError | SqlError
 export const layer = (options: Options) => Layer.effect(ClusterStack, make(options))
 
 /**
- * Runs a process of the cluster until it is interrupted, then shuts it down in order. Fails when a queue fails.
+ * Runs a process of the cluster until it is interrupted, then shuts it down in order. Fails as {@link Service.awaitFailure} does.
  *
  * @since 0.1.0
  * @category running

@@ -9,7 +9,7 @@ const { during, simulated, until } = Simulated
 
 const operations: ReadonlyArray<keyof Storage> = [
   "heartbeat",
-  "look",
+  "snapshot",
   "take",
   "resign",
   "load",
@@ -19,7 +19,7 @@ const operations: ReadonlyArray<keyof Storage> = [
   "ended",
   "claim",
   "end",
-  "bury",
+  "deleteExpired",
   "leave",
   "notify"
 ]

@@ -7,7 +7,7 @@ const member = (id: number, stackKeys: ReadonlyArray<string>, phase: "open" | "l
   id,
   phase,
   stackKeys,
-  silentFor: 500
+  silentMillis: 500
 })
 const free = (stackKeys: ReadonlyArray<string>) => stackKeys.map((stackKey) => ({ stackKey, leader: null }))
 const countsOf = (placed: ReadonlyMap<string, number>, ids: ReadonlyArray<number>) =>
@@ -59,7 +59,7 @@ describe("place", () => {
   })
 
   it("gives no queue to a process that is silent, and takes none away from it", () => {
-    const silent = { ...member(1, keys(6)), silentFor: 3000 }
+    const silent = { ...member(1, keys(6)), silentMillis: 3000 }
     const rows = [...free(keys(5)), { stackKey: "q05", leader: 1 }]
     const placed = place([silent, member(2, keys(6)), member(3, keys(6))], rows)
     assert.deepStrictEqual(countsOf(placed, [1, 2, 3]), [1, 3, 2])

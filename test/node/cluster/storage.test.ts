@@ -77,7 +77,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           const first = yield* join(storage)
           const second = yield* join(storage)
           assert.isTrue(yield* storage.heartbeat(first, open))
-          const { members } = yield* storage.look(second)
+          const { members } = yield* storage.snapshot(second)
           assert.deepStrictEqual(
             members.map(({ demands, free, id, name, phase, slots, stackKeys }) => ({
               demands,
@@ -93,9 +93,9 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
               { id: second, name: "one", slots: 4, stackKeys: newMember.stackKeys, free: 4, phase: "open", demands: {} }
             ]
           )
-          for (const { lapsesIn, silentFor } of members) {
-            assert.isAbove(lapsesIn, 200_000)
-            assert.isBelow(silentFor, 100_000)
+          for (const { expiresInMillis, silentMillis } of members) {
+            assert.isAbove(expiresInMillis, 200_000)
+            assert.isBelow(silentMillis, 100_000)
           }
           yield* storage.leave(first)
           assert.isFalse(yield* storage.heartbeat(first, open))
@@ -112,13 +112,13 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
             const { memberId, term } = yield* leading(storage, "a", "b")
             yield* offer(storage, term, "a")
             yield* claim(storage, memberId)
-            yield* storage.bury
+            yield* storage.deleteExpired
             assert.isTrue(yield* storage.heartbeat(memberId, open))
             yield* Effect.sleep("1 second")
             const heir = yield* join(storage)
-            yield* storage.bury
+            yield* storage.deleteExpired
             assert.isFalse(yield* storage.heartbeat(memberId, open))
-            const { members, queues } = yield* storage.look(heir)
+            const { members, queues } = yield* storage.snapshot(heir)
             assert.deepStrictEqual(
               members.map(({ id }) => id),
               [heir]
@@ -152,16 +152,16 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           const first = yield* join(storage)
           const second = yield* join(storage)
           const [taken] = yield* storage.take(first, [stackKey])
-          assert.isAbove(taken?.freeFor ?? 0, 1e6)
+          assert.isAbove(taken?.leaderlessMillis ?? 0, 1e6)
           assert.isEmpty(yield* storage.take(second, [stackKey]))
           yield* storage.resign({ memberId: first, stackKey, fence: (taken?.fence ?? 0) - 1 })
           assert.isEmpty(yield* storage.take(second, [stackKey]))
           yield* storage.resign({ memberId: first, stackKey, fence: taken?.fence ?? 0 })
           const [next] = yield* storage.take(second, [stackKey, "nothing"])
-          assert.isBelow(next?.freeFor ?? Number.POSITIVE_INFINITY, 100_000)
+          assert.isBelow(next?.leaderlessMillis ?? Number.POSITIVE_INFINITY, 100_000)
           yield* storage.leave(second)
           const [last] = yield* storage.take(first, [stackKey])
-          assert.isUndefined(last?.freeFor)
+          assert.isUndefined(last?.leaderlessMillis)
           assert.strictEqual(last?.fence, 3)
           assert.isEmpty(yield* storage.take(second, ["s--r"]))
         })
@@ -226,7 +226,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           assert.deepStrictEqual(yield* storage.ended(memberId), [
             { stackKey, jobUuid: "a", dispatch, owner: memberId, outcome: finished }
           ])
-          const { owned } = yield* storage.look(memberId)
+          const { owned } = yield* storage.snapshot(memberId)
           assert.deepStrictEqual(
             owned.map(({ dispatch }) => dispatch),
             claimed.map(({ dispatch }) => dispatch).filter((each) => each !== dispatch)
@@ -290,7 +290,7 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           const [claimed] = yield* claim(storage, memberId)
           yield* storage.requestStop(term, "a", "Canceled")
           yield* storage.requestStop(term, "b", "Canceled")
-          assert.deepStrictEqual((yield* storage.look(memberId)).owned, [
+          assert.deepStrictEqual((yield* storage.snapshot(memberId)).owned, [
             { dispatch: claimed?.dispatch ?? 0, stop: "Canceled" }
           ])
         })

@@ -34,14 +34,14 @@ export const handle = Effect.fnUntraced(
     const cluster = input.cluster ? yield* prepareCluster(input) : undefined
     const format = input.json ? "json" : input.format
     if (format === "json") (yield* OutputMode).isJson = true
-    // In the outer scope: the stack needs its runner until it has ended, and the view shows its end.
+    // Built in the outer scope, so that the runner and the view outlive the stack.
     const labels = new StepLabels()
-    const flushed = yield* flushAtEnd
-    const runner = labels.watch(
+    const forkUntilEnd = yield* makeForkUntilEnd
+    const runner = labels.wrap(
       Context.merge(yield* Layer.build(layerRunner(input)), yield* Layer.build(layerStore(input)))
     )
     const output = Context.get(runner, JobOutput.JobOutput)
-    if (input.runner === "command") yield* flushed(sendToEmulator(input, output))
+    if (input.runner === "command") yield* forkUntilEnd(sendToEmulator(input, output))
     const view = yield* StackView.make({
       format,
       output,
@@ -107,7 +107,7 @@ const sendToEmulator = Effect.fnUntraced(function* (input: RunInput, output: Job
 }, Effect.provide(EmulatorLog.layerClient))
 
 /** Forks an effect that may still finish its work after everything else in this scope has closed. */
-const flushAtEnd = Effect.gen(function* () {
+const makeForkUntilEnd = Effect.gen(function* () {
   const fibers: Array<Fiber.Fiber<void, unknown>> = []
   yield* Effect.addFinalizer(() =>
     Effect.forEach(fibers, (fiber) => Effect.timeoutOption(Fiber.await(fiber), EmulatorLog.flushTimeout))
@@ -127,21 +127,23 @@ const runStacks = Effect.fnUntraced(function* (
     ? yield* HealthServer.make({ host: input.healthHost, port: input.healthPort.value })
     : undefined
   if (health !== undefined) yield* view.print(`Health and metrics: ${health.url}`)
-  let watched: StackView.Watched | undefined
-  const watch = (started: StackView.Watched) => {
-    watched = started
+  let stacks: StackView.Watched | undefined
+  const onStarted = (started: StackView.Watched) => {
+    stacks = started
     return Effect.andThen(view.watch(started), health === undefined ? Effect.void : health.watch(started))
   }
-  const explained = <A, E, R>(running: Effect.Effect<A, E, R>) =>
-    Effect.onInterrupt(running, () => Stop.explain(view, watched, input))
-  yield* cluster === undefined ? explained(runHere(input, view, watch, onFailure)) : explained(cluster.run(view, watch))
+  const explainingStop = <A, E, R>(running: Effect.Effect<A, E, R>) =>
+    Effect.onInterrupt(running, () => Stop.explain(view, stacks, input))
+  yield* cluster === undefined
+    ? explainingStop(runHere(input, view, onStarted, onFailure))
+    : explainingStop(cluster.run(view, onStarted))
 })
 
 /** Runs the stacks of this process until they end. */
 const runHere = Effect.fnUntraced(function* (
   input: RunInput,
   view: StackView.View,
-  watch: (started: StackView.Watched) => Effect.Effect<void>,
+  onStarted: (started: StackView.Watched) => Effect.Effect<void>,
   onFailure: () => void
 ) {
   const service = new Stop.ServiceWatch()
@@ -167,11 +169,11 @@ const runHere = Effect.fnUntraced(function* (
       StacksClient.StacksClient,
       client
     )
-    yield* watch(stacks)
+    yield* onStarted(stacks)
     return yield* stacks.awaitFailure
   }
   const stack = yield* Effect.provideService(Stack.make({ ...options, queueKey }), StacksClient.StacksClient, client)
-  yield* watch(stack)
+  yield* onStarted(stack)
   yield* input.untilIdle ? Effect.raceFirst(stack.awaitIdle, stack.awaitFailure) : stack.awaitFailure
 })
 

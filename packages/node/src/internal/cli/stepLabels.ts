@@ -17,9 +17,7 @@ export class StepLabels {
   readonly of = (jobUuid: string): string | undefined => this.#labels.get(jobUuid)
 
   /** The runner in a context, which tells the label of each job when it reads the job's environment. */
-  readonly watch = <R>(
-    services: Context.Context<R | JobRunner.JobRunner>
-  ): Context.Context<R | JobRunner.JobRunner> => {
+  readonly wrap = <R>(services: Context.Context<R | JobRunner.JobRunner>): Context.Context<R | JobRunner.JobRunner> => {
     const runner = Context.get(services, JobRunner.JobRunner)
     return Context.add(services, JobRunner.JobRunner, {
       ...runner,

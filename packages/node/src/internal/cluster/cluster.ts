@@ -6,12 +6,12 @@
  *       a lease)       row, fence)    the queue)    this process owns)
  *          └──────────────┴──────────────┴──> recovery
  *
- * Who does what:
+ * The parts:
  *
  * - `membership.ts`: a process is alive if and only if it has a row in `members`. Each second it renews the row until `lockExpiration`
- *   from then on, by the database's clock. Whoever finds a row that has expired removes it. Foreign keys then take away what the member
- *   led and ran. Ids are never used again, so nothing that a removed member writes has an effect. By its own clocks a process acts on
- *   its row for nine tenths of the time, counted from before it asked (`lease.ts`).
+ *   from then on, by the database's clock. Any process that finds an expired row deletes it. Foreign keys then clear the leadership and
+ *   ownership that refer to it. Ids are never used again, so nothing that a removed member writes has an effect. A process uses its lease
+ *   for nine tenths of `lockExpiration`, measured from before it sent the heartbeat (`lease.ts`).
  * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. All processes compute from
  *   the rows who should lead which queue. Each takes and resigns only for itself. Every write of a leader names its fence.
  * - `leader.ts`: the leader runs an ordinary `Stack`, whose `JobStore` is the table `saved_jobs` (`ledQueue.ts`), and whose runner
@@ -26,12 +26,12 @@
  *                 ^          │ owner gone: orphaned
  *                 └──────────┴── retry, with another dispatch number
  *
- * A statement without an answer may have taken effect, or may do so later. So each names all that it assumes, and a second time it does
- * nothing:
+ * A statement whose response is lost may have taken effect, or may take effect later. Therefore each statement is conditional and
+ * idempotent:
  *
- * - A claim whose answer is lost leaves a job that its owner does not know: the owner gives it back (`executions.ts`).
- * - An outcome is written for the owner and the dispatch number that it belongs to. What has ended is remembered until a later look
- *   shows that the database knows it.
+ * - A claim whose answer is lost leaves a job that its owner does not know: the owner returns it (`executions.ts`).
+ * - An outcome is written for the owner and the dispatch number that it belongs to. A process remembers an ended job until a later snapshot
+ *   shows that the database has its outcome.
  * - A removal names the id of the row: a job that is saved again has another one.
  *
  * This file starts a process and ends it.
@@ -73,7 +73,7 @@ export interface ProcessOptions {
   readonly publish: Publish
 }
 
-/** How often everything is looked at that no hint has told of, in milliseconds. */
+/** The polling interval, in milliseconds, for changes without a notification. */
 const interval = 1000
 /** Hints that come close together are one. */
 const pace = "10 millis"
@@ -93,10 +93,10 @@ interface Process {
 }
 
 interface Signals {
-  readonly look: Latch.Latch
+  readonly refresh: Latch.Latch
   readonly read: Latch.Latch
-  /** How many looks at the cluster, and reads of ended jobs, were sent. */
-  readonly sent: { looks: number; reads: number }
+  /** How many requests for snapshots, and for ended jobs, were sent. */
+  readonly sent: { snapshots: number; reads: number }
 }
 
 /** Starts a process. When the scope closes, it leaves. */
@@ -110,12 +110,12 @@ export const make = Effect.fnUntraced(function* (
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
   const requests = yield* Requests.make(expiration)
   const signals: Signals = {
-    look: yield* Latch.make(false),
+    refresh: yield* Latch.make(false),
     read: yield* Latch.make(false),
-    sent: { looks: 0, reads: 0 }
+    sent: { snapshots: 0, reads: 0 }
   }
   const view = new View()
-  const look = () => signals.sent.looks
+  const lastSnapshot = () => signals.sent.snapshots
   let isLeaving = false
 
   // The heartbeats end last.
@@ -140,7 +140,7 @@ export const make = Effect.fnUntraced(function* (
       parts.worker?.lapse()
     }
   }).pipe(Scope.provide(heartbeats))
-  const shared = { ...options, storage, requests, membership, view, limiter, look }
+  const shared = { ...options, storage, requests, membership, view, limiter, lastSnapshot }
   const worker = yield* Worker.make({ ...shared, tokenLifetime: stacks[0]?.reservationExpiry, stacks })
   const leadership = yield* Leadership.make({
     ...shared,
@@ -153,7 +153,11 @@ export const make = Effect.fnUntraced(function* (
   Object.assign(parts, { worker, leadership })
   const process: Process = { storage, requests, membership, leadership, worker, view, signals }
 
-  for (const loop of [lookLoop(process), readLoop(process), listenForever(storage, (hint) => onHint(process, hint))]) {
+  for (const loop of [
+    refreshLoop(process),
+    readLoop(process),
+    listenForever(storage, (hint) => onHint(process, hint))
+  ]) {
     yield* Effect.forkIn(loop, heartbeats)
   }
   yield* Effect.forkIn(Effect.forever(Effect.delay(collectGarbage(process), collectInterval)), heartbeats)
@@ -170,11 +174,11 @@ export const make = Effect.fnUntraced(function* (
 })
 
 // -----------------------------------------------------------------------------
-// Looking
+// Refreshing
 // -----------------------------------------------------------------------------
 
-/** Looks at the cluster, and does what follows from it. */
-const lookOnce = Effect.fnUntraced(function* ({
+/** Reads a snapshot of the cluster, and reacts to it. */
+const refreshOnce = Effect.fnUntraced(function* ({
   leadership,
   membership,
   requests,
@@ -185,28 +189,28 @@ const lookOnce = Effect.fnUntraced(function* ({
 }: Process) {
   const memberId = membership.id()
   if (memberId === undefined) return interval
-  const number = ++signals.sent.looks
-  const snapshot = yield* requests.promptly(storage.look(memberId))
+  const number = ++signals.sent.snapshots
+  const snapshot = yield* requests.promptly(storage.snapshot(memberId))
   if (snapshot === undefined || membership.id() !== memberId) return interval
   view.update(snapshot)
-  if (snapshot.members.some(({ lapsesIn }) => lapsesIn <= 0)) {
-    yield* requests.promptly(storage.bury)
+  if (snapshot.members.some(({ expiresInMillis }) => expiresInMillis <= 0)) {
+    yield* requests.promptly(storage.deleteExpired)
     return 0
   }
   yield* worker.audit(memberId, snapshot, number)
   yield* leadership.reconcile(memberId, snapshot, number)
   worker.claims.poll()
   // Right after the next member counts as dead, if nobody hears of it before.
-  return Math.min(interval, ...snapshot.members.map(({ lapsesIn }) => lapsesIn + 10))
+  return Math.min(interval, ...snapshot.members.map(({ expiresInMillis }) => expiresInMillis + 10))
 })
 
-const lookLoop = (process: Process): Effect.Effect<never> => {
-  const { look } = process.signals
+const refreshLoop = (process: Process): Effect.Effect<never> => {
+  const { refresh } = process.signals
   return Effect.suspend(() => {
-    look.closeUnsafe()
-    return lookOnce(process)
+    refresh.closeUnsafe()
+    return refreshOnce(process)
   }).pipe(
-    Effect.flatMap((delay) => Effect.timeoutOption(look.await, Math.max(0, delay))),
+    Effect.flatMap((delay) => Effect.timeoutOption(refresh.await, Math.max(0, delay))),
     Effect.andThen(Effect.sleep(pace)),
     Effect.forever
   )
@@ -246,7 +250,7 @@ const onHint = ({ membership, signals, view, worker }: Process, hint: Hint): voi
       return
     case "Look":
       if (hint.memberId === undefined || hint.memberId === memberId) {
-        signals.look.openUnsafe()
+        signals.refresh.openUnsafe()
         signals.read.openUnsafe()
       }
   }
@@ -259,10 +263,10 @@ const collectGarbage = ({ membership, requests, storage, view }: Process) =>
   )
 
 // -----------------------------------------------------------------------------
-// Leaving
+// Stopping
 // -----------------------------------------------------------------------------
 
-/** Hands the queues over at once, lets the jobs end, and leaves what is left to the others. */
+/** Hands the queues over at once, lets the jobs end, and leaves the remaining jobs to the other processes. */
 const leave = ({ leadership, membership, worker }: Process, grace: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function* () {
     worker.claims.close()

@@ -1,4 +1,4 @@
-/** The runner of a queue's stack where jobs run beside processes: makes each job ready for any of them, and waits for its end. */
+/** The `JobRunner` of the leader's stack, if jobs run on the cluster's processes. It marks each job as ready, and waits until a process has run it. */
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import * as Effect from "effect/Effect"
 import type { LedQueue } from "./ledQueue.ts"
@@ -7,8 +7,8 @@ import { diedMessage, needsNoProcess, type OnProcessDeath } from "./recovery.ts"
 import type { Requests } from "./requests.ts"
 import type { EndedJob, Storage } from "./storage.ts"
 
-/** How often a job goes to another process because its own could not ask the service about it, and this one could. */
-const maxTroubles = 3
+/** How often a job is dispatched again because the process that claimed it could not read its details or token, although the leader could. */
+const maxServiceFailures = 3
 
 export const make = (
   queue: LedQueue,
@@ -20,7 +20,7 @@ export const make = (
     (context) =>
       Effect.gen(function* () {
         yield* Effect.forkScoped(forwardStop(context, queue, storage, requests))
-        for (let troubles = 0; ; ) {
+        for (let serviceFailures = 0; ; ) {
           const ended = yield* queue.dispatch(context.job)
           if (ended.outcome === undefined) {
             if (needsNoProcess(yield* context.state)) return JobRunner.AgentOwned
@@ -30,23 +30,29 @@ export const make = (
           }
           if (ended.outcome._tag !== "Failed") return ended.outcome
           queue.consume(ended)
-          if (ended.outcome.trouble === undefined || troubles++ >= maxTroubles)
+          if (ended.outcome.trouble === undefined || serviceFailures++ >= maxServiceFailures)
             return yield* toRunnerResult(ended.outcome)
-          yield* askHere(context, ended)
+          yield* repeatRequest(context, ended)
         }
       }),
-    // Processes go on with their jobs while the next leader is chosen.
+    // Processes continue with their jobs while the next leader is chosen.
     { outlivesStack: true }
   ),
-  // What had begun holds its slot already.
+  // A job that a process had already started keeps its slot under a new leader.
   hasAgent: (jobUuid) => queue.hadBegun(jobUuid)
 })
 
-/** Asks the service what a process could not learn. If this one can't either, the stack knows that by the failure. */
-const askHere = ({ details, issueToken }: JobRunner.JobContext, { outcome }: EndedJob) =>
+/**
+ * Repeats, on the leader, the request for details or a token that failed on the worker. If it fails here too, the stack sees it as a failure
+ * of the service.
+ */
+const repeatRequest = ({ details, issueToken }: JobRunner.JobContext, { outcome }: EndedJob) =>
   outcome?._tag === "Failed" && outcome.trouble === "token" ? Effect.asVoid(issueToken) : Effect.asVoid(details)
 
-/** Tells the process that runs the job why its runner should stop. The next leader does not stop it. */
+/**
+ * Tells the process that runs the job why its runner should stop. `Detach` and `Shutdown` are not forwarded, because the next leader
+ * continues with the job.
+ */
 const forwardStop = (
   { job, stopRequested }: JobRunner.JobContext,
   { term }: LedQueue,

@@ -13,7 +13,7 @@ export interface Execution extends ClaimedJob {
   readonly fiber: Fiber.Fiber<Outcome>
   /** Done when the runner has to stop. */
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** The number of the look that was sent last when this process learned that it owns the job. */
+  /** The sequence number of the last snapshot request that was sent when this process learned that it owns the job. */
   readonly claimedAt: number
   /** Whether this process owns the job, as far as it knows. */
   isOwned: boolean
@@ -22,7 +22,7 @@ export interface Execution extends ClaimedJob {
   /** Whether an agent may have been started for it. */
   hasAgent: boolean
   hasEnded: boolean
-  /** The number of the look that was sent last when its end was written. */
+  /** The sequence number of the last snapshot request that was sent when its end was written. */
   writtenAt: number | undefined
   /** When the job's state was last read, for a job that has an agent and that this process no longer owns. */
   checkedAt: number | undefined
@@ -58,10 +58,10 @@ export class Executions {
   }
 
   /**
-   * Compares the executions of a member with the jobs that it owned when look number `look` was taken. Drops executions whose end the
+   * Compares the executions of a member with the jobs that it owned when snapshot number `snapshotNumber` was taken. Drops executions whose end the
    * database knew by then. Returns the executions whose job the member lost, and those that should stop.
    */
-  compare(memberId: number, owned: ReadonlyArray<OwnedJob>, look: number) {
+  compare(memberId: number, owned: ReadonlyArray<OwnedJob>, snapshotNumber: number) {
     const stops = new Map(owned.map(({ dispatch, stop }) => [dispatch, stop]))
     const lost: Array<Execution> = []
     const stopping: Array<readonly [Execution, StopReason]> = []
@@ -71,8 +71,8 @@ export class Executions {
       if (stop !== undefined) {
         if (stop !== null && !execution.hasEnded) stopping.push([execution, stop])
       } else if (execution.hasEnded) {
-        if (execution.writtenAt !== undefined && execution.writtenAt < look) this.#executions.delete(dispatch)
-      } else if (execution.claimedAt < look) lost.push(execution)
+        if (execution.writtenAt !== undefined && execution.writtenAt < snapshotNumber) this.#executions.delete(dispatch)
+      } else if (execution.claimedAt < snapshotNumber) lost.push(execution)
     }
     return { lost, stopping }
   }

@@ -109,15 +109,15 @@ const listenOnce = Effect.fnUntraced(function* (
   const isDeaf = yield* Deferred.make<void>()
   let hasHeard = false
   let heardAt = clock.monotonicTimeNanosUnsafe()
-  const silentFor = () => Duration.nanos(clock.monotonicTimeNanosUnsafe() - heardAt)
+  const silentMillis = () => Duration.nanos(clock.monotonicTimeNanosUnsafe() - heardAt)
   const probe = Effect.gen(function* () {
     // Whoever asks first spares the others their probes.
     const pause = Duration.sum(silence, Duration.millis(1000 * (yield* Random.next)))
-    yield* Effect.sleep(Duration.max(Duration.subtract(pause, silentFor()), Duration.millis(100)))
-    if (Duration.isLessThan(silentFor(), silence)) return
+    yield* Effect.sleep(Duration.max(Duration.subtract(pause, silentMillis()), Duration.millis(100)))
+    if (Duration.isLessThan(silentMillis(), silence)) return
     yield* Effect.ignore(Effect.timeout(notify(Hint.Probe()), probeTimeout))
     yield* Effect.sleep(probeTimeout)
-    if (Duration.isGreaterThanOrEqualTo(silentFor(), silence)) yield* Deferred.succeed(isDeaf, undefined)
+    if (Duration.isGreaterThanOrEqualTo(silentMillis(), silence)) yield* Deferred.succeed(isDeaf, undefined)
   })
   yield* Effect.forkScoped(Effect.forever(probe))
   onHint(Hint.Look({ memberId: undefined }))

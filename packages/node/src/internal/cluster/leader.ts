@@ -81,8 +81,10 @@ export const lead = (deps: LeaderOptions, led: Led, taken: Taken): Effect.Effect
 type Services = StacksClient | JobRunner.JobRunner
 
 /** How long the last leader's requests count for the rate limits. One that died sent none in the last tenth of its lease. */
-const pauseAfter = ({ freeFor }: Taken, expiration: Duration.Duration): Duration.Duration =>
-  Duration.millis(Math.max(0, limitWindow - (freeFor ?? Duration.toMillis(expiration) * (1 - Lease.usablePart))))
+const pauseAfter = ({ leaderlessMillis }: Taken, expiration: Duration.Duration): Duration.Duration =>
+  Duration.millis(
+    Math.max(0, limitWindow - (leaderlessMillis ?? Duration.toMillis(expiration) * (1 - Lease.usablePart)))
+  )
 
 const runStack = Effect.fnUntraced(function* (
   deps: LeaderOptions,

@@ -1,6 +1,6 @@
 /**
- * Leadership: which queues this process leads. All processes compute the same placement from the rows. A process takes queues without
- * a leader that are placed here, and resigns from those that are placed elsewhere.
+ * Leadership: which queues this process leads. All processes compute the same placement from the rows. A process takes leaderless queues
+ * that the placement assigns to it, and resigns from queues that the placement assigns to another process.
  */
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
@@ -14,11 +14,11 @@ import type { QueueRow, Snapshot, Taken, Term } from "./storage.ts"
 
 export interface Leadership {
   readonly led: () => ReadonlyArray<Led>
-  /** Takes and resigns queues, as look number `look` shows them. */
-  readonly reconcile: (memberId: number, snapshot: Snapshot, look: number) => Effect.Effect<void>
-  /** Leads nothing any more, and resigns in the background. */
+  /** Takes and resigns queues according to a snapshot with its sequence number. */
+  readonly reconcile: (memberId: number, snapshot: Snapshot, snapshotNumber: number) => Effect.Effect<void>
+  /** Stops leading all queues, and resigns in the background. */
   readonly resignAll: () => void
-  /** Leads nothing any more: the member is gone. */
+  /** Stops leading all queues without resigning, because the member was deleted. */
   readonly lose: () => void
   /** Waits until the stacks have ended. */
   readonly ended: Effect.Effect<void>
@@ -27,14 +27,14 @@ export interface Leadership {
 export interface LeadershipOptions extends LeaderOptions {
   readonly membership: Pick<Membership, "id" | "lease">
   readonly stacks: ReadonlyArray<StackOptions>
-  /** The number of the look that was sent last. */
-  readonly look: () => number
+  /** The sequence number of the last snapshot request that was sent. */
+  readonly lastSnapshot: () => number
 }
 
-/** For how many looks a queue may have no leader before any process takes it, wherever it is placed. */
+/** After a queue was leaderless in this many snapshots, any process may take it, regardless of the placement. */
 const maxLeaderless = 5
 
-interface Held extends Led {
+interface LedHere extends Led {
   readonly fiber: Fiber.Fiber<unknown>
   readonly takenAt: number
 }
@@ -42,10 +42,10 @@ interface Held extends Led {
 export const make = Effect.fnUntraced(function* (
   options: LeadershipOptions
 ): Effect.fn.Return<Leadership, never, StacksClient | JobRunner | Scope.Scope> {
-  const { look, membership, requests, stacks, storage } = options
+  const { lastSnapshot, membership, requests, stacks, storage } = options
   const scope = yield* Scope.fork(yield* Effect.scope)
   const services = yield* Effect.context<StacksClient | JobRunner>()
-  const held = new Map<string, Held>()
+  const ledHere = new Map<string, LedHere>()
   /** The stacks that are about to end. */
   const closing = new Map<string, Fiber.Fiber<unknown>>()
   const leaderless = new Map<string, number>()
@@ -53,10 +53,10 @@ export const make = Effect.fnUntraced(function* (
 
   const resign = (term: Term) => requests.promptly(storage.resign(term))
 
-  const close = (led: Held, isResigned: boolean) => {
+  const close = (led: LedHere, isResigned: boolean) => {
     const { stackKey } = led.term
     led.isOpen = false
-    held.delete(stackKey)
+    ledHere.delete(stackKey)
     const ending = Fiber.interrupt(led.fiber).pipe(
       Effect.andThen(isResigned ? resign(led.term) : Effect.void),
       Effect.ensuring(Effect.sync(() => closing.delete(stackKey)))
@@ -78,53 +78,57 @@ export const make = Effect.fnUntraced(function* (
       watched: new Set()
     }
     const fiber = yield* Effect.forkIn(Effect.provideContext(lead(options, led, taken), services), scope)
-    held.set(stackKey, Object.assign(led, { fiber, takenAt: look() }))
+    ledHere.set(stackKey, Object.assign(led, { fiber, takenAt: lastSnapshot() }))
   })
 
   const take = Effect.fnUntraced(function* (memberId: number, stackKeys: ReadonlyArray<string>) {
     if (stackKeys.length === 0) return
     const taken = yield* requests.promptly(storage.take(memberId, stackKeys))
-    // Without the lease the answer came too late. The next look shows what was taken.
+    // Without the lease the response came too late. The next snapshot shows what was taken.
     if (taken === undefined || hasLeft || membership.id() !== memberId || !membership.lease.isHeld()) return
     for (const each of taken) yield* open(memberId, each)
   })
 
-  /** Ends the stacks of queues that another look has shown to be led by others. */
-  const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, lookNumber: number) => {
+  /** Ends the stacks of queues that this snapshot shows to be led by others. */
+  const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, snapshotNumber: number) => {
     const rows = new Map(queues.map((row) => [row.stackKey, row]))
-    for (const led of held.values()) {
+    for (const led of ledHere.values()) {
       const row = rows.get(led.term.stackKey)
       const isLost = row?.leader !== memberId || row.fence !== led.term.fence
-      if (isLost && led.takenAt < lookNumber) close(led, false)
+      if (isLost && led.takenAt < snapshotNumber) close(led, false)
     }
   }
 
   const resignMisplaced = (memberId: number, placed: ReturnType<typeof place>) => {
-    for (const led of held.values()) {
+    for (const led of ledHere.values()) {
       const leader = placed.get(led.term.stackKey)
       if (leader !== undefined && leader !== memberId) close(led, true)
     }
   }
 
-  /** Whether this process takes a queue, as far as this look shows. */
+  /** Whether this process takes a queue, according to this snapshot. */
   const isWanted = (memberId: number, { leader, stackKey }: QueueRow, placed: ReturnType<typeof place>): boolean => {
-    const looks = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
-    leaderless.set(stackKey, looks)
+    const snapshots = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
+    leaderless.set(stackKey, snapshots)
     const isListed = stacks.some(({ key }) => key === stackKey)
-    return leader === null && isListed && (placed.get(stackKey) === memberId || looks > maxLeaderless)
+    return leader === null && isListed && (placed.get(stackKey) === memberId || snapshots > maxLeaderless)
   }
 
-  const reconcile = Effect.fnUntraced(function* (memberId: number, { members, queues }: Snapshot, lookNumber: number) {
+  const reconcile = Effect.fnUntraced(function* (
+    memberId: number,
+    { members, queues }: Snapshot,
+    snapshotNumber: number
+  ) {
     if (hasLeft || !membership.lease.isHeld()) return
-    closeLost(memberId, queues, lookNumber)
-    const alive = members.filter(({ lapsesIn }) => lapsesIn > 0)
+    closeLost(memberId, queues, snapshotNumber)
+    const alive = members.filter(({ expiresInMillis }) => expiresInMillis > 0)
     const placed = place(alive, queues)
     resignMisplaced(memberId, placed)
     const wanted: Array<string> = []
     for (const row of queues) {
       const { fence, leader, stackKey } = row
-      if (held.has(stackKey) || closing.has(stackKey)) continue
-      // Taken by a statement whose answer was lost, or before the lease lapsed.
+      if (ledHere.has(stackKey) || closing.has(stackKey)) continue
+      // Taken by a statement whose response was lost, or before the lease lapsed.
       if (leader === memberId) yield* resign({ memberId, stackKey, fence })
       if (isWanted(memberId, row, placed)) wanted.push(stackKey)
     }
@@ -132,13 +136,13 @@ export const make = Effect.fnUntraced(function* (
   })
 
   return {
-    led: () => Array.from(held.values()),
+    led: () => Array.from(ledHere.values()),
     reconcile,
     resignAll: () => {
-      for (const led of held.values()) close(led, true)
+      for (const led of ledHere.values()) close(led, true)
     },
     lose: () => {
-      for (const led of held.values()) close(led, false)
+      for (const led of ledHere.values()) close(led, false)
     },
     ended: Effect.suspend(() => {
       hasLeft = true

@@ -33,16 +33,16 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
     let renewedAt: ReturnType<typeof now> | undefined
 
     /** By the clock that advanced further: one stops while a machine sleeps, and the other can be set. */
-    const left = () => {
+    const remaining = () => {
       if (renewedAt === undefined) return 0
       const { monotonic, wall } = now()
       return lifetime - Math.max(Number(monotonic - renewedAt.monotonic) / 1e6, wall - renewedAt.wall)
     }
     const awaitHeld: Effect.Effect<void> = Effect.suspend(() =>
-      left() > 0 ? Effect.void : Effect.delay(awaitHeld, interval)
+      remaining() > 0 ? Effect.void : Effect.delay(awaitHeld, interval)
     )
     const awaitLapse: Effect.Effect<void> = Effect.suspend(() =>
-      left() > 0 ? Effect.delay(awaitLapse, Math.ceil(left())) : Effect.void
+      remaining() > 0 ? Effect.delay(awaitLapse, Math.ceil(remaining())) : Effect.void
     )
     return {
       // The lease counts from the request, which is never later than the grant.
@@ -55,7 +55,7 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
             })
           )
         }),
-      isHeld: () => left() > 0,
+      isHeld: () => remaining() > 0,
       awaitHeld,
       awaitLapse
     }

@@ -1,7 +1,7 @@
 /** The placement of leaders: which member should lead which queue. */
 import type { Member, QueueRow } from "./storage.ts"
 
-type Candidate = Pick<Member, "id" | "phase" | "stackKeys" | "silentFor">
+type Candidate = Pick<Member, "id" | "phase" | "stackKeys" | "silentMillis">
 
 /** A member that is silent for longer, in milliseconds, may be dead: it is given no queue. */
 const maxSilence = 2000
@@ -31,7 +31,7 @@ export const place = (
     placed.set(stackKey, id)
     loads.set(id, loadOf(id) + 1)
   }
-  const silent = new Set(open.filter(({ silentFor }) => silentFor > maxSilence).map(({ id }) => id))
+  const silent = new Set(open.filter(({ silentMillis }) => silentMillis > maxSilence).map(({ id }) => id))
   const leastLoaded = (stackKey: string) => {
     const ids = candidatesOf.get(stackKey) ?? []
     const lively = ids.filter((id) => !silent.has(id))

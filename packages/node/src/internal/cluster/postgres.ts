@@ -85,7 +85,7 @@ const notify = ({ channel, sql }: Tables, hint: Hints.Hint): Fragment =>
 const led = ({ leaders, sql }: Tables, { fence, memberId, stackKey }: Term): Fragment => sql`
   led AS (SELECT 1 FROM ${leaders} WHERE stack_key = ${stackKey} AND leader = ${memberId} AND fence = ${fence} FOR SHARE)`
 
-const membership = (tables: Tables): Pick<Storage, "join" | "heartbeat" | "leave" | "bury" | "look"> => {
+const membership = (tables: Tables): Pick<Storage, "join" | "heartbeat" | "leave" | "deleteExpired" | "snapshot"> => {
   const { expiresAt, jobs, leaders, members, sql } = tables
   const lookAround = notify(tables, Hints.Hint.Look({ memberId: undefined }))
   return {
@@ -126,10 +126,10 @@ const membership = (tables: Tables): Pick<Storage, "join" | "heartbeat" | "leave
           WITH gone AS (DELETE FROM ${members} WHERE id = ${memberId}::int RETURNING id) SELECT ${lookAround} FROM gone`)
       ),
     // A member that is renewed meanwhile stays: its row is looked at again before it is removed.
-    bury: Effect.asVoid(
+    deleteExpired: Effect.asVoid(
       run(sql`WITH dead AS (DELETE FROM ${members} WHERE until <= now() RETURNING id) SELECT ${lookAround} FROM dead`)
     ),
-    look: (memberId) =>
+    snapshot: (memberId) =>
       Effect.map(
         run(sql<{
           readonly members: ReadonlyArray<Member>
@@ -140,7 +140,7 @@ const membership = (tables: Tables): Pick<Storage, "join" | "heartbeat" | "leave
           SELECT
             (SELECT coalesce(json_agg(json_build_object(
               'id', id, 'name', name, 'slots', slots, 'free', free, 'phase', phase, 'stackKeys', stack_keys, 'demands', demands,
-              'silentFor', extract(epoch FROM now() - beat) * 1000, 'lapsesIn', extract(epoch FROM until - now()) * 1000
+              'silentMillis', extract(epoch FROM now() - beat) * 1000, 'expiresInMillis', extract(epoch FROM until - now()) * 1000
             ) ORDER BY id), '[]') FROM ${members}) AS members,
             (SELECT coalesce(json_agg(json_build_object('stackKey', stack_key, 'leader', leader, 'fence', fence)
               ORDER BY stack_key), '[]') FROM ${leaders}) AS queues,
@@ -157,7 +157,7 @@ const leadership = (tables: Tables): Pick<Storage, "take" | "resign"> => {
   return {
     take: (memberId, stackKeys) =>
       Effect.map(
-        run(sql<{ readonly stackKey: string; readonly fence: number; readonly freeFor: number | null }>`
+        run(sql<{ readonly stackKey: string; readonly fence: number; readonly leaderlessMillis: number | null }>`
           WITH free AS (
             SELECT stack_key, CASE WHEN fence = 0 THEN 1e9 ELSE extract(epoch FROM now() - freed_at) * 1000 END AS free_for
             FROM ${leaders}
@@ -167,8 +167,8 @@ const leadership = (tables: Tables): Pick<Storage, "take" | "resign"> => {
           )
           UPDATE ${leaders} AS queue SET leader = ${memberId}::int, fence = fence + 1, freed_at = NULL
           FROM free WHERE queue.stack_key = free.stack_key
-          RETURNING queue.stack_key AS "stackKey", queue.fence, free.free_for::float8 AS "freeFor"`),
-        (rows) => rows.map((row) => ({ ...row, freeFor: row.freeFor ?? undefined }))
+          RETURNING queue.stack_key AS "stackKey", queue.fence, free.free_for::float8 AS "leaderlessMillis"`),
+        (rows) => rows.map((row) => ({ ...row, leaderlessMillis: row.leaderlessMillis ?? undefined }))
       ),
     resign: ({ fence, memberId, stackKey }) =>
       Effect.asVoid(

@@ -1,4 +1,4 @@
-/** Recovery: what becomes of a job whose process died while it ran the job. */
+/** Recovery: what happens to a job whose process died while it ran the job. */
 import type { StacksError } from "@stacksapi/core/StacksError"
 import { isAgentOwned, isFinal, type JobState } from "@stacksapi/core/StacksSchema"
 import * as Effect from "effect/Effect"
@@ -9,7 +9,7 @@ export type OnProcessDeath = "fail" | "retry"
 
 export const diedMessage = "The process that ran the job died before the job had ended"
 
-/** Whether a job needs no process: an agent has it, and goes on without the process that started it, or the job is over. */
+/** Whether a job needs no process: its agent continues without the process that started it, or the job is over. */
 export const needsNoProcess = (state: JobState | undefined): boolean =>
   state !== undefined && (isAgentOwned(state) || isFinal(state))
 

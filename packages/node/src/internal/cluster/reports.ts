@@ -19,8 +19,8 @@ export interface ReportsOptions {
   readonly storage: Storage
   readonly requests: Requests
   readonly membership: Pick<Membership, "id">
-  /** The number of the look that was sent last. */
-  readonly look: () => number
+  /** The sequence number of the last snapshot request that was sent. */
+  readonly lastSnapshot: () => number
   /** The end of an execution is nobody's concern: its member is gone. */
   readonly forget: (execution: Execution) => void
   /** Jobs are ready. */
@@ -34,7 +34,7 @@ const maxBatch = 500
 
 export const make = Effect.fnUntraced(function* ({
   forget,
-  look,
+  lastSnapshot,
   membership,
   onReady,
   requests,
@@ -62,7 +62,7 @@ export const make = Effect.fnUntraced(function* ({
     if (isReady === undefined) return yield* Effect.sleep(retryInterval)
     for (const [execution] of batch) {
       pending.delete(execution)
-      execution.writtenAt = look()
+      execution.writtenAt = lastSnapshot()
     }
     if (isReady) onReady()
   })

@@ -45,9 +45,9 @@ export interface Report {
 export interface Member extends Report, Omit<NewMember, "clusterKey"> {
   readonly id: number
   /** Milliseconds since its last heartbeat. */
-  readonly silentFor: number
+  readonly silentMillis: number
   /** Milliseconds until it counts as dead; negative if it does. */
-  readonly lapsesIn: number
+  readonly expiresInMillis: number
 }
 
 /** The leader of a queue. The fence counts the leaders that the queue has had. */
@@ -67,7 +67,7 @@ export interface Term {
 /** A queue that the member leads from now on. */
 export interface Taken extends Omit<Term, "memberId"> {
   /** Milliseconds since the last leader resigned; undefined if it died; infinite if there was none. */
-  readonly freeFor: number | undefined
+  readonly leaderlessMillis: number | undefined
 }
 
 /** A job that a member runs. */
@@ -137,8 +137,8 @@ export interface Storage {
   /** Removes the member. What it leads has no leader then, and what it runs is orphaned. */
   readonly leave: (memberId: number) => Request<void>
   /** Removes all members whose lease has expired. */
-  readonly bury: Request<void>
-  readonly look: (memberId: number) => Request<Snapshot>
+  readonly deleteExpired: Request<void>
+  readonly snapshot: (memberId: number) => Request<Snapshot>
 
   // Leadership
 

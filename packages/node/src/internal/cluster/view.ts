@@ -14,7 +14,7 @@ export class View {
   readonly #free = new Map<number, number>()
 
   update({ members, queues, turn }: Snapshot): void {
-    this.#members = members.filter(({ lapsesIn }) => lapsesIn > 0)
+    this.#members = members.filter(({ expiresInMillis }) => expiresInMillis > 0)
     this.#leaders = new Map(
       queues.flatMap(({ leader, stackKey }) => (leader === null ? [] : [[stackKey, leader] as const]))
     )
@@ -44,7 +44,8 @@ export class View {
   /** Divides jobs among the members with the most free slots. */
   hint(stackKey: string, count: number): Hint {
     const candidates = this.#members.filter(
-      ({ phase, silentFor, stackKeys }) => phase === "open" && silentFor <= maxSilence && stackKeys.includes(stackKey)
+      ({ phase, silentMillis, stackKeys }) =>
+        phase === "open" && silentMillis <= maxSilence && stackKeys.includes(stackKey)
     )
     const counts = new Map<number, number>()
     for (let job = 0; job < count; job++) {

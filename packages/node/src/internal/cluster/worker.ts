@@ -44,8 +44,8 @@ export interface WorkerOptions {
   readonly stacks: ReadonlyArray<{ readonly key: string; readonly queueKey: string }>
   readonly tokenLifetime: Duration.Input | undefined
   readonly publish: Publish
-  /** The number of the look that was sent last. */
-  readonly look: () => number
+  /** The sequence number of the last snapshot request that was sent. */
+  readonly lastSnapshot: () => number
 }
 
 export interface Worker {
@@ -53,8 +53,8 @@ export interface Worker {
   /** The jobs whose runners are at work. */
   readonly running: () => ReadonlyArray<ScheduledJob>
   readonly claims: Claims.Claims
-  /** Compares what runs here with what the database says that this process owns, as of look number `look`. */
-  readonly audit: (memberId: number, snapshot: Pick<Snapshot, "owned">, look: number) => Effect.Effect<void>
+  /** Compares what runs here with what the database says that this process owns, as of snapshot number `snapshotNumber`. */
+  readonly audit: (memberId: number, snapshot: Pick<Snapshot, "owned">, snapshotNumber: number) => Effect.Effect<void>
   /** The lease has expired: what runs here may be taken by others. */
   readonly lapse: () => void
   /** The member is gone, and what it owned is not this process's. */
@@ -140,7 +140,7 @@ interface State {
 export const make = Effect.fnUntraced(function* (
   options: WorkerOptions
 ): Effect.fn.Return<Worker, never, StacksClient | JobRunner.JobRunner | Scope.Scope> {
-  const { look, membership, requests, slots, stacks, storage, view } = options
+  const { lastSnapshot, membership, requests, slots, stacks, storage, view } = options
   // What is forked later ends with this scope, and not before what is made later.
   const scope = yield* Scope.fork(yield* Effect.scope)
   const executions = new Executions()
@@ -156,7 +156,7 @@ export const make = Effect.fnUntraced(function* (
       storage,
       requests,
       membership,
-      look,
+      lastSnapshot,
       forget: (execution) => executions.forget(execution),
       onReady: () => claims.poll()
     }),
@@ -181,8 +181,8 @@ export const make = Effect.fnUntraced(function* (
     free,
     running: () => executions.active.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
     claims,
-    audit: Effect.fnUntraced(function* (memberId, { owned }, look) {
-      const { lost, stopping } = executions.compare(memberId, owned, look)
+    audit: Effect.fnUntraced(function* (memberId, { owned }, snapshotNumber) {
+      const { lost, stopping } = executions.compare(memberId, owned, snapshotNumber)
       for (const execution of lost) execution.isOwned = false
       stopAll(lost)
       for (const [{ stopRequested }, reason] of stopping) yield* Deferred.succeed(stopRequested, reason)
@@ -232,7 +232,7 @@ const start = Effect.fnUntraced(function* (state: State, memberId: number, claim
       scope
     ),
     stopRequested: Deferred.makeUnsafe(),
-    claimedAt: options.look(),
+    claimedAt: options.lastSnapshot(),
     isOwned: true,
     isRunning: false,
     hasAgent: false,
