@@ -8,9 +8,9 @@ export const run = Command.make(
   handledBy(() => import("./runHandler.ts"))
 ).pipe(
   Command.withDescription(
-    "Run a stack: take the jobs of one or several queues, and run each by an agent or a shell. On SIGTERM or Ctrl-C it takes no " +
-      "more jobs, waits for the running ones, and deregisters; with --runner docker it leaves them to the next process (see --on-exit). On the second " +
-      "one it ends at once"
+    "Run a stack: take the jobs of one or several queues, and run each by an agent, in a container or in a shell. On SIGTERM or Ctrl-C it " +
+      "takes no more jobs, waits for the running ones, and deregisters; with --runner docker it leaves them to the next process (see " +
+      "--on-exit). A second signal ends the process at once"
   ),
   Command.withShortDescription("Run a stack: take the jobs of queues and run them"),
   Command.withExamples([
