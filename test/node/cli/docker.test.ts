@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect } from "effect"
 import * as Yaml from "yaml"
-import { stacksapi } from "../../support/cli.ts"
+import { environmentOf, stacksapi } from "../../support/cli.ts"
 import * as DockerApi from "../../support/dockerApi.ts"
 
 const service = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:9/" }
@@ -31,6 +32,101 @@ describe("stacksapi run --runner docker", () => {
       const { status, stderr } = yield* run("--image", "agent", "--docker-host", "ssh://builder")
       assert.strictEqual(status, 1)
       assert.match(stderr, /The Docker host "ssh:\/\/builder" can't be used/)
+    })
+  )
+})
+
+describe("the image of stacksapi run --runner docker", () => {
+  const withoutImage = DockerApi.serve(({ path }) =>
+    path.includes("/images/") ? { status: 404, body: { message: "No such image: rael:1" } } : undefined
+  )
+
+  it.live("is looked for before any job is taken", () =>
+    Effect.gen(function* () {
+      const { host } = yield* withoutImage
+      const { status, stderr } = yield* run("--image", "rael:1", "--pull", "never", "--docker-host", host)
+      assert.match(stderr, new RegExp(`^stacksapi: The image rael:1 is not on ${host}, .* Check --image`, "m"))
+      assert.strictEqual(status, 1)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is looked for in its registry, and not pulled before a job needs it", () =>
+    Effect.gen(function* () {
+      const api = yield* DockerApi.serve(({ path }) =>
+        path.includes("/distribution/")
+          ? { status: 403, body: { message: "denied: requested access to the resource is denied" } }
+          : path.includes("/images/")
+            ? { status: 404, body: { message: "No such image: team/agent" } }
+            : undefined
+      )
+      const { status, stderr } = yield* run("--image", "team/agent", "--docker-host", api.host)
+      assert.match(stderr, /^stacksapi: Can't pull the image team\/agent: denied: .* Check --image/m)
+      assert.strictEqual(status, 1)
+      assert.isFalse(api.asked.some(({ path }) => path.endsWith("/images/create")))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("may be on one of several Engines, and on one that does not answer yet", () =>
+    Effect.gen(function* () {
+      const { host } = yield* withoutImage
+      const hosts = ["--docker-host", host, "--docker-host", "tcp://127.0.0.1:9"]
+      const emulator = yield* NodeStacksEmulator.make()
+      const { status, stderr } = yield* stacksapi(
+        ["run", "--key", "k", "--runner", "docker", "--image", "agent", "--pull", "never", "--until-idle", ...hosts],
+        { env: { ...environmentOf(emulator), STACKSAPI_NETWORK: "host" } }
+      )
+      assert.strictEqual(status, 0, stderr)
+      assert.notInclude(stderr, "can't reach")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("agents in containers", () => {
+  it.live("can't reach an emulator on the loopback address, which the command says", () =>
+    Effect.gen(function* () {
+      const emulator = yield* NodeStacksEmulator.make()
+      const { status, stderr } = yield* stacksapi(
+        [
+          "run",
+          "--key",
+          "k",
+          "--runner",
+          "docker",
+          "--image",
+          "agent",
+          "--until-idle",
+          "--docker-host",
+          "tcp://127.0.0.1:9"
+        ],
+        { env: environmentOf(emulator) }
+      )
+      assert.strictEqual(status, 0, stderr)
+      assert.match(stderr, /WARN Agents in containers can't reach http:\/\/127\.0\.0\.1:\d+, .* Add --network host/)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the address of an Engine", () => {
+  it.live("is refused with a password, which is not shown", () =>
+    Effect.gen(function* () {
+      for (const address of ["tcp://user:s3cret@127.0.0.1:1", "ssh://me:s3cret@builder"]) {
+        const { status, stderr } = yield* stacksapi(["run", "--key", "k", "--runner", "docker", "--image", "agent"], {
+          env: { ...service, DOCKER_HOST: address }
+        })
+        assert.strictEqual(status, 1)
+        assert.match(stderr, /^stacksapi: The Docker host "(tcp|ssh):\/\/[^@]*" can't be used: /)
+        assert.notInclude(stderr, "s3cret")
+      }
+    })
+  )
+
+  it.live("needs the certificates of its folder", () =>
+    Effect.gen(function* () {
+      const { status, stderr } = yield* stacksapi(["run", "--key", "k", "--runner", "docker", "--image", "agent"], {
+        env: { ...service, DOCKER_HOST: "tcp://127.0.0.1:1", DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: "/nothing" }
+      })
+      assert.strictEqual(status, 1)
+      assert.match(stderr, /^stacksapi: \/nothing has no ca\.pem, cert\.pem and key\.pem: /)
     })
   )
 })

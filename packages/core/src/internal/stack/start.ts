@@ -329,7 +329,9 @@ const onRunFailure = Effect.fnUntraced(function* (
       return yield* backOff(state, record, failure.message)
     }
     case "Runner": {
-      yield* Effect.logError(`The runner of job ${job.id} failed`, cause)
+      // A failure that the runner expects is in the event; a defect is nowhere else.
+      const log = Cause.hasDies(cause) ? Effect.logError : Effect.logDebug
+      yield* log(`The runner of job ${job.id} failed`, cause)
       if (breaker.isWatching()) yield* breaker.succeeded(job.id)
       return yield* failUnlessOwned(state, record, failure.message)
     }

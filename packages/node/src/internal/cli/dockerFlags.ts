@@ -63,6 +63,12 @@ export const dockerFlags = {
   ),
   networks: texts("network", "a network that containers join, or host, or none", "NAME"),
   volumes: texts("volume", "a volume or folder, as SOURCE:TARGET or SOURCE:TARGET:ro", "VOLUME"),
+  addHosts: texts(
+    "add-host",
+    "a name for the containers, as NAME:ADDRESS or host.docker.internal:host-gateway",
+    "HOST"
+  ),
+  capabilities: texts("cap-add", "a capability that containers keep, for example CHOWN", "CAPABILITY"),
   containerUser: Flag.optional(
     Flag.text("container-user", {
       description: "With --runner docker: the user in the container",

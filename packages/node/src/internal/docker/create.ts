@@ -31,8 +31,10 @@ const isStatus = (status: number) => (error: EngineError) => error.status === st
 // Image
 // -----------------------------------------------------------------------------
 
+const pathOf = (image: string) => image.split("/").map(encodeURIComponent).join("/")
+
 const inspectImage = (engine: Engine, image: string) =>
-  engine.json(Image, "GET", `/images/${image.split("/").map(encodeURIComponent).join("/")}/json`).pipe(
+  engine.json(Image, "GET", `/images/${pathOf(image)}/json`).pipe(
     Effect.catchIf(isStatus(404), () => Effect.undefined),
     Effect.mapError(Failures.ofCreate)
   )
@@ -60,6 +62,16 @@ const provideImage = Effect.fnUntraced(function* (
   yield* Effect.mapError(Pull.pull(engine, image, auth, notify), (error) => Failures.ofPull(image, error))
   const pulled = yield* inspectImage(engine, image)
   return pulled ?? (yield* missing(`The image ${image} was pulled, and is not on ${engine.host}`))
+})
+
+/** Asks whether there is an image to provide, without pulling it: on the Engine, or in its registry. */
+export const findImage = Effect.fnUntraced(function* (engine: Engine, image: string, policy: PullPolicy) {
+  if (policy !== "always" && (yield* inspectImage(engine, image)) !== undefined) return
+  if (policy === "never") return yield* missing(`The image ${image} is not on ${engine.host}, and is never pulled`)
+  const auth = yield* credentialsFor(image)
+  yield* engine
+    .run("GET", `/distribution/${pathOf(image)}/json`, { headers: Pull.headersOf(auth) })
+    .pipe(Effect.mapError((error) => Failures.ofPull(image, error)))
 })
 
 const missing = (message: string) => new ProviderError({ reason: "Refused", message })

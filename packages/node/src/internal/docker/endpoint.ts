@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
+import * as Predicate from "effect/Predicate"
 import * as DockerConfig from "./dockerConfig.ts"
 
 /** Certificates for TLS. */
@@ -34,18 +35,24 @@ const forms = "use unix:///path, tcp://host:port, or https://host:port"
 
 /** The endpoint of a host. `certPath`: the folder of its certificates; without it there is no TLS, except for `https://`. */
 const endpointOf = Effect.fnUntraced(function* ({ certPath, host, skipVerify = false }: Host) {
+  const unusable = (why: string) =>
+    new DockerConfig.ConfigProblem({
+      message: `The Docker host "${host.replace(/\/\/[^/]*@/, "//")}" can't be used: ${why}`
+    })
   const [, scheme = "", rest = ""] = /^([a-z]+):\/\/(.+)$/.exec(host) ?? []
   if (scheme === "unix") {
     const endpoint: Endpoint = { host, baseUrl: "http://docker", socketPath: rest, tls: undefined }
     return endpoint
   }
   if (!["tcp", "http", "https"].includes(scheme)) {
-    return yield* new DockerConfig.ConfigProblem({ message: `The Docker host "${host}" can't be used: ${forms}` })
+    return yield* unusable(forms)
   }
+  // It would be shown with each message about the Engine.
+  if (rest.includes("@")) return yield* unusable(`an Engine takes no user name and no password; ${forms}`)
   const isSecure = scheme === "https" || certPath !== undefined
   const baseUrl = `${isSecure ? "https" : "http"}://${rest.replace(/\/+$/, "")}`
   if (!URL.canParse(baseUrl)) {
-    return yield* new DockerConfig.ConfigProblem({ message: `The Docker host "${host}" can't be used: ${forms}` })
+    return yield* unusable(forms)
   }
   const tls = isSecure ? yield* readTls(certPath, skipVerify) : undefined
   const endpoint: Endpoint = { host, baseUrl, socketPath: undefined, tls }
@@ -68,6 +75,11 @@ const readTls = Effect.fnUntraced(function* (certPath: string | undefined, skipV
           )
         )
   const [ca, cert, key] = yield* Effect.all([read("ca.pem"), read("cert.pem"), read("key.pem")])
+  if (certPath !== undefined && [ca, cert, key].every(Predicate.isUndefined)) {
+    return yield* new DockerConfig.ConfigProblem({
+      message: `${certPath} has no ca.pem, cert.pem and key.pem: set DOCKER_CERT_PATH to the folder with these certificates`
+    })
+  }
   const tls: Tls = { ca, cert, key, rejectUnauthorized: !skipVerify }
   return tls
 })

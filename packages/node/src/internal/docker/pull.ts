@@ -78,6 +78,10 @@ export const follow = Effect.fnUntraced(function* <E>(
   yield* notify(`Pulled the image ${image} in ${seconds} s${progress.text === "" ? "" : ` (${progress.text})`}`)
 })
 
+/** The headers of a request to a registry with these credentials. */
+export const headersOf = (auth: Redacted.Redacted | undefined): Readonly<Record<string, string>> =>
+  auth === undefined ? {} : { "x-registry-auth": Redacted.value(auth) }
+
 /** Pulls an image. `auth` is the header with the credentials. */
 export const pull = (
   engine: Engine,
@@ -91,7 +95,7 @@ export const pull = (
     image,
     engine.lines(Line, "POST", "/images/create", {
       query: { fromImage: repository, tag: version },
-      headers: auth === undefined ? {} : { "x-registry-auth": Redacted.value(auth) },
+      headers: headersOf(auth),
       timeout: Duration.minutes(5)
     }),
     notify
