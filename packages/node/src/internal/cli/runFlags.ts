@@ -190,7 +190,7 @@ const clusterFlags = {
   processes: Flag.withDefault(
     Flag.integer("processes", {
       description:
-        "With --cluster and REDIS_URL: the maximum number of processes, which share the rate limits while Redis is unavailable",
+        "With --cluster and REDIS_URL: the maximum number of processes; while Redis is unavailable, each process limits itself to 1/N of the rate limits",
       variable: true,
       min: 1,
       max: 1000

@@ -20,7 +20,7 @@ import * as Pull from "./pull.ts"
 import { Created, Details, Image } from "./schemas.ts"
 import * as Tar from "./tar.ts"
 
-/** What reading Docker's configuration and running its helpers needs. */
+/** The services that are needed to read Docker's configuration and to run its credential helpers. */
 export type Services = FileSystem.FileSystem | Path.Path | ChildProcessSpawner
 
 const slow = Duration.minutes(1)
@@ -46,7 +46,7 @@ const credentialsFor = Effect.fnUntraced(
   Effect.mapError(({ message }) => new ProviderError({ reason: "NoCapacity", message }))
 )
 
-/** The image on this Engine, which is pulled by the policy. */
+/** Makes sure that the Engine has the image, and pulls it according to the policy. Returns the image. */
 const provideImage = Effect.fnUntraced(function* (
   engine: Engine,
   image: string,
@@ -120,7 +120,7 @@ const putToken = Effect.fnUntraced(function* (
   })
 })
 
-/** Networks beyond the first one, which the container is created with. */
+/** Connects the container to all networks except the first, which was set when the container was created. */
 const connect = (engine: Engine, id: string, networks: ReadonlyArray<string>) =>
   Effect.forEach(
     networks.slice(1),
@@ -128,7 +128,7 @@ const connect = (engine: Engine, id: string, networks: ReadonlyArray<string>) =>
     { discard: true }
   )
 
-/** The id of the container with this name, which is there already; undefined if it has been started. */
+/** Returns the id of the existing container with this name, or undefined if that container has already been started. */
 const unstarted = Effect.fnUntraced(function* (engine: Engine, name: string) {
   const { Id, State } = yield* engine.json(Details, "GET", `/containers/${name}/json`)
   return State.Status === "created" ? Id : undefined
@@ -141,8 +141,8 @@ export interface Settings {
 }
 
 /**
- * Creates and starts a container. Gives its id, or undefined if one of this name has been started before. One that was created and not
- * started, by a process that ended meanwhile, gets this token, and is started.
+ * Creates and starts a container. Returns the container's id, or undefined if a container of this name has already been started. If a
+ * container of this name was created and not started (by a process that died), puts this token into it and starts it.
  */
 export const create = Effect.fnUntraced(function* (
   engine: Engine,
