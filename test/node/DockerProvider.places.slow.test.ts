@@ -3,9 +3,10 @@ import { rmSync, statfsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { AgentProvider } from "@stacksapi/core"
-import { JobOutput } from "@stacksapi/node"
+import { JobOutput, NodeStacksEmulator } from "@stacksapi/node"
 import * as DockerProvider from "@stacksapi/node/DockerProvider"
 import { ConfigProvider, Effect, Layer, Schedule, Stream } from "effect"
+import { environmentOf, stacksapi } from "../support/cli.ts"
 import * as Docker from "../support/docker.ts"
 import * as Images from "../support/dockerImages.ts"
 import { created, ended, optionsFor, refOf, request, shellAgent } from "../support/dockerProvider.ts"
@@ -36,12 +37,24 @@ describe("A registry", () => {
       const Provider = DockerProvider.layer(optionsFor(engine, { image, pull: "missing", command: ["sleep"] })).pipe(
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DOCKER_CONFIG: folder })))
       )
+      const emulator = yield* NodeStacksEmulator.make()
+      const run = stacksapi(
+        ["run", "--key", "k", "--runner", "docker", "--image", image, "--docker-host", engine.host, "--until-idle"],
+        { env: { ...environmentOf(emulator), DOCKER_CONFIG: folder } }
+      )
       yield* Effect.gen(function* () {
         logIn(`${registry.username}:wrong`)
+        const refused = yield* run
+        assert.match(
+          refused.stderr,
+          /^stacksapi: Can't pull the image 127\.0\.0\.1:.*(unauthorized|basic auth).*Check --image/m
+        )
+        assert.strictEqual(refused.status, 1)
         const denied = yield* Effect.flip(created(request()))
         assert.strictEqual(denied.reason, "Refused")
         assert.match(denied.message, /^Can't pull the image 127\.0\.0\.1:.*: .*(unauthorized|basic auth)/)
         logIn(`${registry.username}:${registry.password}`)
+        assert.strictEqual((yield* run).status, 0)
         const [first, second] = [request(), request()]
         // One of them pulls.
         yield* Effect.all([created(first), created(second)], { concurrency: 2 })
