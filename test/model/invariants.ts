@@ -9,6 +9,7 @@ import type { StackEvent } from "@stacksapi/core"
 import { Duration, Effect, Metric } from "effect"
 import type { Sent } from "./network.ts"
 import { calmFor, isAgentOwned, isOver, isStopState, isTroubled, leastLeft, noteTrouble, observe } from "./ownership.ts"
+import { isAgentInTheWay, mayTakeAny, onReserve } from "./providerInvariants.ts"
 import type { Ending, JobTrace, Life, OpenJob, Run, World } from "./world.ts"
 
 /** The documented time that a shutdown takes beside `shutdownGrace`, in seconds. */
@@ -59,6 +60,7 @@ const checkFinishes = (world: World, life: Life, sent: Sent): Effect.Effect<void
   Effect.gen(function* () {
     const fresh = sent.jobs.filter((id) => !life.asked.has(id))
     for (const id of fresh) life.asked.add(id)
+    onReserve(world, life, fresh)
     const before = life.status
     if (fresh.length === 0 || life.service === undefined || before === undefined || life.slots === 0) return
     const { finishing } = yield* life.service.status
@@ -128,7 +130,9 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
     const violate = (invariant: string, message: string) =>
       world.violate(invariant, `${life.name} started ${id}: ${message}`)
 
-    if (life.pausedSince !== undefined && life.pausedSince < world.now) {
+    // A run of a job that an agent has only waits for the agent.
+    const isAttached = life.plan.outlivesStack && isAgentOwned(job.view.state)
+    if (life.pausedSince !== undefined && life.pausedSince < world.now && !isAttached) {
       violate("nothing starts on a paused queue", `the queue is paused since ${seconds(world, life.pausedSince)} s`)
     }
     const isLeaving = Math.min(
@@ -162,7 +166,7 @@ export const onRunStart = (world: World, run: Run): Effect.Effect<void> =>
     if (life.active.has(id)) violate("no job runs twice at a time", "its runner is at work here already")
     for (const other of world.lives) {
       const running = other.active.get(id)
-      if (running === undefined || other === life || !other.isAlive) continue
+      if (running === undefined || other === life || !other.isAlive || isAttached) continue
       if ((job.lostAt ?? -1) < running.startedAt) {
         violate("no job runs twice at a time", `it runs at ${other.name}, whose reservation has not lapsed`)
       }
@@ -447,7 +451,7 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
 const checkRunners = (world: World, life: Life): void => {
   const tick = world.plan.tick * 1000
   for (const run of life.active.values()) {
-    if (run.stop === undefined) continue
+    if (run.stop === undefined || isAgentInTheWay(world, life, run.job)) continue
     const { at, reason } = run.stop
     const grace =
       reason === "Shutdown"
@@ -481,7 +485,7 @@ const checkReservations = (world: World, life: Life): void => {
         `${life.name}: ${id} has ${Math.round(left / 1000)} s left, and not ${Math.round(least / 1000)}`
       )
     }
-    if (isOurs || job.goneAt === undefined) continue
+    if (isOurs || job.goneAt === undefined || isAgentInTheWay(world, life, job)) continue
     // An agent may have ended it: then the runner is about to end.
     if (view.state === "finished" && life.active.has(id)) continue
     const agent = world.agents.get(id)
@@ -526,6 +530,7 @@ const checkRoom = (world: World, life: Life): void => {
   const hasRoom =
     life.isUp &&
     world.pool === undefined &&
+    mayTakeAny(world, life) &&
     status !== undefined &&
     !status.startsSuspended &&
     !status.isPaused &&
@@ -559,11 +564,16 @@ const checkPool = (world: World): void => {
   // The status of a stack that ends says what it leaves to the next process, too.
   const taken = world.lives
     .filter(({ isAlive }) => isAlive)
-    .reduce((sum, { active, isUp, status }) => sum + (isUp ? (status?.inFlight.length ?? 0) : active.size), 0)
-  if (taken > size && taken > world.takenOfPool) {
-    world.violate("never more jobs than slots", `${taken} jobs in a pool of ${size}`)
+    .flatMap((life) => {
+      const ids = life.isUp ? (life.status?.inFlight.map(({ id }) => id) ?? []) : Array.from(life.active.keys())
+      return ids.map((id) => ({ id, isInherited: life.inherited.has(id) }))
+    })
+  // An agent of an earlier life is at work already, whether or not there is a slot for its job.
+  const hasNew = taken.some(({ id, isInherited }) => !isInherited && !world.takenOfPool.has(id))
+  if (taken.length > size && hasNew) {
+    world.violate("never more jobs than slots", `${taken.length} jobs in a pool of ${size}`)
   }
-  world.takenOfPool = taken
+  world.takenOfPool = new Set(taken.map(({ id }) => id))
 }
 
 const checkDeadlines = (world: World): void => {
@@ -613,7 +623,8 @@ const checkMetrics = (world: World, life: Life): Effect.Effect<void> =>
 
 /** Called when a drain or a close has ended. */
 export const onDeadline = (world: World, life: Life, what: "drain" | "close"): void => {
-  for (const id of life.active.keys()) {
+  for (const [id, { job }] of life.active) {
+    if (isAgentInTheWay(world, life, job)) continue
     world.violate("nothing runs in a stack that has ended", `${id} at ${life.name}, after its ${what}`)
   }
 }

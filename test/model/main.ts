@@ -8,7 +8,8 @@ import { appendFileSync, existsSync, globSync, mkdirSync, readFileSync, writeFil
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { Worker } from "node:worker_threads"
-import { generate, type Plan } from "./plan.ts"
+import type { Plan } from "./plan.ts"
+import { generate } from "./providerPlan.ts"
 import { run } from "./run.ts"
 import type { Answer, Question } from "./worker.ts"
 

@@ -2,7 +2,7 @@
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { generate } from "./plan.ts"
+import { generate } from "./providerPlan.ts"
 import { run } from "./run.ts"
 
 describe("the runtime in a random world", () => {

@@ -8,6 +8,7 @@ import {
   type HttpClientResponse,
   HttpServerResponse
 } from "effect/http"
+import { step } from "./crash.ts"
 import { onDelivered, onRequest, onReserved } from "./invariants.ts"
 import { observe } from "./ownership.ts"
 import type { Odd } from "./plan.ts"
@@ -40,7 +41,8 @@ const travel = (world: World, life: Life, request: HttpClientRequest.HttpClientR
     const pending: PendingRequest = { operation: sent.operation, since: world.now }
     life.pending.add(pending)
     world.activity++
-    return Effect.andThen(onRequest(world, life, sent), deliver(world, life, request, sent, response)).pipe(
+    const exchange = Effect.andThen(onRequest(world, life, sent), deliver(world, life, request, sent, response))
+    return step(world, life, exchange).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
           life.pending.delete(pending)

@@ -27,6 +27,7 @@ export const observe = (world: World): Effect.Effect<void> =>
       if (view.state !== "scheduled") job.scheduledSince = undefined
       else job.scheduledSince ??= world.now
       if (job.goneAt === undefined && (isOver(view.state) || isAgentOwned(view.state))) job.goneAt = world.now
+      if (isOver(view.state)) job.overAt ??= world.now
       if (before.state === "reserved") judge(world, job, before)
     }
   })

@@ -4,6 +4,7 @@
  */
 import type { StacksApi } from "@stacksapi/core"
 import * as SeededRandom from "../support/random.ts"
+import type { AgentPlan, ProviderAction, ProviderPlan } from "./providerPlan.ts"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -62,6 +63,8 @@ export interface JobPlan {
   /** In how many seconds the job may start. */
   readonly runnableIn: number
   readonly rules: ReadonlyArray<string>
+  /** What its agent does where a stack with a provider has it. */
+  readonly agent?: AgentPlan
 }
 
 export interface StackPlan {
@@ -79,6 +82,8 @@ export interface StackPlan {
   readonly hasStore: boolean
   readonly weight: number
   readonly tags: Readonly<Record<string, string>> | undefined
+  /** Its agents run elsewhere, and not with the runners of `Behavior`. */
+  readonly provider?: ProviderPlan | undefined
 }
 
 export interface FaultPlan {
@@ -150,7 +155,10 @@ export type Action =
   | { readonly do: "drain"; readonly stack: number }
   | { readonly do: "close"; readonly stack: number }
   | { readonly do: "crash"; readonly stack: number }
+  /** The process dies with one of its next steps: a request, a call of its provider, or a write to its store. */
+  | { readonly do: "crashAt"; readonly stack: number; readonly step: number; readonly isProcessed: boolean }
   | { readonly do: "start"; readonly stack: number }
+  | ProviderAction
 
 /** The network between a stack and the service. */
 export type Link = "up" | "refuses" | "hangs" | "losesResponses"
@@ -176,8 +184,8 @@ export interface Plan {
 // Generation
 // -----------------------------------------------------------------------------
 
-/** The plan of a seed: always the same. */
-export const generate = (seed: number): Plan => {
+/** A plan without providers: always the same for a seed. */
+export const generateBase = (seed: number): Plan => {
   const random = SeededRandom.make(seed)
   const minutes = random.pick([2, 4, 6, 8, 12, 20, 30, 45, 60])
   const stackCount = random.weighted([

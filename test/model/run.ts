@@ -5,10 +5,14 @@ import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Metric, Random, Scope
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { testClock } from "../support/testClock.ts"
+import { crash, step } from "./crash.ts"
 import * as Invariants from "./invariants.ts"
 import { clientOf } from "./network.ts"
 import { observe } from "./ownership.ts"
+import { advancePlace, endAgent } from "./place.ts"
 import type { Action, FaultPlan, JobPlan, Odd, Plan } from "./plan.ts"
+import * as ProviderInvariants from "./providerInvariants.ts"
+import { optionsWithProvider, providerRunner } from "./providers.ts"
 import { advanceAgents, endAgentsOf, runnerOf, takeByAgent } from "./runners.ts"
 import { Life, make, type StackProcess, type Violation, type World } from "./world.ts"
 
@@ -94,10 +98,12 @@ const pass = (world: World, seconds: number, tick: number, until: () => boolean 
       yield* settle(world)
       const { activity } = world
       yield* advanceAgents(world)
+      yield* advancePlace(world)
       yield* endDeadlines(world)
       yield* restart(world)
       if (world.activity !== activity) yield* settle(world)
       yield* Invariants.atTick(world)
+      ProviderInvariants.atTick(world)
     } while (left > 0 && world.violation === undefined && !until())
   })
 
@@ -111,6 +117,7 @@ const endDeadlines = (world: World) =>
       if (what === "close") {
         life.closedAt = world.now
         yield* endAgentsOf(world, life)
+        ProviderInvariants.onExit(world, life)
       }
       Invariants.onDeadline(world, life, what)
     }
@@ -139,17 +146,21 @@ const start = (world: World, process: StackProcess) =>
       process.isStartWanted = process.life.closingSince !== undefined
       return
     }
+    const { plan } = process
     const life = new Life(process, ++process.lives, world.now)
     process.life = life
     world.note(`model: start ${life.name}`)
     const scope = yield* Scope.make()
     life.scope = scope
-    for (const { job } of yield* Effect.orDie(process.store.load(process.plan.key))) life.recovered.add(job.id)
+    for (const { job } of yield* Effect.orDie(process.store.load(plan.key))) life.recovered.add(job.id)
     const client = yield* clientOf(world, life)
+    const runner = yield* plan.provider === undefined
+      ? Effect.succeed(runnerOf(world, life))
+      : providerRunner(world, life, plan.provider, scope)
     const making = Stack.make(optionsOf(world, life)).pipe(
-      Effect.provideService(JobRunner.JobRunner, runnerOf(world, life)),
+      Effect.provideService(JobRunner.JobRunner, runner),
       Effect.provideService(StacksClient.StacksClient, client),
-      Effect.provideService(JobStore.JobStore, storeOf(life)),
+      Effect.provideService(JobStore.JobStore, storeOf(world, life)),
       Effect.provideService(Metric.MetricRegistry, life.metrics),
       Effect.provideService(Clock.Clock, process.clock.clock),
       Random.withSeed(`${world.plan.seed} ${life.name}`),
@@ -215,20 +226,20 @@ const optionsOf = (world: World, life: Life): StackModule.Options => {
     cancelGrace: seconds(plan.cancelGrace),
     shutdownGrace: seconds(plan.shutdownGrace),
     onClose: plan.onClose,
+    ...optionsWithProvider(world, plan),
     onEvent: (event) => Invariants.onEvent(world, life, event)
   }
 }
 
 /** A store that a dead process does not write to. */
-const storeOf = (life: Life): JobStore.Service => {
+const storeOf = (world: World, life: Life): JobStore.Service => {
   const { plan, process } = life
   const { store } = process
   if (!plan.hasStore) return { load: () => Effect.succeed([]), save: () => Effect.void, remove: () => Effect.void }
-  const whileAlive = <A, E>(effect: Effect.Effect<A, E>) => Effect.suspend(() => (life.isAlive ? effect : Effect.never))
   return {
-    load: (key) => whileAlive(store.load(key)),
-    save: (key, jobs) => whileAlive(store.save(key, jobs)),
-    remove: (key, jobUuids) => whileAlive(store.remove(key, jobUuids))
+    load: (key) => step(world, life, store.load(key)),
+    save: (key, jobs) => step(world, life, store.save(key, jobs)),
+    remove: (key, jobUuids) => step(world, life, store.remove(key, jobUuids))
   }
 }
 
@@ -276,30 +287,6 @@ const close = (world: World, life: Life) =>
     )
   })
 
-const crash = (world: World, life: Life) =>
-  Effect.gen(function* () {
-    const { scope, starting } = life
-    if (!life.isPresent || scope === undefined || starting === undefined) return
-    world.note(`model: crash ${life.name}`)
-    yield* observe(world)
-    yield* Invariants.onCrash(world, life)
-    life.isAlive = false
-    for (const run of life.active.values()) run.endedAt = world.now
-    life.active.clear()
-    if (!life.plan.hasStore) forgetOutcomes(world, life)
-    for (const entry of world.deadlines) if (entry.life === life) world.deadlines.delete(entry)
-    yield* endAgentsOf(world, life)
-    // What is left of it does nothing that could be seen.
-    yield* Effect.forkDetach(Effect.andThen(Fiber.interrupt(starting), Scope.close(scope, Exit.void)))
-  })
-
-/** Without a store, what was not sent is lost with the process: the job may run again. */
-const forgetOutcomes = (world: World, life: Life) => {
-  for (const { runs } of world.jobs.values()) {
-    for (const run of runs) if (run.life === life) run.expects = undefined
-  }
-}
-
 // -----------------------------------------------------------------------------
 // Actions
 // -----------------------------------------------------------------------------
@@ -340,6 +327,14 @@ const act = (world: World, action: Action): Effect.Effect<void> =>
         if (job !== undefined && (yield* takeByAgent(world, job, action.keeps))) job.stolenAt = world.now
         return
       }
+      case "providerFaults":
+        world.place.faults = action.faults.map((fault) => ({ fault, left: fault.times ?? Number.POSITIVE_INFINITY }))
+        return
+      case "placeSize":
+        world.place.size = action.agents ?? Number.POSITIVE_INFINITY
+        return
+      case "endAgent":
+        return yield* endAgent(world, action.job)
       case "poolSize":
         return yield* world.pool === undefined ? Effect.void : Effect.orDie(world.pool.setSize(action.count))
       default:
@@ -372,11 +367,9 @@ const onProcess = (world: World, action: Extract<Action, { readonly stack: numbe
       case "close":
         return yield* life === undefined ? Effect.void : close(world, life)
       case "crash":
-        // Stacks that share a pool share a process.
-        for (const { life } of world.pool === undefined ? [process] : world.processes) {
-          if (life !== undefined) yield* crash(world, life)
-        }
-        if (world.pool !== undefined) world.pool = yield* Effect.orDie(SlotPool.make(world.pool.size()))
+        return yield* crash(world, process)
+      case "crashAt":
+        process.fuse = { left: action.step, isProcessed: action.isProcessed }
         return
       case "start":
         return yield* start(world, process)
@@ -407,6 +400,7 @@ const addJobs = (world: World, jobs: ReadonlyArray<JobPlan>) =>
         stolenAt: undefined,
         lostAt: undefined,
         goneAt: undefined,
+        overAt: undefined,
         scheduledSince: world.now,
         isFinishRefused: false,
         holder: undefined
@@ -512,10 +506,13 @@ const calm = (world: World) =>
     setOdd(world, [])
     world.isPaused = false
     yield* setFaults(world, [])
+    world.place.faults = []
+    world.place.size = Number.POSITIVE_INFINITY
     yield* world.emulator.pauseQueue("q", false)
     if (world.pool !== undefined) yield* world.pool.setSize(slotsAtEnd)
     for (const process of world.processes) {
       process.link = "up"
+      process.fuse = undefined
       process.isHostBroken = false
       const { life } = process
       if (life?.isUp === true && life.service !== undefined) {
@@ -550,6 +547,9 @@ const calm = (world: World) =>
     yield* awaitIdle(world, 3 * pollInterval + 60, tick)
     if (world.violation !== undefined) return
     yield* Invariants.atEnd(world)
+    if (world.violation !== undefined) return
+    yield* pass(world, ProviderInvariants.sweepSeconds, tick, () => !ProviderInvariants.hasLeftovers(world))
+    ProviderInvariants.atEnd(world)
     if (world.violation !== undefined) return
     yield* closeAll(world)
   })

@@ -1,5 +1,5 @@
 /** What runners do with jobs, and the agents that they start. */
-import { JobRunner } from "@stacksapi/core"
+import { AgentProvider, JobRunner } from "@stacksapi/core"
 import { Deferred, Effect, Exit, type Redacted, type Scope } from "effect"
 import { onRunEnd, onRunStart } from "./invariants.ts"
 import { isAgentOwned, isOver, observe } from "./ownership.ts"
@@ -9,19 +9,24 @@ import type { Agent, Ending, JobTrace, Life, Run, World } from "./world.ts"
 /** The runner of one life of a stack. Each job does what its plan says. */
 export const runnerOf = (world: World, life: Life): JobRunner.Service => ({
   outlivesStack: life.plan.outlivesStack,
-  run: (context) => {
-    const job = world.jobs.get(context.job.id)
-    return job === undefined ? Effect.die(`There is no job ${context.job.id}`) : watched(world, life, job, context)
-  }
+  run: (context) =>
+    watched(world, life, context, (run) => JobRunner.make((context) => behave(world, run, context)).run(context))
 })
 
 type Outcome = Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>
 
 /** Runs a job, and writes down what becomes of it. */
-const watched = (world: World, life: Life, job: JobTrace, context: JobRunner.JobContext): Outcome =>
+export const watched = (
+  world: World,
+  life: Life,
+  context: JobRunner.JobContext,
+  runIt: (run: Run) => Outcome
+): Outcome =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       if (!life.isAlive) return yield* restore(Effect.never)
+      const job = world.jobs.get(context.job.id)
+      if (job === undefined) return yield* Effect.die(`There is no job ${context.job.id}`)
       const run: Run = {
         job,
         life,
@@ -34,18 +39,22 @@ const watched = (world: World, life: Life, job: JobTrace, context: JobRunner.Job
         resources: 0,
         hasFailedLookup: false
       }
-      world.note(`${life.name}: run ${job.plan.id} ${JSON.stringify(job.plan.behavior)}`)
+      const does = life.plan.provider === undefined ? job.plan.behavior : (job.plan.agent ?? {})
+      world.note(`${life.name}: run ${job.plan.id} ${JSON.stringify(does)}`)
       yield* onRunStart(world, run)
-      if (world.agents.has(job.plan.id)) life.inherited.add(job.plan.id)
+      if (world.agents.has(job.plan.id) || world.place.agents.has(agentNameOf(life, job)))
+        life.inherited.add(job.plan.id)
       else life.inherited.delete(job.plan.id)
       life.active.set(job.plan.id, run)
       job.runs.push(run)
-      const runner = JobRunner.make((context) => behave(world, run, context))
-      const exit = yield* Effect.exit(restore(runner.run(context)))
+      const exit = yield* Effect.exit(restore(runIt(run)))
       yield* end(world, run, context, exit)
       return yield* exit
     })
   )
+
+/** The name of a job's agent where the stack has a provider. */
+export const agentNameOf = ({ plan }: Life, job: JobTrace): string => AgentProvider.nameOf(plan.key, job.plan.id)
 
 const end = Effect.fnUntraced(function* (
   world: World,
@@ -105,6 +114,17 @@ const expected = (run: Run, exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobR
 
 const done = JobRunner.Finished({ exitStatus: 0, detail: "done" })
 
+/** Writes down when and why a run is asked to stop. */
+export const noteStop = (world: World, run: Run, { stopRequested }: JobRunner.JobContext) =>
+  stopRequested.pipe(
+    Effect.tap((reason) =>
+      Effect.sync(() => {
+        run.stop ??= { reason, at: world.now }
+      })
+    ),
+    Effect.forkScoped({ startImmediately: true })
+  )
+
 const behave = (
   world: World,
   run: Run,
@@ -113,14 +133,7 @@ const behave = (
   Effect.gen(function* () {
     const { job, life } = run
     const { behavior } = job.plan
-    yield* context.stopRequested.pipe(
-      Effect.tap((reason) =>
-        Effect.sync(() => {
-          run.stop ??= { reason, at: world.now }
-        })
-      ),
-      Effect.forkScoped({ startImmediately: true })
-    )
+    yield* noteStop(world, run, context)
     if (life.process.isHostBroken && behavior.does !== "die") {
       return yield* new JobRunner.JobRunnerError({ message: "The host starts nothing", isRetryable: true })
     }
@@ -205,7 +218,7 @@ const act = (
   }
 }
 
-const lookup = <A, E>(run: Run, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+export const lookup = <A, E>(run: Run, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.tapError(effect, () =>
     Effect.sync(() => {
       run.hasFailedLookup = true
@@ -250,18 +263,28 @@ const runAgent = (
     return JobRunner.AgentOwned
   })
 
-const startAgent = Effect.fnUntraced(function* (
+interface AgentWork {
+  readonly obeys: boolean
+  readonly survives: boolean
+  readonly takes: number
+  readonly exitStatus?: number
+}
+
+export const startAgent = Effect.fnUntraced(function* (
   world: World,
   job: JobTrace,
   life: Life | undefined,
-  { obeys, survives, takes }: { readonly obeys: boolean; readonly survives: boolean; readonly takes: number }
+  { exitStatus = 0, obeys, survives, takes }: AgentWork
 ) {
   const agent: Agent = {
     job,
     life,
     endsAt: world.now + takes * 1000,
+    exitStatus,
     obeys,
     survives: survives || (life?.plan.outlivesStack ?? true),
+    isKilled: false,
+    isOver: false,
     ended: yield* Deferred.make<void>()
   }
   world.agents.set(job.plan.id, agent)
@@ -283,6 +306,7 @@ const endAgent = (world: World, agent: Agent, exitStatus: number) =>
     yield* observe(world)
     if (isAgentOwned(agent.job.view.state)) yield* world.emulator.completeJob(id, exitStatus)
     yield* observe(world)
+    agent.isOver = true
     if (world.agents.get(id) === agent) world.agents.delete(id)
     yield* Deferred.succeed(agent.ended, void 0)
   })
@@ -304,8 +328,10 @@ export const advanceAgents = (world: World): Effect.Effect<void> =>
   Effect.forEach(
     Array.from(world.agents.values()),
     (agent) => {
-      const isCanceled = agent.job.view.state === "canceling" && agent.obeys
-      return isCanceled || agent.endsAt <= world.now ? endAgent(world, agent, isCanceled ? -1 : 0) : Effect.void
+      const isCanceled = agent.job.view.state === "canceling" && agent.obeys && !agent.isKilled
+      return isCanceled || agent.endsAt <= world.now
+        ? endAgent(world, agent, isCanceled ? -1 : agent.exitStatus)
+        : Effect.void
     },
     { discard: true }
   )

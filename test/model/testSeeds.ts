@@ -3,7 +3,7 @@
  * worker at work when all others have ended. `pnpm model` runs any number of seeds.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { generate } from "./plan.ts"
+import { generate } from "./providerPlan.ts"
 import { run } from "./run.ts"
 
 const batch = 5

@@ -1,7 +1,8 @@
 /** Runs seeds for `main.ts`, in a thread of its own. */
 import { parentPort } from "node:worker_threads"
 import { minimize } from "./minimize.ts"
-import { generate, type Plan } from "./plan.ts"
+import type { Plan } from "./plan.ts"
+import { generate } from "./providerPlan.ts"
 import { type Result, run } from "./run.ts"
 
 export interface Question {

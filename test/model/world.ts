@@ -4,10 +4,11 @@
  */
 import { type JobRunner, JobStore, type SlotPool, type Stack, type StackEvent, type StacksApi } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Clock, type Context, type Deferred, Effect, type Fiber, type Metric, type Scope } from "effect"
+import { Clock, type Context, type Deferred, Effect, type Fiber, type Metric, PubSub, type Scope } from "effect"
 import { HttpClient } from "effect/http"
 import * as SeededRandom from "../support/random.ts"
 import { type SkewableClock, skewable } from "../support/skewableClock.ts"
+import { Place, type PlacedAgent, ProviderTrace } from "./placeState.ts"
 import type { JobPlan, Link, Odd, Plan, StackPlan } from "./plan.ts"
 
 // -----------------------------------------------------------------------------
@@ -57,6 +58,7 @@ export interface JobTrace {
   lostAt: number | undefined
   /** When the job was over, or an agent had it. */
   goneAt: number | undefined
+  overAt: number | undefined
   /** Since when it is listed. */
   scheduledSince: number | undefined
   /** Whether the service has refused to finish the job: then it may be finished with `stack_error`. */
@@ -70,9 +72,13 @@ export interface Agent {
   readonly job: JobTrace
   /** The life that started it; undefined for an agent of somebody else. */
   readonly life: Life | undefined
-  readonly endsAt: number
+  endsAt: number
+  exitStatus: number
   readonly obeys: boolean
   readonly survives: boolean
+  /** Whether its machine is gone: then it ends when the service notices that. */
+  isKilled: boolean
+  isOver: boolean
   readonly ended: Deferred.Deferred<void>
 }
 
@@ -129,6 +135,9 @@ export class Life {
 
   /** Jobs whose agents an earlier life has started. */
   readonly inherited = new Set<string>()
+
+  // What the calls of its provider tell.
+  readonly provider = new ProviderTrace()
 
   // What the network tells.
   /** Jobs that it has asked to reserve, and that have not ended since. */
@@ -202,6 +211,8 @@ export class StackProcess {
   lives = 0
   /** Whether it is to start as soon as its last life has ended. */
   isStartWanted = false
+  /** The process dies after so many steps more, before or after the last one takes effect. */
+  fuse: { left: number; readonly isProcessed: boolean } | undefined
 
   constructor(index: number, plan: StackPlan, clock: SkewableClock, store: JobStore.Service) {
     this.index = index
@@ -241,13 +252,16 @@ export class World {
   readonly processes: ReadonlyArray<StackProcess>
   readonly jobs = new Map<string, JobTrace>()
   readonly agents = new Map<string, Agent>()
+  /** Where the agents of providers run. */
+  readonly place: Place
   readonly deadlines = new Set<Deadline>()
   pool: SlotPool.SlotPool | undefined
   odd: Array<{ readonly odd: Odd; left: number }> = []
   faults = 0
   /** How many requests there were. */
   requests = 0
-  takenOfPool = 0
+  /** The jobs that had slots of the pool at the last look. */
+  takenOfPool: ReadonlySet<string> = new Set()
   isPaused = false
   isEnding = false
   /** How many jobs are saved in all stores, at the end. */
@@ -269,7 +283,8 @@ export class World {
     emulator: StacksEmulator.Service,
     http: HttpClient.HttpClient,
     clock: Clock.Clock,
-    processes: ReadonlyArray<StackProcess>
+    processes: ReadonlyArray<StackProcess>,
+    changes: PubSub.PubSub<PlacedAgent>
   ) {
     this.plan = plan
     this.emulator = emulator
@@ -278,6 +293,7 @@ export class World {
     this.startedAt = clock.currentTimeMillisUnsafe()
     this.random = SeededRandom.make(plan.seed ^ 0x5bd1e995)
     this.processes = processes
+    this.place = new Place(plan.seed, changes)
   }
 
   get now(): number {
@@ -320,7 +336,7 @@ export const make = Effect.fnUntraced(function* (plan: Plan) {
   for (const [index, stack] of plan.stacks.entries()) {
     processes.push(new StackProcess(index, stack, skewable(clock), yield* JobStore.makeMemory))
   }
-  return new World(plan, onClock(emulator, clock), http, clock, processes)
+  return new World(plan, onClock(emulator, clock), http, clock, processes, yield* PubSub.unbounded<PlacedAgent>())
 })
 
 /** The emulator on the world's own clock, whichever clock its caller has. */

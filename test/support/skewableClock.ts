@@ -5,6 +5,8 @@ export interface SkewableClock {
   readonly clock: Clock.Clock
   /** Moves the wall time forward, or back where it is negative. */
   readonly step: (millis: number) => void
+  /** Whether its wall time differs from the base clock's. */
+  readonly isSkewed: boolean
 }
 
 export const skewable = (base: Clock.Clock): SkewableClock => {
@@ -23,6 +25,9 @@ export const skewable = (base: Clock.Clock): SkewableClock => {
     },
     step: (by) => {
       offset += by
+    },
+    get isSkewed() {
+      return offset !== 0
     }
   }
 }

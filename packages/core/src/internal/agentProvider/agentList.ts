@@ -1,7 +1,6 @@
 /**
  * Lists the agents of one stack. One listing per interval serves all jobs, and wakes only the waiters whose test succeeds.
  */
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,12 +8,11 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AgentProvider from "../../AgentProvider.ts"
-import { monotonicMillis } from "../monotonicMillis.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 
-/** Tests what a listing shows of an agent. `listedAt` is the start of the listing in monotonic milliseconds. */
-type Test = (agent: AgentProvider.Agent | undefined, listedAt: number) => boolean
+/** Tests what a listing shows of an agent. `listing` is the number of the listing. */
+type Test = (agent: AgentProvider.Agent | undefined, listing: number) => boolean
 
 interface Waiter {
   readonly name: string
@@ -27,6 +25,8 @@ export interface AgentList {
   readonly await: (name: string, test: Test) => Effect.Effect<AgentProvider.Agent | undefined>
   /** All agents of the last listing; undefined before the first one. */
   readonly agents: () => ReadonlyMap<string, AgentProvider.Agent> | undefined
+  /** The number of the last listing that has started. Listings with greater numbers start later. */
+  readonly started: () => number
   /** Waits for a listing that starts after this call. */
   readonly next: Effect.Effect<void>
 }
@@ -38,25 +38,24 @@ export const make = Effect.fnUntraced(function* (
   interval: Duration.Duration,
   health: ProviderHealth
 ): Effect.fn.Return<AgentList, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const gauges = Metrics.agentGauges(context)
   const waiters = new Set<Waiter>()
-  let listed: { readonly agents: Map<string, AgentProvider.Agent>; readonly at: number } | undefined
-  const now = () => monotonicMillis(clock)
+  let started = 0
+  let listed: { readonly agents: Map<string, AgentProvider.Agent>; readonly number: number } | undefined
 
-  const check = (waiter: Waiter, agent: AgentProvider.Agent | undefined, at: number) => {
-    if (!waiter.test(agent, at)) return
+  const check = (waiter: Waiter, agent: AgentProvider.Agent | undefined, listing: number) => {
+    if (!waiter.test(agent, listing)) return
     waiters.delete(waiter)
     Deferred.doneUnsafe(waiter.seen, Exit.succeed(agent))
   }
 
   const listOnce = Effect.gen(function* () {
-    const at = now()
+    const number = ++started
     const agents = yield* health.watch(provider.list(stackKey))
-    listed = { agents: new Map(agents.map((agent) => [agent.name, agent])), at }
+    listed = { agents: new Map(agents.map((agent) => [agent.name, agent])), number }
     gauges(agents)
-    for (const waiter of Array.from(waiters)) check(waiter, listed.agents.get(waiter.name), at)
+    for (const waiter of Array.from(waiters)) check(waiter, listed.agents.get(waiter.name), number)
   }).pipe(
     Effect.catchCause((cause) => Effect.logDebug(`The agents of ${stackKey} could not be listed`, cause)),
     // A listing without a response must not stop the next ones.
@@ -66,7 +65,10 @@ export const make = Effect.fnUntraced(function* (
   const onChange = (agent: AgentProvider.Agent) =>
     Effect.sync(() => {
       listed?.agents.set(agent.name, agent)
-      for (const waiter of Array.from(waiters)) if (waiter.name === agent.name) check(waiter, agent, now())
+      // A change is newer than any listing.
+      for (const waiter of Array.from(waiters)) {
+        if (waiter.name === agent.name) check(waiter, agent, Number.POSITIVE_INFINITY)
+      }
     })
 
   yield* Effect.addFinalizer(() => Effect.sync(() => gauges([])))
@@ -87,7 +89,7 @@ export const make = Effect.fnUntraced(function* (
     Effect.suspend(() => {
       if (listed !== undefined) {
         const agent = listed.agents.get(name)
-        if (test(agent, listed.at)) return Effect.succeed(agent)
+        if (test(agent, listed.number)) return Effect.succeed(agent)
       }
       const waiter: Waiter = { name, test, seen: Deferred.makeUnsafe() }
       waiters.add(waiter)
@@ -100,9 +102,10 @@ export const make = Effect.fnUntraced(function* (
   return {
     await: awaitAgent,
     agents: () => listed?.agents,
+    started: () => started,
     next: Effect.suspend(() => {
-      const from = now()
-      return Effect.asVoid(awaitAgent("", (_, listedAt) => listedAt >= from))
+      const last = started
+      return Effect.asVoid(awaitAgent("", (_, listing) => listing > last))
     })
   }
 })

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Semaphore from "effect/Semaphore"
 import type * as AgentProvider from "../../AgentProvider.ts"
 import * as JobRunner from "../../JobRunner.ts"
@@ -44,8 +45,8 @@ export interface AgentRun {
   readonly fleet: Fleet
   /** Whether an agent may exist. */
   mayExist: boolean
-  /** Only listings that began at this time or later count. */
-  listedSince: number
+  /** Only listings with greater numbers count: they started later. */
+  lastListing: number
   /** Calls of `create` since the agent was last seen. */
   creates: number
   /** The agents that were seen, or should have been. */
@@ -77,7 +78,7 @@ export const make = (
   agent,
   fleet,
   mayExist: false,
-  listedSince: monotonicMillis(shared.clock),
+  lastListing: fleet.list.started(),
   creates: 0,
   starts: 0,
   failedCreates: 0,
@@ -174,8 +175,8 @@ export const awaitEnd = Effect.fnUntraced(function* (
   const { agent, context, fleet, shared } = run
   while (true) {
     // Only a listing shows whether the agent exists.
-    const { listedSince } = run
-    const found = yield* fleet.list.await(agent.name, (_, listedAt) => listedAt >= listedSince)
+    const { lastListing } = run
+    const found = yield* fleet.list.await(agent.name, (_, listing) => listing > lastListing)
     const outcome = found === undefined ? yield* onMissing(run) : yield* watchAgent(run, found)
     if (outcome !== undefined) return outcome
     if (run.hasAcquired || nowOf(run) < run.deadline) continue
@@ -198,11 +199,14 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   }
   // A created agent is not listed yet, because the provider may be slow.
   if (run.creates > 0) yield* Effect.sleep(delayAfter(run.creates))
+  if (run.hasAcquired) return yield* awaitListed(run)
   if (nowOf(run) >= run.deadline) return undefined
   // Agents that are about to be deleted still use capacity.
   while (fleet.sweep?.isPending() === true) yield* fleet.list.next
-  const error = yield* createOnce(run)
-  run.listedSince = nowOf(run)
+  const created = yield* Effect.result(createOnce(run))
+  run.lastListing = fleet.list.started()
+  if (Result.isFailure(created)) return yield* onNoToken(run, created.failure)
+  const error = created.success
   if (error === undefined) {
     run.creates++
     run.failedCreates = 0
@@ -219,6 +223,22 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   return undefined
 })
 
+/** Handles a token that could not be had. An agent that is not listed yet may have acquired the job: then no other one is created. */
+const onNoToken = Effect.fnUntraced(function* (run: AgentRun, error: JobRunner.JobRunnerError | StacksError) {
+  if (!run.mayExist || !(yield* needsNoAgent(run.context))) return yield* Effect.fail(error)
+  acquired(run)
+  return yield* awaitListed(run)
+})
+
+/** Waits for the next listing, unless the job is over. Its agent may end without ever being listed. */
+const awaitListed = Effect.fnUntraced(function* (run: AgentRun) {
+  const jobState = yield* run.context.state
+  if (jobState !== undefined && isFinal(jobState)) return JobRunner.AgentOwned
+  run.creates++
+  run.lastListing = run.fleet.list.started()
+  return undefined
+})
+
 /** Handles a listed agent: waits until it ends, has a problem, or a deadline has passed. */
 const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvider.Agent) {
   const { agent, context, fleet, shared } = run
@@ -232,7 +252,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
     run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
   }
   if (found.phase === "Running") capacity.found(context.job, context.requests, context.stackKey)
-  const { listedSince } = run
+  const { lastListing } = run
   const until = Math.min(
     run.hasAcquired ? Number.POSITIVE_INFINITY : Math.min(run.deadline, run.refreshAt),
     run.endOfLife
@@ -240,8 +260,8 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
   const seen = yield* Effect.timeoutOption(
     fleet.list.await(
       agent.name,
-      (next, listedAt) =>
-        listedAt >= listedSince && (next === undefined || next.phase !== found.phase || needsAction(run, next))
+      (next, listing) =>
+        listing > lastListing && (next === undefined || next.phase !== found.phase || needsAction(run, next))
     ),
     Math.max(0, until - nowOf(run))
   )
@@ -313,7 +333,7 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   if (!run.isSeen) run.starts++
   if (run.starts >= maxStarts) return JobRunner.Released({ reason })
   yield* remove(run, reason)
-  Object.assign(run, { listedSince: nowOf(run), isSeen: false, creates: 0, ...never })
+  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, creates: 0, ...never })
   return undefined
 })
 

@@ -40,15 +40,17 @@ export const deleteAgent = Effect.fnUntraced(function* (
   agent: AgentProvider.AgentRef,
   reason: string
 ): Effect.fn.Return<void> {
-  for (let tries = 0; ; tries++) {
-    const isRequested = yield* deleteOnce(provider, health, agent, reason)
-    if (isRequested) {
+  let failures = 0
+  while (true) {
+    if (yield* deleteOnce(provider, health, agent, reason)) {
+      failures = 0
       const isGone = yield* list.next.pipe(
         Effect.andThen(list.await(agent.name, (found) => found === undefined)),
         Effect.timeoutOption(redeleteDelay)
       )
       if (isGone._tag === "Some") return
+    } else {
+      yield* Effect.sleep(Math.min(maxDelayMillis, 1000 * 2 ** Math.min(10, failures++)))
     }
-    yield* Effect.sleep(Math.min(maxDelayMillis, 1000 * 2 ** Math.min(10, tries)))
   }
 })
