@@ -505,7 +505,9 @@ const checkReservations = (world: World, life: Life): void => {
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
     // A job in doubt is dropped when the last request that may have reserved it has lapsed, and its reservation with it.
     if (world.isPoisoned(job.plan.id) || life.doubted.has(job.plan.id)) continue
-    const since = view.reservedAt?.epochMilliseconds ?? 0
+    // A job whose reservation was answered with a failure is pending, and may have to wait for a slot that an agent takes.
+    const roomSince = life.plan.provider === undefined ? 0 : (life.hasRoomSince ?? world.now)
+    const since = Math.max(roomSince, view.reservedAt?.epochMilliseconds ?? 0)
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
       world.violate(
         "no job is reserved and forgotten",

@@ -1,5 +1,6 @@
 /** Makes a plan that violates an invariant smaller, as long as it still violates the same one. */
-import type { Action, JobPlan, Plan, Step } from "./plan.ts"
+import type { Action, JobPlan, Plan, StackPlan, Step } from "./plan.ts"
+import type { ProviderPlan } from "./providerPlan.ts"
 import { type Result, run } from "./run.ts"
 
 export interface Minimized {
@@ -113,18 +114,45 @@ class Search {
     const isUsed = this.plan.steps.some(({ action }) => "stack" in action && action.stack === last)
     if (last > 0 && !isUsed) await this.try({ ...this.plan, stacks: this.plan.stacks.slice(0, last) })
     for (const [index, stack] of this.plan.stacks.entries()) {
-      for (const change of [{ tags: undefined }, { weight: 1 }, { outlivesStack: false }, { hasStore: true }]) {
-        const [key, value] = Object.entries(change)[0] ?? []
-        if (key === undefined || stack[key as keyof typeof stack] === value) continue
-        const stacks = this.plan.stacks.map((other, at) => (at === index ? { ...other, ...change } : other))
-        await this.try({ ...this.plan, stacks })
+      const plain = [
+        { provider: undefined },
+        { tags: undefined },
+        { weight: 1 },
+        { outlivesStack: stack.provider !== undefined },
+        { hasStore: true }
+      ]
+      for (const change of plain) await this.#change(index, change)
+      for (const [key, value] of Object.entries(plainProvider)) {
+        const { provider } = this.plan.stacks[index] ?? {}
+        if (provider === undefined || provider[key as keyof ProviderPlan] === value) continue
+        await this.#change(index, { provider: { ...provider, [key]: value } })
       }
     }
+  }
+
+  /** Tries a stack with another setting. */
+  async #change(index: number, change: Partial<StackPlan>): Promise<void> {
+    const [key, value] = Object.entries(change)[0] ?? []
+    if (this.plan.stacks[index]?.[key as keyof StackPlan] === value) return
+    const stacks = this.plan.stacks.map((other, at) => (at === index ? { ...other, ...change } : other))
+    await this.try({ ...this.plan, stacks })
   }
 
   #replace(index: number, step: Step): Promise<boolean> {
     return this.try({ ...this.plan, steps: this.plan.steps.map((other, at) => (at === index ? step : other)) })
   }
+}
+
+/** The settings of a provider in whose way nothing is. */
+const plainProvider: Partial<ProviderPlan> = {
+  maxLifetime: undefined,
+  cancelGrace: undefined,
+  cpus: undefined,
+  callMillis: 0,
+  listedAfter: 0,
+  pends: false,
+  hasChanges: false,
+  refreshesTokens: false
 }
 
 /** Actions that do less. */
@@ -133,9 +161,14 @@ const simpler = (action: Action): ReadonlyArray<Action> => {
     case "addJobs":
       return action.jobs.every(isPlain)
         ? []
-        : [{ do: "addJobs", jobs: action.jobs.map((job) => ({ ...job, priority: 0, runnableIn: 0, rules: [] })) }]
+        : [
+            { do: "addJobs", jobs: action.jobs.map((job) => ({ ...job, priority: 0, runnableIn: 0, rules: [] })) },
+            { do: "addJobs", jobs: action.jobs.map(({ agent: _, ...job }) => job) }
+          ]
     case "faults":
       return action.faults.length < 2 ? [] : action.faults.map((fault) => ({ do: "faults", faults: [fault] }))
+    case "providerFaults":
+      return action.faults.length < 2 ? [] : action.faults.map((fault) => ({ do: "providerFaults", faults: [fault] }))
     case "odd":
       return action.odd.length < 2 ? [] : action.odd.map((odd) => ({ do: "odd", odd: [odd] }))
     default:
@@ -143,5 +176,5 @@ const simpler = (action: Action): ReadonlyArray<Action> => {
   }
 }
 
-const isPlain = ({ priority, rules, runnableIn }: JobPlan): boolean =>
-  priority === 0 && runnableIn === 0 && rules.length === 0
+const isPlain = ({ agent, priority, rules, runnableIn }: JobPlan): boolean =>
+  agent === undefined && priority === 0 && runnableIn === 0 && rules.length === 0

@@ -51,6 +51,12 @@ const judge = (world: World, job: JobTrace, before: StacksEmulator.Job): void =>
   const life = job.holder
   job.holder = undefined
   if (job.stolenAt !== undefined || life === undefined || !isItsTask(world, life, job)) {
+    if (job.stolenAt === undefined && life !== undefined && isLeftToHeir(world, life, job)) {
+      world.violate(
+        "no job of a process that has died waits until its reservation lapses",
+        `the reservation of ${view.id} by ${life.name} has lapsed, and ${life.process.life?.name} is there`
+      )
+    }
     job.lostAt = world.now
     return
   }
@@ -75,6 +81,22 @@ const isItsTask = (world: World, life: Life, job: JobTrace): boolean =>
   !life.released.has(job.plan.id) &&
   !world.isPoisoned(job.plan.id) &&
   (life.open.has(job.plan.id) || life.active.has(job.plan.id))
+
+/** Whether the next life had the time to find a job that a life has left when it died or detached. */
+const isLeftToHeir = (world: World, life: Life, job: JobTrace): boolean => {
+  const heir = life.process.life
+  const hasLeft = !life.isAlive || (life.plan.onClose === "detach" && life.drainingSince === undefined)
+  return (
+    hasLeft &&
+    life.plan.hasStore &&
+    !life.released.has(job.plan.id) &&
+    !world.isPoisoned(job.plan.id) &&
+    heir !== undefined &&
+    heir !== life &&
+    heir.isUp &&
+    calmFor(world, heir) > recoveryMillis + slackMillis
+  )
+}
 
 // -----------------------------------------------------------------------------
 // Excuses

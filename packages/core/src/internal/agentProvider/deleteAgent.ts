@@ -40,17 +40,15 @@ export const deleteAgent = Effect.fnUntraced(function* (
   agent: AgentProvider.AgentRef,
   reason: string
 ): Effect.fn.Return<void> {
-  let failures = 0
-  while (true) {
-    if (yield* deleteOnce(provider, health, agent, reason)) {
-      failures = 0
+  for (let tries = 0; ; tries++) {
+    const isRequested = yield* deleteOnce(provider, health, agent, reason)
+    if (isRequested) {
       const isGone = yield* list.next.pipe(
         Effect.andThen(list.await(agent.name, (found) => found === undefined)),
         Effect.timeoutOption(redeleteDelay)
       )
       if (isGone._tag === "Some") return
-    } else {
-      yield* Effect.sleep(Math.min(maxDelayMillis, 1000 * 2 ** Math.min(10, failures++)))
     }
+    yield* Effect.sleep(Math.min(maxDelayMillis, 1000 * 2 ** Math.min(10, tries)))
   }
 })
