@@ -9,7 +9,7 @@ import type { StackEvent } from "@stacksapi/core"
 import { Duration, Effect, Metric } from "effect"
 import type { Sent } from "./network.ts"
 import { calmFor, isAgentOwned, isOver, isStopState, isTroubled, leastLeft, noteTrouble, observe } from "./ownership.ts"
-import { isAgentInTheWay, mayTakeAny, onReserve } from "./providerInvariants.ts"
+import { hasPlacedAgent, isAgentInTheWay, mayTakeAny, onReserve } from "./providerInvariants.ts"
 import type { Ending, JobTrace, Life, OpenJob, Run, World } from "./world.ts"
 
 /** The documented time that a shutdown takes beside `shutdownGrace`, in seconds. */
@@ -414,7 +414,8 @@ const checkStatus = (world: World, life: Life): Effect.Effect<void> =>
     life.status = status
     const had = new Set(before?.inFlight.map(({ id }) => id))
     // An agent of an earlier life is at work already, whether or not there is a slot for its job.
-    const hasNew = status.inFlight.some(({ id }) => !had.has(id) && !life.inherited.has(id))
+    const isInherited = (id: string) => life.inherited.has(id) || hasPlacedAgent(world, life, id)
+    const hasNew = status.inFlight.some(({ id }) => !had.has(id) && !isInherited(id))
     if (hasNew && status.inFlight.length > life.slots) {
       world.violate(
         "never more jobs than slots",
@@ -505,9 +506,9 @@ const checkReservations = (world: World, life: Life): void => {
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
     // A job in doubt is dropped when the last request that may have reserved it has lapsed, and its reservation with it.
     if (world.isPoisoned(job.plan.id) || life.doubted.has(job.plan.id)) continue
-    // A job whose reservation was answered with a failure is pending, and may have to wait for a slot that an agent takes.
-    const roomSince = life.plan.provider === undefined ? 0 : (life.hasRoomSince ?? world.now)
-    const since = Math.max(roomSince, view.reservedAt?.epochMilliseconds ?? 0)
+    // A job whose reservation was answered with a failure is pending, and waits while agents have all slots.
+    if (life.plan.provider !== undefined) continue
+    const since = view.reservedAt?.epochMilliseconds ?? 0
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
       world.violate(
         "no job is reserved and forgotten",

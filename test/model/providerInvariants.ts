@@ -224,6 +224,10 @@ export const isAgentInTheWay = (world: World, life: Life, job: JobTrace): boolea
   return world.place.agents.has(name) || !isKnown
 }
 
+/** Whether an agent of the job is there already. */
+export const hasPlacedAgent = (world: World, life: Life, jobUuid: string): boolean =>
+  life.plan.provider !== undefined && world.place.agents.has(nameOf(life, jobUuid))
+
 /** Whether a stack takes any job for which it has a slot. */
 export const mayTakeAny = (world: World, life: Life): boolean => {
   const { provider } = life.plan

@@ -54,7 +54,7 @@ export const watched = (
   )
 
 /** The name of a job's agent where the stack has a provider. */
-export const agentNameOf = ({ plan }: Life, job: JobTrace): string => AgentProvider.nameOf(plan.key, job.plan.id)
+const agentNameOf = ({ plan }: Life, job: JobTrace): string => AgentProvider.nameOf(plan.key, job.plan.id)
 
 const end = Effect.fnUntraced(function* (
   world: World,
