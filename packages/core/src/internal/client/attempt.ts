@@ -18,8 +18,13 @@ import { OnJson } from "./onJson.ts"
 import type { Redact } from "./redact.ts"
 import * as ResponseBody from "./responseBody.ts"
 
+/** The client of `@stacksapi/node` limits the time itself, which costs less than fibers. It makes no spans, and follows no redirects. */
+interface TimedHttpClient extends HttpClient.HttpClient {
+  readonly executeWithin?: (request: HttpClientRequest, millis: number) => ReturnType<HttpClient.HttpClient["execute"]>
+}
+
 export interface AttemptOptions {
-  readonly httpClient: HttpClient.HttpClient
+  readonly httpClient: TimedHttpClient
   readonly timeout: Duration.Duration
   /** Removes tokens from responses. */
   readonly redact: Redact
@@ -29,7 +34,6 @@ export interface Attempt<A> {
   readonly endpoint: CompiledEndpoint<never, A>
   readonly info: Failures.RequestInfo
   readonly request: HttpClientRequest
-  /** Used if it is shorter than the client's timeout. */
   readonly timeout: Duration.Duration
   /** Called with the response's headers, before its body. */
   readonly onResponse: (response: HttpClientResponse) => Effect.Effect<void> | undefined
@@ -41,13 +45,10 @@ export interface Attempt<A> {
  * follow.
  */
 const withRequestDefaults = (context: Context.Context<never>): Context.Context<never> =>
-  context.pipe(
-    Context.add(HttpClient.TracerDisabledWhen, constTrue),
-    Context.add(FetchHttpClient.RequestInit, {
-      ...Context.getOrUndefined(context, FetchHttpClient.RequestInit),
-      redirect: "manual"
-    })
-  )
+  Context.add(Context.add(context, HttpClient.TracerDisabledWhen, constTrue), FetchHttpClient.RequestInit, {
+    ...Context.getOrUndefined(context, FetchHttpClient.RequestInit),
+    redirect: "manual"
+  })
 
 type Received<A> = Effect.Effect<A, StacksError.StacksError>
 
@@ -122,20 +123,21 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
       const observed = attempt.onResponse(response)
       return observed === undefined ? receive(attempt, response) : Effect.andThen(observed, receive(attempt, response))
     }
-    const duration = Duration.min(timeout, attempt.timeout)
-    return Effect.matchEffect(httpClient.execute(attempt.request), {
+    const { request, timeout } = attempt
+    const sent = httpClient.executeWithin?.(request, Duration.toMillis(timeout))
+    const received = Effect.matchEffect(sent ?? httpClient.execute(request), {
       onSuccess: onResponse,
       onFailure: (error) =>
         // A client may have a status filter. Its failure has the response.
         error.reason._tag === "StatusCodeError"
           ? onResponse(error.reason.response)
           : Effect.fail(Failures.notSent(attempt.info, error, redact))
-    }).pipe(
-      Effect.updateContext(withRequestDefaults),
-      Effect.timeoutOrElse({
-        duration,
-        orElse: () => Effect.fail(Failures.timedOut(attempt.info, duration))
-      })
-    )
+    })
+    return sent === undefined
+      ? Effect.timeoutOrElse(Effect.updateContext(received, withRequestDefaults), {
+          duration: timeout,
+          orElse: () => Effect.fail(Failures.timedOut(attempt.info, timeout))
+        })
+      : received
   }
 }

@@ -132,9 +132,9 @@ const transportError = (
   const code = codesOf(cause).at(-1)
   return new StacksError.TransportError({
     ...request,
-    kind,
+    kind: code === "ERR_TIMEOUT" ? "Timeout" : kind,
     mayHaveBeenProcessed: kind !== "NotConnected",
-    // The client of `@stacksapi/node` describes the failure itself.
+    // The client of `@stacksapi/node` describes such a failure, and its timeouts, itself.
     description: redact.text(textIn(cause, "whyNotSent") ?? (code === undefined ? text : `${text} (${code})`)),
     proxy: textIn(cause, "notSentBy"),
     cause: redact.cause(cause)

@@ -21,32 +21,28 @@ export interface Body {
 const knownLength = ({ headers }: HttpClientResponse): number =>
   headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN
 
-/** Reads a whole body, or its beginning if it is longer than the limit. */
+/** Reads a whole body, or its beginning if it is longer than the limit. Call it once per response. */
 export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, HttpClientError.HttpClientError> => {
   const length = knownLength(response)
-  return length <= MaxBodyBytes
-    ? Effect.map(response.text, (text) => ({ text, isCropped: false }))
-    : Effect.suspend(() => {
-        // If the header already says that the body is too long, read only its beginning.
-        const received = new Received(length > MaxBodyBytes ? MaxRawBodyBytes : MaxBodyBytes)
-        return Effect.as(receive(response, received), received)
-      })
+  if (length <= MaxBodyBytes) return Effect.map(response.text, (text) => ({ text, isCropped: false }))
+  // If the header already says that the body is too long, read only its beginning.
+  const received = new Received(length > MaxBodyBytes ? MaxRawBodyBytes : MaxBodyBytes)
+  return Effect.as(receive(response, received), received)
 }
 
 /**
  * Reads the beginning of a body that is not decoded, until it ends, breaks, times out or reaches the limit. It never fails,
- * because the status of the response is known.
+ * because the status of the response is known. Call it once per response.
  */
-export const readSome = (response: HttpClientResponse, timeout: Duration.Duration): Effect.Effect<Body> =>
-  Effect.suspend(() => {
-    const received = new Received(MaxRawBodyBytes)
-    const soFar = Effect.sync((): Body => ({ text: received.text, isCropped: true }))
-    return receive(response, received).pipe(
-      Effect.as<Body>(received),
-      Effect.timeoutOrElse({ duration: timeout, orElse: () => soFar }),
-      Effect.catch(() => soFar)
-    )
-  })
+export const readSome = (response: HttpClientResponse, timeout: Duration.Duration): Effect.Effect<Body> => {
+  const received = new Received(MaxRawBodyBytes)
+  const soFar = Effect.sync((): Body => ({ text: received.text, isCropped: true }))
+  return receive(response, received).pipe(
+    Effect.as<Body>(received),
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => soFar }),
+    Effect.catch(() => soFar)
+  )
+}
 
 class Received implements Body {
   readonly #chunks: Array<Uint8Array> = []
@@ -82,14 +78,12 @@ const receive = (
   )
 
 const decodeUtf8 = (chunks: ReadonlyArray<Uint8Array>, size: number): string => {
-  const decoder = new TextDecoder()
-  let text = ""
-  let left = size
+  const bytes = new Uint8Array(size)
+  let offset = 0
   for (const chunk of chunks) {
-    if (left <= 0) break
-    const part = chunk.byteLength <= left ? chunk : chunk.subarray(0, left)
-    text += decoder.decode(part, { stream: true })
-    left -= part.byteLength
+    const part = chunk.subarray(0, size - offset)
+    bytes.set(part, offset)
+    offset += part.length
   }
-  return text + decoder.decode()
+  return new TextDecoder().decode(bytes)
 }

@@ -133,7 +133,7 @@ export const make = (options: TransportOptions): Transport => {
           endpoint,
           info,
           request,
-          timeout: Context.get(context, AttemptTimeout),
+          timeout: Duration.min(options.timeout, Context.get(context, AttemptTimeout)),
           log,
           onResponse: (response) => {
             onStatus?.(response.status)

@@ -8,6 +8,8 @@ import { Readable } from "node:stream"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Undici from "@effect/platform-node/Undici"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Cookies from "effect/http/Cookies"
@@ -18,17 +20,17 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
-import * as Url from "effect/http/Url"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import { Deadlines, type Queue } from "./deadlines.ts"
 import { Fence } from "./fence.ts"
 import * as Proxy from "./proxy.ts"
+import * as Routes from "./routes.ts"
 
 /** How much of a body is buffered before it is read. */
 const highWaterMark = 64 * 1024
@@ -37,13 +39,19 @@ type Resume = (effect: Effect.Effect<HttpClientResponse.HttpClientResponse, Http
 
 const interrupted = () => new Error("The request was interrupted")
 
+/** The failure of a request at its deadline. By these fields, core's client knows and describes it. */
+const timedOut = (millis: number) => {
+  const whyNotSent = `no complete response within ${Duration.format(Duration.millis(millis))}`
+  return Object.assign(new Error(whyNotSent), { code: "ERR_TIMEOUT", whyNotSent })
+}
+
 /** One request and its response: undici's handler. */
 class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly request: HttpClientRequest
-  readonly url: string
   readonly #fiber: Fiber.Fiber<unknown, unknown>
   readonly #resume: Resume
   readonly #proxy: Proxy.Proxy | undefined
+  readonly #deadline: Queue | undefined
   #controller: Undici.Dispatcher.DispatchController | undefined
   #abortReason: Error | undefined
   #isStarted = false
@@ -60,21 +68,44 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
 
   constructor(
     request: HttpClientRequest,
-    url: string,
     fiber: Fiber.Fiber<unknown, unknown>,
     proxy: Proxy.Proxy | undefined,
+    deadline: Queue | undefined,
     resume: Resume
   ) {
     this.request = request
-    this.url = url
     this.#fiber = fiber
     this.#proxy = proxy
+    this.#deadline = deadline
     this.#resume = resume
+    deadline?.add(this, fiber)
   }
 
   readonly abort = Effect.sync(() => this.#abortUnsafe(interrupted()))
 
+  /** Ends it at its deadline. */
+  expire(millis: number) {
+    const reason = timedOut(millis)
+    this.#abortUnsafe(reason)
+    if (!this.#isStarted) this.#fail(reason)
+  }
+
+  /** For a request that undici has refused. */
+  neverSent(cause: unknown): HttpClientError.HttpClientError {
+    this.#deadline?.remove(this)
+    return notSent(this.request, cause)
+  }
+
+  /** Ends it without a response. */
+  #fail(error: Error) {
+    if (this.#end !== undefined) return
+    this.#end = { error }
+    this.#deadline?.remove(this)
+    this.#resume(Effect.fail(this.#failureOf(error)))
+  }
+
   #abortUnsafe(reason: Error) {
+    this.#deadline?.remove(this)
     this.#abortReason ??= reason
     if (this.#end === undefined) this.#controller?.abort(this.#abortReason)
   }
@@ -140,6 +171,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   #finish(error: Error | undefined) {
     if (this.#end !== undefined) return
     this.#end = { error }
+    this.#deadline?.remove(this)
     this.#stopWatching?.()
     if (this.#stream !== undefined) this.#endStream(this.#stream, error)
     // Deferred: undici is still busy with this response, and would open another connection for the next request.
@@ -189,10 +221,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Undici.Dispatcher.DispatchController, error: Error) {
-    if (this.#isStarted) return this.#finish(error)
-    if (this.#end !== undefined) return
-    this.#end = { error }
-    this.#resume(Effect.fail(this.#failureOf(error)))
+    if (this.#isStarted) this.#finish(error)
+    else this.#fail(error)
   }
 
   #failureOf(error: Error): HttpClientError.HttpClientError {
@@ -203,8 +233,9 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
       this.#abortReason === undefined &&
       (this.#controller === undefined || isAuthenticationRequired(error))
     ) {
-      return failed(request, Proxy.failure(proxy, new URL(this.url), error))
+      return failed(request, Proxy.failure(proxy, new URL(request.url), error))
     }
+    if (error === this.#abortReason) return failed(request, error)
     return this.#controller === undefined ? notSent(request, error) : broken(request, error)
   }
 }
@@ -251,7 +282,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 
   get url() {
-    return this.#exchange.url
+    return this.request.url
   }
 
   get headers(): Headers.Headers {
@@ -343,98 +374,56 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 }
 
-/** A route: a dispatcher of undici, and the proxy if there is one. */
-interface Route {
-  readonly dispatcher: Undici.Dispatcher
-  readonly proxy: Proxy.Proxy | undefined
+/** An `HttpClient` that limits the time of a request itself. Core's client uses it if it is there. */
+interface TimedHttpClient extends HttpClient.HttpClient {
+  readonly executeWithin: (
+    request: HttpClientRequest,
+    millis: number
+  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
 }
 
-/** The route to a URL, or what is wrong with its settings. */
-type RouteOf = (url: URL) => Result.Result<Route, string>
-
-const make = (routeOf: RouteOf): HttpClient.HttpClient => {
-  const send = (
-    request: HttpClientRequest,
-    fiber: Fiber.Fiber<unknown, unknown>
-  ): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> => {
-    const parsed = Url.make(request.url, request.urlParams, Option.getOrUndefined(request.hash))
-    if (Result.isFailure(parsed)) {
-      return Effect.fail(
-        new HttpClientError.HttpClientError({
-          reason: new HttpClientError.InvalidUrlError({ request, cause: parsed.failure })
-        })
-      )
-    }
-    const url = parsed.success
-    const route = routeOf(url)
-    if (Result.isFailure(route)) {
-      return Effect.fail(
-        new HttpClientError.HttpClientError({
-          reason: new HttpClientError.InvalidUrlError({ request, description: route.failure })
-        })
-      )
-    }
-    const { dispatcher, proxy } = route.success
+const make = (targetOf: Routes.TargetOf): TimedHttpClient => {
+  const deadlines = new Deadlines()
+  const send = (request: HttpClientRequest, fiber: Fiber.Fiber<unknown, unknown>, millis: number) => {
+    const target = targetOf(request)
+    if (Result.isFailure(target)) return Effect.fail(target.failure)
+    const { path, route } = target.success
     const { body } = request
-    return Effect.callback((resume) => {
-      const exchange = new Exchange(request, url.href, fiber, proxy, resume)
+    return Effect.callback<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>((resume) => {
+      const deadline = Number.isFinite(millis) ? deadlines.queue(fiber.getRef(Clock.Clock), millis) : undefined
+      const exchange = new Exchange(request, fiber, route.proxy, deadline, resume)
       const dispatched = Result.try(() =>
-        dispatcher.dispatch(
+        route.dispatcher.dispatch(
           {
             ...fiber.getRef(NodeHttpClient.UndiciOptions),
             method: request.method as Undici.Dispatcher.HttpMethod,
             headers: request.headers,
-            origin: url.origin,
-            path: url.pathname + url.search,
+            origin: route.origin,
+            path,
             body: body._tag === "Uint8Array" ? body.body : null,
-            // `StacksClient` limits the time of each attempt.
+            // The time of each attempt is limited as a whole.
             headersTimeout: 60 * 60 * 1000,
             bodyTimeout: 0
           },
           exchange
         )
       )
-      if (Result.isFailure(dispatched)) resume(Effect.fail(notSent(request, dispatched.failure)))
+      if (Result.isFailure(dispatched)) resume(Effect.fail(exchange.neverSent(dispatched.failure)))
       return exchange.abort
     })
   }
-  return HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
-    (request) => Effect.flatMap(request, (request) => Effect.withFiber((fiber) => send(request, fiber))),
+  const client = HttpClient.makeWith<never, never, HttpClientError.HttpClientError, never>(
+    (request) =>
+      Effect.flatMap(request, (request) => Effect.withFiber((fiber) => send(request, fiber, Number.POSITIVE_INFINITY))),
     Effect.succeed
   )
-}
-
-/** The routes of a client: a dispatcher for each proxy, made on first use, which closes with the scope. */
-const makeRoutes = Effect.fnUntraced(function* (
-  { ProxyAgent }: typeof Undici,
-  choice: Proxy.Choice | undefined
-): Effect.fn.Return<RouteOf, never, Scope.Scope> {
-  const direct: Result.Result<Route, string> = Result.succeed({
-    dispatcher: yield* NodeHttpClient.makeDispatcher,
-    proxy: undefined
+  return Object.assign(client, {
+    executeWithin: (request: HttpClientRequest, millis: number) =>
+      Effect.withFiber<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>((fiber) =>
+        send(request, fiber, millis)
+      )
   })
-  const proxyOf = yield* Proxy.make(choice)
-  if (proxyOf === undefined) return () => direct
-  const dispatchers = new Map<Proxy.Proxy, Undici.Dispatcher>()
-  yield* Effect.addFinalizer(() =>
-    Effect.promise(() => Promise.all(Array.from(dispatchers.values(), (dispatcher) => dispatcher.destroy())))
-  )
-  const dispatcherOf = (proxy: Proxy.Proxy): Undici.Dispatcher => {
-    const dispatcher = dispatchers.get(proxy) ?? new ProxyAgent(Proxy.agentOptions(proxy))
-    dispatchers.set(proxy, dispatcher)
-    return dispatcher
-  }
-  const routes = new Map<string, Result.Result<Route, string>>()
-  return (url) => {
-    const known = routes.get(url.origin)
-    if (known !== undefined) return known
-    const route = Result.flatMap(proxyOf(url), (proxy) =>
-      proxy === undefined ? direct : Result.succeed({ dispatcher: dispatcherOf(proxy), proxy })
-    )
-    routes.set(url.origin, route)
-    return route
-  }
-})
+}
 
 /**
  * An `HttpClient` with its own connections, which close with the layer. Bun replaces undici by a module whose agents don't dispatch: there it
@@ -446,7 +435,7 @@ export const layerProxied = (choice: Proxy.Choice | undefined): Layer.Layer<Http
       Effect.promise(() => import("@effect/platform-node/Undici")),
       (undici) =>
         Predicate.isFunction(undici.Agent.prototype.dispatch)
-          ? Layer.effect(HttpClient.HttpClient, Effect.map(makeRoutes(undici, choice), make))
+          ? Layer.effect(HttpClient.HttpClient, Effect.map(Routes.make(undici, choice), make))
           : FetchHttpClient.layer
     )
   )
