@@ -40,6 +40,8 @@ interface Start {
   /** The arguments of Node. */
   readonly args: ReadonlyArray<string>
   readonly atMost?: number
+  /** The exit status. Default 0. */
+  readonly status?: number
 }
 
 const importing = (module: string, name: string): ReadonlyArray<string> => {
@@ -62,6 +64,9 @@ const starts: ReadonlyArray<Start> = [
     atMost: 1.8
   },
   { title: "import @stacksapi/node", args: importing("@stacksapi/node", "node"), atMost: 2 },
+  { title: "import @stacksapi/core", args: importing("@stacksapi/core", "root") },
+  { title: "stacksapi jobs list --nope", args: [command, "jobs", "list", "--nope"], status: 2 },
+  { title: "import effect/Schema", args: importing("effect/Schema", "schema") },
   { title: "import effect/http/HttpClient", args: importing("effect/http/HttpClient", "effect") },
   { title: "import @stacksapi/core/StacksClient", args: importing("@stacksapi/core/StacksClient", "core") }
 ]
@@ -72,7 +77,7 @@ writeFileSync(
 )
 
 /** User and system time in milliseconds, from the start of the process. */
-const measure = ({ args, title }: Start): number => {
+const measure = ({ args, status: expected = 0, title }: Start): number => {
   const temporary = mkdtempSync(join(project, "cache-"))
   const { output, status, stderr } = spawnSync(process.execPath, ["--require", "./usage.cjs", ...args], {
     cwd: project,
@@ -81,7 +86,7 @@ const measure = ({ args, title }: Start): number => {
     stdio: ["ignore", "ignore", "pipe", "pipe"]
   })
   rmSync(temporary, { recursive: true, force: true })
-  if (status !== 0) throw new Error(`${title} failed: ${stderr}`)
+  if (status !== expected) throw new Error(`${title} failed: ${stderr}`)
   const { system, user }: NodeJS.CpuUsage = JSON.parse(output[3] ?? "")
   return (system + user) / 1000
 }

@@ -1,7 +1,7 @@
 /** Connections that fail, break, stall, or are not wanted any more. */
 import { assert, describe, it } from "@effect/vitest"
 import { RateLimit, RetryPolicy, type StacksClient, type StacksError } from "@stacksapi/core"
-import { Deferred, Duration, Effect, Fiber, Schedule } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import * as RawServer from "../support/rawServer.ts"
 import { answers, calls, jobUuid } from "../support/samples.ts"
@@ -198,6 +198,34 @@ describe("A service that does not respond", () => {
       yield* TestClock.adjust(1)
       assert.strictEqual((yield* Fiber.join(call)).kind, "Timeout")
     })
+  )
+
+  it.effect("times out after its own time, whichever other calls have started or ended", () =>
+    Effect.gen(function* () {
+      const received = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
+      const { client } = yield* setUp((socket, request, index) => {
+        Deferred.doneUnsafe(received[index] ?? Deferred.makeUnsafe(), Effect.void)
+        if (index === 1) RawServer.always({ body: JSON.stringify(answers.getJob.body) })(socket, request, index)
+      })
+      const start = Effect.fnUntraced(function* (index: number) {
+        const call = yield* Effect.forkChild(Effect.exit(calls.getJob(client)))
+        yield* Deferred.await(received[index] ?? Deferred.makeUnsafe())
+        return call
+      })
+      const first = yield* start(0)
+      yield* TestClock.adjust("20 seconds")
+      assert.isTrue(Exit.isSuccess(yield* Fiber.join(yield* start(1))))
+      yield* TestClock.adjust("20 seconds")
+      const last = yield* start(2)
+      yield* TestClock.adjust("19999 millis")
+      assert.isUndefined(first.pollUnsafe())
+      yield* TestClock.adjust("1 milli")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(first)))
+      yield* TestClock.adjust("39999 millis")
+      assert.isUndefined(last.pollUnsafe())
+      yield* TestClock.adjust("1 milli")
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(last)))
+    }).pipe(RetryPolicy.withPolicy(RetryPolicy.none))
   )
 
   it.effect("never times out with an infinite timeout", () =>

@@ -20,7 +20,10 @@ import * as ResponseBody from "./responseBody.ts"
 
 /** The client of `@stacksapi/node` limits the time itself, which costs less than fibers. It makes no spans, and follows no redirects. */
 interface TimedHttpClient extends HttpClient.HttpClient {
-  readonly executeWithin?: (request: HttpClientRequest, millis: number) => ReturnType<HttpClient.HttpClient["execute"]>
+  readonly executeWithin?: (
+    request: HttpClientRequest,
+    timeout: Duration.Duration
+  ) => ReturnType<HttpClient.HttpClient["execute"]>
 }
 
 export interface AttemptOptions {
@@ -124,7 +127,7 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
       return observed === undefined ? receive(attempt, response) : Effect.andThen(observed, receive(attempt, response))
     }
     const { request, timeout } = attempt
-    const sent = httpClient.executeWithin?.(request, Duration.toMillis(timeout))
+    const sent = httpClient.executeWithin?.(request, timeout)
     const received = Effect.matchEffect(sent ?? httpClient.execute(request), {
       onSuccess: onResponse,
       onFailure: (error) =>

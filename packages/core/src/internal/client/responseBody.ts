@@ -17,13 +17,11 @@ export interface Body {
   readonly isCropped: boolean
 }
 
-/** The `content-length`; NaN without one, or if the body is compressed. */
-const knownLength = ({ headers }: HttpClientResponse): number =>
-  headers["content-encoding"] === undefined ? Number(headers["content-length"]) : Number.NaN
-
 /** Reads a whole body, or its beginning if it is longer than the limit. Call it once per response. */
 export const readWhole = (response: HttpClientResponse): Effect.Effect<Body, HttpClientError.HttpClientError> => {
-  const length = knownLength(response)
+  const { headers } = response
+  // Unknown if the body is compressed.
+  const length = headers["content-encoding"] ? Number.NaN : Number(headers["content-length"])
   if (length <= MaxBodyBytes) return Effect.map(response.text, (text) => ({ text, isCropped: false }))
   // If the header already says that the body is too long, read only its beginning.
   const received = new Received(length > MaxBodyBytes ? MaxRawBodyBytes : MaxBodyBytes)
@@ -81,9 +79,8 @@ const decodeUtf8 = (chunks: ReadonlyArray<Uint8Array>, size: number): string => 
   const bytes = new Uint8Array(size)
   let offset = 0
   for (const chunk of chunks) {
-    const part = chunk.subarray(0, size - offset)
-    bytes.set(part, offset)
-    offset += part.length
+    bytes.set(chunk.subarray(0, size - offset), offset)
+    offset = Math.min(offset + chunk.length, size)
   }
   return new TextDecoder().decode(bytes)
 }

@@ -75,7 +75,7 @@ const generate = (ast: SchemaAST.AST, program: Program): Emit => {
   if (ast.encoding !== undefined && keys === undefined) return callSchema(program, ast)
   switch (ast._tag) {
     case "String":
-      return ast.checks === undefined ? string : callSchema(program, ast)
+      return ast.checks === undefined ? guarded((i) => `typeof ${i} === "string"`) : callSchema(program, ast)
     case "Boolean":
       return guarded((i) => `typeof ${i} === "boolean"`)
     case "Number":
@@ -97,8 +97,6 @@ const guarded =
   (test: Emit): Emit =>
   (input) =>
     `(${test(input)} ? ${input} : giveUp())`
-
-const string = guarded((i) => `typeof ${i} === "string"`)
 
 const addFunction = (program: Program, body: string): Emit => {
   const name = `f${program.functions.length}`
@@ -188,14 +186,12 @@ const generateRecord = (ast: SchemaAST.Objects, program: Program): Emit | undefi
   }
   if (signature.parameter._tag !== "String" || signature.parameter.checks !== undefined) return undefined
   const value = generate(signature.type, program)
-  const item = value("v")
-  // A record of strings is what was parsed: it is only checked.
-  const [target, store] = item === string("v") ? ["i", ""] : ["{}", "o[k] = "]
+  // Most values don't change. So the record that was parsed is the result, and is copied only for others.
   return addFunction(
     program,
     `${objectGuard}
-const o = ${target};
-for (const k of Object.keys(i)) { if (k === "__proto__") giveUp(); const v = i[k]; ${store}${item} }
+let o = i;
+for (const k in i) { if (k === "__proto__") giveUp(); const v = i[k]; const w = ${value("v")}; if (v !== w) { if (o === i) o = { ...i }; o[k] = w } }
 return o`
   )
 }

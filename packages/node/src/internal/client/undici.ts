@@ -54,6 +54,8 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   readonly #deadline: Queue | undefined
   #controller: Undici.Dispatcher.DispatchController | undefined
   #abortReason: Error | undefined
+  /** The failure of its deadline. */
+  #timeout: Error | undefined
   #isStarted = false
   #isClaimed = false
   #isPaused = false
@@ -86,6 +88,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
   /** Ends it at its deadline. */
   expire(millis: number) {
     const reason = timedOut(millis)
+    this.#timeout = reason
     this.#abortUnsafe(reason)
     if (!this.#isStarted) this.#fail(reason)
   }
@@ -235,7 +238,7 @@ class Exchange implements Undici.Dispatcher.DispatchHandler {
     ) {
       return failed(request, Proxy.failure(proxy, new URL(request.url), error))
     }
-    if (error === this.#abortReason) return failed(request, error)
+    if (error === this.#timeout) return failed(request, error)
     return this.#controller === undefined ? notSent(request, error) : broken(request, error)
   }
 }
@@ -378,7 +381,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
 interface TimedHttpClient extends HttpClient.HttpClient {
   readonly executeWithin: (
     request: HttpClientRequest,
-    millis: number
+    timeout: Duration.Duration
   ) => Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
 }
 
@@ -418,9 +421,9 @@ const make = (targetOf: Routes.TargetOf): TimedHttpClient => {
     Effect.succeed
   )
   return Object.assign(client, {
-    executeWithin: (request: HttpClientRequest, millis: number) =>
+    executeWithin: (request: HttpClientRequest, timeout: Duration.Duration) =>
       Effect.withFiber<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>((fiber) =>
-        send(request, fiber, millis)
+        send(request, fiber, Duration.toMillis(timeout))
       )
   })
 }
