@@ -204,12 +204,12 @@ describe("A service that does not respond", () => {
     Effect.gen(function* () {
       const received = [Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>(), Deferred.makeUnsafe<void>()]
       const { client } = yield* setUp((socket, request, index) => {
-        Deferred.doneUnsafe(received[index] ?? Deferred.makeUnsafe(), Effect.void)
+        Deferred.doneUnsafe(received[index] ?? Deferred.makeUnsafe<void>(), Effect.void)
         if (index === 1) RawServer.always({ body: JSON.stringify(answers.getJob.body) })(socket, request, index)
       })
       const start = Effect.fnUntraced(function* (index: number) {
         const call = yield* Effect.forkChild(Effect.exit(calls.getJob(client)))
-        yield* Deferred.await(received[index] ?? Deferred.makeUnsafe())
+        yield* Deferred.await(received[index] ?? Deferred.makeUnsafe<void>())
         return call
       })
       const first = yield* start(0)

@@ -16,7 +16,7 @@ export interface Route {
   readonly proxy: Proxy.Proxy | undefined
 }
 
-export interface Target {
+interface Target {
   readonly route: Route
   /** Path and query. */
   readonly path: string
