@@ -1,9 +1,9 @@
 /** A cluster's database in memory, on `Clock`: it keeps what PostgreSQL keeps, and can fail, be slow, and lose answers. */
 
 import type { JobRunner, JobStore, StacksSchema } from "@stacksapi/core"
-import { Clock, Effect, Queue } from "effect"
+import { Clock, DateTime, Effect, Queue } from "effect"
 import { Hint } from "../../packages/node/src/internal/cluster/hints.ts"
-import type { Outcome } from "../../packages/node/src/internal/cluster/outcome.ts"
+import { encodeOutcome, type Outcome } from "../../packages/node/src/internal/cluster/outcome.ts"
 import {
   type ClaimedJob,
   type Member,
@@ -58,6 +58,18 @@ const noFaults: Faults = { next: () => undefined, latency: () => 0 }
 
 /** Longer than any process waits. */
 const lateAfter = "20 seconds"
+
+/** A job of the queue `q`. */
+export const jobOf = (id: string): StacksSchema.ScheduledJob => ({
+  id,
+  priority: 0,
+  agentQueryRules: ["queue=q"],
+  scheduledAt: DateTime.makeUnsafe(0),
+  runnableAt: null,
+  pipeline: { slug: "p", uuid: "u" },
+  build: { uuid: "b", number: 1, branch: "main" },
+  step: { key: null }
+})
 
 export class Database {
   readonly members = new Map<number, MemberRow>()
@@ -286,8 +298,10 @@ export class Database {
               return { stackKey: row.stackKey, dispatch: row.dispatch, job: row.job }
             })
         }),
-      end: (memberId, ended) =>
-        statement("end", () => {
+      end: (memberId, ended) => {
+        // As PostgreSQL, it is told texts.
+        for (const { outcome } of ended) if (outcome !== undefined) encodeOutcome(outcome)
+        return statement("end", () => {
           for (const { dispatch, outcome } of ended) {
             const row = this.#owned(memberId, dispatch)
             if (row === undefined) continue
@@ -296,7 +310,8 @@ export class Database {
             if (leader !== undefined && leader !== null) this.hint(Hint.Ended({ memberId: leader }))
           }
           return ready().length > 0
-        }),
+        })
+      },
       giveBack: (memberId, dispatches) =>
         statement("giveBack", () => {
           for (const dispatch of dispatches) {

@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { messageOf } from "./internal/messageOf.ts"
+import { sendableOutcome } from "./internal/stack/runnerOutcome.ts"
 import type { StacksError } from "./StacksError.ts"
 import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
 
@@ -237,6 +238,15 @@ export const Finished: (end: {
  * @category constructors
  */
 export const Released: (release: { readonly reason: string }) => JobOutcome = outcome.Released
+
+/**
+ * An outcome that the service accepts: this one, or -1 with `stack_error` and the reason if it is malformed, as an exit status of 1.5.
+ * A stack does the same with what its runner returns.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const sendable: (outcome: unknown) => JobOutcome = sendableOutcome
 
 /**
  * Makes a runner from a function.

@@ -1,26 +1,14 @@
 /** What a cluster's database does with each statement: PostgreSQL, and the simulated one of the other tests. */
 import { assert, layer } from "@effect/vitest"
-import type { StacksSchema } from "@stacksapi/core"
-import { DateTime, Deferred, Duration, Effect, Fiber, Layer, Logger } from "effect"
+import { Deferred, Duration, Effect, Fiber, Layer, Logger } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Hint } from "../../../packages/node/src/internal/cluster/hints.ts"
 import type { Outcome } from "../../../packages/node/src/internal/cluster/outcome.ts"
 import * as PostgresStorage from "../../../packages/node/src/internal/cluster/postgres.ts"
 import type { NewMember, Storage, Term } from "../../../packages/node/src/internal/cluster/storage.ts"
 import { until } from "../../support/cluster.ts"
-import { Database } from "../../support/clusterStorage.ts"
+import { Database, jobOf } from "../../support/clusterStorage.ts"
 import * as Postgres from "../../support/postgres.ts"
-
-const jobOf = (id: string): StacksSchema.ScheduledJob => ({
-  id,
-  priority: 0,
-  agentQueryRules: ["queue=q"],
-  scheduledAt: DateTime.makeUnsafe(0),
-  runnableAt: null,
-  pipeline: { slug: "p", uuid: "u" },
-  build: { uuid: "b", number: 1, branch: "main" },
-  step: { key: null }
-})
 
 const stackKey = "s--q"
 const newMember: NewMember = { clusterKey: "s", name: "one", slots: 4, stackKeys: [stackKey, "s--r"] }

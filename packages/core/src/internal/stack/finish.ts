@@ -2,23 +2,19 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import type * as JobRunner from "../../JobRunner.ts"
 import type { SavedOutcome } from "../../JobStore.ts"
 import * as RetryPolicy from "../../RetryPolicy.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import type { StacksError } from "../../StacksError.ts"
 import { type JobState, MaxFinishDetailBytes, type ScheduledJob } from "../../StacksSchema.ts"
 import { cropBytes } from "../schema/text.ts"
-import { shown } from "../shown.ts"
 import type { JobRecord } from "./jobTable.ts"
 import { OnRetry, persistent } from "./retryPolicies.ts"
+import { type Finished, sendable, stackError } from "./runnerOutcome.ts"
 import { isNotFound, isUnauthorized, mayBeProcessed, retryAfterOf } from "./serviceErrors.ts"
 import { settle } from "./settle.ts"
 import type { StackState } from "./stackState.ts"
 import { endOf } from "./watch.ts"
-
-type Finished = Extract<JobRunner.JobOutcome, { readonly _tag: "Finished" }>
 
 const firstRetryMillis = 1000
 const maxRetryMillis = 30_000
@@ -26,7 +22,6 @@ const maxRetryMillis = 30_000
 const maxRejectedMillis = 300_000
 /** After this many 404s in a row, each followed by a registration, the stack assumes that the service has deleted the job. */
 const maxNotFound = 3
-const maxExitStatus = 2 ** 31
 
 // -----------------------------------------------------------------------------
 // Outcomes
@@ -34,22 +29,9 @@ const maxExitStatus = 2 ** 31
 
 /** The outcome to send: the runner's, or -1 with `stack_error` and the reason if the API does not accept it. */
 export const toSaved = (outcome: Finished): SavedOutcome => {
-  const mistake = mistakeIn(outcome)
-  if (mistake !== undefined) return stackError(`The runner's outcome can't be sent: ${mistake}`)
-  const { detail, exitStatus, signalReason } = outcome
+  const { detail, exitStatus, signalReason } = sendable(outcome)
   return { exitStatus, detail: detail === "" ? "finished" : detail, signalReason }
 }
-
-const mistakeIn = ({ detail, exitStatus, signalReason }: Finished): string | undefined => {
-  if (!Number.isInteger(exitStatus) || Math.abs(exitStatus) >= maxExitStatus) {
-    return `exitStatus must be a whole number of 32 bits, not ${shown(exitStatus)}`
-  }
-  if (!Predicate.isString(detail)) return `detail must be a text, not ${shown(detail)}`
-  if (signalReason === undefined || (Predicate.isString(signalReason) && signalReason !== "")) return undefined
-  return `signalReason must be a text that is not empty, or left out, not ${shown(signalReason)}`
-}
-
-export const stackError = (detail: string): SavedOutcome => ({ exitStatus: -1, detail, signalReason: "stack_error" })
 
 const isStackError = ({ exitStatus, signalReason }: SavedOutcome): boolean =>
   exitStatus === -1 && signalReason === "stack_error"

@@ -12,13 +12,13 @@ import * as Schedule from "effect/Schedule"
 import type * as JobRunner from "../../JobRunner.ts"
 import { StackEvent } from "../../StackEvent.ts"
 import { isAgentOwned, type JobState, type ScheduledJob } from "../../StacksSchema.ts"
-import { shown } from "../shown.ts"
-import { finish, finishLater, stackError, toSaved, waitWithoutSlot } from "./finish.ts"
+import { finish, finishLater, toSaved, waitWithoutSlot } from "./finish.ts"
 import * as Backoff from "./jobBackoff.ts"
 import { makeJobContext, type ServiceTrouble } from "./jobContext.ts"
 import type { JobRecord, Run } from "./jobTable.ts"
 import { release } from "./release.ts"
 import { classify } from "./runFailure.ts"
+import { sendableOutcome, stackError } from "./runnerOutcome.ts"
 import { settle } from "./settle.ts"
 import { inJobSpan } from "./spans.ts"
 import type { StackState } from "./stackState.ts"
@@ -253,19 +253,14 @@ const onRunEnd = Effect.fnUntraced(function* (
 })
 
 const onOutcome = (state: StackState, record: JobRecord, outcome: JobRunner.JobOutcome): Effect.Effect<void> => {
-  // A runner in plain JavaScript may return any value.
-  const tag: unknown = Predicate.hasProperty(outcome, "_tag") ? outcome._tag : outcome
-  switch (tag) {
+  const sendable = sendableOutcome(outcome)
+  switch (sendable._tag) {
     case "AgentOwned":
       return confirmOwnership(state, record)
     case "Finished":
-      return finish(state, record, toSaved(outcome as Parameters<typeof toSaved>[0]))
+      return finish(state, record, toSaved(sendable))
     case "Released":
-      return release(state, [record], String((outcome as { readonly reason: unknown }).reason))
-    default: {
-      const message = `The runner's outcome can't be sent: an outcome must be AgentOwned, Finished or Released, not ${shown(tag)}`
-      return finish(state, record, stackError(message))
-    }
+      return release(state, [record], sendable.reason)
   }
 }
 

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import type { Membership } from "./membership.ts"
 import type { Requests } from "./requests.ts"
 import type { ClaimedJob, Storage } from "./storage.ts"
@@ -21,6 +22,7 @@ export interface Claims {
 export interface ClaimsOptions {
   readonly storage: Storage
   readonly requests: Requests
+  readonly failOnDefect: FailOnDefect
   readonly membership: Pick<Membership, "id" | "lease">
   readonly stackKeys: ReadonlyArray<string>
   readonly free: () => number
@@ -32,6 +34,7 @@ export interface ClaimsOptions {
 const laterAfter = "200 millis"
 
 export const make = Effect.fnUntraced(function* ({
+  failOnDefect,
   free,
   membership,
   requests,
@@ -84,6 +87,7 @@ export const make = Effect.fnUntraced(function* ({
     Effect.andThen(isWanted.close),
     Effect.andThen(Effect.repeat(Effect.suspend(claimOnce), { while: (isMore) => isMore })),
     Effect.forever,
+    failOnDefect,
     Effect.forkScoped
   )
   yield* isLater.await.pipe(
@@ -91,6 +95,7 @@ export const make = Effect.fnUntraced(function* ({
     Effect.andThen(isLater.close),
     Effect.andThen(Effect.sync(poll)),
     Effect.forever,
+    failOnDefect,
     Effect.forkScoped
   )
   return {

@@ -51,6 +51,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import type { Service, Status } from "../../ClusterStack.ts"
 import type { Publish } from "./events.ts"
+import * as FailOnDefect from "./failOnDefect.ts"
 import { type Hint, listenForever } from "./hints.ts"
 import type { StackOptions } from "./leader.ts"
 import * as Leadership from "./leadership.ts"
@@ -108,6 +109,7 @@ export const make = Effect.fnUntraced(function* (
   // For requests without another limiter.
   const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const failOnDefect = FailOnDefect.make(failure)
   const requests = yield* Requests.make(expiration)
   const signals: Signals = {
     refresh: yield* Latch.make(false),
@@ -124,6 +126,7 @@ export const make = Effect.fnUntraced(function* (
   const membership = yield* Membership.make({
     storage,
     requests,
+    failOnDefect,
     expiration,
     member: { clusterKey: key, name, slots, stackKeys: stacks.map(({ key }) => key) },
     report: () => ({
@@ -140,7 +143,7 @@ export const make = Effect.fnUntraced(function* (
       parts.worker?.lapse()
     }
   }).pipe(Scope.provide(heartbeats))
-  const shared = { ...options, storage, requests, membership, view, limiter, lastSnapshot }
+  const shared = { ...options, storage, requests, failOnDefect, membership, view, limiter, lastSnapshot }
   const worker = yield* Worker.make({ ...shared, tokenLifetime: stacks[0]?.reservationExpiry, stacks })
   const leadership = yield* Leadership.make({
     ...shared,
@@ -156,13 +159,13 @@ export const make = Effect.fnUntraced(function* (
   for (const loop of [
     refreshLoop(process),
     readLoop(process),
-    listenForever(storage, (hint) => onHint(process, hint))
+    listenForever(storage, (hint) => onHint(process, hint)),
+    Effect.forever(Effect.delay(collectGarbage(process), collectInterval))
   ]) {
-    yield* Effect.forkIn(loop, heartbeats)
+    yield* Effect.forkIn(failOnDefect(loop), heartbeats)
   }
-  yield* Effect.forkIn(Effect.forever(Effect.delay(collectGarbage(process), collectInterval)), heartbeats)
   const status = makeStatus(process, slots, () => isLeaving)
-  yield* Effect.forkScoped(watchPhase(status))
+  yield* Effect.forkScoped(failOnDefect(watchPhase(status)))
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       isLeaving = true

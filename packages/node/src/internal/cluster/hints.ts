@@ -119,7 +119,6 @@ const listenOnce = Effect.fnUntraced(function* (
     yield* Effect.sleep(probeTimeout)
     if (Duration.isGreaterThanOrEqualTo(silentMillis(), silence)) yield* Deferred.succeed(isDeaf, undefined)
   })
-  yield* Effect.forkScoped(Effect.forever(probe))
   onHint(Hint.Look({ memberId: undefined }))
   yield* listen((hint) => {
     hasHeard = true
@@ -127,7 +126,8 @@ const listenOnce = Effect.fnUntraced(function* (
     onHint(hint)
   }).pipe(
     Effect.catch((error) => Effect.logDebug(`Could not listen to the cluster's database: ${error.message}`)),
-    Effect.raceFirst(Deferred.await(isDeaf))
+    Effect.raceFirst(Deferred.await(isDeaf)),
+    Effect.raceFirst(Effect.forever(probe))
   )
   return hasHeard
 })

@@ -9,7 +9,6 @@ import * as Stack from "@stacksapi/core/Stack"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
 import type { CursorStalled } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +16,7 @@ import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Dispatch from "./dispatch.ts"
 import type { Publish } from "./events.ts"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import * as Lease from "./lease.ts"
 import * as LedQueue from "./ledQueue.ts"
 import type { OnProcessDeath } from "./recovery.ts"
@@ -39,6 +39,7 @@ export interface LeaderOptions {
   /** Whether the cluster has no other queue. */
   readonly isOnly: boolean
   /** Fails when the process can't go on. */
+  readonly failOnDefect: FailOnDefect
   readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
   readonly read: () => number
   readonly readSoon: () => void
@@ -75,7 +76,7 @@ export const lead = (deps: LeaderOptions, led: Led, taken: Taken): Effect.Effect
       )
     ),
     // Any other failure is a bug: ending the process is better than a queue without a leader.
-    Effect.onError((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : Deferred.failCause(deps.failure, cause)))
+    deps.failOnDefect
   )
 
 type Services = StacksClient | JobRunner.JobRunner
@@ -125,7 +126,13 @@ const runStack = Effect.fnUntraced(function* (
     led.wanted = inFlight.length + pending
     yield* stack.setMaxInFlight(view.allocationOf(term.stackKey, led.wanted))
   })
-  yield* adjust.pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever, Effect.forkScoped)
+  yield* adjust.pipe(
+    Effect.orDie,
+    Effect.andThen(Effect.sleep(interval)),
+    Effect.forever,
+    deps.failOnDefect,
+    Effect.forkScoped
+  )
   return yield* stack.awaitFailure
 }, Effect.scoped)
 

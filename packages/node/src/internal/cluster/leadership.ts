@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function* (
       Effect.andThen(isResigned ? resign(led.term) : Effect.void),
       Effect.ensuring(Effect.sync(() => closing.delete(stackKey)))
     )
-    closing.set(stackKey, Effect.runForkWith(services)(ending))
+    closing.set(stackKey, Effect.runForkWith(services)(options.failOnDefect(ending)))
   }
 
   const open = Effect.fnUntraced(function* (memberId: number, taken: Taken) {

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import type { Requests } from "./requests.ts"
 import type { EndedJob, Storage, StoredJob, Term } from "./storage.ts"
 import type { View } from "./view.ts"
@@ -39,6 +40,7 @@ export interface LedQueue {
 export interface LedQueueOptions {
   readonly storage: Storage
   readonly requests: Requests
+  readonly failOnDefect: FailOnDefect
   readonly term: Term
   readonly view: View
   /** The number of the read of ended jobs that was sent last. */
@@ -76,9 +78,9 @@ export const make = Effect.fnUntraced(function* (
     isWanted: yield* Latch.make(false),
     oneAtATime: yield* Semaphore.make(1)
   }
-  const { jobs, oneAtATime } = state
-  yield* Effect.forkScoped(Effect.forever(writeSome(state)))
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy(state)), tidyInterval)))
+  const { failOnDefect, jobs, oneAtATime } = state
+  yield* Effect.forkScoped(failOnDefect(Effect.forever(writeSome(state))))
+  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy(state)), tidyInterval))))
   // The next leader would ask about them.
   yield* Effect.addFinalizer(() => removeSome(state))
   return {

@@ -6,6 +6,7 @@ import { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import * as Lease from "./lease.ts"
 import type { Requests } from "./requests.ts"
 import type { NewMember, Report, Storage } from "./storage.ts"
@@ -22,6 +23,7 @@ export interface Membership {
 export interface MembershipOptions {
   readonly storage: Storage
   readonly requests: Requests
+  readonly failOnDefect: FailOnDefect
   readonly expiration: Duration.Duration
   readonly member: NewMember
   readonly report: () => Report
@@ -38,6 +40,7 @@ const slowPart = 1 / 6
 /** Joins the cluster. The heartbeats go on until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
   expiration,
+  failOnDefect,
   member,
   onLapse,
   onLost,
@@ -104,11 +107,12 @@ export const make = Effect.fnUntraced(function* ({
       issue: `must be different for each cluster: these tables belong to a cluster with the key ${foreignKey}`
     })
   }
-  yield* Effect.forkScoped(Effect.forever(Effect.delay(beat, interval)))
+  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(beat, interval))))
   yield* lease.awaitHeld.pipe(
     Effect.andThen(lease.awaitLapse),
     Effect.andThen(Effect.sync(onLapse)),
     Effect.forever,
+    failOnDefect,
     Effect.forkScoped
   )
   return {

@@ -1,19 +1,26 @@
 /** The cluster's storage in PostgreSQL. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { StopReason } from "@stacksapi/core/JobRunner"
-import type { SavedOutcome } from "@stacksapi/core/JobStore"
 import type { InvalidOptions } from "@stacksapi/core/StacksError"
+import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
 import type { MigrationError } from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment, Identifier } from "effect/sql/Statement"
 import * as Hints from "./hints.ts"
-import { decodeJob, decodeOutcome, encodeJob, encodeOutcome, type Outcome } from "./outcome.ts"
+import {
+  decodeFinish,
+  decodeJob,
+  decodeOutcome,
+  encodeFinish,
+  encodeJob,
+  encodeOutcome,
+  type Outcome
+} from "./outcome.ts"
 import { namesOf, prepare } from "./schema.ts"
 import { type Member, type Phase, type QueueRow, type Storage, StorageError, type Term } from "./storage.ts"
 
@@ -182,15 +189,17 @@ const leadership = (tables: Tables): Pick<Storage, "take" | "resign"> => {
   }
 }
 
-const SavedOutcomeJson = Schema.fromJsonString(
-  Schema.Struct({ exitStatus: Schema.Int, detail: Schema.String, signalReason: Schema.optional(Schema.String) })
-)
-const encodeFinish = (finish: SavedOutcome | undefined) =>
-  finish === undefined ? null : Schema.encodeSync(SavedOutcomeJson)(finish)
-const decodeFinish = Schema.decodeUnknownEffect(SavedOutcomeJson)
-
-const orUndefined = <A, E>(text: string | null, decode: (text: string) => Effect.Effect<A, E>) =>
+const orUndefined = <A>(text: string | null, decode: (text: string) => Effect.Effect<A>) =>
   text === null ? Effect.undefined : decode(text)
+
+/** The rows whose jobs can be read. */
+const forEachReadable = <Row, A extends { readonly job: ScheduledJob | undefined }>(
+  rows: ReadonlyArray<Row>,
+  read: (row: Row) => Effect.Effect<A>
+) =>
+  Effect.map(Effect.forEach(rows, read), (read) =>
+    read.flatMap(({ job, ...row }) => (job === undefined ? [] : [{ ...row, job }]))
+  )
 
 const savedJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove"> => {
   const { channel, jobs, sql } = tables
@@ -209,14 +218,14 @@ const savedJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove"> =>
           WHERE stack_key = ${term.stackKey} ORDER BY job_uuid`
       ).pipe(
         Effect.flatMap((rows) =>
-          Effect.forEach(rows, ({ finish, id, job, outcome, phase }) =>
+          forEachReadable(rows, ({ finish, id, job, outcome, phase }) =>
             Effect.all({
               id: Effect.succeed(id),
               phase: Effect.succeed(phase),
               job: decodeJob(job),
               outcome: orUndefined(outcome, decodeOutcome),
               finish: orUndefined(finish, decodeFinish)
-            }).pipe(Effect.orDie)
+            })
           )
         )
       ),
@@ -228,7 +237,11 @@ const savedJobs = (tables: Tables): Pick<Storage, "load" | "save" | "remove"> =>
             SELECT ${term.stackKey}, entry.job_uuid, entry.job, entry.finish, 'saved'
             FROM led, jsonb_to_recordset(${json(
               tables,
-              saved.map(({ finish, job }) => ({ job_uuid: job.id, job: encodeJob(job), finish: encodeFinish(finish) }))
+              saved.map(({ finish, job }) => ({
+                job_uuid: job.id,
+                job: encodeJob(job),
+                finish: finish === undefined ? null : encodeFinish(finish)
+              }))
             )}) AS entry (job_uuid text, job text, finish text)
             ON CONFLICT (stack_key, job_uuid) DO UPDATE SET finish = coalesce(EXCLUDED.finish, ${jobs}.finish)
             RETURNING job_uuid, id
@@ -306,7 +319,7 @@ const dispatchedJobs = (tables: Tables): Pick<Storage, "offer" | "requestStop" |
         WHERE leader = ${memberId}::int AND (phase = 'ended' OR (phase = 'running' AND owner IS NULL))`).pipe(
         Effect.flatMap((rows) =>
           Effect.forEach(rows, (row) =>
-            Effect.map(Effect.orDie(orUndefined(row.outcome, decodeOutcome)), (outcome) => ({ ...row, outcome }))
+            Effect.map(orUndefined(row.outcome, decodeOutcome), (outcome) => ({ ...row, outcome }))
           )
         )
       )
@@ -340,7 +353,7 @@ const ownJobs = (tables: Tables): Pick<Storage, "claim" | "end" | "giveBack"> =>
         WHERE job.stack_key = picked.stack_key AND job.job_uuid = picked.job_uuid
         RETURNING job.stack_key AS "stackKey", dispatch::float8 AS dispatch, job`).pipe(
         Effect.flatMap((rows) =>
-          Effect.forEach(rows, (row) => Effect.map(Effect.orDie(decodeJob(row.job)), (job) => ({ ...row, job })))
+          forEachReadable(rows, (row) => Effect.map(decodeJob(row.job), (job) => ({ ...row, job })))
         )
       ),
     end: (memberId, ended) =>

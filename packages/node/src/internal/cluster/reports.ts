@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type { Execution } from "./executions.ts"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import type { Membership } from "./membership.ts"
 import type { Outcome } from "./outcome.ts"
 import type { Requests } from "./requests.ts"
@@ -18,6 +19,7 @@ export interface Reports {
 export interface ReportsOptions {
   readonly storage: Storage
   readonly requests: Requests
+  readonly failOnDefect: FailOnDefect
   readonly membership: Pick<Membership, "id">
   /** The sequence number of the last snapshot request that was sent. */
   readonly lastSnapshot: () => number
@@ -33,6 +35,7 @@ const retryInterval = "500 millis"
 const maxBatch = 500
 
 export const make = Effect.fnUntraced(function* ({
+  failOnDefect,
   forget,
   lastSnapshot,
   membership,
@@ -67,18 +70,14 @@ export const make = Effect.fnUntraced(function* ({
     if (isReady) onReady()
   })
 
-  yield* Effect.forkScoped(
-    Effect.forever(
-      Effect.gen(function* () {
-        yield* isWanted.await
-        yield* Effect.sleep(batchDelay)
-        yield* writeSome
-        if (pending.size > 0) return
-        isWanted.closeUnsafe()
-        isFlushed.openUnsafe()
-      })
-    )
-  )
+  yield* Effect.gen(function* () {
+    yield* isWanted.await
+    yield* Effect.sleep(batchDelay)
+    yield* writeSome
+    if (pending.size > 0) return
+    isWanted.closeUnsafe()
+    isFlushed.openUnsafe()
+  }).pipe(Effect.forever, failOnDefect, Effect.forkScoped)
   return {
     add: (execution, outcome) => {
       pending.set(execution, outcome)

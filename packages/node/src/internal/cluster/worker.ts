@@ -25,6 +25,7 @@ import type { ClusterEvent } from "../../ClusterStack.ts"
 import * as Claims from "./claims.ts"
 import type { Publish } from "./events.ts"
 import { type Execution, Executions } from "./executions.ts"
+import type { FailOnDefect } from "./failOnDefect.ts"
 import * as JobContexts from "./jobContext.ts"
 import type { Membership } from "./membership.ts"
 import type { Outcome } from "./outcome.ts"
@@ -37,6 +38,7 @@ import type { View } from "./view.ts"
 export interface WorkerOptions {
   readonly storage: Storage
   readonly requests: Requests
+  readonly failOnDefect: FailOnDefect
   readonly membership: Pick<Membership, "id" | "lease">
   readonly view: View
   readonly limiter: RateLimit.Limiter
@@ -117,12 +119,13 @@ const toOutcome = (
   Effect.match(run, {
     onFailure: (error): Outcome => ({
       _tag: "Failed",
-      message: error.message,
+      message: String(error.message),
       isRetryable: error.isRetryable === true,
-      waitsForCapacity: error.waitsForCapacity,
+      waitsForCapacity: error.waitsForCapacity === true,
       trouble: troubleOf(error)
     }),
-    onSuccess: (outcome): Outcome => outcome
+    // The database would refuse a malformed one.
+    onSuccess: (outcome): Outcome => JobRunner.sendable(outcome)
   })
 
 /** What the functions below share. */
@@ -140,7 +143,7 @@ interface State {
 export const make = Effect.fnUntraced(function* (
   options: WorkerOptions
 ): Effect.fn.Return<Worker, never, StacksClient | JobRunner.JobRunner | Scope.Scope> {
-  const { lastSnapshot, membership, requests, slots, stacks, storage, view } = options
+  const { failOnDefect, lastSnapshot, membership, requests, slots, stacks, storage, view } = options
   // What is forked later ends with this scope, and not before what is made later.
   const scope = yield* Scope.fork(yield* Effect.scope)
   const executions = new Executions()
@@ -155,6 +158,7 @@ export const make = Effect.fnUntraced(function* (
     reports: yield* Reports.make({
       storage,
       requests,
+      failOnDefect,
       membership,
       lastSnapshot,
       forget: (execution) => executions.forget(execution),
@@ -166,6 +170,7 @@ export const make = Effect.fnUntraced(function* (
   const claims = yield* Claims.make({
     storage,
     requests,
+    failOnDefect,
     membership,
     stackKeys: Array.from(queueKeys.keys()),
     free,
@@ -174,7 +179,8 @@ export const make = Effect.fnUntraced(function* (
   })
   const stopAll = (executions: ReadonlyArray<Execution>) => {
     // In the background: stopping may take a while.
-    for (const execution of executions) Effect.runForkWith(services)(Effect.forkIn(stop(state, execution), scope))
+    for (const execution of executions)
+      Effect.runForkWith(services)(Effect.forkIn(failOnDefect(stop(state, execution)), scope))
   }
   const services = yield* Effect.context<never>()
   return {
