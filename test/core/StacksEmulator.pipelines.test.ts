@@ -106,7 +106,7 @@ describe("a block step", () => {
       yield* emulator.unblock("ok")
       assert.deepStrictEqual(yield* listed(emulator), ["test"])
       assert.deepStrictEqual(yield* rounds(emulator), [["test"], ["deploy"]])
-      assert.include(yield* problemOf(emulator.unblock("ok")), "the step ok is passed")
+      assert.include(yield* problemOf(emulator.unblock("ok")), "the step ok has already passed")
     }).pipe(Effect.scoped)
   )
 
@@ -144,7 +144,10 @@ describe("a block step", () => {
     Effect.gen(function* () {
       const emulator = yield* started({ command: "test" }, { block: "Deploy?" }, { command: "deploy" })
       yield* end(emulator, "test", 1)
-      assert.include(yield* problemOf(emulator.unblock("Deploy?")), "the step Deploy? is failed")
+      assert.include(
+        yield* problemOf(emulator.unblock("Deploy?")),
+        "the step Deploy? has failed, because a step before it failed"
+      )
       assert.strictEqual((yield* jobOf(emulator, "deploy")).state, "waiting_failed")
     }).pipe(Effect.scoped)
   )
@@ -165,9 +168,15 @@ describe("a block step", () => {
           { text: "Notes", key: "notes", required: false }
         ]
       })
-      assert.include(yield* problemOf(emulator.unblock("release")), "the field name needs a value")
-      assert.include(yield* problemOf(emulator.unblock("release", { name: "x", stream: "y" })), "has no option y")
-      assert.include(yield* problemOf(emulator.unblock("release", { other: "x" })), "the step has no field other")
+      assert.include(yield* problemOf(emulator.unblock("release")), "the field name needs a value: Name")
+      assert.include(
+        yield* problemOf(emulator.unblock("release", { name: "x", stream: "y" })),
+        'has no option "y": it has beta, stable'
+      )
+      assert.include(
+        yield* problemOf(emulator.unblock("release", { other: "x" })),
+        "the step has no field other: it has name, stream, notes"
+      )
       assert.strictEqual((yield* emulator.unblock("release", { name: "Dolphin" })).hold, undefined)
       const [step] = yield* emulator.steps
       assert.deepStrictEqual(
@@ -284,7 +293,11 @@ describe("an uploaded pipeline", () => {
         "/steps/0",
         "There is no queue _default."
       ])
-      assert.deepStrictEqual(yield* refused(null), [1, "", "Expected a map of names and values, not nothing."])
+      assert.deepStrictEqual(yield* refused(null), [
+        1,
+        "",
+        "Expected a map with `steps`, or a list of steps, not nothing."
+      ])
       assert.deepStrictEqual(yield* emulator.jobs, [])
       assert.deepStrictEqual(yield* emulator.steps, [])
       const agents = { queue: "linux" }

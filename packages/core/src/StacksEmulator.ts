@@ -51,6 +51,7 @@ import * as CreateJobs from "./internal/emulator/createJobs.ts"
 import * as Faults from "./internal/emulator/faults.ts"
 import * as InProcess from "./internal/emulator/inProcess.ts"
 import * as Jobs from "./internal/emulator/jobs.ts"
+import type { JobUpload } from "./internal/emulator/pipelineUploads.ts"
 import * as RateLimits from "./internal/emulator/rateLimits.ts"
 import { type LoggedRequest, RequestLog } from "./internal/emulator/requestLog.ts"
 import * as Retries from "./internal/emulator/retries.ts"
@@ -178,7 +179,16 @@ export type {
    * @category models
    */
   InputField as Field
-} from "./internal/emulator/pipeline/document.ts"
+} from "./internal/emulator/pipeline/inputFields.ts"
+export type {
+  /**
+   * A pipeline that a job has uploaded with `buildkite-agent pipeline upload`, and the notes about it.
+   *
+   * @since 0.2.0
+   * @category models
+   */
+  JobUpload
+} from "./internal/emulator/pipelineUploads.ts"
 export type {
   /**
    * An operation of the agents' API.
@@ -363,6 +373,8 @@ export interface Service {
   readonly jobs: Effect.Effect<ReadonlyArray<Views.JobView>>
   /** The steps of uploaded pipelines, in the order in which they were added. */
   readonly steps: Effect.Effect<ReadonlyArray<Views.StepView>>
+  /** The pipelines that jobs have uploaded, in their order. Those that were refused are not among them. */
+  readonly jobUploads: Effect.Effect<ReadonlyArray<JobUpload>>
   /** The queues that exist, in the order of their creation. */
   readonly queues: Effect.Effect<ReadonlyArray<Views.QueueView>>
   /** The faults in force, without those that have reached `times`. */
@@ -553,6 +565,7 @@ const emulate = Effect.fnUntraced(function* ({
       onJob(id, (job, now) => Result.map(Jobs.complete(state, job, exitStatus, now), view)),
     jobs: now(() => Result.succeed(Array.from(state.jobs.values(), view))),
     steps: now(() => Result.succeed(Array.from(state.pipelineSteps.values(), Views.step))),
+    jobUploads: Effect.sync(() => state.jobUploads.slice()),
     queues: Effect.sync(() => Array.from(state.queues.values(), Views.queue)),
     faults: Effect.sync(() => faults.inForce()),
     agents: now(() => Result.succeed(Array.from(state.agents.values(), Views.agent))),

@@ -1,6 +1,6 @@
 /** The builds of pipelines, and their steps with their states. */
-import type { InputField } from "./pipeline/document.ts"
 import type { Concurrency, Retry } from "./pipeline/fields.ts"
+import type { InputField } from "./pipeline/inputFields.ts"
 import type { Job } from "./state.ts"
 
 /** A build of a pipeline. */

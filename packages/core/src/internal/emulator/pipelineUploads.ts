@@ -8,7 +8,7 @@ import { addStepsOfJobs } from "./makeStep.ts"
 import { addBuild } from "./startBuild.ts"
 import type { Job, State } from "./state.ts"
 import { skipRemaining } from "./steps.ts"
-import { upload } from "./uploadPipeline.ts"
+import { type Note, upload } from "./uploadPipeline.ts"
 
 export interface UploadOptions {
   /** The pipeline: an object with `steps`, or a list of steps. The agent has interpolated its variables. */
@@ -17,6 +17,12 @@ export interface UploadOptions {
   readonly replace: boolean
   /** The queue of jobs whose rules name none. */
   readonly queueKey: string
+}
+
+/** A pipeline that a job has uploaded with `buildkite-agent pipeline upload`. */
+export interface JobUpload {
+  readonly jobUuid: string
+  readonly notes: ReadonlyArray<Note>
 }
 
 /** Adds the steps and jobs of a pipeline to the build of the job that uploads it. Fails with what is wrong with the pipeline. */
@@ -32,7 +38,8 @@ export const apply = (
   const replaced = new Set(replace ? jobs.filter((other) => isReplaceable(other) && other !== job) : [])
   return Result.mapBoth(upload(state, [pipeline], { build: uploader.build, queueKey, uploader }, now), {
     onFailure: ({ path, problem }) => (path === "" ? problem : `${path}: ${problem}`),
-    onSuccess: ({ jobs: created, steps }) => {
+    onSuccess: ({ jobs: created, notes, steps }) => {
+      state.jobUploads.push({ jobUuid: job.listed.id, notes })
       if (replace) skipRemaining(state, uploader.build, new Set([uploader, ...steps]), now)
       for (const other of replaced) Jobs.cancel(state, other, now)
       const added = new Set(created)

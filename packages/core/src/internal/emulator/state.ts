@@ -8,6 +8,7 @@ import type { BuildData, Step } from "./buildData.ts"
 import type { Build, Step as PipelineStep } from "./builds.ts"
 import { JobLogs } from "./jobLogs.ts"
 import type { RetryRule } from "./pipeline/fields.ts"
+import type { JobUpload } from "./pipelineUploads.ts"
 import * as SeededRandom from "./seededRandom.ts"
 import { Timeline } from "./timeline.ts"
 
@@ -67,6 +68,8 @@ export interface State {
   }
   /** The results of pipeline uploads: an error, or undefined. */
   readonly pipelineUploads: Map<string, string | undefined>
+  /** The pipelines that jobs have uploaded, in their order. */
+  readonly jobUploads: Array<JobUpload>
   /** What jobs can read with `buildkite-agent secret get`. */
   readonly secrets: Readonly<Record<string, Redacted.Redacted>>
 }
@@ -240,6 +243,7 @@ export const make = Effect.fnUntraced(function* (options: StateOptions): Effect.
     jobTokens: new Map(),
     artifacts: { batches: new Map(), byKey: new Map(), bytes: 0 },
     pipelineUploads: new Map(),
+    jobUploads: [],
     secrets: options.secrets
   }
   for (const key of options.queues ?? []) openQueue(state, key)

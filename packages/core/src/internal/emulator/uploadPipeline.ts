@@ -122,9 +122,7 @@ class Builder {
           // A `wait` of an upload waits for all that is before it in the build.
           since: uploader === undefined ? [] : precedingSteps(uploader)
         })
-        for (const [name, paths] of document.ignored) {
-          for (const path of paths) this.#notes.push({ pipeline: index, path, text: `\`${name}\` is ignored` })
-        }
+        for (const remark of document.remarks) this.#notes.push({ pipeline: index, ...remark })
       }),
       (problem) => ({ ...problem, pipeline: index })
     )

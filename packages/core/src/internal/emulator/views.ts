@@ -5,7 +5,7 @@ import type * as Artifacts from "./artifacts.ts"
 import type * as BuildData from "./buildData.ts"
 import type { Build, Step } from "./builds.ts"
 import { hasPassed } from "./dependencies.ts"
-import type { InputField } from "./pipeline/document.ts"
+import type { InputField } from "./pipeline/inputFields.ts"
 import type * as State from "./state.ts"
 
 /** A job in any state. */

@@ -1,8 +1,21 @@
 /** Reads and checks an uploaded pipeline: plain data, as an agent sends it. */
 import * as Result from "effect/Result"
 import * as Fields from "./fields.ts"
+import { type InputField, readInputFields } from "./inputFields.ts"
+import * as Limits from "./limits.ts"
 import { type Combination, combinations } from "./matrix.ts"
-import { type Fields as FieldMap, first, optional, Part, type Read, readFlag, readSkip, readText } from "./part.ts"
+import {
+  type Fields as FieldMap,
+  first,
+  optional,
+  Part,
+  type Read,
+  readFlag,
+  readSkip,
+  readText,
+  readTexts
+} from "./part.ts"
+import { type Remark, Remarks } from "./remarks.ts"
 
 /** A dependency on a step of the same build. */
 export interface Dependency {
@@ -62,18 +75,6 @@ interface BlockStep extends Common {
   readonly fields: ReadonlyArray<InputField>
 }
 
-/** A field that a person fills in. Its value becomes meta-data of the build. */
-/** A field of a block or input step. */
-export interface InputField {
-  /** The key of the meta-data. */
-  readonly key: string
-  readonly label: string
-  readonly isRequired: boolean
-  readonly defaultValue: string | undefined
-  /** The values to choose from; undefined for a text. */
-  readonly options: ReadonlyArray<string> | undefined
-}
-
 export interface TriggerStep extends Common {
   readonly kind: "trigger"
   readonly pipeline: string
@@ -87,38 +88,35 @@ export interface Document {
   readonly rules: ReadonlyArray<string>
   readonly priority: number | undefined
   readonly steps: ReadonlyArray<Step>
-  /** The fields that mean nothing to the emulator, with the paths where they are. */
-  readonly ignored: ReadonlyMap<string, ReadonlyArray<string>>
+  readonly remarks: ReadonlyArray<Remark>
 }
-
-type Ignored = Map<string, Array<string>>
 
 export const readDocument = (value: unknown): Read<Document> =>
   Result.gen(function* () {
     const at = new Part(value, "")
-    const ignored: Ignored = new Map()
+    const remarks = new Remarks()
     if (at.isList) {
-      return { env: {}, rules: [], priority: undefined, steps: yield* readSteps(at, ignored, false), ignored }
+      const steps = yield* readSteps(at, remarks, false)
+      return { env: {}, rules: [], priority: undefined, steps, remarks: remarks.all }
     }
-    const fields = yield* at.fields()
+    const fields = yield* at.fields("a map with `steps`, or a list of steps")
     const steps = fields.get("steps")
     if (steps === undefined) return yield* at.fail("There are no `steps`. A pipeline has a list of them.")
-    noteIgnored(fields, pipelineFields, ignored)
+    remarks.addIgnored(fields, pipelineFields)
     return {
-      at,
       env: yield* Fields.readEnv(fields.get("env")),
       rules: yield* Fields.readRules(fields),
       priority: yield* optional(fields.get("priority"), (part) => part.integer()),
-      steps: yield* readSteps(steps, ignored, false),
-      ignored
+      steps: yield* readSteps(steps, remarks, false),
+      remarks: remarks.all
     }
   })
 
 const pipelineFields = new Set(["steps", "env", "agents", "agent_query_rules", "priority"])
 
-const readSteps = (list: Part, ignored: Ignored, isInGroup: boolean): Read<ReadonlyArray<Step>> =>
-  Result.flatMap(list.isNull ? Result.succeed([]) : list.list(), (steps) =>
-    Result.all(steps.map((step) => readStep(step, ignored, isInGroup)))
+const readSteps = (list: Part, remarks: Remarks, isInGroup: boolean): Read<ReadonlyArray<Step>> =>
+  Result.flatMap(list.isNull ? Result.succeed([]) : list.list("a list of steps"), (steps) =>
+    Result.all(steps.map((step) => readStep(step, remarks, isInGroup)))
   )
 
 // -----------------------------------------------------------------------------
@@ -145,7 +143,7 @@ const kindOf = (fields: FieldMap): Step["kind"] | undefined => kinds.find(([fiel
 
 const stepKinds = "Write a step with a `command`, a `group` of steps, `wait`, `block`, `input` or `trigger`."
 
-const readStep = (step: Part, ignored: Ignored, isInGroup: boolean): Read<Step> =>
+const readStep = (step: Part, remarks: Remarks, isInGroup: boolean): Read<Step> =>
   Result.gen(function* () {
     if (!step.isMap) return yield* readBareStep(step)
     const fields = yield* step.fields()
@@ -153,18 +151,18 @@ const readStep = (step: Part, ignored: Ignored, isInGroup: boolean): Read<Step> 
     const kind = kinds.find(([field]) => field === type)?.[1] ?? kindOf(fields)
     if (kind === undefined) return yield* step.fail(`This step is of no known kind. ${stepKinds}`)
     if (kind === "group" && isInGroup) return yield* step.fail("A group can't have groups in it.")
-    noteIgnored(fields, stepFields[kind], ignored)
-    const common = yield* readCommon(step, fields)
+    remarks.addIgnored(fields, stepFields[kind])
+    const common = yield* readCommon(step, fields, remarks)
     switch (kind) {
       case "group":
-        return { ...common, kind, steps: yield* readGroup(step, fields.get("steps"), ignored) }
+        return { ...common, kind, steps: yield* readGroup(step, fields.get("steps"), remarks) }
       case "wait":
         return { ...common, kind, continuesOnFailure: yield* readFlag(fields.get("continue_on_failure")) }
       case "block":
       case "input": {
         const label = common.label ?? (yield* optional(first(fields, "block", "manual", "input"), readText))
         const prompt = yield* optional(fields.get("prompt"), readText)
-        return { ...common, kind, label, prompt, fields: yield* readInputFields(fields.get("fields")) }
+        return { ...common, kind, label, prompt, fields: yield* readInputFields(fields.get("fields"), remarks) }
       }
       case "trigger":
         return {
@@ -174,32 +172,33 @@ const readStep = (step: Part, ignored: Ignored, isInGroup: boolean): Read<Step> 
           isAsync: yield* readFlag(fields.get("async"))
         }
       case "command":
-        return { ...common, kind, ...(yield* readCommandFields(fields)) }
+        return { ...common, kind, ...(yield* readCommandFields(fields, remarks)) }
     }
   })
 
-const readCommon = (at: Part, fields: FieldMap): Read<Common> =>
+const readCommon = (at: Part, fields: FieldMap, remarks: Remarks): Read<Common> =>
   Result.gen(function* () {
-    const branches = fields.get("branches")
+    const key = first(fields, "key", "identifier", "id")
+    Limits.noteKey(key, remarks)
+    Limits.noteConditions(fields, remarks)
     return {
       at,
-      key: yield* optional(first(fields, "key", "identifier", "id"), readText),
+      key: yield* optional(key, readText),
       label: yield* optional(first(fields, "label", "name", "group"), readText),
       dependsOn: fields.has("depends_on") ? yield* readDependencies(fields.get("depends_on")) : undefined,
       allowsDependencyFailure: yield* readFlag(fields.get("allow_dependency_failure")),
       condition: yield* optional(fields.get("if"), readText),
-      branches: branches === undefined ? [] : yield* Result.all(branches.some().map((branch) => branch.text())),
+      branches: yield* readTexts(fields.get("branches")),
       skip: yield* readSkip(fields.get("skip")),
       hasIfChanged: first(fields, "if_changed") !== undefined
     }
   })
 
-const readCommandFields = (fields: FieldMap): Read<Omit<CommandStep, keyof Common | "kind">> =>
+const readCommandFields = (fields: FieldMap, remarks: Remarks): Read<Omit<CommandStep, keyof Common | "kind">> =>
   Result.gen(function* () {
     const plugins = first(fields, "plugins", "plugin")?.some() ?? []
-    const paths = first(fields, "artifact_paths", "artifacts")?.some() ?? []
     const minutes = first(fields, "timeout_in_minutes", "timeout")
-    return {
+    const command = {
       command: yield* Fields.readCommand(fields),
       env: yield* Fields.readEnv(fields.get("env")),
       rules: yield* Fields.readRules(fields),
@@ -212,14 +211,16 @@ const readCommandFields = (fields: FieldMap): Read<Omit<CommandStep, keyof Commo
       timeoutMinutes: yield* optional(minutes, (part) => part.integer()),
       isCanceledOnBuildFailing: yield* readFlag(fields.get("cancel_on_build_failing")),
       plugins: plugins.length === 0 ? undefined : JSON.stringify(plugins.map(({ value }) => value)),
-      artifactPaths: yield* Result.all(paths.map((path) => path.text()))
+      artifactPaths: yield* readTexts(first(fields, "artifact_paths", "artifacts"))
     }
+    Limits.noteCommand(fields, command, remarks)
+    return command
   })
 
 /** Steps without fields, such as `- wait`. */
 const readBareStep = (step: Part): Read<Step> =>
   Result.gen(function* () {
-    const text = step.isNull ? "" : yield* step.text()
+    const text = step.isNull ? "" : yield* step.text("a step")
     const common: Common = {
       at: step,
       key: undefined,
@@ -238,15 +239,24 @@ const readBareStep = (step: Part): Read<Step> =>
     return yield* step.fail(`This step is of no known kind. ${stepKinds}`)
   })
 
-const readGroup = (group: Part, steps: Part | undefined, ignored: Ignored): Read<ReadonlyArray<Step>> =>
-  steps === undefined ? group.fail("A group has a list of `steps`.") : readSteps(steps, ignored, true)
+const readGroup = (group: Part, list: Part | undefined, remarks: Remarks): Read<ReadonlyArray<Step>> =>
+  Result.gen(function* () {
+    if (list === undefined) return yield* group.fail("A group has a list of `steps`.")
+    const steps = yield* readSteps(list, remarks, true)
+    Limits.noteGroup(list, steps.length, remarks)
+    return steps
+  })
 
 const readDependencies = (part: Part | undefined): Read<ReadonlyArray<Dependency>> =>
   Result.gen(function* () {
     const dependencies: Array<Dependency> = []
     for (const at of part?.some() ?? []) {
       if (!at.isMap) {
-        dependencies.push({ key: yield* at.text(), at, allowsFailure: false })
+        dependencies.push({
+          key: yield* at.text("the key of a step, or a map with a `step`"),
+          at,
+          allowsFailure: false
+        })
         continue
       }
       const fields = yield* at.fields()
@@ -257,31 +267,6 @@ const readDependencies = (part: Part | undefined): Read<ReadonlyArray<Dependency
     }
     return dependencies
   })
-
-const readInputFields = (part: Part | undefined): Read<ReadonlyArray<InputField>> =>
-  Result.all(
-    (part?.some() ?? []).map((item) =>
-      Result.gen(function* () {
-        const fields = yield* item.fields()
-        const key = yield* optional(fields.get("key"), readText)
-        if (key === undefined) return yield* item.fail("A field has a `key`.")
-        const options: Array<string> = []
-        for (const option of fields.get("options")?.some() ?? []) {
-          const value = option.isMap ? first(yield* option.fields(), "value", "label") : option
-          if (value !== undefined) options.push(yield* value.text())
-        }
-        const defaults = fields.get("default")?.some() ?? []
-        return {
-          key,
-          label: (yield* optional(first(fields, "text", "select", "label"), readText)) ?? key,
-          isRequired: fields.get("required")?.boolean !== false,
-          defaultValue:
-            defaults.length === 0 ? undefined : (yield* Result.all(defaults.map((value) => value.text()))).join("\n"),
-          options: fields.has("options") ? options : undefined
-        }
-      })
-    )
-  )
 
 // -----------------------------------------------------------------------------
 // Fields
@@ -313,13 +298,4 @@ const stepFields: Readonly<Record<Step["kind"], ReadonlySet<string>>> = {
     ],
     ...["cancel_on_build_failing", "plugins", "plugin", "artifact_paths", "artifacts", "signature"]
   ])
-}
-
-const noteIgnored = (fields: FieldMap, used: ReadonlySet<string>, ignored: Ignored): void => {
-  for (const [name, { path }] of fields) {
-    if (used.has(name)) continue
-    const paths = ignored.get(name)
-    if (paths === undefined) ignored.set(name, [path])
-    else paths.push(path)
-  }
 }

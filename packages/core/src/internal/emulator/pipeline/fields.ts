@@ -1,7 +1,7 @@
 /** Reads the fields of a command step. */
 import * as Result from "effect/Result"
 import * as AgentQueryRules from "../../../AgentQueryRules.ts"
-import { type Fields, first, optional, type Part, type Read, readFlag } from "./part.ts"
+import { type Fields, first, optional, type Part, type Read, readTexts } from "./part.ts"
 
 /** Whether a step may fail: always, or with these exit statuses. */
 export type SoftFail = boolean | ReadonlyArray<number>
@@ -9,24 +9,23 @@ export type SoftFail = boolean | ReadonlyArray<number>
 export const readSoftFail = (part: Part | undefined): Read<SoftFail> =>
   Result.gen(function* () {
     if (part === undefined || part.isNull) return false
-    if (!part.isList) return yield* readFlag(part)
+    if (!part.isList) return yield* part.flag("true, false or a list with an `exit_status` each")
     const statuses: Array<number> = []
     for (const item of part.some()) {
       const status = item.isMap ? (yield* item.fields()).get("exit_status") : item
       if (status === undefined) return yield* item.fail('Expected `exit_status: NUMBER`, or "*" for any.')
-      if ((status.isMap ? "" : yield* status.text()) === "*") return true
-      statuses.push(yield* status.integer())
+      if (status.isList) return yield* status.fail(oneStatus)
+      if (status.value === "*") return true
+      statuses.push(yield* status.integer('a whole number, or "*" for any'))
     }
     return statuses
   })
 
+const oneStatus = 'Expected a whole number, or "*" for any, not a list. Write an entry with an `exit_status` for each.'
+
 /** One command, or several that become lines. */
-export const readCommand = (fields: Fields): Read<string> => {
-  const part = first(fields, "command", "commands", "script")
-  return part === undefined
-    ? Result.succeed("")
-    : Result.map(Result.all(part.some().map((line) => line.text())), (lines) => lines.join("\n"))
-}
+export const readCommand = (fields: Fields): Read<string> =>
+  Result.map(readTexts(first(fields, "command", "commands", "script")), (lines) => lines.join("\n"))
 
 /** A map, or a list of `NAME=VALUE`. */
 export const readEnv = (part: Part | undefined): Read<Readonly<Record<string, string>>> =>
@@ -35,13 +34,14 @@ export const readEnv = (part: Part | undefined): Read<Readonly<Record<string, st
     if (part === undefined || part.isNull) return {}
     if (part.isList) {
       for (const item of part.some()) {
-        const text = yield* item.text()
+        const text = yield* item.text("NAME=VALUE")
         const separator = text.indexOf("=")
         if (separator <= 0) return yield* item.fail(`Expected NAME=VALUE, not ${JSON.stringify(text)}.`)
         env.push([text.slice(0, separator), text.slice(separator + 1)])
       }
     } else {
-      for (const [name, value] of yield* part.fields()) env.push([name, value.isNull ? "" : yield* value.text()])
+      const fields = yield* part.fields("a map of variables, or a list of NAME=VALUE")
+      for (const [name, value] of fields) env.push([name, value.isNull ? "" : yield* value.text()])
     }
     return Object.fromEntries(env)
   })
@@ -57,7 +57,7 @@ export const readRules = (fields: Fields): Read<ReadonlyArray<string>> =>
       return rules
     }
     for (const item of part.some()) {
-      const text = item.isNull ? "" : yield* item.text()
+      const text = item.isNull ? "" : yield* item.text("KEY=VALUE, or KEY for any value")
       // An empty rule is met by every agent.
       if (text.trim() === "") continue
       if (AgentQueryRules.parse(text).key === "") {
@@ -101,15 +101,20 @@ export interface Concurrency {
 
 export const readConcurrency = (fields: Fields): Read<Concurrency | undefined> =>
   Result.gen(function* () {
-    const limit = yield* optional(first(fields, "concurrency"), (part) => part.integer())
+    const limit = yield* optional(first(fields, "concurrency"), readLimit)
     const group = yield* optional(first(fields, "concurrency_group"), (part) => part.text())
     const method = first(fields, "concurrency_method")
     if (method !== undefined && method.value !== "ordered" && method.value !== "eager") {
       return yield* method.fail(`\`concurrency_method\` is ordered or eager, not ${method.kind}.`)
     }
     if (limit === undefined || group === undefined || group === "") return undefined
-    return { group, limit: Math.max(limit, 0), isEager: method?.value === "eager" }
+    return { group, limit, isEager: method?.value === "eager" }
   })
+
+const readLimit = (part: Part): Read<number> =>
+  Result.flatMap(part.integer(), (limit) =>
+    limit >= 1 ? Result.succeed(limit) : part.fail(`\`concurrency\` is at least 1, not ${limit}.`)
+  )
 
 // -----------------------------------------------------------------------------
 // Retries
@@ -161,13 +166,17 @@ const anyFailure: RetryRule = {
 
 const readRule = (part: Part): Read<RetryRule> =>
   Result.gen(function* () {
-    const fields = yield* part.fields()
+    const fields = yield* part.fields("true, false, a map with the conditions of a retry, or a list of such maps")
     const limit = (yield* optional(fields.get("limit"), (part) => part.integer())) ?? defaultLimit
-    const exitStatuses = yield* readPatterns(fields.get("exit_status"), (part) => part.integer())
-    const signals = yield* readPatterns(fields.get("signal"), (part) => Result.map(part.text(), signalName))
-    const signalReasons = yield* readPatterns(fields.get("signal_reason"), (part) => part.text())
+    const exitStatuses = yield* readPatterns(fields.get("exit_status"), (part) =>
+      part.integer('a whole number, "*" for any, or a list of whole numbers')
+    )
+    const signals = yield* readPatterns(fields.get("signal"), (part) => Result.map(part.text(texts), signalName))
+    const signalReasons = yield* readPatterns(fields.get("signal_reason"), (part) => part.text(texts))
     return { exitStatuses, signals, signalReasons, limit: Math.min(Math.max(limit, 0), maxLimit) }
   })
+
+const texts = 'a text, "*" for any, or a list of texts'
 
 /** One value, several, or `*` for any. */
 const readPatterns = <A>(part: Part | undefined, read: (part: Part) => Read<A>): Read<ReadonlyArray<A> | undefined> => {

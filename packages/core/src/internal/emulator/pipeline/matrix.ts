@@ -32,14 +32,13 @@ export const combinations = (matrix: Part | undefined): Read<ReadonlyArray<Combi
     if (matrix.isList) {
       return adjust(yield* products(matrix, yield* readAxes(matrix)), [])
     }
-    const fields = yield* matrix.fields()
-    const setup = fields.get("setup")
-    if (setup === undefined || setup.isNull) {
+    const setup = matrix.get("setup")
+    if (setup === undefined) {
       return yield* matrix.fail("A matrix is a list of values, or a map with a `setup` and perhaps `adjustments`.")
     }
     const axes = yield* readAxes(setup)
     const adjustments: Array<Adjustment> = []
-    for (const part of fields.get("adjustments")?.some() ?? []) adjustments.push(yield* readAdjustment(part, axes))
+    for (const part of matrix.get("adjustments")?.some() ?? []) adjustments.push(yield* readAdjustment(part, axes))
     const all = new Map((yield* products(setup, axes)).map((values) => [keyOf(values), values]))
     // A combination that is not in the setup is added. An adjustment that leaves dimensions out only changes some.
     for (const { values } of adjustments) if (values.size === axes.size) all.set(keyOf(values), values)
@@ -64,13 +63,11 @@ const keyOf = (values: Values): string => JSON.stringify(Array.from(values).sort
 
 const readAxes = (setup: Part): Read<Axes> =>
   Result.gen(function* () {
-    if (!setup.isMap) return new Map([["", yield* texts(setup)]])
+    if (!setup.isMap) return new Map([["", yield* setup.texts()]])
     const axes = new Map<string, ReadonlyArray<string>>()
-    for (const [name, values] of yield* setup.fields()) axes.set(name, yield* texts(values))
+    for (const [name, values] of yield* setup.fields()) axes.set(name, yield* values.texts())
     return axes
   })
-
-const texts = (part: Part): Read<ReadonlyArray<string>> => Result.all(part.some().map((item) => item.text()))
 
 /** The same limit as for `parallelism`. */
 const maxCombinations = 1000
@@ -98,7 +95,7 @@ const readAdjustment = (adjustment: Part, axes: Axes): Read<Adjustment> =>
       return yield* adjustment.fail("An adjustment says in `with` which combination it changes.")
     }
     const values = new Map<string, string>()
-    if (!where.isMap) values.set("", yield* where.text())
+    if (!where.isMap) values.set("", yield* where.text("a value, or a map with a value for each dimension"))
     else for (const [name, value] of yield* where.fields()) values.set(name, yield* value.text())
     const unknown = Array.from(values.keys()).find((name) => !axes.has(name))
     if (unknown !== undefined) {

@@ -25,6 +25,11 @@ export class Part {
     return Result.fail({ path: this.path, problem })
   }
 
+  /** Fails because the value is of another type. `types` names all valid ones. */
+  #isNot(types: string): Result.Result<never, Problem> {
+    return this.fail(`Expected ${types}, not ${this.kind}.`)
+  }
+
   get isNull(): boolean {
     return this.value === null || this.value === undefined
   }
@@ -37,17 +42,25 @@ export class Part {
     return Array.isArray(this.value)
   }
 
-  fields(): Read<Fields> {
-    if (!this.isMap) return this.fail(`Expected a map of names and values, not ${this.kind}.`)
-    return Result.succeed(
-      new Map(Object.entries(this.value as object).map(([name, value]) => [name, this.#at(name, value)]))
-    )
+  fields(types = "a map of names and values"): Read<Fields> {
+    return this.isMap ? Result.succeed(new Map(this.entries)) : this.#isNot(types)
   }
 
-  list(): Read<ReadonlyArray<Part>> {
+  /** The entries of a map; none of anything else. */
+  get entries(): ReadonlyArray<readonly [name: string, part: Part]> {
+    if (!this.isMap) return []
+    return Object.entries(this.value as object).map(([name, value]) => [name, this.#at(name, value)])
+  }
+
+  /** An entry of a map that has a value. */
+  get(name: string): Part | undefined {
+    return first(new Map(this.entries), name)
+  }
+
+  list(types = "a list"): Read<ReadonlyArray<Part>> {
     return Array.isArray(this.value)
       ? Result.succeed(this.value.map((value: unknown, index) => this.#at(String(index), value)))
-      : this.fail(`Expected a list, not ${this.kind}.`)
+      : this.#isNot(types)
   }
 
   /** A list, or one value alone. */
@@ -61,19 +74,31 @@ export class Part {
   }
 
   /** A text; also a number or a boolean. */
-  text(): Read<string> {
+  text(types = "a text"): Read<string> {
     return ["string", "number", "boolean"].includes(typeof this.value)
       ? Result.succeed(String(this.value))
-      : this.fail(`Expected a text, not ${this.kind}.`)
+      : this.#isNot(types)
+  }
+
+  /** One text, or several. */
+  texts(types = "a text or a list of texts"): Read<ReadonlyArray<string>> {
+    return this.isList
+      ? Result.all(this.some().map((item) => item.text()))
+      : this.isNull
+        ? Result.succeed([])
+        : Result.map(this.text(types), (text) => [text])
   }
 
   /** A whole number; also one that is written as a text, as variables are. */
-  integer(): Read<number> {
+  integer(types = "a whole number"): Read<number> {
     const value =
       typeof this.value === "string" && /^\s*[-+]?\d{1,15}\s*$/.test(this.value) ? Number(this.value) : this.value
-    return typeof value === "number" && Number.isSafeInteger(value)
-      ? Result.succeed(value)
-      : this.fail(`Expected a whole number, not ${this.kind}.`)
+    return typeof value === "number" && Number.isSafeInteger(value) ? Result.succeed(value) : this.#isNot(types)
+  }
+
+  /** True or false, also as a text. */
+  flag(types = "true or false"): Read<boolean> {
+    return this.boolean === undefined ? this.#isNot(types) : Result.succeed(this.boolean)
   }
 
   /** True or false, also as a text; undefined for anything else. */
@@ -100,15 +125,14 @@ export const readText = (part: Part): Read<string> => part.text()
 
 export const readFlag = (part: Part | undefined): Read<boolean> =>
   Result.map(
-    optional(part, (part) => {
-      const value = part.boolean
-      return value === undefined ? part.fail("Expected true or false.") : Result.succeed(value)
-    }),
+    optional(part, (part) => part.flag()),
     (flag) => flag ?? false
   )
+
+export const readTexts = (part: Part | undefined): Read<ReadonlyArray<string>> => part?.texts() ?? Result.succeed([])
 
 /** Why a step is skipped; undefined if it is not. An empty reason does not skip. */
 export const readSkip = (part: Part | undefined): Read<string | undefined> => {
   if (part === undefined || part.isNull || part.value === "" || part.boolean === false) return Result.succeed(undefined)
-  return part.boolean === true ? Result.succeed("") : part.text()
+  return part.boolean === true ? Result.succeed("") : part.text("true, false or a reason")
 }
