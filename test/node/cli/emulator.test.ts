@@ -1,36 +1,14 @@
 /** `stacksapi emulator`, and `stacksapi run` against it: two terminals. */
 
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { bin, run, stacksapi, start } from "../../support/cli.ts"
+import { emulator, folderOf } from "../../support/emulatorProcess.ts"
 import { until } from "../../support/processes.ts"
-
-/** A folder with these files. */
-const folderOf = (files: Readonly<Record<string, string>>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const folder = mkdtempSync(join(tmpdir(), "stacksapi-cli-"))
-      for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
-      return folder
-    }),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true }))
-  )
-
-/** An emulator in a process of its own, and the environment that it tells to use. */
-const emulator = Effect.fnUntraced(function* (...args: ReadonlyArray<string>) {
-  const process_ = yield* start(process.execPath, [bin, "emulator", ...args])
-  // Two channels: either may come first.
-  yield* process_.seen("Stop it with Ctrl-C")
-  const { stderr, stdout } = yield* process_.seen("export BUILDKITE_CLUSTER_TOKEN=bkct_emulator\n")
-  const env = Object.fromEntries(
-    Array.from(stdout.matchAll(/^export (\w+)=(.+)$/gm), ([, name, value]) => [name, value])
-  )
-  return { ...process_, env: { ...env, STACKSAPI_KEY: "try" }, stderr, stdout }
-})
 
 const pipeline = `
 steps:
@@ -235,81 +213,6 @@ describe("The pipeline of this repository", () => {
       assert.match(stderr, /with \d+ jobs in _default/)
       assert.notInclude(stderr, "ignored")
       yield* kill("SIGTERM")
-    }).pipe(Effect.scoped)
-  )
-})
-
-describe("a rehearsal in the terminal", () => {
-  it.live("does not run what is behind a block, a condition or a branch filter, until it is unblocked", () =>
-    Effect.gen(function* () {
-      const folder = yield* folderOf({
-        "pipeline.yml": `
-steps:
-  - command: touch tested
-  - { block: "Deploy?", key: deploy, fields: [{ text: Name, key: name }] }
-  - command: touch deployed
-  - { command: touch released, if: build.tag != null }
-  - { command: touch fixed, branches: "hotfix/*" }
-  - { command: touch approved, if: 'build.creator.teams includes "deploy"', depends_on: ~, label: Approved }
-`
-      })
-      const has = (file: string) => existsSync(join(folder, file))
-      const { env, stderr } = yield* emulator("--pipeline", join(folder, "pipeline.yml"))
-      assert.include(stderr, "pipeline.yml: line 6: the step is left out: its condition is false")
-      assert.include(stderr, "pipeline.yml: line 7: the step is left out: it is not for the branch main")
-      assert.include(stderr, "line 8: the command step is held: its condition can't be evaluated.")
-      assert.include(stderr, "2 steps wait for you: unblock on the page, or with `stacksapi emulator unblock`.")
-      const runAll = run(["run", "--runner", "command", "--directory", folder, "--until-idle"], env)
-      assert.strictEqual((yield* runAll).status, 0)
-      assert.deepStrictEqual(["tested", "deployed", "released", "fixed", "approved"].filter(has), ["tested"])
-
-      const unblock = (...args: ReadonlyArray<string>) => stacksapi(["emulator", "unblock", ...args], { env })
-      const waiting = yield* unblock("--json")
-      assert.deepStrictEqual(
-        waiting.stdout
-          .trimEnd()
-          .split("\n")
-          .map((line) => JSON.parse(line))
-          .map(({ name, state }) => [name, state]),
-        [
-          ["Deploy?", "blocked"],
-          ["Approved", "blocked"]
-        ]
-      )
-      assert.include((yield* unblock("deploy")).stderr, "Not unblocked: the field name needs a value")
-      assert.strictEqual((yield* unblock("nothing")).status, 1)
-      assert.include((yield* unblock("deploy", "--field", "name=Dolphin")).stdout, "deploy is unblocked")
-      assert.strictEqual((yield* unblock("Approved")).status, 0)
-      assert.strictEqual((yield* runAll).status, 0)
-      assert.deepStrictEqual(["tested", "deployed", "released", "fixed", "approved"].filter(has), [
-        "tested",
-        "deployed",
-        "approved"
-      ])
-      assert.include((yield* unblock()).stderr, "No step waits for you.")
-      const silent = yield* unblock("--endpoint", "http://user:password@127.0.0.1:1/v3/")
-      assert.strictEqual(silent.stderr, "stacksapi: Nothing answers at http://127.0.0.1:1/. Is the emulator running?\n")
-    }).pipe(Effect.scoped)
-  )
-
-  it.live("takes another build, and everything at once, if it is told so", () =>
-    Effect.gen(function* () {
-      const folder = yield* folderOf({
-        "pipeline.yml": `
-steps:
-  - block: "Sure?"
-  - { command: "touch $NAME", if: 'build.branch =~ /^release/ && build.tag == "v1" && build.env("NAME") == "x"' }
-  - { label: Plugins only, plugins: [docker#v5] }
-`
-      })
-      const { env, stderr } = yield* emulator(
-        ...["--pipeline", join(folder, "pipeline.yml"), "--branch", "release/1", "--tag", "v1", "--env", "NAME=x"],
-        "--unblock-all"
-      )
-      assert.notInclude(stderr, "wait for you")
-      const { status } = yield* run(["run", "--runner", "command", "--directory", folder, "--until-idle"], env)
-      assert.strictEqual(status, 0)
-      assert.isTrue(existsSync(join(folder, "x")))
     }).pipe(Effect.scoped)
   )
 })

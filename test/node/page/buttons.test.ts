@@ -181,7 +181,8 @@ layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator
               prompt: "What is its name?",
               fields: [
                 { text: "Name", key: "name" },
-                { select: "Stream", key: "stream", default: "beta", options: [{ value: "beta" }, { value: "stable" }] }
+                { select: "Stream", key: "stream", default: "beta", options: [{ value: "beta" }, { value: "stable" }] },
+                { select: "Regions", key: "regions", multiple: true, options: ["na", "eu", "asia"] }
               ]
             },
             { command: "make release", label: "Release it", key: "last" }
@@ -198,12 +199,17 @@ layer(Browser.layer, { excludeTestServices: true })("The buttons of the emulator
       yield* sees(seen, "What is its name?")
       yield* fill(seen, "textbox", "Name", "Dolphin")
       yield* Effect.promise(() => control(seen, "combobox", "Stream").selectOption("stable"))
+      yield* Effect.promise(() => control(seen, "listbox", "Regions").selectOption(["na", "asia"]))
       yield* Effect.promise(() =>
         control(seen, "dialog", "Unblock Release").getByRole("button", { name: "Unblock" }).click()
       )
       yield* sees(seen, "Release is unblocked.")
       assert.strictEqual(yield* stateOfStep("last"), "running")
-      assert.deepStrictEqual((yield* emulator.builds)[0]?.metaData, { name: "Dolphin", stream: "stable" })
+      assert.deepStrictEqual((yield* emulator.builds)[0]?.metaData, {
+        name: "Dolphin",
+        stream: "stable",
+        regions: "na\nasia"
+      })
       yield* Effect.promise(() => seen.page.locator("#held-section").waitFor({ state: "hidden" }))
       assert.deepStrictEqual(seen.complaints, [])
     }).pipe(Effect.provide(emulated))

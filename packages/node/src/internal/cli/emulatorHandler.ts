@@ -5,7 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as NodeStacksEmulator from "../../NodeStacksEmulator.ts"
+import { catchMisuse } from "../page/misuse.ts"
+import * as Encoding from "../pipeline/encoding.ts"
 import * as Rehearsal from "../pipeline/rehearsal.ts"
 import * as Sanitize from "../terminal/sanitize.ts"
 import * as Access from "./access.ts"
@@ -16,14 +19,13 @@ import { Host } from "./host.ts"
 import * as InputFile from "./inputFile.ts"
 import * as JobFile from "./jobFile.ts"
 import * as Output from "./output.ts"
+import { labelIn } from "./stepLabels.ts"
 import { logFailure } from "./withClient.ts"
 
 export const handle = Effect.fnUntraced(
   function* (input: EmulatorInput) {
     const added = Option.isSome(input.jobs) ? yield* readJobs(input.jobs.value, input.queue) : []
-    const pipelines = yield* Effect.forEach(input.pipelines, (name) =>
-      Effect.map(readFile(name), (text) => ({ name, text }))
-    )
+    const pipelines = yield* Effect.forEach(input.pipelines, (name) => readPipeline(name))
     const token = Option.isSome(input.tokenFile) ? yield* Access.readToken(input.tokenFile.value) : defaultToken
     if (token === "") return yield* new Failed({ message: "The file of --token-file has no token" })
     const emulator = yield* NodeStacksEmulator.make({
@@ -40,10 +42,10 @@ export const handle = Effect.fnUntraced(
     yield* announce(emulator, {
       isJson: input.json,
       jobs: [...added, ...jobs],
-      held: input.unblockAll ? [] : held,
+      held,
       hasDefaultToken: Option.isNone(input.tokenFile)
     })
-    return yield* Effect.never
+    return yield* watchUploads(emulator)
   },
   Effect.scoped,
   logFailure
@@ -51,12 +53,19 @@ export const handle = Effect.fnUntraced(
 
 const readFile = (file: string) =>
   Effect.mapError(
-    InputFile.read(file, InputFile.documentBounds),
+    InputFile.readBytes(file, InputFile.documentBounds),
     ({ message }) => new Failed({ message: `Can't read ${file}: ${message}` })
   )
 
 const readJobs = (file: string, queueKey: string) =>
-  Effect.flatMap(readFile(file), (text) => Effect.fromResult(JobFile.parse(text, { file, queueKey })))
+  Effect.flatMap(readFile(file), (bytes) =>
+    Effect.fromResult(JobFile.parse(bytes.toString("utf8"), { file, queueKey }))
+  )
+
+const readPipeline = (name: string) =>
+  Effect.flatMap(readFile(name), (bytes) =>
+    Effect.fromResult(Result.map(Encoding.decode(name, bytes), (text): Rehearsal.PipelineFile => ({ name, text })))
+  )
 
 /** Adds the pipelines as one build, and tells what they leave out or wait for. */
 const rehearse = Effect.fnUntraced(function* (
@@ -73,8 +82,8 @@ const rehearse = Effect.fnUntraced(function* (
     queueKey: queue
   })
   for (const note of notes) yield* Output.say(note)
-  if (unblockAll) yield* Effect.forEach(held, (step) => unblockFully(emulator, step), { discard: true })
-  return { held, jobs }
+  if (!unblockAll) return { held, jobs }
+  return { held: yield* Effect.filter(held, (step) => Effect.map(unblockFully(emulator, step), (is) => !is)), jobs }
 })
 
 interface RehearsalFlags {
@@ -85,8 +94,11 @@ interface RehearsalFlags {
   readonly unblockAll: boolean
 }
 
-/** A step may wait for several reasons. Required fields without a default get their first option, or `-`. */
-const unblockFully = (emulator: StacksEmulator.Service, { fields, id }: StacksEmulator.Step) => {
+/**
+ * Unblocks a step that may wait for several reasons. Required fields without a default get their first option, or `-`. False if a
+ * field takes no such value: then the step is left to the user.
+ */
+const unblockFully = (emulator: StacksEmulator.Service, { fields, id, key, label }: StacksEmulator.Step) => {
   const values = Object.fromEntries(
     fields
       .filter(({ defaultValue, isRequired }) => isRequired && defaultValue === undefined)
@@ -96,8 +108,32 @@ const unblockFully = (emulator: StacksEmulator.Service, { fields, id }: StacksEm
   // It may have been let through with its group.
   return Effect.gen(function* () {
     while (yield* isHeld) yield* emulator.unblock(id, values)
-  })
+    return true
+  }).pipe(
+    catchMisuse((problem) =>
+      Effect.as(Output.say(`--unblock-all leaves the step ${key ?? label ?? id} blocked: ${problem}`), false)
+    )
+  )
 }
+
+/** How soon notes about a job's upload are shown. */
+const uploadInterval = "200 millis"
+
+/** Shows the notes about the pipelines that jobs upload. */
+const watchUploads = Effect.fnUntraced(function* (emulator: StacksEmulator.Service) {
+  let count = 0
+  while (true) {
+    const uploads = (yield* emulator.jobUploads).slice(count)
+    count += uploads.length
+    for (const { jobUuid, notes } of uploads) {
+      if (notes.length === 0) continue
+      const job = (yield* emulator.jobs).find(({ id }) => id === jobUuid)
+      const label = (job && labelIn(job.env)) ?? jobUuid
+      for (const { path, text } of notes) yield* Output.say(`The upload of the job ${label}: ${path}: ${text}`)
+    }
+    yield* Effect.sleep(uploadInterval)
+  }
+})
 
 /** The slug of the pipeline: the name of the folder that the file, or its folder `.buildkite`, is in. */
 const slugOf = Effect.fnUntraced(function* (file: string) {

@@ -120,6 +120,17 @@ export const pairs = (name: string, options: Options): Declared<Record<string, s
     identity
   )
 
+/** `KEY=VALUE`, which may be repeated, also with the same key. */
+export const repeatedPairs = (name: string, options: Options): Declared<ReadonlyArray<readonly [string, string]>> =>
+  map(
+    check(
+      texts(name, { metavar: "KEY=VALUE", ...options }),
+      (all) => all.every((text) => text.indexOf("=") > 0),
+      `Expected ${options.metavar ?? "KEY=VALUE"}`
+    ),
+    (all) => all.map((text) => [text.slice(0, text.indexOf("=")), text.slice(text.indexOf("=") + 1)] as const)
+  )
+
 /** A number of seconds within a range; fractions are allowed. */
 export const seconds = (
   name: string,

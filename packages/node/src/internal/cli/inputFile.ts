@@ -53,6 +53,10 @@ const pollInterval = Duration.millis(50)
 
 /** Reads the text of a file. */
 export const read = (file: string, bounds: Bounds): Effect.Effect<string, UnusableInput> =>
+  Effect.map(readBytes(file, bounds), (bytes) => bytes.toString("utf8"))
+
+/** Reads the content of a file. */
+export const readBytes = (file: string, bounds: Bounds): Effect.Effect<Buffer, UnusableInput> =>
   Effect.gen(function* () {
     // With O_NONBLOCK, opening a pipe without a writer and reading from it return at once, so everything can be interrupted.
     const handle = yield* Effect.acquireRelease(
@@ -77,7 +81,7 @@ export const read = (file: string, bounds: Bounds): Effect.Effect<string, Unusab
         yield* Effect.sleep(pollInterval)
         continue
       }
-      if (count === 0) return Buffer.concat(chunks).toString("utf8")
+      if (count === 0) return Buffer.concat(chunks)
       total += count
       if (total > bounds.maxBytes) return yield* tooLarge(bounds)
       chunks.push(Buffer.from(buffer.subarray(0, count)))

@@ -11,7 +11,12 @@ const flags = {
       Argument.withDescription("The key, the label or the id of a step; without it, shows the steps that wait for you")
     )
   ),
-  fields: Flag.optional(Flag.pairs("field", { description: "The value of one of the step's fields; may be repeated" })),
+  fields: Flag.optional(
+    Flag.repeatedPairs("field", {
+      description: "The value of one of the step's fields; may be repeated, also for several options of one field",
+      metavar: "NAME=VALUE"
+    })
+  ),
   endpoint: Flag.optional(
     Flag.text("endpoint", {
       description: "The URL of the emulator",

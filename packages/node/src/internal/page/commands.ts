@@ -6,8 +6,8 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { catchMisuse } from "./misuse.ts"
 import * as Model from "./model.ts"
 
 const atLeast = (minimum: number) => Schema.Int.check(Schema.isGreaterThanOrEqualTo(minimum))
@@ -64,11 +64,7 @@ const command = <A, RD>(
       Effect.as(HttpServerResponse.jsonUnsafe({})),
       Effect.catchTag(["SchemaError", "HttpServerError"], ({ message }) => Effect.succeed(badRequest(message))),
       // Invalid input, such as a job in a queue that does not exist, is the user's error.
-      Effect.catchDefect((defect) =>
-        Predicate.isError(defect) && defect.name === "StacksEmulatorMisuse"
-          ? Effect.succeed(badRequest(defect.message.replace(/^StacksEmulator: /, "")))
-          : Effect.die(defect)
-      )
+      catchMisuse((problem) => Effect.succeed(badRequest(problem)))
     )
   )
 

@@ -75,8 +75,9 @@ const flag = unlessNull(ofKind("true or false", (value) => typeof value === "boo
 /** A text, or several. */
 export const texts = (item: Item): Read<ReadonlyArray<string>> => {
   if (item.value === null) return Result.succeed([])
-  return item.value instanceof List
-    ? Result.all(item.value.items.map(readText))
+  if (item.value instanceof List) return Result.all(item.value.items.map(readText))
+  return item.value instanceof Mapping
+    ? fail(item.at, `Expected a text or a list of texts, not ${kindOf(item.value)}.`)
     : Result.map(readText(item), (one) => [one])
 }
 
@@ -107,12 +108,12 @@ export const plugins: ReadField = unlessNull((item) =>
     }
     if (item.value instanceof Mapping) addAll(item.value)
     else if (!(item.value instanceof List)) {
-      return yield* fail(item.at, `Expected a list of plugins, not ${kindOf(item.value)}.`)
+      return yield* fail(item.at, `Expected a list or a map of plugins, not ${kindOf(item.value)}.`)
     } else {
       for (const { at, value } of item.value.items) {
         if (value instanceof Mapping) addAll(value)
         else if (typeof value === "string") items.push({ at, value: new Plugin(value, null) })
-        else return yield* fail(at, `Expected a plugin, not ${kindOf(value)}.`)
+        else return yield* fail(at, `Expected the name of a plugin, or a map with it, not ${kindOf(value)}.`)
       }
     }
     return new Shapes(items)
@@ -150,7 +151,7 @@ export const secrets: ReadField = (item) =>
         add(key, variable, at)
       }
     } else {
-      return yield* fail(item.at, `Expected a list of secrets, not ${kindOf(item.value)}.`)
+      return yield* fail(item.at, `Expected a list or a map of secrets, not ${kindOf(item.value)}.`)
     }
     return new List(items)
   })
@@ -229,12 +230,15 @@ export const checkout: ReadField = unlessNull((item) =>
 // Matrix
 // -----------------------------------------------------------------------------
 
+const matrixForms = "A matrix is a list of values, or a map with a `setup` and perhaps `adjustments`."
+
 export const matrix: ReadField = unlessNull((item) =>
   Result.gen(function* () {
     if (item.value instanceof List) {
       return new Matrix(new Map([["", yield* texts(item)]]), new Shapes([]), none)
     }
-    const known = new Known(yield* readMap(item))
+    if (!(item.value instanceof Mapping)) return yield* fail(item.at, matrixForms)
+    const known = new Known(item.value)
     const setup = known.find("setup")
     const adjustments = known.find("adjustments")
     return new Matrix(

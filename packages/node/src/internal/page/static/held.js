@@ -42,13 +42,16 @@ const open = (step) => {
   return dialog.showModal()
 }
 
-const control = ({ defaultValue, isRequired, key, options }) => {
-  const attributes = { name: key, required: isRequired ? "" : undefined }
-  if (options === undefined) return el("input", { ...attributes, autocomplete: "off", value: defaultValue })
-  const chosen = (defaultValue ?? "").split("\n")
+const control = ({ defaultValue, format, hint, isMultiple, isRequired, key, options }) => {
+  const attributes = { name: key, required: isRequired ? "" : undefined, title: hint }
+  if (options === undefined) {
+    return el("input", { ...attributes, autocomplete: "off", pattern: format, value: defaultValue })
+  }
+  const chosen = isMultiple ? (defaultValue ?? "").split("\n") : [defaultValue]
   const choices = options.map((value) =>
     el("option", { value, selected: chosen.includes(value) ? "" : undefined }, value)
   )
+  if (isMultiple) return el("select", { ...attributes, multiple: "" }, ...choices)
   return el("select", attributes, ...(isRequired ? [] : [el("option", { value: "" }, "none")]), ...choices)
 }
 
@@ -65,5 +68,7 @@ const send = async (values) => {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault()
-  send(Object.fromEntries(new FormData(form)))
+  const data = new FormData(form)
+  // Several chosen options are lines of the value.
+  send(Object.fromEntries(current.fields.map(({ key }) => [key, data.getAll(key).join("\n")])))
 })
