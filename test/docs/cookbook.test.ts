@@ -56,7 +56,7 @@ describe("The cookbook", () => {
   it.effect("runs a virtual machine for each job, within the capacity", () =>
     Effect.gen(function* () {
       const { program } = yield* recipe<Program<AgentProvider.AgentProvider>>("vm-per-job")
-      yield* addJobs(Array.from({ length: 40 }, (_, i) => ({ id: `job-${i}`, queueKey: "default" })))
+      yield* addJobs(Array.from({ length: 40 }, (_, i) => ({ id: `job-${i}`, queueKey: "_default" })))
       yield* Effect.forkScoped(program)
       const provider = yield* AgentProviderEmulator.AgentProviderEmulator
       let most = 0
@@ -76,7 +76,7 @@ describe("The cookbook", () => {
     const { layer, running } = slowRunner()
     return Effect.gen(function* () {
       const { program } = yield* recipe("sizes-by-tag")
-      const sized = (id: string, size: string) => ({ id, queueKey: "default", agentQueryRules: [`size=${size}`] })
+      const sized = (id: string, size: string) => ({ id, queueKey: "_default", agentQueryRules: [`size=${size}`] })
       yield* addJobs([sized("l1", "large"), sized("l2", "large"), sized("l3", "large"), sized("huge", "huge")])
       const fiber = yield* Effect.forkScoped(program)
       yield* pass(5)
@@ -109,7 +109,7 @@ describe("The cookbook", () => {
     return Effect.gen(function* () {
       const { program } = yield* recipe("quotas")
       const jobs = (slug: string) =>
-        Array.from({ length: 3 }, (_, i) => ({ id: `${slug}-${i}`, queueKey: "default", pipeline: { slug } }))
+        Array.from({ length: 3 }, (_, i) => ({ id: `${slug}-${i}`, queueKey: "_default", pipeline: { slug } }))
       yield* addJobs([...jobs("docs"), ...jobs("nightly-benchmarks"), ...jobs("app")])
       const fiber = yield* Effect.forkScoped(program)
       yield* pass(5)
@@ -127,8 +127,8 @@ describe("The cookbook", () => {
     return Effect.gen(function* () {
       const { program } = yield* recipe("dry-run")
       yield* addJobs([
-        { id: "mine", queueKey: "default", pipeline: { slug: "app" }, agentQueryRules: ["os=linux"] },
-        { id: "other", queueKey: "default", agentQueryRules: ["os=windows"] }
+        { id: "mine", queueKey: "_default", pipeline: { slug: "app" }, agentQueryRules: ["os=linux"] },
+        { id: "other", queueKey: "_default", agentQueryRules: ["os=windows"] }
       ])
       yield* Effect.forkScoped(program)
       yield* pass(30)
@@ -164,7 +164,7 @@ describe("The cookbook", () => {
     )
     return Effect.gen(function* () {
       const { program } = yield* recipe<Program<HttpClient.HttpClient>>("alerts")
-      yield* addJobs([{ id: "job-1", queueKey: "default" }])
+      yield* addJobs([{ id: "job-1", queueKey: "_default" }])
       const fiber = yield* Effect.forkScoped(program)
       yield* pass(10)
       yield* Fiber.join(fiber)
@@ -176,8 +176,8 @@ describe("The cookbook", () => {
     Effect.gen(function* () {
       const { program } = yield* recipe("from-go")
       yield* addJobs([
-        { id: "a", queueKey: "default" },
-        { id: "b", queueKey: "default" }
+        { id: "a", queueKey: "_default" },
+        { id: "b", queueKey: "_default" }
       ])
       assert.deepStrictEqual(yield* program, ["a", "b"])
       assert.deepStrictEqual(yield* states, { a: "reserved", b: "reserved" })

@@ -47,9 +47,9 @@ export interface AgentRun {
   mayExist: boolean
   /** Only listings with greater numbers count: they started later. */
   lastListing: number
-  /** Calls of `create` since the agent was last seen. */
+  /** How often this run has called `create`, or waited for a listing, since the agent was last listed. Determines the delay. */
   creates: number
-  /** The agents that were seen, or should have been. */
+  /** How many agents this run has used up: those that were listed, and those that never appeared in a listing. */
   starts: number
   /** Calls of `create` that failed in a row. */
   failedCreates: number
@@ -190,7 +190,10 @@ export const awaitEnd = Effect.fnUntraced(function* (
   }
 })
 
-/** Handles a listing without the agent: creates the agent, unless it existed before and the job is over. */
+/**
+ * Handles a listing without the agent. Creates the agent if it was never listed. Otherwise ends the run if the job is over or has an
+ * agent, or starts another agent.
+ */
 const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   const { context, fleet, shared } = run
   if (run.isSeen) {

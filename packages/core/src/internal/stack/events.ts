@@ -139,7 +139,12 @@ const lineOf = (event: StackEvent): string => {
       return `Job ${event.job.id} failed: ${event.detail}`
     case "FinishRejected":
       return `The service refuses to finish job ${event.job.id}: ${event.error.message}`
-    default:
+    case "NotReserved":
+    case "Reserved":
+    case "Started":
+    case "Finished":
+    case "AgentOwned":
+    case "Canceled":
       return `${event._tag}: job ${event.job.id}`
   }
 }

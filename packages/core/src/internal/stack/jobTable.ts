@@ -7,7 +7,7 @@
  *
  * - Every stage can be followed by `Settled`, for example when the job is canceled.
  * - Every stage before `Finishing` can be followed by `Releasing`, which is followed by `Settled`.
- * - `ReservingAgain` and `Unconfirmed` are followed by `Reserved`. A job of both stages is in doubt.
+ * - `ReservingAgain` and `Unconfirmed` are followed by `Reserved`. A job in either stage is in doubt.
  *
  * {@link transitions} is the complete list. A listed job that the stack has not tried to reserve is in `PendingJobs` instead. A settled
  * job leaves the table.
@@ -23,10 +23,10 @@ import type { ReserveSpan } from "./spans.ts"
 
 /**
  * - `Reserving`: the first request to reserve the job is under way.
- * - `ReservingAgain`: that request had no usable response, or the reservation may have lapsed. The stack reserves the job again. The job
+ * - `ReservingAgain`: that request had no response or a 5xx, or the reservation may have lapsed. The stack reserves the job again. The job
  *   keeps its slot.
- * - `Unconfirmed`: the response did not mention the job. The stack reserves the job again. The job has no slot. On entering this stage the
- *   stack emits the event `InDoubt`.
+ * - `Unconfirmed`: the response did not mention the job or did not decode, or a request for this job alone failed. The stack reserves the
+ *   job again. The job has no slot. On entering this stage the stack emits the event `InDoubt`.
  * - `Reserved`: reserved, and waits for its start.
  * - `BackingOff`: reserved; it could not be started, and waits for its next start.
  * - `Starting`: has a slot; its state is checked before its runner starts.
