@@ -506,8 +506,8 @@ const checkReservations = (world: World, life: Life): void => {
     if (life.open.has(job.plan.id) || life.active.has(job.plan.id) || life.released.has(job.plan.id)) continue
     // A job in doubt is dropped when the last request that may have reserved it has lapsed, and its reservation with it.
     if (world.isPoisoned(job.plan.id) || life.doubted.has(job.plan.id)) continue
-    // A job whose reservation was answered with a failure is pending, and waits while agents have all slots.
-    if (life.plan.provider !== undefined) continue
+    // It is pending. If agents have all slots until the next poll, which does not list it, its reservation lapses.
+    if (life.refusedAfterwards.has(job.plan.id)) continue
     const since = view.reservedAt?.epochMilliseconds ?? 0
     if (Math.min(calmFor(world, life), world.now - since) > (120 + 3 * pollInterval) * 1000) {
       world.violate(

@@ -81,6 +81,9 @@ const deliver = Effect.fnUntraced(function* (
   const arrived = yield* exit
   const late = take(world, (odd) => odd.kind === "statusAfter" && odd.operation === sent.operation)
   if (late?.kind === "statusAfter") {
+    if (sent.operation === "batchReserveJobs" && late.status < 500) {
+      for (const job of sent.jobs) life.refusedAfterwards.add(job)
+    }
     onDelivered(world, life, sent, late.status, undefined)
     return answer(request, late.status, message(late.status))
   }

@@ -127,6 +127,8 @@ export class Life {
   readonly open = new Map<string, OpenJob>()
   /** Jobs in doubt that it has not reserved before. */
   readonly doubted = new Set<string>()
+  /** Jobs that the service reserved, and then refused with a status below 500, which says that it has not. */
+  readonly refusedAfterwards = new Set<string>()
   /** Jobs for which it reserved no longer than a second: it gives them back. */
   readonly released = new Map<string, number>()
 
