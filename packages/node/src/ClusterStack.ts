@@ -198,7 +198,7 @@ export class ClusterStack extends Context.Service<ClusterStack, Service>()("@sta
  * **Details**
  *
  * With the client of `@effect/sql-pg`, processes notify each other of changes through PostgreSQL (`LISTEN` and `NOTIFY`). With another
- * client they poll once a second. A process uses at most 6 connections at a time, one of them for notifications. Behind a pooler that
+ * client they poll once a second. A process usually uses 4 connections or fewer, one of them for notifications. Behind a pooler that
  * pools transactions, such as pgbouncer in transaction mode, set the client's `prepare: false`.
  *
  * @since 0.1.0

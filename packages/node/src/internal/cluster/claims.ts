@@ -15,6 +15,8 @@ export interface Claims {
   /** The same, a moment later: others go first. */
   readonly pollLater: () => void
   readonly close: () => void
+  /** Waits until no claim is under way. */
+  readonly idle: Effect.Effect<void>
   /** How many claims have begun, and how many have ended. */
   readonly counts: () => { readonly begun: number; readonly ended: number }
 }
@@ -45,12 +47,15 @@ export const make = Effect.fnUntraced(function* ({
 }: ClaimsOptions): Effect.fn.Return<Claims, never, Scope.Scope> {
   const isWanted = yield* Latch.make(false)
   const isLater = yield* Latch.make(false)
+  const isIdle = yield* Latch.make(true)
   const wish = { invited: 0, isPolled: false, isClosed: false }
   const counts = { begun: 0, ended: 0 }
   const poll = () => {
     wish.isPolled = true
     isWanted.openUnsafe()
   }
+
+  const mayStart = (memberId: number) => !wish.isClosed && membership.id() === memberId && membership.lease.isHeld()
 
   /** Whether there is more to claim. */
   const claimOnce = Effect.fnUntraced(function* () {
@@ -72,14 +77,21 @@ export const make = Effect.fnUntraced(function* ({
     if (invited === 0) wish.isPolled = false
     counts.begun++
     const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
-    const claimed = yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))
-    // An answer that comes later than the lease holds says nothing. What is claimed all the same is given back, or orphaned.
-    if (claimed !== undefined && membership.id() === memberId && membership.lease.isHeld() && !wish.isClosed) {
-      for (const job of claimed) yield* start(memberId, job)
-      // It has left the others their shares.
-      if (invited === 0 && claimed.length > 0) isLater.openUnsafe()
+    isIdle.closeUnsafe()
+    const claimed = (yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))) ?? []
+    // An answer may come after the lease has ended, or while the process leaves. These jobs are for others.
+    const unused: Array<number> = []
+    for (const job of claimed) {
+      if (mayStart(memberId)) yield* start(memberId, job)
+      else unused.push(job.dispatch)
     }
+    if (unused.length > 0 && membership.id() === memberId) {
+      yield* requests.promptly(storage.giveBack(memberId, unused))
+    }
+    // It has left the others their shares.
+    if (invited === 0 && claimed.length > unused.length) isLater.openUnsafe()
     counts.ended++
+    isIdle.openUnsafe()
     return true
   })
 
@@ -108,6 +120,7 @@ export const make = Effect.fnUntraced(function* ({
     close: () => {
       wish.isClosed = true
     },
+    idle: isIdle.await,
     counts: () => counts
   }
 })

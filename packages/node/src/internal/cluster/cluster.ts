@@ -79,8 +79,11 @@ const interval = 1000
 /** Hints that come close together are one. */
 const pace = "10 millis"
 const collectInterval = "10 minutes"
+// After `shutdownGrace`, interrupting the runners takes at most 10 seconds, and the last statement 4. Together at most 25.
+/** How long the last outcomes may take to the database, and from there to the service. */
+const settleTimeout = "7 seconds"
 /** How long the stacks of the queues may take to end. */
-const resignTimeout = "10 seconds"
+const endTimeout = "4 seconds"
 
 /** What the parts of a process share. */
 interface Process {
@@ -143,7 +146,17 @@ export const make = Effect.fnUntraced(function* (
       parts.worker?.lapse()
     }
   }).pipe(Scope.provide(heartbeats))
-  const shared = { ...options, storage, requests, failOnDefect, membership, view, limiter, lastSnapshot }
+  const shared = {
+    ...options,
+    storage,
+    requests,
+    failOnDefect,
+    membership,
+    view,
+    limiter,
+    lastSnapshot,
+    isLeaving: () => isLeaving
+  }
   const worker = yield* Worker.make({ ...shared, tokenLifetime: stacks[0]?.reservationExpiry, stacks })
   const leadership = yield* Leadership.make({
     ...shared,
@@ -197,14 +210,14 @@ const refreshOnce = Effect.fnUntraced(function* ({
   if (snapshot === undefined || membership.id() !== memberId) return interval
   view.update(snapshot)
   if (snapshot.members.some(({ expiresInMillis }) => expiresInMillis <= 0)) {
-    yield* requests.promptly(storage.deleteExpired)
-    return 0
+    // If that fails, this process goes on with those that are alive.
+    if ((yield* requests.promptly(Effect.as(storage.deleteExpired, true))) === true) return 0
   }
   yield* worker.audit(memberId, snapshot, number)
   yield* leadership.reconcile(memberId, snapshot, number)
   worker.claims.poll()
   // Right after the next member counts as dead, if nobody hears of it before.
-  return Math.min(interval, ...snapshot.members.map(({ expiresInMillis }) => expiresInMillis + 10))
+  return Math.min(interval, ...view.members.map(({ expiresInMillis }) => expiresInMillis + 10))
 })
 
 const refreshLoop = (process: Process): Effect.Effect<never> => {
@@ -269,20 +282,18 @@ const collectGarbage = ({ membership, requests, storage, view }: Process) =>
 // Stopping
 // -----------------------------------------------------------------------------
 
-/** Hands the queues over at once, lets the jobs end, and leaves the remaining jobs to the other processes. */
-const leave = ({ leadership, membership, worker }: Process, grace: Duration.Duration): Effect.Effect<void> =>
+/**
+ * Hands the queues over at once, lets the jobs end, and leaves what is left to the others. A queue that no other process lists keeps its
+ * leader until the outcomes of its last jobs are sent.
+ */
+const leave = ({ leadership, membership, view, worker }: Process, grace: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function* () {
     worker.claims.close()
-    leadership.resignAll()
-    yield* Effect.all(
-      [
-        // The others give it nothing more.
-        membership.beat,
-        Effect.timeoutOption(leadership.ended, resignTimeout),
-        worker.drain(grace)
-      ],
-      { concurrency: "unbounded", discard: true }
-    )
+    leadership.handOver(membership.id(), view.members)
+    // With this heartbeat, the others give it nothing more.
+    yield* Effect.all([membership.beat, worker.drain(grace)], { concurrency: "unbounded", discard: true })
+    yield* Effect.timeoutOption(Effect.andThen(worker.flush, leadership.settled), settleTimeout)
+    yield* Effect.timeoutOption(leadership.end, endTimeout)
     yield* membership.leave
   })
 

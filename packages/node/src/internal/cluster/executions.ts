@@ -57,6 +57,14 @@ export class Executions {
     if (this.#executions.get(execution.dispatch) === execution) this.#executions.delete(execution.dispatch)
   }
 
+  /** Drops the executions of a member that is gone, and returns those that are still running. Reports drop those that are not written. */
+  lose(memberId: number): ReadonlyArray<Execution> {
+    for (const execution of this.#executions.values()) {
+      if (execution.memberId === memberId && execution.writtenAt !== undefined) this.forget(execution)
+    }
+    return this.active.filter((execution) => execution.memberId === memberId)
+  }
+
   /**
    * Compares the executions of a member with the jobs that it owned when snapshot number `snapshotNumber` was taken. Drops executions whose end the
    * database knew by then. Returns the executions whose job the member lost, and those that should stop.

@@ -40,6 +40,8 @@ export interface LeaderOptions {
   readonly isOnly: boolean
   /** Fails when the process can't go on. */
   readonly failOnDefect: FailOnDefect
+  /** Whether this process leaves: then it reserves nothing more. */
+  readonly isLeaving: () => boolean
   readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
   readonly read: () => number
   readonly readSoon: () => void
@@ -124,7 +126,7 @@ const runStack = Effect.fnUntraced(function* (
   const adjust = Effect.gen(function* () {
     const { inFlight, pending } = yield* stack.status
     led.wanted = inFlight.length + pending
-    yield* stack.setMaxInFlight(view.allocationOf(term.stackKey, led.wanted))
+    yield* stack.setMaxInFlight(deps.isLeaving() ? 0 : view.allocationOf(term.stackKey, led.wanted))
   })
   yield* adjust.pipe(
     Effect.orDie,

@@ -10,18 +10,22 @@ import * as Scope from "effect/Scope"
 import { type LeaderOptions, type Led, lead, type StackOptions } from "./leader.ts"
 import type { Membership } from "./membership.ts"
 import { place } from "./placement.ts"
-import type { QueueRow, Snapshot, Taken, Term } from "./storage.ts"
+import type { Member, QueueRow, Snapshot, StoredJob, Taken, Term } from "./storage.ts"
 
 export interface Leadership {
   readonly led: () => ReadonlyArray<Led>
   /** Takes and resigns queues according to a snapshot with its sequence number. */
   readonly reconcile: (memberId: number, snapshot: Snapshot, snapshotNumber: number) => Effect.Effect<void>
-  /** Stops leading all queues, and resigns in the background. */
+  /** Resigns all queues in the background. */
   readonly resignAll: () => void
+  /** The process leaves. Resigns the queues that another open member lists, and reserves nothing more for the others. */
+  readonly handOver: (memberId: number | undefined, members: ReadonlyArray<Member>) => void
+  /** Waits until no job of the queues that it still leads runs, or has an outcome that the service does not have. */
+  readonly settled: Effect.Effect<void>
   /** Stops leading all queues without resigning, because the member was deleted. */
   readonly lose: () => void
-  /** Waits until the stacks have ended. */
-  readonly ended: Effect.Effect<void>
+  /** Resigns all queues for good, and waits until the stacks have ended. */
+  readonly end: Effect.Effect<void>
 }
 
 export interface LeadershipOptions extends LeaderOptions {
@@ -33,6 +37,8 @@ export interface LeadershipOptions extends LeaderOptions {
 
 /** After a queue was leaderless in this many snapshots, any process may take it, regardless of the placement. */
 const maxLeaderless = 5
+/** How often a process that leaves looks whether the jobs of its queues are over. */
+const settleInterval = "250 millis"
 
 interface LedHere extends Led {
   readonly fiber: Fiber.Fiber<unknown>
@@ -49,7 +55,7 @@ export const make = Effect.fnUntraced(function* (
   /** The stacks that are about to end. */
   const closing = new Map<string, Fiber.Fiber<unknown>>()
   const leaderless = new Map<string, number>()
-  let hasLeft = false
+  let hasEnded = false
 
   const resign = (term: Term) => requests.promptly(storage.resign(term))
 
@@ -85,7 +91,7 @@ export const make = Effect.fnUntraced(function* (
     if (stackKeys.length === 0) return
     const taken = yield* requests.promptly(storage.take(memberId, stackKeys))
     // Without the lease the response came too late. The next snapshot shows what was taken.
-    if (taken === undefined || hasLeft || membership.id() !== memberId || !membership.lease.isHeld()) return
+    if (taken === undefined || hasEnded || membership.id() !== memberId || !membership.lease.isHeld()) return
     for (const each of taken) yield* open(memberId, each)
   })
 
@@ -111,7 +117,8 @@ export const make = Effect.fnUntraced(function* (
     const snapshots = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
     leaderless.set(stackKey, snapshots)
     const isListed = stacks.some(({ key }) => key === stackKey)
-    return leader === null && isListed && (placed.get(stackKey) === memberId || snapshots > maxLeaderless)
+    const isOverdue = snapshots > maxLeaderless && !options.isLeaving()
+    return leader === null && isListed && !hasEnded && (placed.get(stackKey) === memberId || isOverdue)
   }
 
   const reconcile = Effect.fnUntraced(function* (
@@ -119,16 +126,21 @@ export const make = Effect.fnUntraced(function* (
     { members, queues }: Snapshot,
     snapshotNumber: number
   ) {
-    if (hasLeft || !membership.lease.isHeld()) return
+    if (!membership.lease.isHeld()) return
     closeLost(memberId, queues, snapshotNumber)
-    const alive = members.filter(({ expiresInMillis }) => expiresInMillis > 0)
+    // The row may not say yet that this process leaves.
+    const alive = members
+      .filter(({ expiresInMillis }) => expiresInMillis > 0)
+      .map((member) =>
+        member.id === memberId && options.isLeaving() ? { ...member, phase: "leaving" as const } : member
+      )
     const placed = place(alive, queues)
     resignMisplaced(memberId, placed)
     const wanted: Array<string> = []
     for (const row of queues) {
       const { fence, leader, stackKey } = row
       if (ledHere.has(stackKey) || closing.has(stackKey)) continue
-      // Taken by a statement whose response was lost, or before the lease lapsed.
+      // Taken by a statement whose response was lost or too late, or not resigned when it should have been.
       if (leader === memberId) yield* resign({ memberId, stackKey, fence })
       if (isWanted(memberId, row, placed)) wanted.push(stackKey)
     }
@@ -144,9 +156,31 @@ export const make = Effect.fnUntraced(function* (
     lose: () => {
       for (const led of ledHere.values()) close(led, false)
     },
-    ended: Effect.suspend(() => {
-      hasLeft = true
-      return Fiber.awaitAll(closing.values())
-    }).pipe(Effect.asVoid)
+    handOver: (memberId, members) => {
+      for (const led of ledHere.values()) {
+        if (members.some((member) => member.id !== memberId && canLead(member, led.term.stackKey))) close(led, true)
+        else if (led.stack !== undefined) {
+          Effect.runForkWith(services)(options.failOnDefect(Effect.orDie(led.stack.setMaxInFlight(0))))
+        }
+      }
+    },
+    settled: Effect.gen(function* () {
+      while (ledHere.size > 0 && membership.lease.isHeld()) {
+        const loaded = yield* Effect.forEach(ledHere.values(), ({ term }) => requests.promptly(storage.load(term)))
+        if (loaded.every((stored) => stored?.some(isUnsettled) === false)) return
+        yield* Effect.sleep(settleInterval)
+      }
+    }),
+    end: Effect.suspend(() => {
+      hasEnded = true
+      for (const led of ledHere.values()) close(led, true)
+      return Effect.asVoid(Fiber.awaitAll(closing.values()))
+    })
   }
 })
+
+const canLead = ({ phase, stackKeys }: Member, stackKey: string): boolean =>
+  phase === "open" && stackKeys.includes(stackKey)
+
+/** Whether a process runs the job, or the service may not know how it ended. */
+const isUnsettled = ({ phase }: StoredJob): boolean => phase === "running" || phase === "ended"

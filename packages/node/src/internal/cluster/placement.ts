@@ -7,7 +7,8 @@ type Candidate = Pick<Member, "id" | "phase" | "stackKeys" | "silentMillis">
 const maxSilence = 2000
 
 /**
- * Every member that lists a queue may lead it. A queue stays with its leader, unless another member that lists it leads at least two
+ * Every open member that lists a queue may lead it. If there is none, those that leave may: the outcomes of their last jobs are sent. A
+ * queue stays with its leader, unless another member that lists it leads at least two
  * fewer. Among equals a hash decides: the oldest member may be the next one to be stopped, and the youngest one may fail again and
  * again. The result is the same on every process for the same rows.
  */
@@ -15,14 +16,15 @@ export const place = (
   members: ReadonlyArray<Candidate>,
   queues: ReadonlyArray<Pick<QueueRow, "stackKey" | "leader">>
 ): ReadonlyMap<string, number> => {
-  const open = members.filter(({ phase }) => phase === "open").toSorted((a, b) => a.id - b.id)
-  const loads = new Map(open.map(({ id }) => [id, 0]))
+  const byId = members.toSorted((a, b) => a.id - b.id)
+  const loads = new Map(byId.map(({ id }) => [id, 0]))
   const loadOf = (id: number) => loads.get(id) ?? 0
   const candidatesOf = new Map(
-    queues.map(({ stackKey }) => [
-      stackKey,
-      open.filter(({ stackKeys }) => stackKeys.includes(stackKey)).map(({ id }) => id)
-    ])
+    queues.map(({ stackKey }) => {
+      const listing = byId.filter(({ stackKeys }) => stackKeys.includes(stackKey))
+      const open = listing.filter(({ phase }) => phase === "open")
+      return [stackKey, (open.length > 0 ? open : listing).map(({ id }) => id)]
+    })
   )
   const placed = new Map<string, number>()
   const assign = (stackKey: string, id: number) => {
@@ -31,7 +33,7 @@ export const place = (
     placed.set(stackKey, id)
     loads.set(id, loadOf(id) + 1)
   }
-  const silent = new Set(open.filter(({ silentMillis }) => silentMillis > maxSilence).map(({ id }) => id))
+  const silent = new Set(byId.filter(({ silentMillis }) => silentMillis > maxSilence).map(({ id }) => id))
   const leastLoaded = (stackKey: string) => {
     const ids = candidatesOf.get(stackKey) ?? []
     const lively = ids.filter((id) => !silent.has(id))

@@ -18,11 +18,15 @@ export interface Requests {
   readonly persistently: <A>(request: Effect.Effect<A, StorageError>) => Effect.Effect<A>
 }
 
-/** How many statements of a process run at a time. With the heartbeat and the listener it uses at most two connections more. */
+/** How many statements of a process run at a time, besides heartbeats, probes, and those that had no answer in time. */
 const concurrency = 4
+
+/** The longest time to wait for an answer, also where `lockExpiration` is long. */
+const maxTimeout = Duration.seconds(4)
 
 export const make = (expiration: Duration.Duration): Effect.Effect<Requests> =>
   Effect.map(Semaphore.make(concurrency), (permits) => {
+    const timeout = Duration.min(Duration.divideUnsafe(expiration, 3), maxTimeout)
     let isUnavailable = false
     const onFailure = (message: string) =>
       Effect.suspend(() => {
@@ -38,10 +42,7 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Requests> =>
     // In a detached fiber: interrupting a query whose connection hangs takes long.
     const bounded = <A>(request: Effect.Effect<A, StorageError>) =>
       Effect.flatMap(Effect.forkDetach(Effect.tap(request, onSuccess)), (query) =>
-        Fiber.join(query).pipe(
-          Effect.timeout(Duration.divideUnsafe(expiration, 3)),
-          Effect.ensuring(Effect.sync(() => query.interruptUnsafe()))
-        )
+        Fiber.join(query).pipe(Effect.timeout(timeout), Effect.ensuring(Effect.sync(() => query.interruptUnsafe())))
       )
     const once = <A>(request: Effect.Effect<A, StorageError>): Effect.Effect<A | undefined> =>
       Effect.catch(bounded(request), ({ message }) => Effect.as(onFailure(message), undefined))

@@ -61,16 +61,19 @@ export interface Worker {
   readonly lapse: () => void
   /** The member is gone, and what it owned is not this process's. */
   readonly lose: (memberId: number) => void
-  /** Claims nothing more, lets the jobs end within the time, interrupts the rest, and writes how they ended. */
+  /** Claims nothing more, lets the jobs end within the time, and interrupts the rest. */
   readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
+  /** Waits until it is written how the jobs ended, and gives back what lost answers to claims have given to this process. */
+  readonly flush: Effect.Effect<void>
 }
 
 /** How long to wait for the state of a job that may have an agent. */
 const stateTimeout = "2 seconds"
 /** How often, in milliseconds, the state of a job is read that an agent runs and this process no longer owns. */
 const stateInterval = 5000
-/** How long to wait for the database to take the last outcomes. */
-const flushTimeout = "10 seconds"
+/** How long runners may take to end when they are interrupted: a command may ignore its signal for as long by default. */
+const interruptTimeout = "10 seconds"
+const retryInterval = "100 millis"
 
 /** Whether an agent runs the job and need not stop, or has finished it. */
 const isLeftToAgent = (state: JobState): boolean =>
@@ -136,8 +139,6 @@ interface State {
   readonly executions: Executions
   readonly reports: Reports.Reports
   readonly queueKeyOf: (stackKey: string) => string
-  /** Of the executions. */
-  readonly scope: Scope.Scope
 }
 
 export const make = Effect.fnUntraced(function* (
@@ -164,8 +165,7 @@ export const make = Effect.fnUntraced(function* (
       forget: (execution) => executions.forget(execution),
       onReady: () => claims.poll()
     }),
-    queueKeyOf,
-    scope
+    queueKeyOf
   }
   const claims = yield* Claims.make({
     storage,
@@ -197,7 +197,7 @@ export const make = Effect.fnUntraced(function* (
     }),
     lapse: () => stopAll(executions.active),
     lose: (memberId) => {
-      const lost = executions.active.filter((execution) => execution.memberId === memberId)
+      const lost = executions.lose(memberId)
       for (const execution of lost) execution.isOwned = false
       stopAll(lost)
     },
@@ -207,23 +207,39 @@ export const make = Effect.fnUntraced(function* (
       for (const { stopRequested } of active) yield* Deferred.succeed(stopRequested, "Shutdown")
       const fibers = active.map(({ fiber }) => fiber)
       yield* Effect.timeoutOption(Fiber.awaitAll(fibers), grace)
-      yield* Fiber.interruptAll(fibers)
-      yield* Effect.timeoutOption(state.reports.flush, flushTimeout)
-    })
+      yield* Effect.timeoutOption(Fiber.interruptAll(fibers), interruptTimeout)
+    }),
+    flush: Effect.andThen(state.reports.flush, giveBackStrays(state, claims))
   }
 })
+
+/** Repeats until the database names no job that this process does not know, or the lease ends: then the jobs are not its own. */
+const giveBackStrays = ({ executions, options }: State, claims: Claims.Claims): Effect.Effect<void> => {
+  const { membership, requests, storage } = options
+  return Effect.gen(function* () {
+    yield* claims.idle
+    for (let memberId = membership.id(); memberId !== undefined && membership.lease.isHeld(); ) {
+      const snapshot = yield* requests.promptly(storage.snapshot(memberId))
+      const strays = snapshot === undefined ? [] : executions.strays(snapshot.owned, claims.counts())
+      if (snapshot !== undefined && strays.length === 0) return
+      if (strays.length > 0) yield* requests.promptly(storage.giveBack(memberId, strays))
+      yield* Effect.sleep(retryInterval)
+      memberId = membership.id()
+    }
+  })
+}
 
 // -----------------------------------------------------------------------------
 // Executions
 // -----------------------------------------------------------------------------
 
 const start = Effect.fnUntraced(function* (state: State, memberId: number, claimed: ClaimedJob) {
-  const { executions, options, reports, scope } = state
+  const { executions, options, reports } = state
   const execution: Execution = {
     ...claimed,
     memberId,
-    // Begins after it was added.
-    fiber: yield* Effect.forkIn(
+    // Begins after it was added. It is detached, since a runner that ignores its interruption must not keep the process from ending.
+    fiber: yield* Effect.forkDetach(
       Effect.suspend(() => execute(state, execution)).pipe(
         Effect.catchCause((cause) =>
           Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.succeed(failedWith(cause))
@@ -234,8 +250,7 @@ const start = Effect.fnUntraced(function* (state: State, memberId: number, claim
             reports.add(execution, Exit.isSuccess(exit) ? exit.value : undefined)
           })
         )
-      ),
-      scope
+      )
     ),
     stopRequested: Deferred.makeUnsafe(),
     claimedAt: options.lastSnapshot(),
