@@ -1,6 +1,6 @@
 /** How the slots of a cluster are allocated to its queues. */
 import { assert, describe, it } from "@effect/vitest"
-import { allocate } from "../../../packages/node/src/internal/cluster/allocation.ts"
+import { allocate, allocateAmong } from "../../../packages/node/src/internal/cluster/allocation.ts"
 
 const demandsOf = (wanted: ReadonlyArray<number>) =>
   wanted.map((wanted, index) => ({ stackKey: `queue-${String(index).padStart(2, "0")}`, wanted }))
@@ -64,5 +64,73 @@ describe("allocate", () => {
 
   it("allocates nothing without queues", () => {
     assert.strictEqual(allocate(3, [], 1).size, 0)
+  })
+})
+
+describe("allocateAmong", () => {
+  const allocated = (
+    pools: ReadonlyArray<readonly [slots: number, ...stackKeys: ReadonlyArray<string>]>,
+    wanted: Readonly<Record<string, number>>,
+    turn = 0
+  ) =>
+    Object.fromEntries(
+      allocateAmong(
+        pools.map(([slots, ...stackKeys]) => ({ slots, stackKeys })),
+        Object.entries(wanted).map(([stackKey, wanted]) => ({ stackKey, wanted })),
+        turn
+      )
+    )
+
+  it("gives queues only slots of the processes that list them, and all of these", () => {
+    assert.deepStrictEqual(
+      allocated(
+        [
+          [2, "q1", "q2"],
+          [10, "q3"]
+        ],
+        { q1: 20, q2: 20, q3: 30 }
+      ),
+      { q1: 1, q2: 1, q3: 10 }
+    )
+  })
+
+  it("gives a queue that is listed everywhere what the others can't use", () => {
+    assert.deepStrictEqual(
+      allocated(
+        [
+          [4, "a", "b"],
+          [4, "b"],
+          [4, "b", "c"]
+        ],
+        { a: 9, b: 9, c: 1 }
+      ),
+      { a: 4, b: 7, c: 1 }
+    )
+  })
+
+  it("moves a queue away from the only slots that another one can have", () => {
+    const pools = [
+      [1, "a", "b"],
+      [1, "b"]
+    ] as const
+    for (const turn of [0, 1]) assert.deepStrictEqual(allocated(pools, { a: 1, b: 1 }, turn), { a: 1, b: 1 })
+    for (const turn of [0, 1]) assert.deepStrictEqual(allocated(pools, { b: 1, a: 1 }, turn), { a: 1, b: 1 })
+  })
+
+  it("is as fair as with one list, turn after turn", () => {
+    const pools = [
+      [1, "a", "b", "c"],
+      [1, "a", "b", "c", "d"],
+      [3, "d"]
+    ] as const
+    const totals = { a: 0, b: 0, c: 0 }
+    for (let turn = 0; turn < 4; turn++) {
+      const { a = 0, b = 0, c = 0, d = 0 } = allocated(pools, { a: 9, b: 9, c: 9, d: 9 }, turn)
+      assert.deepStrictEqual([a + b + c, d], [2, 3])
+      totals.a += a
+      totals.b += b
+      totals.c += c
+    }
+    assert.isAtLeast(Math.min(...Object.values(totals)), 2)
   })
 })

@@ -1,5 +1,5 @@
 /** The cluster, as this process saw it last: the members, the slots of each queue, and who should claim the next jobs. */
-import { allocate } from "./allocation.ts"
+import { allocateAmong } from "./allocation.ts"
 import { Hint } from "./hints.ts"
 import type { Member, Snapshot } from "./storage.ts"
 
@@ -36,9 +36,7 @@ export class View {
       )
     )
     const open = this.#members.filter(({ phase }) => phase === "open")
-    const slotsOf = (members: ReadonlyArray<Member>) => members.reduce((sum, { slots }) => sum + slots, 0)
-    const allocation = allocate(slotsOf(open), [...demands, { stackKey, wanted }], this.#turn).get(stackKey) ?? 0
-    return Math.min(allocation, slotsOf(open.filter(({ stackKeys }) => stackKeys.includes(stackKey))))
+    return allocateAmong(open, [...demands, { stackKey, wanted }], this.#turn).get(stackKey) ?? 0
   }
 
   /** Divides jobs among the members with the most free slots. */
