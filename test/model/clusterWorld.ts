@@ -56,9 +56,12 @@ class World {
     for (const member of this.members) member.cut(false)
   }
 
-  /** A job may fail whose process died, or was not sure of its place, where that is wanted. Nothing else may. */
-  isAllowed(violation: string): boolean {
-    return this.onProcessDeath === "fail" && violation.endsWith(diedMessage)
+  /** Where that is wanted, a job may fail whose process died or interrupted its run. No other may, as one that nobody had begun. */
+  isAllowed({ database, runs }: Simulation, violation: string): boolean {
+    const [jobUuid = ""] = violation.split(" ")
+    const hasExpired = Array.from(database.claimants.get(jobUuid) ?? []).some((id) => database.expired.has(id))
+    const wasInterrupted = runs.some((run) => run.jobUuid === jobUuid && run.wasInterrupted)
+    return this.onProcessDeath === "fail" && violation.endsWith(diedMessage) && (hasExpired || wasInterrupted)
   }
 }
 
@@ -106,7 +109,7 @@ const live = Effect.fnUntraced(function* (
   const violations = yield* cluster.violations
   for (let second = 0; second < 30 && cluster.database.jobs.size > 0; second++) yield* TestClock.adjust("1 second")
   return [
-    ...violations.filter((violation) => !world.isAllowed(violation)),
+    ...violations.filter((violation) => !world.isAllowed(cluster, violation)),
     // One that was saved late waits for the next leader.
     ...Array.from(cluster.database.jobs.values()).flatMap(({ job, phase }) =>
       phase === "saved" ? [] : [`${job.id} is left in the database: ${phase}`]

@@ -78,6 +78,10 @@ export class Database {
   readonly listeners = new Set<Queue.Queue<Hint>>()
   /** What has taken effect, and when. */
   readonly statements: Array<{ readonly operation: keyof Storage; readonly at: number }> = []
+  /** The members that have claimed each job. */
+  readonly claimants = new Map<string, Set<number>>()
+  /** The members whose rows have expired. */
+  readonly expired = new Set<number>()
   readonly expiration: number
   #lastMember = 0
   #lastJob = 0
@@ -171,7 +175,11 @@ export class Database {
         }),
       leave: (memberId) => statement("leave", () => this.#drop(memberId)),
       deleteExpired: statement("deleteExpired", (now) => {
-        for (const { id, until } of Array.from(this.members.values())) if (until <= now) this.#drop(id)
+        for (const { id, until } of Array.from(this.members.values())) {
+          if (until > now) continue
+          this.expired.add(id)
+          this.#drop(id)
+        }
       }),
       snapshot: (memberId) =>
         statement("snapshot", (now) => ({
@@ -295,6 +303,7 @@ export class Database {
             .slice(0, Math.min(limit, Math.ceil(ready().length * share)))
             .map((row) => {
               Object.assign(row, { phase: "running", owner: memberId })
+              this.claimants.set(row.job.id, (this.claimants.get(row.job.id) ?? new Set()).add(memberId))
               return { stackKey: row.stackKey, dispatch: row.dispatch, job: row.job }
             })
         }),

@@ -2,7 +2,7 @@
 import { JobRunner, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { Clock, Duration, Effect, Fiber, Layer, Random, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Layer, Random, Scope } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Cluster from "../../packages/node/src/internal/cluster/cluster.ts"
@@ -42,6 +42,7 @@ interface JobRun {
   readonly jobUuid: string
   readonly from: number
   to: number
+  wasInterrupted: boolean
 }
 
 const passed = JobRunner.Finished({ exitStatus: 0, detail: "done" })
@@ -107,14 +108,21 @@ export const make: Effect.Effect<
       (context) =>
         Effect.acquireUseRelease(
           Effect.map(Clock.currentTimeMillis, (from) => {
-            const own: JobRun = { name, jobUuid: context.job.id, from, to: Number.POSITIVE_INFINITY }
+            const own: JobRun = {
+              name,
+              jobUuid: context.job.id,
+              from,
+              to: Number.POSITIVE_INFINITY,
+              wasInterrupted: false
+            }
             if (!state.isDead) runs.push(own)
             return own
           }),
           () => run(context),
-          (own) =>
+          (own, exit) =>
             Effect.map(Clock.currentTimeMillis, (now) => {
               own.to = Math.min(own.to, now)
+              own.wasInterrupted = Exit.hasInterrupts(exit)
             })
         ),
       { outlivesStack }

@@ -9,6 +9,7 @@ const { during, simulated, until } = Simulated
 
 const operations: ReadonlyArray<keyof Storage> = [
   "heartbeat",
+  "giveBack",
   "snapshot",
   "take",
   "resign",
