@@ -12,7 +12,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { messageOf } from "./internal/messageOf.ts"
-import { sendableOutcome } from "./internal/stack/runnerOutcome.ts"
+import { sendableOutcome } from "./internal/runnerOutcome.ts"
 import type { StacksError } from "./StacksError.ts"
 import type { JobDetails, JobState, ScheduledJob } from "./StacksSchema.ts"
 

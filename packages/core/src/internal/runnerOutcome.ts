@@ -1,8 +1,8 @@
 /** What a runner returned, as an outcome that the service accepts. A runner in plain JavaScript may return any value. */
 import * as Predicate from "effect/Predicate"
-import type { JobOutcome } from "../../JobRunner.ts"
-import type { SavedOutcome } from "../../JobStore.ts"
-import { shown } from "../shown.ts"
+import type { JobOutcome } from "../JobRunner.ts"
+import type { SavedOutcome } from "../JobStore.ts"
+import { shown } from "./shown.ts"
 
 export type Finished = Extract<JobOutcome, { readonly _tag: "Finished" }>
 
