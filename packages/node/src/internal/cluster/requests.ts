@@ -1,6 +1,6 @@
 /**
- * How a process asks its database: with a timeout, a few statements at a time, and with one warning when the database does not respond
- * and one message when it does again.
+ * How a process asks its database: with a timeout, a few statements at a time, and with one warning when a statement fails and one
+ * message when statements succeed again.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,12 +32,12 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Requests> =>
       Effect.suspend(() => {
         if (isUnavailable) return Effect.void
         isUnavailable = true
-        return Effect.logWarning(`The cluster's database does not respond: ${message}`)
+        return Effect.logWarning(`A statement of the cluster failed, or had no answer in time: ${message}`)
       })
     const onSuccess = Effect.suspend(() => {
       if (!isUnavailable) return Effect.void
       isUnavailable = false
-      return Effect.logInfo("The cluster's database responds again")
+      return Effect.logInfo("The statements of the cluster succeed again")
     })
     // In a detached fiber: interrupting a query whose connection hangs takes long.
     const bounded = <A>(request: Effect.Effect<A, StorageError>) =>
