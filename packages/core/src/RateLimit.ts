@@ -112,10 +112,9 @@ export const RateLimit: Context.Reference<Limiter> = Context.Reference("@stacksa
  */
 export interface StoreOptions {
   /**
-   * How many processes share each limit, at most. While the store is down, each process keeps to its share of the limit. With a
-   * number that is too low, the processes together exceed the limit then; with one that is too high, they use less than the limit.
-   * Set it in any case for hundreds of processes: a process that waits for all others would take the store for down. At least 1,
-   * default 4.
+   * How many processes share each limit, at most. While the store is down, each process keeps to its share of the limit. Then a
+   * number that is too low makes the processes exceed the limit, and a number that is too high wastes part of it. Always set it for
+   * hundreds of processes. Otherwise a process that waits for its turn treats the store as unavailable. At least 1, default 4.
    */
   readonly processes?: number | undefined
 }
@@ -156,12 +155,12 @@ export const layerNone: Layer.Layer<never> = Layer.succeed(RateLimit, none)
  * - Each stack key and scope has the documented limit until a response reports another one in `RateLimit-Limit`. A response's
  *   `RateLimit-Scope` changes the scope that an endpoint is counted under.
  * - A request counts from before it is sent until one second (and 5 ms) after its response. A request without a response counts
- *   until two seconds after its end. So with round trips of `t` seconds, `1 / (1 + t)` of the limit can be used. A stack that only
- *   this process works for gets no 429.
+ *   until two seconds after its end. So with round trips of `t` seconds, `1 / (1 + t)` of the limit can be used. If only this
+ *   process serves the stack, the stack gets no 429.
  * - Calls are sent first in, first out. An interrupted call leaves the queue.
  * - `Retry-After`, with any status, pauses all calls of that stack and scope. So does a 429 without it, until `RateLimit-Reset`,
  *   or for one second. A pause is 5 minutes at most.
- * - `RateLimit-Remaining: 0` pauses calls until `RateLimit-Reset` if other processes must have used the limit as well.
+ * - `RateLimit-Remaining: 0` pauses calls until `RateLimit-Reset` if the count shows that other processes use the same limit.
  * - A stack and scope without calls is forgotten after about a minute. The limit that the service has reported is kept.
  *
  * **Gotchas**
@@ -209,17 +208,17 @@ const layerShared = (processes: number): Layer.Layer<never, never, RateLimiterSt
  * a limit of 10 this leaves 9.3 requests a second, of 1000 it leaves 911. A request whose response takes 75 ms longer than the
  * fastest one costs two tokens, because the service may have counted it late.
  *
- * Calls are sent first in, first out within a process. Among the processes, each takes permits for up to a twentieth of the limit
- * in turn. Each process also counts for itself, and applies `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does.
+ * Calls are sent first in, first out within a process. The processes take turns; each takes permits for at most a twentieth of
+ * the limit. Each process also counts for itself, and applies `RateLimit-Limit`, `Retry-After` and 429 as {@link layerMemory} does.
  * A pause is not shared: the other processes get theirs from the service.
  *
  * A circuit breaker handles outages of the store:
  *
- * - It opens if the store fails, does not answer within a second, or asks to wait for more than 30 seconds (or for longer than
- *   each of `processes` takes to send two requests, if that is more).
+ * - It opens if the store fails, does not answer within a second, or asks for a wait of more than 30 seconds. The bound is higher
+ *   if `processes` processes need more than 30 seconds to send two requests each.
  * - While it is open, the process limits itself to its share, a quarter of each limit unless {@link StoreOptions} says otherwise.
- *   It starts after 1.1 seconds and as long as the store has granted ahead (5 seconds at most), when earlier grants have expired.
- *   It probes the store every 2 seconds.
+ *   Before it sends the first request of its share, it waits until earlier grants have expired: 1.1 seconds, plus the time for which
+ *   the store has granted requests in advance (at most 5 seconds). It probes the store every 2 seconds.
  * - When the store answers, the circuit closes: each call asks the store again. For 4.5 seconds the process also keeps to its
  *   share, until the other processes' circuits have closed too.
  *

@@ -117,7 +117,7 @@ export interface Poll {
   readonly dispatchPaused: boolean | undefined
   /** Whether the poll read the last page of the queue. */
   readonly isComplete: boolean
-  /** The failure that ended the poll. Its jobs are those of the pages before. */
+  /** The failure that ended the poll. The poll has the jobs of the previous pages. */
   readonly failure: StacksError.RetryableError | undefined
   /** The time from the end of this poll to the start of the next. */
   readonly nextPollIn: Duration.Duration
@@ -139,8 +139,8 @@ export interface Poll {
  * The next page is requested while the current one is decoded and processed. At most two pages are in memory. If the stream ends
  * early or is interrupted, the request in flight is aborted.
  *
- * Each request is retried by the `RetryPolicy` in force. If it still fails, the stream fails after the page before. If the cursor
- * to the next page is missing or was used before, the stream fails with `CursorStalled`, after the page with that cursor.
+ * Each request is retried by the `RetryPolicy` in force. If it still fails, the stream fails after it has emitted the previous page.
+ * If the cursor to the next page is missing or was used before, the stream fails with `CursorStalled`, after the page with that cursor.
  *
  * **Gotchas**
  *
@@ -172,8 +172,8 @@ export const pages = (
  *
  * **Details**
  *
- * A job that moves from one page to the next while they are read is emitted once. Only the page before is remembered, because
- * more would take memory for all jobs of the queue.
+ * A job that moves from one page to the next while they are read is emitted once. The stream remembers only the previous
+ * page, because more would take memory for all jobs of the queue.
  *
  * The stream emits all listed jobs, even if they must not start yet: if the queue is paused, before their `runnableAt`, or if their
  * rules do not match this stack. {@link watch} omits those.
@@ -225,9 +225,9 @@ const maxRetryAfter = Duration.minutes(5)
  * the next poll starts at a multiple of `interval` after the last start, so that many pollers don't retry at the same time. Fatal
  * failures end the stream, as do `CursorStalled` and, for invalid options, `InvalidRequest`.
  *
- * A job's `runnableAt` is compared with the service's time, which is known from the `Date` headers of responses. If they agree with
- * the machine's clock, that clock is used, as it is without these headers. Otherwise the time is exact to a second at first, and to
- * the duration of a request after some polls. A job never starts too early.
+ * A job's `runnableAt` is compared with the service's time, which is known from the `Date` headers of responses. If these headers
+ * agree with the machine's clock, or are missing, the machine's clock is used. Otherwise the time is estimated: within a second after
+ * the first poll, and within the duration of a request after some more polls. A job never starts too early.
  *
  * @see {@link watch} for the jobs only
  * @since 0.1.0
@@ -416,7 +416,7 @@ const readPages = Effect.fnUntraced(function* (
     const { headers, value } = result
     for (const job of value.jobs) listed.set(job.id, job)
     undecodable.push(...(value.undecodable ?? []))
-    // A page that does not say it leaves it as it was.
+    // If a page does not contain the state of the dispatch, the last known state applies.
     const clusterQueue = { ...value.clusterQueue, dispatchPaused: value.clusterQueue.dispatchPaused ?? known }
     known = clusterQueue.dispatchPaused
     dispatchPaused = dispatchPaused === true || known
@@ -447,7 +447,7 @@ const readPages = Effect.fnUntraced(function* (
  *
  * A job that leaves the list, because it is reserved, started or canceled, is emitted again if it is listed again, for example when
  * its reservation lapses. A job on a later page than a poll reads has not left the list. The stream remembers ten times as many jobs
- * as a poll can list. A job may be emitted twice only if more jobs than that are on later pages.
+ * as a poll can list. So a job is emitted twice only if the later pages contain more jobs than the stream remembers.
  *
  * @see {@link polls} for pauses, failures and all listed jobs
  * @since 0.1.0

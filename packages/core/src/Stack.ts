@@ -135,8 +135,8 @@ export interface Options {
    */
   readonly capacity?: Readonly<Record<string, number>> | undefined
   /**
-   * If a job does not fit into the free capacity, smaller jobs may start before it for this long. From then on, freed amounts are kept
-   * for it. Default 60 seconds.
+   * How long smaller jobs may start before a job that does not fit into the free capacity. After this time, the stack keeps freed
+   * amounts for the larger job. Default 60 seconds.
    */
   readonly agingTime?: Duration.Input | undefined
   /** How often the queue is polled. Default 1 second. Must be at least 1 second. */
@@ -159,8 +159,8 @@ export interface Options {
   /** How long the service may respond with 401 or 403 to the same operation before the stack fails. Default 5 minutes. */
   readonly authGrace?: Duration.Input | undefined
   /**
-   * How long the agent of a job that is canceled or timed out may take to end the job before the runner is interrupted. If no agent has
-   * the job, the runner is interrupted at once. Default 30 seconds.
+   * The time that the agent of a canceled or timed-out job has to end the job. After it, the stack interrupts the runner. If no agent
+   * has the job, the stack interrupts the runner at once. Default 30 seconds.
    */
   readonly cancelGrace?: Duration.Input | undefined
   /** How long running jobs may take to end when the stack drains, before their runners are interrupted. Default 30 seconds. */

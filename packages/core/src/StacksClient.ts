@@ -210,7 +210,8 @@ export interface Service {
   ) => Effect.Effect<StacksSchema.JobStatesResult, StacksError.StacksError>
 
   /**
-   * Finishes a job that the stack can't or won't run, or that it has completed without an agent. At most once per job.
+   * Finishes a job that the stack can't or won't run, or that it has completed without an agent. The job is finished at most once,
+   * even if the request is repeated.
    *
    * The default exit status is the service's, -1. A `detail` of more than 4096 bytes is cropped, with a mark and a warning in the
    * log. After a lost response or a 5xx, the service may have finished the job. So the client gets the job's state first, and
@@ -295,7 +296,7 @@ export interface Options {
 
 /**
  * Options of {@link layerConfigWith}. Each is a value, or a `Config` that reads the value, for example from variables of your own. A
- * `Config.Wrap<Options>` is accepted too. Without `token` and `baseUrl`, they are read as {@link layerConfig} does.
+ * `Config.Wrap<Options>` is accepted too. If `token` or `baseUrl` is missing, it is read from the variables of {@link layerConfig}.
  *
  * @since 0.2.0
  * @category options

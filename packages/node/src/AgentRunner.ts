@@ -18,8 +18,8 @@
  * | exit status | state of the job | outcome |
  * |---|---|---|
  * | 27: the service refused to let it register or acquire | reserved | the job is finished with -1 and `stack_error`, with the agent's last lines |
- * | 0: acquiring failed, mostly because the job is locked or the service has a problem | reserved, or waiting for others | the runner fails with a retryable error |
- * | 28: the job is locked | reserved, or waiting for others | the same |
+ * | 0: acquiring failed, mostly because the job is locked or the service has a problem | reserved, or waiting for a dependency or a concurrency limit | the runner fails with a retryable error |
+ * | 28: the job is locked | reserved, or waiting for a dependency or a concurrency limit | the same |
  * | 1: it could not register, or its settings are wrong | reserved | the same |
  * | any other: it crashed, or is not an agent | reserved | the same |
  * | any | any other state | the job is left alone: an agent has acquired it |
@@ -28,7 +28,7 @@
  * that ran: the state tells them apart. If this host can't start an agent, for lack of file descriptors, processes, memory or disk space,
  * or because a program or folder is missing or being replaced, the runner fails with a retryable error too.
  *
- * An agent ends a canceled job by itself. An agent is interrupted if it does not, or if the stack shuts down:
+ * An agent ends a canceled job by itself. The runner stops an agent that does not, and all agents when the stack shuts down:
  *
  * | after | the agent gets | and does |
  * |---|---|---|
@@ -36,17 +36,19 @@
  * | 1 s | SIGTERM | cancels its job, which has `cancelGracePeriod` to end |
  * | `cancelGracePeriod` + 10 s | SIGKILL, with all of its descendants | |
  *
- * SIGKILL comes after the agent's own forced exit: version 3 exits 1 second after the job's time, and version 4 takes 5 more seconds for
- * logs and artifacts. A stack that ends does not wait for this, but closing the layer does.
+ * SIGKILL comes after the agent's own forced exit: version 3 exits 1 second after `cancelGracePeriod`; version 4 needs up to 6 seconds,
+ * to upload logs and artifacts. A stack that ends does not wait for this, but closing the layer does.
  *
  * If this process is killed, a small reaper process does the same: after `cancelGracePeriod` and 15 seconds, the processes of all jobs are
- * gone. It is often faster: an agent exits at its next line of output, which nobody reads any more, without telling the service. The
- * service ends its job when the agent's heartbeats stop. Processes that an agent left running get SIGTERM, and SIGKILL 2 seconds later.
+ * gone. Usually they are gone sooner. The agent's output pipe is closed, so the agent exits at its next line of output and does not report
+ * to the service. The service ends its job when the agent's heartbeats stop. Processes that an agent left running get SIGTERM, and SIGKILL
+ * 2 seconds later.
  *
  * **Gotchas**
  *
- * For Linux and macOS. The jobs of a killed agent are in other process groups. They are found and stopped on Linux only, unless they drop
- * their environment too. In a container, start this process under an init (`docker run --init`), which reaps orphans.
+ * For Linux and macOS. The jobs of a killed agent are in other process groups. On Linux the reaper finds and stops them by their
+ * environment, so a process that clears its environment escapes. On macOS none of them is stopped. In a container, start this process
+ * under an init (`docker run --init`), which reaps orphans.
  *
  * **Example** (A stack with an agent for each job)
  *

@@ -33,7 +33,7 @@
  *
  * For Linux and macOS. There is no isolation: a command runs as this process's user, and can read that user's files, use the network,
  * signal other processes, and read what this process can, including its token. Run only commands that you trust. A process that leaves the
- * command's process group (`setsid`, a daemon) is stopped on Linux only, unless it drops its environment too. In a container, start this
+ * command's process group (`setsid`, a daemon) is stopped on Linux only, and only if it keeps its environment. In a container, start this
  * process under an init (`docker run --init`), which reaps orphans.
  *
  * @see `AgentRunner` to run each job by a `buildkite-agent`

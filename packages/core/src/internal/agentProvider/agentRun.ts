@@ -200,7 +200,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
     if (run.hasAcquired || (yield* needsNoAgent(context))) return JobRunner.AgentOwned
     return yield* restart(run, "The agent disappeared before it had acquired the job")
   }
-  // A created agent is not listed yet, because the provider may be slow.
+  // The provider may be slow to list an agent that it has created.
   if (run.creates > 0) yield* Effect.sleep(delayAfter(run.creates))
   if (run.hasAcquired) return yield* awaitListed(run)
   if (nowOf(run) >= run.deadline) return undefined
@@ -226,7 +226,10 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   return undefined
 })
 
-/** Handles a token that could not be had. An agent that is not listed yet may have acquired the job: then no other one is created. */
+/**
+ * Handles the failure to get a token. An agent that is not listed yet may have acquired the job; in that case no further agent is
+ * created.
+ */
 const onNoToken = Effect.fnUntraced(function* (run: AgentRun, error: JobRunner.JobRunnerError | StacksError) {
   if (!run.mayExist || !(yield* needsNoAgent(run.context))) return yield* Effect.fail(error)
   acquired(run)
@@ -302,7 +305,7 @@ const onChange = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvide
   return problem === undefined ? undefined : yield* awaitCapacity(run, problem.message)
 })
 
-/** Says on the job's page why an agent failed: if its job goes on without it, or the provider knows of a problem. */
+/** Writes the agent's failure to the job's page if the job is not over or the provider reports a problem. */
 const reportFailure = Effect.fnUntraced(function* (
   { context }: AgentRun,
   { message, phase, problem }: AgentProvider.Agent
@@ -340,7 +343,7 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   return undefined
 })
 
-/** Deletes the agent until a listing no longer contains it. */
+/** Calls `delete` repeatedly until a listing no longer contains the agent. */
 export const remove = ({ agent, fleet, shared }: AgentRun, reason: string): Effect.Effect<void> =>
   deleteAgent(shared.provider, shared.health, fleet.list, agent, reason)
 

@@ -28,7 +28,7 @@ const maxBackoffMillis = 5 * 60_000
  * would use one request each.
  */
 const paceMillis = 100
-/** After this many responses that do not mention a job, the stack stops asking. So it asks again five times. */
+/** After this many requests whose responses do not mention a job, the stack stops asking: the first one and five repeats. */
 const maxDoubts = 6
 
 /** The state of the loop between requests. */
@@ -321,7 +321,7 @@ const onRefused = (state: StackState, record: JobRecord): Effect.Effect<void> =>
   return Effect.asVoid(Effect.forkIn(onRecoveredJobRefused(state, record), state.dependencies.scope))
 }
 
-/** Handles a failed request whose cause may not be its jobs. */
+/** Handles a failure that is not known to be caused by a job. */
 const onFailure = Effect.fnUntraced(function* (
   state: StackState,
   streak: RequestStreak,
@@ -376,14 +376,14 @@ const onOffender = Effect.fnUntraced(function* (state: StackState, jobUuid: stri
     yield* state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
   }
   if (record.stage === "Reserving" && !mayBeProcessed(error)) return yield* notReserved(state, record, true)
-  // A refusal counts as a response about this job, except 401, 403 and 404. Otherwise the job may still be reserved.
+  // 401, 403 and 404 say nothing about the job, so it may still be reserved. Every other refusal is a response about the job.
   const isAboutJob = isRefusal(error) && !isUnauthorized(error) && !isNotFound(error)
   yield* unconfirmed(state, record, error.message, isAboutJob)
 })
 
 /**
- * Handles a response that leaves open whether this job is reserved. The stack asks again: five times if the service responds, and without
- * a limit if it does not respond or the response does not decode (`isAnswered` is false).
+ * Handles a response that leaves open whether this job is reserved. A response without the job is followed by at most five more requests.
+ * If there is no usable response (`isAnswered` is false), the requests are not limited.
  */
 const unconfirmed = Effect.fnUntraced(function* (
   state: StackState,

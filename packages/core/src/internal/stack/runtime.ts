@@ -2,11 +2,12 @@
  * The runtime of a stack. A job passes these stages, each in a file of its own:
  *
  *     poll ──> prioritize ──> reserve ──> start ──> (the JobRunner runs) ──> finish ──> settle
- *                               │           ^              │   ^                ^
- *                               │           └── back off <─┘   │ stop           │
- *                               └─────> renew, watch ──────────┘                │
- *                                         release  <── start, shutDown          │
- *                               recover ──> reserve, start ─────────────────────┘
+ *                               │           ^              │   ^
+ *                               │           └── back off <─┘   │ stop
+ *                               └─────> renew, watch ──────────┘
+ *
+ *     recover ──> reserve, start, finish
+ *     start, shutDown ──> release
  *
  * - poll reads the queue and keeps the jobs that may start in `PendingJobs`.
  * - prioritize takes the most urgent of them, as many as there are slots.
@@ -116,7 +117,7 @@ const start = Effect.fnUntraced(function* (
   yield* run(watchStates(state))
   const loops: ShutDown.Loops = { poller, reserver }
 
-  // In a separate fiber, because its caller may be interrupted, and others may wait for it too.
+  // The drain runs in a separate fiber: an interruption of one caller must not stop it, because other callers may wait for it.
   const draining = yield* Effect.cached(
     Effect.forkDetach(
       Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), updateGauges), state.dependencies.context)

@@ -25,11 +25,14 @@ import type { StackState } from "./stackState.ts"
 import { wakeIn } from "./wakeIn.ts"
 import { endOf, stopReasonOf } from "./watch.ts"
 
-/** A reservation that was confirmed longer ago than this, in milliseconds, says nothing about the job's state: it may have been canceled since. */
+/** Milliseconds. After this time a confirmed reservation no longer proves that the job is not canceled, so its state is read. */
 const stateMaxAge = 30_000
-/** After this many failures of its details or token in a row, a job may be the cause itself. */
+/** After this many consecutive failures to get a job's details or token, the job is treated as the cause. */
 const maxServiceFailures = 3
-/** After this many further responses without the state of a job that its runner has handed over, the service does not know the job. */
+/**
+ * How often the stack reads the state of an `AgentOwned` job again if the response lacks it. After that it assumes that the service no
+ * longer knows the job.
+ */
 const maxMissingStates = 3
 /** A runner that has run for this long counts as a successful start. */
 const startedAfter = "30 seconds"
@@ -177,7 +180,7 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     yield* settle(state, record, event)
     return false
   }
-  // A job that the service does not know may be deleted: then the next request to reserve it is refused.
+  // If the service does not know the job, the job was possibly deleted. The next reserve request then shows it by a refusal.
   const isUnknown = jobState === undefined && isOld(state, record)
   if (jobState === "scheduled" || isUnknown || isLapsed(state, record)) {
     reserveAgain(state, record)
@@ -270,16 +273,16 @@ const confirmOwnership = Effect.fnUntraced(function* (state: StackState, record:
   const { job } = record
   const answer = yield* states.askBriefly(job.id)
   const notAcquired = stackError("The agent ended without acquiring the job")
-  // The service may have removed a job that an agent is known to have had.
+  // If an agent had the job and the service no longer knows it, the job is over.
   if (Option.isSome(answer) && (answer.value !== undefined || record.run?.hasAgent === true)) {
     return answer.value === "reserved"
       ? yield* finish(state, record, notAcquired)
       : yield* settle(state, record, ownershipOf(job, answer.value))
   }
-  // The job waits for the response without a slot, until its reservation lapses if no agent has it.
+  // The job waits for its state without a slot. It stops waiting when its reservation would lapse.
   waitWithoutSlot(state, record)
   const lapsesAt = record.confirmedAt + Duration.toMillis(settings.reservationExpiry)
-  // A response may lack a state by mistake. The service does not know a job that several responses lack.
+  // One response may omit a state by mistake. If several omit it, the service does not know the job.
   const ask = Effect.repeat(states.ask(job.id), {
     schedule: Schedule.spaced(settings.stateInterval),
     times: maxMissingStates,
@@ -324,7 +327,7 @@ const onRunFailure = Effect.fnUntraced(function* (
       return yield* backOff(state, record, failure.message)
     }
     case "Runner": {
-      // A failure that the runner expects is in the event; a defect is nowhere else.
+      // The event contains the message of a failure. The stack trace of a defect is only in this log line.
       const log = Cause.hasDies(cause) ? Effect.logError : Effect.logDebug
       yield* log(`The runner of job ${job.id} failed`, cause)
       if (breaker.isWatching()) yield* breaker.succeeded(job.id)

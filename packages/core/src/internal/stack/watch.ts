@@ -168,7 +168,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
   return Effect.gen(function* () {
     let next = state.now() + interval
     while (true) {
-      // Whole milliseconds: a shorter sleep may end before it began, by rounding.
+      // Sleep for whole milliseconds: a timer rounds a fraction down, and would end before `next`.
       yield* Effect.sleep(Math.max(1, Math.ceil(next - state.now())))
       yield* watchOnce
       // Keep the schedule after failures, so that stacks that fail at the same time stay apart.
