@@ -262,8 +262,8 @@ const pollEvery = (
     Effect.fnUntraced(function* ({ failures, isPaused, ownServiceClock, startAt, logged }) {
       const clock = yield* Clock.Clock
       const serviceClock = (yield* CurrentServiceClock) ?? ownServiceClock ?? new ServiceClock()
-      const waited = startAt - monotonicMillis(clock)
-      if (waited > 0) yield* Effect.sleep(Math.ceil(waited))
+      const remaining = startAt - monotonicMillis(clock)
+      if (remaining > 0) yield* Effect.sleep(Math.ceil(remaining))
 
       const startedAt = yield* DateTime.now
       const start = monotonicMillis(clock)
@@ -288,8 +288,8 @@ const pollEvery = (
       const end = monotonicMillis(clock)
       const failed = pages.failure === undefined ? 0 : failures + 1
       const asked = Duration.toMillis(Duration.min(pages.retryAfter ?? Duration.zero, maxRetryAfter))
-      const holdBack = Math.max(pollBackoff(failed), asked)
-      const nextAt = holdBack === 0 ? Math.max(start + interval, end) : nextStart(start, interval, end + holdBack)
+      const minDelay = Math.max(pollBackoff(failed), asked)
+      const nextAt = minDelay === 0 ? Math.max(start + interval, end) : nextStart(start, interval, end + minDelay)
       const nextPollIn = Duration.millis(Math.ceil(nextAt - end))
       if (pages.failure !== undefined) {
         yield* Effect.logWarning(
@@ -388,7 +388,7 @@ const readPages = Effect.fnUntraced(function* (
   const trail = new CursorTrail(undefined)
   const listed = new Map<string, ScheduledJob>()
   const undecodable: Array<UndecodableJob> = []
-  let known = isPaused
+  let lastDispatchPaused = isPaused
   let dispatchPaused: boolean | undefined
   let startCursor: string | undefined
   const pollPages = (rest: Partial<Pick<PollPages, "isComplete" | "failure" | "retryAfter">>): PollPages => ({
@@ -417,9 +417,12 @@ const readPages = Effect.fnUntraced(function* (
     for (const job of value.jobs) listed.set(job.id, job)
     undecodable.push(...(value.undecodable ?? []))
     // If a page does not contain the state of the dispatch, the last known state applies.
-    const clusterQueue = { ...value.clusterQueue, dispatchPaused: value.clusterQueue.dispatchPaused ?? known }
-    known = clusterQueue.dispatchPaused
-    dispatchPaused = dispatchPaused === true || known
+    const clusterQueue = {
+      ...value.clusterQueue,
+      dispatchPaused: value.clusterQueue.dispatchPaused ?? lastDispatchPaused
+    }
+    lastDispatchPaused = clusterQueue.dispatchPaused
+    dispatchPaused = dispatchPaused === true || lastDispatchPaused
     const { endCursor, hasNextPage } = value.pageInfo
     const asked = retryAfter(headers, yield* Clock.currentTimeMillis)
     const isLast = !hasNextPage || (asked !== undefined && Duration.toMillis(asked) > 0)

@@ -23,8 +23,8 @@ import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
 import type { Settings } from "./settings.ts"
 
-/** How many agents are created for a job if they don't acquire it. */
-const maxStarts = 2
+/** How many agents a run uses up before it releases the job. */
+const maxAgents = 2
 const maxRetryMillis = 30_000
 
 /** The dependencies that all runs share. */
@@ -48,9 +48,9 @@ export interface AgentRun {
   /** Only listings with greater numbers count: they started later. */
   lastListing: number
   /** How often this run has called `create`, or waited for a listing, since the agent was last listed. Determines the delay. */
-  creates: number
+  attempts: number
   /** How many agents this run has used up: those that were listed, and those that never appeared in a listing. */
-  starts: number
+  agentsUsed: number
   /** Calls of `create` that failed in a row. */
   failedCreates: number
   /** The time by which the agent must have acquired its job. */
@@ -79,8 +79,8 @@ export const make = (
   fleet,
   mayExist: false,
   lastListing: fleet.list.started(),
-  creates: 0,
-  starts: 0,
+  attempts: 0,
+  agentsUsed: 0,
   failedCreates: 0,
   ...never,
   isSeen: false,
@@ -201,7 +201,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
     return yield* restart(run, "The agent disappeared before it had acquired the job")
   }
   // The provider may be slow to list an agent that it has created.
-  if (run.creates > 0) yield* Effect.sleep(delayAfter(run.creates))
+  if (run.attempts > 0) yield* Effect.sleep(delayAfter(run.attempts))
   if (run.hasAcquired) return yield* awaitListed(run)
   if (nowOf(run) >= run.deadline) return undefined
   // Agents that are about to be deleted still use capacity.
@@ -211,7 +211,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   if (Result.isFailure(created)) return yield* onNoToken(run, created.failure)
   const error = created.success
   if (error === undefined) {
-    run.creates++
+    run.attempts++
     run.failedCreates = 0
     run.deadline = Math.min(run.deadline, nowOf(run) + shared.settings.startDeadline)
     return undefined
@@ -240,7 +240,7 @@ const onNoToken = Effect.fnUntraced(function* (run: AgentRun, error: JobRunner.J
 const awaitListed = Effect.fnUntraced(function* (run: AgentRun) {
   const jobState = yield* run.context.state
   if (jobState !== undefined && isFinal(jobState)) return JobRunner.AgentOwned
-  run.creates++
+  run.attempts++
   run.lastListing = run.fleet.list.started()
   return undefined
 })
@@ -252,7 +252,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
   run.mayExist = true
   if (!run.isSeen) {
     run.isSeen = true
-    run.starts++
+    run.agentsUsed++
     // For an agent of an earlier process, the deadline starts now.
     run.deadline = Math.min(run.deadline, nowOf(run) + settings.startDeadline)
     run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
@@ -336,10 +336,10 @@ const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider
 const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   yield* run.context.notify(reason)
   // An agent that was never listed counts too.
-  if (!run.isSeen) run.starts++
-  if (run.starts >= maxStarts) return JobRunner.Released({ reason })
+  if (!run.isSeen) run.agentsUsed++
+  if (run.agentsUsed >= maxAgents) return JobRunner.Released({ reason })
   yield* remove(run, reason)
-  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, creates: 0, ...never })
+  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, attempts: 0, ...never })
   return undefined
 })
 

@@ -1,4 +1,4 @@
-/** How long polls wait after failures. */
+/** How long polls of a queue wait after failures. Polls of job states have a fixed interval. */
 
 const firstMillis = 1000
 const maxMillis = 30_000

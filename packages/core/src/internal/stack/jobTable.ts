@@ -108,13 +108,13 @@ export interface JobRecord {
   /** The amounts that the job takes while it holds a slot. */
   readonly requests: Amounts
   /** When the last request that may have reserved the job was sent, and when its reservation was last confirmed. */
-  askedAt: number
+  requestedAt: number
   confirmedAt: number
   /** Whether this process has reserved it. */
   wasReserved: boolean
   /** How often a response did not mention the job, and when the stack asks again. */
   doubts: number
-  askAt: number
+  retryAt: number
   /** Whether a slot is kept for it while it is `Reserved` or `BackingOff`. */
   keepsSlot: boolean
   /** Whether its reservation is renewed. False once an agent has the job. */
@@ -132,7 +132,7 @@ export interface JobRecord {
   /** The fiber of the job, from its start to its end. */
   fiber: Fiber.Fiber<unknown> | undefined
   /** The span of the request that reserved it. */
-  reservedIn: ReserveSpan
+  reserveSpan: ReserveSpan
 }
 
 /** An undeclared transition, which is a bug in the stack. */
@@ -160,11 +160,11 @@ export class JobTable {
       stage,
       isRecovered,
       requests,
-      askedAt: Number.NEGATIVE_INFINITY,
+      requestedAt: Number.NEGATIVE_INFINITY,
       confirmedAt: Number.NEGATIVE_INFINITY,
       wasReserved: false,
       doubts: 0,
-      askAt: Number.NEGATIVE_INFINITY,
+      retryAt: Number.NEGATIVE_INFINITY,
       keepsSlot: true,
       isRenewed: true,
       failures: 0,
@@ -174,7 +174,7 @@ export class JobTable {
       outcome: undefined,
       run: undefined,
       fiber: undefined,
-      reservedIn: undefined
+      reserveSpan: undefined
     }
     this.#records.set(job.id, record)
     this.#of(stage).add(record)

@@ -69,7 +69,7 @@ export const release = Effect.fnUntraced(function* (
   for (let tries = 0; remaining.size > 0; tries++) {
     if (tries > 0) yield* Effect.sleep(Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(10, tries - 1)))
     const lapsed = Array.from(remaining.values()).filter(
-      ({ askedAt, confirmedAt }) => Math.max(askedAt, confirmedAt) + expiry <= state.now()
+      ({ requestedAt, confirmedAt }) => Math.max(requestedAt, confirmedAt) + expiry <= state.now()
     )
     yield* released(lapsed.map(({ job }) => job.id))
     const jobUuids = Array.from(remaining.keys()).slice(0, MaxBatchSize)

@@ -84,26 +84,30 @@ const renew = Effect.fnUntraced(function* (
 
   const request = (asked: ReadonlyArray<string>) =>
     Effect.suspend(() => {
-      const askedAt = state.now()
+      const requestedAt = state.now()
       // Some jobs may have left since the last request.
       const jobUuids = asked.filter((jobUuid) => state.table.get(jobUuid)?.isRenewed === true)
-      if (jobUuids.length === 0) return Effect.succeed({ reserved: [], notReserved: [], askedAt })
+      if (jobUuids.length === 0) return Effect.succeed({ reserved: [], notReserved: [], requestedAt })
       for (const jobUuid of jobUuids) {
         const record = state.table.get(jobUuid)
-        if (record !== undefined) record.askedAt = askedAt
+        if (record !== undefined) record.requestedAt = requestedAt
       }
       return client
         .batchReserveJobs({ stackKey: settings.key, jobUuids, reservationExpiry: settings.reservationExpiry })
         .pipe(
           RetryPolicy.withPolicy(RetryPolicy.none),
           within(timeout),
-          Effect.map((answer) => ({ ...answer, askedAt }))
+          Effect.map((answer) => ({ ...answer, requestedAt }))
         )
     })
 
   const onAnswer = (
     jobUuids: ReadonlyArray<string>,
-    answer: { readonly reserved: ReadonlyArray<string>; readonly notReserved: ReadonlyArray<string>; askedAt: number }
+    answer: {
+      readonly reserved: ReadonlyArray<string>
+      readonly notReserved: ReadonlyArray<string>
+      requestedAt: number
+    }
   ) =>
     Effect.gen(function* () {
       const isReserved = new Set(answer.reserved)
@@ -116,7 +120,7 @@ const renew = Effect.fnUntraced(function* (
         if (record === undefined || !record.isRenewed) continue
         if (isReserved.has(jobUuid)) {
           streak.clear(jobUuid)
-          record.confirmedAt = answer.askedAt
+          record.confirmedAt = answer.requestedAt
         } else if (isRefused.has(jobUuid)) {
           streak.clear(jobUuid)
           yield* Effect.forkIn(onNotRenewed(state, record), state.dependencies.scope)

@@ -35,7 +35,7 @@ const maxDoubts = 6
 interface Progress {
   /** Failures in a row. */
   failures: number
-  reservedAt: number
+  lastRequestAt: number
   /** Requests in flight. */
   requests: number
   /** Offenders with a request of their own in flight. */
@@ -47,7 +47,7 @@ export const reserveLoop = (state: StackState, updateGauges: Effect.Effect<void>
   const streak = new RequestStreak(state)
   const progress: Progress = {
     failures: 0,
-    reservedAt: Number.NEGATIVE_INFINITY,
+    lastRequestAt: Number.NEGATIVE_INFINITY,
     requests: 0,
     requestedAlone: new Set()
   }
@@ -74,7 +74,7 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   if (isBackingOff()) return
   const ask = (records: ReadonlyArray<JobRecord>) =>
     records.length === 0 || isBackingOff() ? Effect.void : request(state, streak, progress, records, [])
-  const isDue = ({ askAt }: JobRecord) => askAt <= state.now()
+  const isDue = ({ retryAt }: JobRecord) => retryAt <= state.now()
 
   const unconfirmed = state.table.in("Unconfirmed").filter(isDue)
   yield* ask(unconfirmed.filter(({ isOffender }) => !isOffender).slice(0, MaxBatchSize))
@@ -85,7 +85,7 @@ const askAll = Effect.fnUntraced(function* (state: StackState, streak: RequestSt
   const inDoubt = state.table.in("ReservingAgain").filter(isDue)
   if (inDoubt.length > 0) return yield* ask(inDoubt.slice(0, MaxBatchSize))
 
-  const pause = progress.reservedAt + paceMillis - state.now()
+  const pause = progress.lastRequestAt + paceMillis - state.now()
   if (pause > 0 && Prioritize.spareSlots(state) < state.limit() / 4) yield* Effect.sleep(pause)
   if (isBackingOff()) return
   const jobs = Prioritize.takePending(state)
@@ -132,7 +132,7 @@ const request = (
   }).pipe(
     Effect.ensuring(
       Effect.sync(() => {
-        progress.reservedAt = state.now()
+        progress.lastRequestAt = state.now()
         progress.requests--
         if (progress.requests === 0) reserveIdle.openUnsafe()
         state.wake()
@@ -144,7 +144,7 @@ const request = (
 /** Drops jobs that the service has not mentioned for a whole expiry, because a reservation would have lapsed. */
 const dropUnconfirmed = (state: StackState): Effect.Effect<void> => {
   const expiry = Duration.toMillis(state.dependencies.settings.reservationExpiry)
-  const lapsed = state.table.in("Unconfirmed").filter(({ askedAt }) => askedAt + expiry <= state.now())
+  const lapsed = state.table.in("Unconfirmed").filter(({ requestedAt }) => requestedAt + expiry <= state.now())
   return Effect.forEach(lapsed, (record) => notReserved(state, record, record.isOffender), { discard: true })
 }
 
@@ -174,7 +174,7 @@ const reserve = Effect.fnUntraced(function* (
   const registrationBefore = state.dependencies.registration.current()
   yield* inReserveSpan(records.length, settings.key, (span) =>
     Effect.gen(function* () {
-      for (const record of records) record.reservedIn = span
+      for (const record of records) record.reserveSpan = span
       const jobUuids = records.map(({ job }) => job.id)
       yield* Effect.matchEffect(send(state, jobUuids), {
         onSuccess: (answer) => {
@@ -220,7 +220,7 @@ const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect
     const now = state.now()
     for (const jobUuid of jobUuids) {
       const record = state.table.get(jobUuid)
-      if (record !== undefined) record.askedAt = now
+      if (record !== undefined) record.requestedAt = now
     }
     const { key: stackKey, reservationExpiry } = settings
     return client
@@ -301,7 +301,7 @@ const isAsked = ({ stage }: JobRecord): boolean =>
   stage === "Reserving" || stage === "ReservingAgain" || stage === "Unconfirmed"
 
 const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> => {
-  record.confirmedAt = record.askedAt
+  record.confirmedAt = record.requestedAt
   record.isOffender = false
   record.keepsSlot = record.stage !== "Unconfirmed"
   state.table.move(record, "Reserved")
@@ -317,7 +317,7 @@ const onReserved = (state: StackState, record: JobRecord): Effect.Effect<void> =
 
 const onRefused = (state: StackState, record: JobRecord): Effect.Effect<void> => {
   if (!record.isRecovered) return notReserved(state, record, false)
-  record.askAt = Number.POSITIVE_INFINITY
+  record.retryAt = Number.POSITIVE_INFINITY
   return Effect.asVoid(Effect.forkIn(onRecoveredJobRefused(state, record), state.dependencies.scope))
 }
 
@@ -393,13 +393,13 @@ const unconfirmed = Effect.fnUntraced(function* (
 ) {
   record.doubts = isAnswered ? record.doubts + 1 : Math.min(record.doubts + 1, maxDoubts - 1)
   const now = state.now()
-  record.askAt = record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + 1000 * 2 ** (record.doubts - 1)
+  record.retryAt = record.doubts >= maxDoubts ? Number.POSITIVE_INFINITY : now + 1000 * 2 ** (record.doubts - 1)
   if (record.stage !== "Unconfirmed") {
     state.table.move(record, "Unconfirmed")
     yield* state.dependencies.emit(StackEvent.InDoubt({ job: record.job, reason }))
   }
   const expiry = Duration.toMillis(state.dependencies.settings.reservationExpiry)
-  yield* wakeIn(state, Math.min(record.askAt, record.askedAt + expiry) - now)
+  yield* wakeIn(state, Math.min(record.retryAt, record.requestedAt + expiry) - now)
 })
 
 const notReserved = (state: StackState, record: JobRecord, isOffender: boolean): Effect.Effect<void> => {

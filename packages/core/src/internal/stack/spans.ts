@@ -25,7 +25,7 @@ export const inReserveSpan = <A, E, R>(
 
 /** Runs a job, from its slot to its end, in its own trace. The trace includes its runner's spans, and links to the reserve request. */
 export const inJobSpan =
-  (job: ScheduledJob, stackKey: string, reservedIn: ReserveSpan) =>
+  (job: ScheduledJob, stackKey: string, reserveSpan: ReserveSpan) =>
   <A, E, R>(life: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.withFiber((fiber) =>
       isTraced(fiber)
@@ -34,7 +34,7 @@ export const inJobSpan =
             {
               root: true,
               attributes: { "stacksapi.job_uuid": job.id, "stacksapi.stack_key": stackKey },
-              links: reservedIn === undefined ? [] : [{ span: reservedIn, attributes: {} }]
+              links: reserveSpan === undefined ? [] : [{ span: reserveSpan, attributes: {} }]
             },
             (span) => Effect.withParentSpan(life, span)
           )

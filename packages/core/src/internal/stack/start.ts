@@ -56,23 +56,23 @@ export const startWaiting = (state: StackState): Effect.Effect<void> =>
 export const startIfPossible = (state: StackState, record: JobRecord): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (!takeSlot(state, record)) return Effect.void
-    if (!isLapsed(state, record)) return launch(state, record)
+    if (!mayHaveLapsed(state, record)) return launch(state, record)
     reserveAgain(state, record)
     return Effect.void
   })
 
 /** Whether the service last confirmed the job's reservation too long ago. */
-const isOld = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + stateMaxAge < state.now()
+const isStateStale = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + stateMaxAge < state.now()
 
 /** Whether the reservation may have lapsed during an outage. */
-const isLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
+const mayHaveLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
   confirmedAt + Duration.toMillis(state.dependencies.settings.reservationExpiry) <= state.now()
 
 /** Reserves the job again before it starts. */
 const reserveAgain = (state: StackState, record: JobRecord): void => {
   state.table.move(record, "ReservingAgain")
   record.keepsSlot = true
-  record.askAt = state.now()
+  record.retryAt = state.now()
   state.wake()
 }
 
@@ -103,24 +103,24 @@ const hasEarlierAgent = (state: StackState, record: JobRecord): boolean | undefi
 
 const isPoolOverdrawn = (state: StackState): boolean => (state.dependencies.settings.pool?.free() ?? 0) < 0
 
-/** Gives a reserved job its slot, and starts it in a separate fiber. `isKnown`: its state was just read. */
-export const launch = (state: StackState, record: JobRecord, isKnown = false): Effect.Effect<void> =>
+/** Gives a reserved job its slot, and starts it in a separate fiber. `isStateFresh`: its state was just read. */
+export const launch = (state: StackState, record: JobRecord, isStateFresh = false): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { breaker, settings } = state.dependencies
     const { job } = record
-    const hasWaited = !isKnown && (record.failures > 0 || record.isRecovered || isOld(state, record))
+    const hasWaited = !isStateFresh && (record.failures > 0 || record.isRecovered || isStateStale(state, record))
     // Without yielding, so that no other fiber sees the slot as free.
     state.table.move(record, "Starting")
     record.keepsSlot = true
     state.poolMembership.update()
     breaker.starting(job.id)
-    const life = runJob(state, record, hasWaited).pipe(
+    const execution = runJob(state, record, hasWaited).pipe(
       // A run does not fail. A defect is a bug of this library, and must not keep the job reserved.
       Effect.catchCause((cause) => onDefect(state, record, cause)),
       Effect.ensuring(Effect.sync(() => breaker.ended(job.id))),
-      inJobSpan(job, settings.key, record.reservedIn)
+      inJobSpan(job, settings.key, record.reserveSpan)
     )
-    return Effect.map(Effect.forkDetach(life), (fiber) => {
+    return Effect.map(Effect.forkDetach(execution), (fiber) => {
       record.fiber = fiber
       fiber.addObserver(() => state.wake())
     })
@@ -181,8 +181,8 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     return false
   }
   // If the service does not know the job, the job was possibly deleted. The next reserve request then shows it by a refusal.
-  const isUnknown = jobState === undefined && isOld(state, record)
-  if (jobState === "scheduled" || isUnknown || isLapsed(state, record)) {
+  const isUnknown = jobState === undefined && isStateStale(state, record)
+  if (jobState === "scheduled" || isUnknown || mayHaveLapsed(state, record)) {
     reserveAgain(state, record)
     return false
   }

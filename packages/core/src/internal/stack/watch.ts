@@ -41,7 +41,7 @@ export const endOf = (job: ScheduledJob, jobState: JobState | undefined): StackE
 }
 
 /** The stop reasons in ascending precedence. */
-const strength: ReadonlyArray<StopReason | undefined> = [
+const precedence: ReadonlyArray<StopReason | undefined> = [
   undefined,
   "Shutdown",
   "TimedOut",
@@ -62,7 +62,7 @@ export const requestStop = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { run } = record
-    if (run === undefined || strength.indexOf(reason) <= strength.indexOf(run.stopReason)) return Effect.void
+    if (run === undefined || precedence.indexOf(reason) <= precedence.indexOf(run.stopReason)) return Effect.void
     run.stopReason = reason
     run.stopState = jobState
     Deferred.doneUnsafe(run.stopRequested, Exit.succeed(reason))
@@ -112,7 +112,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       ? state.dependencies.emit(StackEvent.RequestFailed({ error, jobUuid }))
       : Effect.void
 
-  const impatient: StacksClient.Service = {
+  const clientWithTimeout: StacksClient.Service = {
     ...client,
     getJobStates: (request) => within(requestTimeout)(client.getJobStates(request))
   }
@@ -126,7 +126,7 @@ export const watchStates = (state: StackState): Effect.Effect<never> => {
       jobUuids.length === 0
         ? Effect.succeed(undefined)
         : readStates(
-            impatient,
+            clientWithTimeout,
             settings.key,
             jobUuids,
             (error) =>

@@ -8,17 +8,18 @@
  *
  * The parts:
  *
- * - `membership.ts`: a process is alive if and only if it has a row in `members`. Each second it renews the row until `lockExpiration`
- *   from then on, by the database's clock. Any process that finds an expired row deletes it. Foreign keys then clear the leadership and
+ * - `membership.ts`: a process is alive if and only if it has a row in `members`. Each second it sets the row's expiry to the
+ *   database's time plus `lockExpiration`. Any process that finds an expired row deletes it. Foreign keys then clear the leadership and
  *   ownership that refer to it. Ids are never used again, so nothing that a removed member writes has an effect. A process uses its lease
  *   for nine tenths of `lockExpiration`, measured from before it sent the heartbeat (`lease.ts`).
  * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. All processes compute from
- *   the rows who should lead which queue. Each takes and resigns only for itself. Every write of a leader names its fence.
+ *   the rows who should lead which queue. Each process takes and resigns only its own leadership. Every write of a leader names its fence.
  * - `leader.ts`: the leader runs an ordinary `Stack`, whose `JobStore` is the table `saved_jobs` (`ledQueue.ts`), and whose runner
  *   makes a job ready and waits for its end (`dispatch.ts`). Where agents outlive the stack, it runs the runner itself.
  * - `worker.ts`: each process claims ready jobs for its free slots (`claims.ts`), runs them, and writes how they ended (`reports.ts`).
  * - `recovery.ts`: a job that runs and has no owner is orphaned. Its leader fails it or makes it ready again, unless an agent has it.
- * - `hints.ts`: notifications say where to look at once. Everything is polled each second too, and only what was read counts.
+ * - `hints.ts`: all state is polled every second. A notification only triggers a read or a claim
+ *   at once; what the database then returns decides.
  *
  * A job's row:
  *
@@ -29,7 +30,8 @@
  * A statement whose response is lost may have taken effect, or may take effect later. Therefore each statement is conditional and
  * idempotent:
  *
- * - A claim whose answer is lost leaves a job that its owner does not know: the owner returns it (`executions.ts`).
+ * - If the response to a claim is lost, the database names an owner that does not know about it. When the owner sees the job in a
+ *   snapshot, it returns the job (`executions.ts`).
  * - An outcome is written for the owner and the dispatch number that it belongs to. A process remembers an ended job until a later snapshot
  *   shows that the database has its outcome.
  * - A removal names the id of the row: a job that is saved again has another one.
@@ -76,7 +78,7 @@ export interface ProcessOptions {
 
 /** The polling interval, in milliseconds, for changes without a notification. */
 const interval = 1000
-/** Hints that come close together are one. */
+/** Hints within this time trigger one read. */
 const pace = "10 millis"
 const collectInterval = "10 minutes"
 // After `shutdownGrace`, interrupting the runners takes at most 10 seconds, and the last statement 4. Together at most 25.
@@ -138,12 +140,12 @@ export const make = Effect.fnUntraced(function* (
       demands: Object.fromEntries((parts.leadership?.led() ?? []).map(({ term, wanted }) => [term.stackKey, wanted]))
     }),
     onLost: (memberId) => {
-      parts.leadership?.lose()
-      parts.worker?.lose(memberId)
+      parts.leadership?.onMemberRemoved()
+      parts.worker?.onMemberRemoved(memberId)
     },
     onLapse: () => {
       parts.leadership?.resignAll()
-      parts.worker?.lapse()
+      parts.worker?.onLeaseExpired()
     }
   }).pipe(Scope.provide(heartbeats))
   const shared = {
@@ -182,7 +184,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       isLeaving = true
-      // In a fiber of its own: the one that closes the scope may be interrupted, as on SIGTERM, and what leaves has timeouts.
+      // In a separate fiber: SIGTERM may interrupt the fiber that closes the scope. Every step of leaving has a timeout.
       return Effect.flatMap(Effect.forkDetach(leave(process, options.shutdownGrace)), Fiber.join)
     })
   )
@@ -216,7 +218,7 @@ const refreshOnce = Effect.fnUntraced(function* ({
   yield* worker.audit(memberId, snapshot, number)
   yield* leadership.reconcile(memberId, snapshot, number)
   worker.claims.poll()
-  // Right after the next member counts as dead, if nobody hears of it before.
+  // The time until the next heartbeat expires, at most `interval`. The next refresh deletes the expired member.
   return Math.min(interval, ...view.members.map(({ expiresInMillis }) => expiresInMillis + 10))
 })
 
@@ -274,7 +276,7 @@ const onHint = ({ membership, signals, view, worker }: Process, hint: Hint): voi
 
 const collectGarbage = ({ membership, requests, storage, view }: Process) =>
   Effect.suspend(() =>
-    // One of them is enough.
+    // Only the member with the lowest id collects garbage.
     view.members[0]?.id === membership.id() ? Effect.asVoid(requests.promptly(storage.collectGarbage)) : Effect.void
   )
 
@@ -290,7 +292,7 @@ const leave = ({ leadership, membership, view, worker }: Process, grace: Duratio
   Effect.gen(function* () {
     worker.claims.close()
     leadership.handOver(membership.id(), view.members)
-    // With this heartbeat, the others give it nothing more.
+    // This heartbeat reports the phase `leaving`, so the other processes stop sending hints to this one.
     yield* Effect.all([membership.beat, worker.drain(grace)], { concurrency: "unbounded", discard: true })
     yield* Effect.timeoutOption(Effect.andThen(worker.flush, leadership.settled), settleTimeout)
     yield* Effect.timeoutOption(leadership.end, endTimeout)

@@ -14,7 +14,7 @@ export interface Execution extends ClaimedJob {
   /** Done when the runner has to stop. */
   readonly stopRequested: Deferred.Deferred<StopReason>
   /** The sequence number of the last snapshot request that was sent when this process learned that it owns the job. */
-  readonly claimedAt: number
+  readonly claimedAtSnapshot: number
   /** Whether this process owns the job, as far as it knows. */
   isOwned: boolean
   /** Whether the runner is at work. */
@@ -23,7 +23,7 @@ export interface Execution extends ClaimedJob {
   hasAgent: boolean
   hasEnded: boolean
   /** The sequence number of the last snapshot request that was sent when its end was written. */
-  writtenAt: number | undefined
+  writtenAtSnapshot: number | undefined
   /** When the job's state was last read, for a job that has an agent and that this process no longer owns. */
   checkedAt: number | undefined
 }
@@ -58,9 +58,9 @@ export class Executions {
   }
 
   /** Drops the executions of a member that is gone, and returns those that are still running. Reports drop those that are not written. */
-  lose(memberId: number): ReadonlyArray<Execution> {
+  onMemberRemoved(memberId: number): ReadonlyArray<Execution> {
     for (const execution of this.#executions.values()) {
-      if (execution.memberId === memberId && execution.writtenAt !== undefined) this.forget(execution)
+      if (execution.memberId === memberId && execution.writtenAtSnapshot !== undefined) this.forget(execution)
     }
     return this.active.filter((execution) => execution.memberId === memberId)
   }
@@ -79,8 +79,9 @@ export class Executions {
       if (stop !== undefined) {
         if (stop !== null && !execution.hasEnded) stopping.push([execution, stop])
       } else if (execution.hasEnded) {
-        if (execution.writtenAt !== undefined && execution.writtenAt < snapshotNumber) this.#executions.delete(dispatch)
-      } else if (execution.claimedAt < snapshotNumber) lost.push(execution)
+        if (execution.writtenAtSnapshot !== undefined && execution.writtenAtSnapshot < snapshotNumber)
+          this.#executions.delete(dispatch)
+      } else if (execution.claimedAtSnapshot < snapshotNumber) lost.push(execution)
     }
     return { lost, stopping }
   }

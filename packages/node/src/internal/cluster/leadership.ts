@@ -23,7 +23,7 @@ export interface Leadership {
   /** Waits until no job of the queues that it still leads runs, or has an outcome that the service does not have. */
   readonly settled: Effect.Effect<void>
   /** Stops leading all queues without resigning, because the member was deleted. */
-  readonly lose: () => void
+  readonly onMemberRemoved: () => void
   /** Resigns all queues for good, and waits until the stacks have ended. */
   readonly end: Effect.Effect<void>
 }
@@ -153,7 +153,7 @@ export const make = Effect.fnUntraced(function* (
     resignAll: () => {
       for (const led of ledHere.values()) close(led, true)
     },
-    lose: () => {
+    onMemberRemoved: () => {
       for (const led of ledHere.values()) close(led, false)
     },
     handOver: (memberId, members) => {

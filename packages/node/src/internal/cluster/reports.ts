@@ -65,7 +65,7 @@ export const make = Effect.fnUntraced(function* ({
     if (isReady === undefined) return yield* Effect.sleep(retryInterval)
     for (const [execution] of batch) {
       pending.delete(execution)
-      execution.writtenAt = lastSnapshot()
+      execution.writtenAtSnapshot = lastSnapshot()
     }
     if (isReady) onReady()
   })

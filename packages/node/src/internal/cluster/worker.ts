@@ -57,10 +57,10 @@ export interface Worker {
   readonly claims: Claims.Claims
   /** Compares what runs here with what the database says that this process owns, as of snapshot number `snapshotNumber`. */
   readonly audit: (memberId: number, snapshot: Pick<Snapshot, "owned">, snapshotNumber: number) => Effect.Effect<void>
-  /** The lease has expired: what runs here may be taken by others. */
-  readonly lapse: () => void
-  /** The member is gone, and what it owned is not this process's. */
-  readonly lose: (memberId: number) => void
+  /** Stops all jobs, because the lease has expired: other processes may take them. */
+  readonly onLeaseExpired: () => void
+  /** The member was removed. This process no longer owns the jobs that it claimed as that member. */
+  readonly onMemberRemoved: (memberId: number) => void
   /** Claims nothing more, lets the jobs end within the time, and interrupts the rest. */
   readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
   /** Waits until it is written how the jobs ended, and gives back what lost answers to claims have given to this process. */
@@ -69,7 +69,7 @@ export interface Worker {
 
 /** How long to wait for the state of a job that may have an agent. */
 const stateTimeout = "2 seconds"
-/** How often, in milliseconds, the state of a job is read that an agent runs and this process no longer owns. */
+/** Milliseconds between reads of a job's state, for a job that this process no longer owns and that an agent runs. */
 const stateInterval = 5000
 /** How long runners may take to end when they are interrupted: a command may ignore its signal for as long by default. */
 const interruptTimeout = "10 seconds"
@@ -145,7 +145,7 @@ export const make = Effect.fnUntraced(function* (
   options: WorkerOptions
 ): Effect.fn.Return<Worker, never, StacksClient | JobRunner.JobRunner | Scope.Scope> {
   const { failOnDefect, lastSnapshot, membership, requests, slots, stacks, storage, view } = options
-  // What is forked later ends with this scope, and not before what is made later.
+  // The contexts and stops of jobs belong to this scope. It is created first, so it closes after the parts that are made below.
   const scope = yield* Scope.fork(yield* Effect.scope)
   const executions = new Executions()
   const free = () => slots - executions.active.length
@@ -195,9 +195,9 @@ export const make = Effect.fnUntraced(function* (
       const strays = executions.strays(owned, claims.counts())
       if (strays.length > 0) yield* requests.promptly(storage.giveBack(memberId, strays))
     }),
-    lapse: () => stopAll(executions.active),
-    lose: (memberId) => {
-      const lost = executions.lose(memberId)
+    onLeaseExpired: () => stopAll(executions.active),
+    onMemberRemoved: (memberId) => {
+      const lost = executions.onMemberRemoved(memberId)
       for (const execution of lost) execution.isOwned = false
       stopAll(lost)
     },
@@ -238,7 +238,8 @@ const start = Effect.fnUntraced(function* (state: State, memberId: number, claim
   const execution: Execution = {
     ...claimed,
     memberId,
-    // Begins after it was added. It is detached, since a runner that ignores its interruption must not keep the process from ending.
+    // The fiber starts after `executions.add`, because forks start asynchronously. It is detached: a runner that ignores its interruption
+    // must not keep the process from ending.
     fiber: yield* Effect.forkDetach(
       Effect.suspend(() => execute(state, execution)).pipe(
         Effect.catchCause((cause) =>
@@ -253,12 +254,12 @@ const start = Effect.fnUntraced(function* (state: State, memberId: number, claim
       )
     ),
     stopRequested: Deferred.makeUnsafe(),
-    claimedAt: options.lastSnapshot(),
+    claimedAtSnapshot: options.lastSnapshot(),
     isOwned: true,
     isRunning: false,
     hasAgent: false,
     hasEnded: false,
-    writtenAt: undefined,
+    writtenAtSnapshot: undefined,
     checkedAt: undefined
   }
   executions.add(execution)
