@@ -8,7 +8,7 @@ import { jobOf } from "../../support/clusterStorage.ts"
 const execution = (
   fiber: Fiber.Fiber<Outcome>,
   dispatch: number,
-  state: Pick<Execution, "hasEnded" | "writtenAt">
+  state: Pick<Execution, "hasEnded" | "writtenAtSnapshot">
 ): Execution => ({
   stackKey: "s--q",
   dispatch,
@@ -16,7 +16,7 @@ const execution = (
   memberId: 1,
   fiber,
   stopRequested: Deferred.makeUnsafe(),
-  claimedAt: 1,
+  claimedAtSnapshot: 1,
   isOwned: true,
   isRunning: false,
   hasAgent: false,
@@ -28,11 +28,11 @@ it.effect("A process that lost its membership forgets the jobs whose ends were w
   Effect.gen(function* () {
     const fiber = yield* Effect.forkChild(Effect.never)
     const executions = new Executions()
-    executions.add(execution(fiber, 7, { hasEnded: true, writtenAt: 5 }))
-    executions.add(execution(fiber, 8, { hasEnded: true, writtenAt: undefined }))
-    executions.add(execution(fiber, 9, { hasEnded: false, writtenAt: undefined }))
+    executions.add(execution(fiber, 7, { hasEnded: true, writtenAtSnapshot: 5 }))
+    executions.add(execution(fiber, 8, { hasEnded: true, writtenAtSnapshot: undefined }))
+    executions.add(execution(fiber, 9, { hasEnded: false, writtenAtSnapshot: undefined }))
     assert.deepStrictEqual(
-      executions.lose(1).map(({ dispatch }) => dispatch),
+      executions.onMemberRemoved(1).map(({ dispatch }) => dispatch),
       [9]
     )
     assert.deepStrictEqual(

@@ -169,7 +169,7 @@ const awaitCapacity = Effect.fnUntraced(function* ({ context, shared }: AgentRun
 // -----------------------------------------------------------------------------
 
 /** Finds the job's agent, or creates it, and waits until it has ended. */
-export const awaitEnd = Effect.fnUntraced(function* (
+export const runAgent = Effect.fnUntraced(function* (
   run: AgentRun
 ): Effect.fn.Return<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError> {
   const { agent, context, fleet, shared } = run
@@ -257,7 +257,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
     run.deadline = Math.min(run.deadline, nowOf(run) + settings.startDeadline)
     run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
   }
-  if (found.phase === "Running") capacity.found(context.job, context.requests, context.stackKey)
+  if (found.phase === "Running") capacity.recordAvailable(context.job, context.requests, context.stackKey)
   const { lastListing } = run
   const until = Math.min(
     run.hasAcquired ? Number.POSITIVE_INFINITY : Math.min(run.deadline, run.refreshAt),
@@ -320,7 +320,7 @@ const reportFailure = Effect.fnUntraced(function* (
 const acquired = (run: AgentRun) => {
   const { job, requests, stackKey } = run.context
   run.hasAcquired = true
-  run.shared.capacity.found(job, requests, stackKey)
+  run.shared.capacity.recordAvailable(job, requests, stackKey)
 }
 
 const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {

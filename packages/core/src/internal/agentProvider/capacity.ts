@@ -43,7 +43,7 @@ export class CapacityWaits {
   }
 
   /** Records that there is capacity for jobs of this kind. */
-  found(job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): void {
+  recordAvailable(job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): void {
     this.#jobs.delete(job.id)
     this.#kinds.delete(kindOf(job, requests, stackKey))
   }

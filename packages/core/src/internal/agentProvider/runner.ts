@@ -49,7 +49,7 @@ export const make = Effect.fnUntraced(function* (
       () => Effect.sync(() => fleet.watched.delete(agent.name))
     )
     const agentRun = AgentRun.make(shared, context, agent, fleet)
-    return yield* AgentRun.awaitEnd(agentRun).pipe(
+    return yield* AgentRun.runAgent(agentRun).pipe(
       settings.cancelGrace === undefined ? (effect) => effect : endedByCancel(context, settings.cancelGrace),
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {

@@ -90,7 +90,7 @@ const renewedStages: ReadonlyArray<StageName> = [
 export interface Run {
   readonly stopRequested: Deferred.Deferred<StopReason>
   /** Done when the stack stops waiting for the runner, because it has ended or must be interrupted. */
-  readonly stopWaiting: Deferred.Deferred<void>
+  readonly runOver: Deferred.Deferred<void>
   /** Why the runner must stop; undefined if it need not. */
   stopReason: StopReason | undefined
   /** The job's state that caused the stop. */

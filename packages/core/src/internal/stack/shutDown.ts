@@ -82,7 +82,7 @@ const releaseNotStarted = (state: StackState): Effect.Effect<void> =>
 const interruptRunners = (state: StackState): Effect.Effect<void> =>
   Effect.sync(() => {
     for (const { run } of state.table.in("Running", "Stopping")) {
-      if (run !== undefined) Deferred.doneUnsafe(run.stopWaiting, Exit.void)
+      if (run !== undefined) Deferred.doneUnsafe(run.runOver, Exit.void)
     }
   })
 

@@ -149,7 +149,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
-    stopWaiting: Deferred.makeUnsafe(),
+    runOver: Deferred.makeUnsafe(),
     stopReason: undefined,
     stopState: undefined,
     hasAgent: !record.isRenewed
@@ -209,8 +209,8 @@ const runUntilStopped = Effect.fnUntraced(function* (
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
   )
-  running.addObserver(() => Deferred.doneUnsafe(run.stopWaiting, Exit.void))
-  const over = Deferred.await(run.stopWaiting)
+  running.addObserver(() => Deferred.doneUnsafe(run.runOver, Exit.void))
+  const over = Deferred.await(run.runOver)
   yield* breaker.isWatching()
     ? Effect.raceFirst(over, Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never))
     : over

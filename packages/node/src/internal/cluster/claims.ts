@@ -1,4 +1,4 @@
-/** Claims: takes ready jobs for the free slots of this process. One claim at a time, so that its answer can be waited for. */
+/** Claims ready jobs for the free slots of this process. Sends one claim at a time, so that a caller can wait for its response. */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
@@ -12,7 +12,7 @@ export interface Claims {
   readonly invite: (count: number) => void
   /** Jobs may be ready. */
   readonly poll: () => void
-  /** The same, a moment later: others go first. */
+  /** Claims after a delay, so that other processes claim first. */
   readonly pollLater: () => void
   readonly close: () => void
   /** Waits until no claim is under way. */
@@ -79,7 +79,7 @@ export const make = Effect.fnUntraced(function* ({
     const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
     isIdle.closeUnsafe()
     const claimed = (yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))) ?? []
-    // An answer may come after the lease has ended, or while the process leaves. These jobs are for others.
+    // A response may arrive after the lease has ended, or while the process leaves. Then these jobs are for other processes.
     const unused: Array<number> = []
     for (const job of claimed) {
       if (mayStart(memberId)) yield* start(memberId, job)
@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* ({
     if (unused.length > 0 && membership.id() === memberId) {
       yield* requests.promptly(storage.giveBack(memberId, unused))
     }
-    // It has left the others their shares.
+    // This claim took only this member's share. Claim the rest later, if no other process does.
     if (invited === 0 && claimed.length > unused.length) isLater.openUnsafe()
     counts.ended++
     isIdle.openUnsafe()

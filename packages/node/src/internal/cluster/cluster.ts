@@ -215,7 +215,7 @@ const refreshOnce = Effect.fnUntraced(function* ({
     // If that fails, this process goes on with those that are alive.
     if ((yield* requests.promptly(Effect.as(storage.deleteExpired, true))) === true) return 0
   }
-  yield* worker.audit(memberId, snapshot, number)
+  yield* worker.reconcile(memberId, snapshot, number)
   yield* leadership.reconcile(memberId, snapshot, number)
   worker.claims.poll()
   // The time until the next heartbeat expires, at most `interval`. The next refresh deletes the expired member.

@@ -30,7 +30,10 @@ export interface Execution extends ClaimedJob {
 
 export class Executions {
   readonly #executions = new Map<number, Execution>()
-  /** Jobs that this process owns and never learned of: until which claim they may still be in an answer. */
+  /**
+   * Jobs that the database names as owned by this process and that it does not know. The value is the number of the last claim whose
+   * response may contain the job.
+   */
   readonly #unknown = new Map<number, number>()
 
   add(execution: Execution): void {
@@ -66,8 +69,8 @@ export class Executions {
   }
 
   /**
-   * Compares the executions of a member with the jobs that it owned when snapshot number `snapshotNumber` was taken. Drops executions whose end the
-   * database knew by then. Returns the executions whose job the member lost, and those that should stop.
+   * Compares the executions of a member with the jobs that it owned when snapshot number `snapshotNumber` was taken. Drops executions
+   * whose end the database knew by then. Returns the executions whose job the member lost, and those that should stop.
    */
   compare(memberId: number, owned: ReadonlyArray<OwnedJob>, snapshotNumber: number) {
     const stops = new Map(owned.map(({ dispatch, stop }) => [dispatch, stop]))
@@ -87,10 +90,10 @@ export class Executions {
   }
 
   /**
-   * The jobs that a claim has given to this process although its answer was lost. A job may be seen before the answer of its claim
-   * arrives: it counts as lost when all claims that had begun then have ended.
+   * The jobs of claims whose responses were lost. A snapshot may show a job before the response to its claim arrives. So a job counts as
+   * unknown only when all claims that had begun at the time of the snapshot have ended.
    */
-  strays(
+  unknownJobs(
     owned: ReadonlyArray<OwnedJob>,
     claims: { readonly begun: number; readonly ended: number }
   ): ReadonlyArray<number> {

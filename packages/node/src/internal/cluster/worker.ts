@@ -56,14 +56,18 @@ export interface Worker {
   readonly running: () => ReadonlyArray<ScheduledJob>
   readonly claims: Claims.Claims
   /** Compares what runs here with what the database says that this process owns, as of snapshot number `snapshotNumber`. */
-  readonly audit: (memberId: number, snapshot: Pick<Snapshot, "owned">, snapshotNumber: number) => Effect.Effect<void>
+  readonly reconcile: (
+    memberId: number,
+    snapshot: Pick<Snapshot, "owned">,
+    snapshotNumber: number
+  ) => Effect.Effect<void>
   /** Stops all jobs, because the lease has expired: other processes may take them. */
   readonly onLeaseExpired: () => void
   /** The member was removed. This process no longer owns the jobs that it claimed as that member. */
   readonly onMemberRemoved: (memberId: number) => void
   /** Claims nothing more, lets the jobs end within the time, and interrupts the rest. */
   readonly drain: (grace: Duration.Duration) => Effect.Effect<void>
-  /** Waits until it is written how the jobs ended, and gives back what lost answers to claims have given to this process. */
+  /** Waits until all outcomes are written, and returns the jobs of claims whose responses were lost. */
   readonly flush: Effect.Effect<void>
 }
 
@@ -127,7 +131,7 @@ const toOutcome = (
       waitsForCapacity: error.waitsForCapacity === true,
       trouble: troubleOf(error)
     }),
-    // The database would refuse a malformed one.
+    // The database would refuse a malformed outcome.
     onSuccess: (outcome): Outcome => JobRunner.sendable(outcome)
   })
 
@@ -187,13 +191,13 @@ export const make = Effect.fnUntraced(function* (
     free,
     running: () => executions.active.flatMap(({ isRunning, job }) => (isRunning ? [job] : [])),
     claims,
-    audit: Effect.fnUntraced(function* (memberId, { owned }, snapshotNumber) {
+    reconcile: Effect.fnUntraced(function* (memberId, { owned }, snapshotNumber) {
       const { lost, stopping } = executions.compare(memberId, owned, snapshotNumber)
       for (const execution of lost) execution.isOwned = false
       stopAll(lost)
       for (const [{ stopRequested }, reason] of stopping) yield* Deferred.succeed(stopRequested, reason)
-      const strays = executions.strays(owned, claims.counts())
-      if (strays.length > 0) yield* requests.promptly(storage.giveBack(memberId, strays))
+      const unknownJobs = executions.unknownJobs(owned, claims.counts())
+      if (unknownJobs.length > 0) yield* requests.promptly(storage.giveBack(memberId, unknownJobs))
     }),
     onLeaseExpired: () => stopAll(executions.active),
     onMemberRemoved: (memberId) => {
@@ -209,20 +213,23 @@ export const make = Effect.fnUntraced(function* (
       yield* Effect.timeoutOption(Fiber.awaitAll(fibers), grace)
       yield* Effect.timeoutOption(Fiber.interruptAll(fibers), interruptTimeout)
     }),
-    flush: Effect.andThen(state.reports.flush, giveBackStrays(state, claims))
+    flush: Effect.andThen(state.reports.flush, giveBackUnknownJobs(state, claims))
   }
 })
 
-/** Repeats until the database names no job that this process does not know, or the lease ends: then the jobs are not its own. */
-const giveBackStrays = ({ executions, options }: State, claims: Claims.Claims): Effect.Effect<void> => {
+/**
+ * Gives back jobs of claims whose responses were lost, until the database names no job that this process does not know. Stops when the
+ * lease ends, because the jobs are then not its own.
+ */
+const giveBackUnknownJobs = ({ executions, options }: State, claims: Claims.Claims): Effect.Effect<void> => {
   const { membership, requests, storage } = options
   return Effect.gen(function* () {
     yield* claims.idle
     for (let memberId = membership.id(); memberId !== undefined && membership.lease.isHeld(); ) {
       const snapshot = yield* requests.promptly(storage.snapshot(memberId))
-      const strays = snapshot === undefined ? [] : executions.strays(snapshot.owned, claims.counts())
-      if (snapshot !== undefined && strays.length === 0) return
-      if (strays.length > 0) yield* requests.promptly(storage.giveBack(memberId, strays))
+      const unknownJobs = snapshot === undefined ? [] : executions.unknownJobs(snapshot.owned, claims.counts())
+      if (snapshot !== undefined && unknownJobs.length === 0) return
+      if (unknownJobs.length > 0) yield* requests.promptly(storage.giveBack(memberId, unknownJobs))
       yield* Effect.sleep(retryInterval)
       memberId = membership.id()
     }
