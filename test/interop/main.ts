@@ -6,7 +6,7 @@
  *
  * `--only` runs what has this in its name. `--agent` and `--controller` use programs that are there instead of building them.
  * `--record` writes what the reference client got to `reference.json`, which a test compares with our client.
- * Exits with 1 if something deviates, and with 2 if there is no Go.
+ * Exits with 1 if something deviates, and with 2 if there is no Go, or no program could be had.
  */
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
@@ -165,5 +165,8 @@ if (rows.length === 0) {
 
 console.log(format(rows))
 const deviations = rows.filter(({ verdict }) => verdict === "deviates").length
+const missing = rows.filter(({ verdict }) => verdict === "unavailable").length
 console.log(deviations === 0 ? "No deviations" : `${deviations} deviations`)
-process.exitCode = deviations === 0 ? 0 : 1
+if (missing > 0) console.log(`${missing} programs could not be had: nothing is known about them`)
+// Nothing deviates where nothing runs.
+process.exitCode = deviations > 0 ? 1 : missing === rows.length ? 2 : 0

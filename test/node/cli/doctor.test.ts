@@ -105,7 +105,45 @@ describe("stacksapi doctor", () => {
       const env = { ...environmentOf(emulator), BUILDKITE_AGENT_ENDPOINT: "http://127.0.0.1:1/v3" }
       const ended = yield* stacksapi(["doctor"], { env })
       assert.strictEqual(ended.status, 1)
-      assert.match(ended.stdout, /token identity +failed/)
+      assert.match(ended.stdout, /token identity +failed +connect ECONNREFUSED 127\.0\.0\.1:1 \(ECONNREFUSED\)/)
+    }).pipe(served)
+  )
+
+  it.live("says nothing about TLS and certificates without a connection", () =>
+    Effect.gen(function* () {
+      const env = { BUILDKITE_CLUSTER_TOKEN: "bkct_none", BUILDKITE_AGENT_ENDPOINT: "https://127.0.0.1:1/v3" }
+      const report = (yield* stacksapi(["doctor"], { env })).stdout
+      assert.match(report, /^tls +skipped +there was no connection/m)
+    })
+  )
+
+  it.live("says that certificates are not verified", () =>
+    Effect.gen(function* () {
+      const env = {
+        BUILDKITE_CLUSTER_TOKEN: "bkct_none",
+        BUILDKITE_AGENT_ENDPOINT: "https://127.0.0.1:1/v3",
+        NODE_TLS_REJECT_UNAUTHORIZED: "0"
+      }
+      assert.match((yield* stacksapi(["doctor"], { env })).stdout, /^tls +differs +NODE_TLS_REJECT_UNAUTHORIZED=0: /m)
+    })
+  )
+
+  it.live.each([
+    [404, /--queue/],
+    [403, /limit of active stacks/]
+  ] as const)("skips what needs a stack if the service refuses to register one with %i", ([status, advice]) =>
+    Effect.gen(function* () {
+      const refuses = Altered.status(/^POST stacks\/register/, status)
+      const { bad, findings } = yield* examined({ alter: refuses })
+      assert.deepStrictEqual(
+        bad.map(({ check, verdict }) => [check, verdict]),
+        [["register a stack", "failed"]]
+      )
+      assert.match(bad[0]?.advice ?? "", advice)
+      assert.containsSubset(
+        findings.find(({ check }) => check === "the rest"),
+        { verdict: "skipped", detail: "it needs a registered stack" }
+      )
     }).pipe(served)
   )
 })

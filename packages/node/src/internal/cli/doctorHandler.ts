@@ -57,11 +57,11 @@ const examine = Effect.fnUntraced(function* (input: Pick<DoctorInput, "canary" |
   const suffix = (yield* Random.nextIntBetween(0, 0xffff_ffff)).toString(16).padStart(8, "0")
   const key = `stacksapi-doctor-${suffix}`
   const probe: Checks.Probe = { key, queue: Option.getOrElse(input.canary, () => input.queue), unknownJob }
-  const url = yield* Connection.examineUrl(baseUrl, input.proxy)
   const checks = yield* Checks.examine(
     probe,
     Option.isSome(input.canary) ? Canary.examine(probe) : Effect.succeed<ReadonlyArray<Finding>>([])
   )
+  const url = yield* Connection.examineUrl(baseUrl, input.proxy, service.responses.length > 0)
   return [...url, ...checks, ...Connection.examineResponses(service.responses)]
 })
 

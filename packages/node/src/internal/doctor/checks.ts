@@ -28,6 +28,12 @@ interface Request {
   readonly limitOf?: StacksApi.Endpoint
 }
 
+/** Whether the service did what a request asked for, however it responded in detail. */
+interface Answer {
+  readonly findings: ReadonlyArray<Finding>
+  readonly isDone: boolean
+}
+
 export const field = (body: unknown, name: string): unknown =>
   Predicate.hasProperty(body, name) ? body[name] : undefined
 
@@ -57,7 +63,7 @@ const aboutToken: ReadonlyArray<Request> = [
   }
 ]
 
-const registrations = ({ key, queue }: Probe): ReadonlyArray<Request> => {
+const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArray<Request>] => {
   const body = { key, type: "custom", queue_key: queue, metadata: { probe: "stacksapi doctor" } }
   const shape = Shape.registeredStack
   const echoes = (answer: unknown): ReadonlyArray<string> => [
@@ -72,7 +78,12 @@ const registrations = ({ key, queue }: Probe): ReadonlyArray<Request> => {
       method: "POST",
       path: "stacks/register",
       body,
-      expected: { statuses: [201], shape, check: echoes },
+      expected: {
+        statuses: [201],
+        shape,
+        check: echoes,
+        refusal: `The cluster may have no queue ${queue}: choose one of its queues with --queue`
+      },
       limitOf: "registerStack"
     },
     {
@@ -205,28 +216,49 @@ const afterwards = ({ key, queue }: Probe): ReadonlyArray<Request> => [
   { check: "unknown path", method: "GET", path: "stacksapi-doctor", expected: { statuses: [404] } }
 ]
 
-const ask = Effect.fnUntraced(function* ({ check, expected, limitOf, method, path, ...options }: Request) {
+const answerTo = Effect.fnUntraced(function* ({
+  check,
+  expected,
+  limitOf,
+  method,
+  path,
+  ...options
+}: Request): Effect.fn.Return<Answer, never, Service> {
   const service = yield* Service
   const { findings, response } = yield* expectResponse(check, service.send(method, path, options), expected)
-  if (response === undefined || limitOf === undefined) return findings
+  const isDone = response !== undefined
+  if (response === undefined || limitOf === undefined) return { findings, isDone }
   const { annotations } = StacksApi.StacksApi.groups.stacks.endpoints[limitOf]
   const { limit, scope } = Context.getUnsafe(annotations, StacksApi.Limit)
-  return [...findings, ...Limits.examine(response, scope, limit)]
+  return { findings: [...findings, ...Limits.examine(response, scope, limit)], isDone }
 })
+
+const ask = (request: Request) => Effect.map(answerTo(request), ({ findings }) => findings)
 
 const askAll = (requests: ReadonlyArray<Request>) => Effect.map(Effect.forEach(requests, ask), (all) => all.flat())
 
-/** Examines the token; then, if it is usable, everything else. */
+const skipped = (reason: string) => finding("the rest", "skipped", reason)
+
+/** Examines the token; then, if it is usable, a probe stack; then, if there is one, everything else. */
 export const examine = Effect.fnUntraced(function* <E, R>(
   probe: Probe,
   whileRegistered: Effect.Effect<ReadonlyArray<Finding>, E, R>
 ) {
   const token = yield* askAll(aboutToken)
   if (token[0]?.verdict === "failed") {
-    return [...token, finding("the rest", "skipped", "it needs a valid token and a connection")]
+    return [...token, skipped("it needs a valid token and a connection")]
+  }
+  const [register, ...others] = registrations(probe)
+  const { findings: registered, isDone } = yield* Effect.onInterrupt(answerTo(register), () =>
+    Effect.ignore(ask(deregistration(probe)))
+  )
+  if (!isDone) {
+    // It may be registered although no response came.
+    yield* ask(deregistration(probe))
+    return [...token, ...registered, skipped("it needs a registered stack")]
   }
   const rest = yield* Effect.all([
-    askAll(registrations(probe)),
+    askAll(others),
     askAll(listings(probe)),
     askAll(unknownJobs(probe)),
     whileRegistered
@@ -237,5 +269,5 @@ export const examine = Effect.fnUntraced(function* <E, R>(
     // The probe stack is removed even if the command is interrupted.
     Effect.onInterrupt(() => Effect.ignore(ask(deregistration(probe))))
   )
-  return [...token, ...rest]
+  return [...token, ...registered, ...rest]
 })

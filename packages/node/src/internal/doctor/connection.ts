@@ -1,17 +1,24 @@
 /** How the service is reached: TLS, proxy, latency and clock. */
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Proxy from "../client/proxy.ts"
 import type { Finding } from "./findings.ts"
 import { finding } from "./findings.ts"
 import type { Response } from "./service.ts"
 
-export const examineUrl = (baseUrl: URL, usesProxy: boolean): Effect.Effect<ReadonlyArray<Finding>> =>
-  Effect.map(Proxy.make(usesProxy ? undefined : false), (proxyOf) => {
+/** `isConnected`: whether a response has arrived. */
+export const examineUrl = (
+  baseUrl: URL,
+  usesProxy: boolean,
+  isConnected: boolean
+): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.map(Effect.all([Proxy.make(usesProxy ? undefined : false), isVerifying]), ([proxyOf, isVerifying]) => {
     const proxy = proxyOf?.(baseUrl) ?? Result.succeed(undefined)
     return [
       isEncrypted(baseUrl)
-        ? finding("tls", "ok", "the endpoint is https; the certificate is verified with each connection")
+        ? ofHttps(isConnected, isVerifying)
         : Proxy.isLoopback(Proxy.hostOf(baseUrl))
           ? finding("tls", "note", "the endpoint is http, on this machine")
           : finding(
@@ -23,10 +30,34 @@ export const examineUrl = (baseUrl: URL, usesProxy: boolean): Effect.Effect<Read
       Result.match(proxy, {
         onFailure: (problem) => finding("proxy", "failed", problem, "Correct the setting, or use --no-proxy"),
         onSuccess: (proxy) =>
-          finding("proxy", "ok", proxy === undefined ? "none" : `${proxy.url.origin}, from ${proxy.setting}`)
+          finding(
+            "proxy",
+            isConnected || proxy === undefined ? "ok" : "note",
+            proxy === undefined ? "none" : `${proxy.url.origin}, from ${proxy.setting}`
+          )
       })
     ]
   })
+
+/** Whether Node verifies certificates. */
+const isVerifying = Effect.map(
+  Effect.option(Config.String("NODE_TLS_REJECT_UNAUTHORIZED")),
+  (setting) => Option.getOrUndefined(setting) !== "0"
+)
+
+const ofHttps = (isConnected: boolean, isVerifying: boolean): Finding => {
+  if (!isVerifying) {
+    return finding(
+      "tls",
+      "differs",
+      "NODE_TLS_REJECT_UNAUTHORIZED=0: no certificate is verified, so anyone on the network path can read the token",
+      "Unset NODE_TLS_REJECT_UNAUTHORIZED, and name a company's certificates in NODE_EXTRA_CA_CERTS"
+    )
+  }
+  return isConnected
+    ? finding("tls", "ok", "the endpoint is https; the certificate is verified with each connection")
+    : finding("tls", "skipped", "there was no connection")
+}
 
 const isEncrypted = ({ protocol }: URL) => protocol === "https:"
 

@@ -10,13 +10,15 @@ export interface Expected {
   readonly shape?: Shape.Shape | undefined
   /** More that is wrong with the response, as sentences without a full stop. */
   readonly check?: ((body: unknown) => ReadonlyArray<string>) | undefined
+  /** What to do after a 4xx that has no advice of its own. Default: report it. */
+  readonly refusal?: string | undefined
 }
 
 /** One finding about a request, and one about fields that this library does not know. */
 export const expectResponse = (
   check: string,
   request: Effect.Effect<Response, string>,
-  { check: more, shape, statuses }: Expected
+  { check: more, refusal, shape, statuses }: Expected
 ): Effect.Effect<{ readonly findings: ReadonlyArray<Finding>; readonly response: Response | undefined }> =>
   Effect.match(request, {
     onFailure: (reason) => ({
@@ -26,7 +28,10 @@ export const expectResponse = (
     onSuccess: (response) => {
       const { body, isJson, status } = response
       if (!statuses.includes(status)) {
-        return { findings: [unexpectedStatus(check, status, statuses)], response: undefined }
+        return {
+          findings: [unexpectedStatus(check, status, statuses, refusal)],
+          response: status < 300 ? response : undefined
+        }
       }
       const isExpectedError = status >= 400
       const expectedShape = isExpectedError ? Shape.errorBody : shape
@@ -53,7 +58,12 @@ export const expectResponse = (
 
 const notTheService = "Something else responded, for example a proxy. Check BUILDKITE_AGENT_ENDPOINT (or --endpoint)"
 
-const unexpectedStatus = (check: string, status: number, expected: ReadonlyArray<number>): Finding => {
+const unexpectedStatus = (
+  check: string,
+  status: number,
+  expected: ReadonlyArray<number>,
+  refusal: string | undefined
+): Finding => {
   const detail = `status ${status}, not ${expected.join(" or ")}`
   if (status === 401) {
     return finding(check, "failed", detail, "Use an agent token of a cluster: it starts with bkct_")
@@ -63,5 +73,6 @@ const unexpectedStatus = (check: string, status: number, expected: ReadonlyArray
   }
   if (status === 429) return finding(check, "failed", detail, "Another process uses up the rate limit. Try again later")
   if (status >= 500) return finding(check, "failed", detail, "The service or a proxy has trouble. Try again later")
+  if (status >= 400 && refusal !== undefined) return finding(check, "failed", detail, refusal)
   return finding(check, "differs", detail, report)
 }

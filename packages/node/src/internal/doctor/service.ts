@@ -85,9 +85,10 @@ export const make = (options: {
     return { send, responses }
   })
 
-/** The cause of a failure, which names no secret. */
+/** The cause of a failure, which names no secret: the innermost one, because the others only wrap it. */
 const reasonOf = (error: HttpClientError.HttpClientError): string => {
-  const cause: unknown = "cause" in error.reason ? error.reason.cause : undefined
+  let cause: unknown = "cause" in error.reason ? error.reason.cause : undefined
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined
   return cause instanceof Error
     ? `${cause.message || error.reason._tag}${code === undefined ? "" : ` (${code})`}`
