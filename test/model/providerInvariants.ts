@@ -277,14 +277,14 @@ export const onExit = (world: World, life: Life): void => {
   life.active.clear()
 }
 
-const leftovers = (world: World): ReadonlyArray<PlacedAgent> =>
+const orphans = (world: World): ReadonlyArray<PlacedAgent> =>
   world.plan.stacks.flatMap(({ key, provider }) => (provider === undefined ? [] : world.place.of(key)))
 
-export const hasLeftovers = (world: World): boolean => leftovers(world).length > 0
+export const hasOrphans = (world: World): boolean => orphans(world).length > 0
 
 /** Called when all jobs are over, and a sweep has had its time. */
 export const atEnd = (world: World): void => {
-  const left = leftovers(world)
+  const left = orphans(world)
   if (left.length > 0) {
     world.violate("no agent is left at the end", left.map(({ name, phase }) => `${name} is ${phase}`).join(", "))
   }

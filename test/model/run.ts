@@ -548,7 +548,7 @@ const calm = (world: World) =>
     if (world.violation !== undefined) return
     yield* Invariants.atEnd(world)
     if (world.violation !== undefined) return
-    yield* pass(world, ProviderInvariants.sweepSeconds, tick, () => !ProviderInvariants.hasLeftovers(world))
+    yield* pass(world, ProviderInvariants.sweepSeconds, tick, () => !ProviderInvariants.hasOrphans(world))
     ProviderInvariants.atEnd(world)
     if (world.violation !== undefined) return
     yield* closeAll(world)
