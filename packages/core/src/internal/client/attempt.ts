@@ -18,16 +18,17 @@ import { OnJson } from "./onJson.ts"
 import type { Redact } from "./redact.ts"
 import * as ResponseBody from "./responseBody.ts"
 
-/** The client of `@stacksapi/node` limits the time itself, which costs less than fibers. It makes no spans, and follows no redirects. */
-interface TimedHttpClient extends HttpClient.HttpClient {
-  readonly executeWithin?: (
-    request: HttpClientRequest,
-    timeout: Duration.Duration
-  ) => ReturnType<HttpClient.HttpClient["execute"]>
+/**
+ * `execute` of `@stacksapi/node`'s client has a variant that limits the time itself, which costs less than fibers. The variant makes no
+ * spans, and follows no redirects. It is a property of the function, so that a client with another `execute` does not have it.
+ */
+interface Execute {
+  (request: HttpClientRequest): ReturnType<HttpClient.HttpClient["execute"]>
+  readonly within?: (request: HttpClientRequest, timeout: Duration.Duration) => ReturnType<Execute>
 }
 
 export interface AttemptOptions {
-  readonly httpClient: TimedHttpClient
+  readonly httpClient: HttpClient.HttpClient
   readonly timeout: Duration.Duration
   /** Removes tokens from responses. */
   readonly redact: Redact
@@ -127,7 +128,8 @@ export const make = ({ httpClient, redact, timeout }: AttemptOptions) => {
       return observed === undefined ? receive(attempt, response) : Effect.andThen(observed, receive(attempt, response))
     }
     const { request, timeout } = attempt
-    const sent = httpClient.executeWithin?.(request, timeout)
+    const execute: Execute = httpClient.execute
+    const sent = execute.within?.(request, timeout)
     const received = Effect.matchEffect(sent ?? httpClient.execute(request), {
       onSuccess: onResponse,
       onFailure: (error) =>

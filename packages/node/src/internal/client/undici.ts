@@ -377,15 +377,7 @@ class Response extends Inspectable.Class implements HttpClientResponse.HttpClien
   }
 }
 
-/** An `HttpClient` that limits the time of a request itself. Core's client uses it if it is there. */
-interface TimedHttpClient extends HttpClient.HttpClient {
-  readonly executeWithin: (
-    request: HttpClientRequest,
-    timeout: Duration.Duration
-  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>
-}
-
-const make = (targetOf: Routes.TargetOf): TimedHttpClient => {
+const make = (targetOf: Routes.TargetOf): HttpClient.HttpClient => {
   const deadlines = new Deadlines()
   const send = (request: HttpClientRequest, fiber: Fiber.Fiber<unknown, unknown>, millis: number) => {
     const target = targetOf(request)
@@ -420,12 +412,14 @@ const make = (targetOf: Routes.TargetOf): TimedHttpClient => {
       Effect.flatMap(request, (request) => Effect.withFiber((fiber) => send(request, fiber, Number.POSITIVE_INFINITY))),
     Effect.succeed
   )
-  return Object.assign(client, {
-    executeWithin: (request: HttpClientRequest, timeout: Duration.Duration) =>
+  // Core's client uses this variant, which limits the time of a request itself.
+  Object.assign(client.execute, {
+    within: (request: HttpClientRequest, timeout: Duration.Duration) =>
       Effect.withFiber<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>((fiber) =>
         send(request, fiber, Duration.toMillis(timeout))
       )
   })
+  return client
 }
 
 /**
