@@ -5,12 +5,12 @@
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import * as Scope from "effect/Scope"
-import { type LeaderOptions, type Led, lead, type StackOptions } from "./leader.ts"
+import type * as Scope from "effect/Scope"
+import type { LeaderOptions, Led, StackOptions } from "./leader.ts"
 import type { Membership } from "./membership.ts"
+import * as OpenStacks from "./openStacks.ts"
 import { place } from "./placement.ts"
-import type { Member, QueueRow, Snapshot, StoredJob, Taken, Term } from "./storage.ts"
+import type { Member, QueueRow, Snapshot, StoredJob } from "./storage.ts"
 
 export interface Leadership {
   readonly led: () => ReadonlyArray<Led>
@@ -37,78 +37,40 @@ export interface LeadershipOptions extends LeaderOptions {
 
 /** After a queue was leaderless in this many snapshots, any process may take it, regardless of the placement. */
 const maxLeaderless = 5
+
 /** How often a process that leaves looks whether the jobs of its queues are over. */
 const settleInterval = "250 millis"
-
-interface LedHere extends Led {
-  readonly fiber: Fiber.Fiber<unknown>
-  readonly takenAt: number
-}
 
 export const make = Effect.fnUntraced(function* (
   options: LeadershipOptions
 ): Effect.fn.Return<Leadership, never, StacksClient | JobRunner | Scope.Scope> {
-  const { lastSnapshot, membership, requests, stacks, storage } = options
-  const scope = yield* Scope.fork(yield* Effect.scope)
-  const services = yield* Effect.context<StacksClient | JobRunner>()
-  const ledHere = new Map<string, LedHere>()
-  /** The stacks that are about to end. */
-  const closing = new Map<string, Fiber.Fiber<unknown>>()
+  const { membership, requests, stacks, storage } = options
+  const led = yield* OpenStacks.make(options)
   const leaderless = new Map<string, number>()
   let hasEnded = false
-
-  const resign = (term: Term) => requests.promptly(storage.resign(term))
-
-  const close = (led: LedHere, isResigned: boolean) => {
-    const { stackKey } = led.term
-    led.isOpen = false
-    ledHere.delete(stackKey)
-    const ending = Fiber.interrupt(led.fiber).pipe(
-      Effect.andThen(isResigned ? resign(led.term) : Effect.void),
-      Effect.ensuring(Effect.sync(() => closing.delete(stackKey)))
-    )
-    closing.set(stackKey, Effect.runForkWith(services)(options.failOnDefect(ending)))
-  }
-
-  const open = Effect.fnUntraced(function* (memberId: number, taken: Taken) {
-    const { fence, stackKey } = taken
-    const stack = stacks.find(({ key }) => key === stackKey)
-    if (stack === undefined) return
-    const led: Led = {
-      term: { memberId, stackKey, fence },
-      options: stack,
-      isOpen: true,
-      stack: undefined,
-      queue: undefined,
-      wanted: 0,
-      watched: new Set()
-    }
-    const fiber = yield* Effect.forkIn(Effect.provideContext(lead(options, led, taken), services), scope)
-    ledHere.set(stackKey, Object.assign(led, { fiber, takenAt: lastSnapshot() }))
-  })
 
   const take = Effect.fnUntraced(function* (memberId: number, stackKeys: ReadonlyArray<string>) {
     if (stackKeys.length === 0) return
     const taken = yield* requests.promptly(storage.take(memberId, stackKeys))
     // Without the lease the response came too late. The next snapshot shows what was taken.
     if (taken === undefined || hasEnded || membership.id() !== memberId || !membership.lease.isHeld()) return
-    for (const each of taken) yield* open(memberId, each)
+    for (const each of taken) yield* led.open(memberId, each)
   })
 
   /** Ends the stacks of queues that this snapshot shows to be led by others. */
   const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, snapshotNumber: number) => {
     const rows = new Map(queues.map((row) => [row.stackKey, row]))
-    for (const led of ledHere.values()) {
-      const row = rows.get(led.term.stackKey)
-      const isLost = row?.leader !== memberId || row.fence !== led.term.fence
-      if (isLost && led.takenAt < snapshotNumber) close(led, false)
+    for (const stack of led.all()) {
+      const row = rows.get(stack.term.stackKey)
+      const isLost = row?.leader !== memberId || row.fence !== stack.term.fence
+      if (isLost && stack.takenAt < snapshotNumber) led.close(stack, false)
     }
   }
 
   const resignMisplaced = (memberId: number, placed: ReturnType<typeof place>) => {
-    for (const led of ledHere.values()) {
-      const leader = placed.get(led.term.stackKey)
-      if (leader !== undefined && leader !== memberId) close(led, true)
+    for (const stack of led.all()) {
+      const leader = placed.get(stack.term.stackKey)
+      if (leader !== undefined && leader !== memberId) led.close(stack, true)
     }
   }
 
@@ -139,42 +101,41 @@ export const make = Effect.fnUntraced(function* (
     const wanted: Array<string> = []
     for (const row of queues) {
       const { fence, leader, stackKey } = row
-      if (ledHere.has(stackKey) || closing.has(stackKey)) continue
+      if (led.has(stackKey)) continue
       // Taken by a statement whose response was lost or too late, or not resigned when it should have been.
-      if (leader === memberId) yield* resign({ memberId, stackKey, fence })
+      if (leader === memberId) yield* led.resign({ memberId, stackKey, fence })
       if (isWanted(memberId, row, placed)) wanted.push(stackKey)
     }
     yield* take(memberId, wanted)
   })
 
+  const closeAll = (isResigned: boolean) => {
+    for (const stack of led.all()) led.close(stack, isResigned)
+  }
+
   return {
-    led: () => Array.from(ledHere.values()),
+    led: led.all,
     reconcile,
-    resignAll: () => {
-      for (const led of ledHere.values()) close(led, true)
-    },
-    onMemberRemoved: () => {
-      for (const led of ledHere.values()) close(led, false)
-    },
+    resignAll: () => closeAll(true),
+    onMemberRemoved: () => closeAll(false),
     handOver: (memberId, members) => {
-      for (const led of ledHere.values()) {
-        if (members.some((member) => member.id !== memberId && canLead(member, led.term.stackKey))) close(led, true)
-        else if (led.stack !== undefined) {
-          Effect.runForkWith(services)(options.failOnDefect(Effect.orDie(led.stack.setMaxInFlight(0))))
-        }
+      for (const stack of led.all()) {
+        const { stackKey } = stack.term
+        if (members.some((member) => member.id !== memberId && canLead(member, stackKey))) led.close(stack, true)
+        else led.stopReserving(stack)
       }
     },
     settled: Effect.gen(function* () {
-      while (ledHere.size > 0 && membership.lease.isHeld()) {
-        const loaded = yield* Effect.forEach(ledHere.values(), ({ term }) => requests.promptly(storage.load(term)))
+      while (led.all().length > 0 && membership.lease.isHeld()) {
+        const loaded = yield* Effect.forEach(led.all(), ({ term }) => requests.promptly(storage.load(term)))
         if (loaded.every((stored) => stored?.some(isUnsettled) === false)) return
         yield* Effect.sleep(settleInterval)
       }
     }),
     end: Effect.suspend(() => {
       hasEnded = true
-      for (const led of ledHere.values()) close(led, true)
-      return Effect.asVoid(Fiber.awaitAll(closing.values()))
+      closeAll(true)
+      return led.ended
     })
   }
 })
