@@ -268,7 +268,7 @@ describe("Without capacity", () => {
       const { backingOff, inFlight } = yield* stack.status
       assert.deepStrictEqual([backingOff, inFlight.length], [1, 0])
       const { notifications } = yield* StacksEmulator.StacksEmulator
-      assert.isTrue((yield* notifications).some(({ detail }) => detail.startsWith("Waiting for capacity: ")))
+      assert.isTrue((yield* notifications).some(({ detail }) => detail.startsWith("Waiting for an agent: ")))
       yield* setCapacity({})
       yield* slowly("1 minute", "500 millis")
       assert.strictEqual((yield* jobOf(id)).state, "finished")
@@ -359,6 +359,23 @@ describe("The next process", () => {
       yield* slowly("6 minutes", "1 second")
       assert.deepStrictEqual(yield* census, { "finished 0": 10 })
       assert.isEmpty(yield* agents)
+      assert.strictEqual((yield* calls).created, 10)
+    }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "5 minutes" })))
+  )
+
+  it.effect("continues with working agents of a process that was stopped while it drained", () =>
+    Effect.gen(function* () {
+      yield* addJobs(10)
+      const first = yield* begin({}, { shutdownGrace: "1 hour" })
+      yield* slowly("30 seconds", "500 millis")
+      yield* Effect.forkChild(first.drain)
+      yield* slowly("30 seconds", "500 millis")
+      yield* first.close
+      assert.lengthOf(yield* agents, 10)
+      assert.strictEqual(first.names().filter((name) => name === "Stopped").length, 1)
+      yield* begin()
+      yield* slowly("6 minutes", "1 second")
+      assert.deepStrictEqual(yield* census, { "finished 0": 10 })
       assert.strictEqual((yield* calls).created, 10)
     }).pipe(Effect.scoped, Effect.provide(services({ runTime: () => "5 minutes" })))
   )

@@ -148,4 +148,31 @@ describe("A runner", () => {
       assert.strictEqual(yield* countOf("deregisterStack"), 0)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  it.effect("gets the current reason each time it asks: Shutdown, then Canceled or Detach", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const [canceled = ""] = yield* addJobs(2)
+      const reasons = new Map<string, Array<JobRunner.StopReason>>()
+      const run: Run = ({ job, stopRequested }) => {
+        const all: Array<JobRunner.StopReason> = []
+        reasons.set(job.id, all)
+        const note = Effect.map(stopRequested, (reason) => void all.push(reason))
+        return Effect.onInterrupt(Effect.andThen(note, Effect.never), () => note)
+      }
+      const scope = yield* Scope.make()
+      const stack = yield* start(run, { onClose: "detach", shutdownGrace: "1 hour" }).pipe(Scope.provide(scope))
+      yield* slowly("2 seconds", "500 millis")
+      yield* Effect.forkChild(stack.drain)
+      yield* slowly("2 seconds", "500 millis")
+      yield* emulator.cancelJob(canceled)
+      yield* slowly("10 seconds", "500 millis")
+      yield* within("1 minute", Scope.close(scope, Exit.void))
+      assert.deepStrictEqual(reasons.get(canceled), ["Shutdown", "Canceled"])
+      assert.sameDeepMembers(Array.from(reasons.values()), [
+        ["Shutdown", "Canceled"],
+        ["Shutdown", "Detach"]
+      ])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
 })

@@ -117,7 +117,7 @@ export interface JobContext {
   /**
    * Succeeds with the reason when the runner should stop. An interruption follows. For `Canceled` and `TimedOut` it comes after
    * `cancelGrace`, or at once if no agent has acquired the job. For `ReservationLost` and `Detach` it comes at once, and for `Shutdown`
-   * after `shutdownGrace`.
+   * after `shutdownGrace`. Another reason may replace `Shutdown`: evaluate the effect again for the current one.
    */
   readonly stopRequested: Effect.Effect<StopReason>
   /** Shows a text of at most 256 characters on the job's page. Returns at once. */

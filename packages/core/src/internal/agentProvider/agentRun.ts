@@ -152,13 +152,13 @@ const awaitCapacity = Effect.fnUntraced(function* ({ context, shared }: AgentRun
   const { capacityTimeout } = shared.settings
   const waited = shared.capacity.wait(job, requests, stackKey)
   if (waited >= capacityTimeout) {
-    const reason = `There was no capacity for ${Duration.format(Duration.millis(capacityTimeout))}: ${message}`
+    const reason = `No agent could be created within ${Duration.format(Duration.millis(capacityTimeout))}: ${message}`
     yield* notify(reason)
     return JobRunner.Released({ reason })
   }
-  if (waited === 0) yield* notify(`Waiting for capacity: ${message}`)
+  if (waited === 0) yield* notify(`Waiting for an agent: ${message}`)
   return yield* new JobRunner.JobRunnerError({
-    message: `No capacity: ${message}`,
+    message: `Waiting for an agent: ${message}`,
     isRetryable: true,
     waitsForCapacity: true
   })

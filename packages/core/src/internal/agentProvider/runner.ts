@@ -15,6 +15,7 @@ import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import type * as AgentProvider from "../../AgentProvider.ts"
 import * as JobRunner from "../../JobRunner.ts"
@@ -116,9 +117,15 @@ const endedByCancel =
   <A, E>(run: Effect.Effect<A | JobRunner.JobOutcome, E>): Effect.Effect<A | JobRunner.JobOutcome, E> =>
     Effect.raceFirst(
       run,
-      Effect.flatMap(stopRequested, (reason) =>
-        reason === "Canceled" || reason === "TimedOut"
-          ? Effect.as(Effect.sleep(grace), JobRunner.AgentOwned)
-          : Effect.never
+      // While the stack drains, the job may still be canceled.
+      Effect.repeat(stopRequested, {
+        while: (reason) => reason === "Shutdown",
+        schedule: Schedule.spaced("1 second")
+      }).pipe(
+        Effect.flatMap((reason) =>
+          reason === "Canceled" || reason === "TimedOut"
+            ? Effect.as(Effect.sleep(grace), JobRunner.AgentOwned)
+            : Effect.never
+        )
       )
     )

@@ -55,7 +55,7 @@ export const makeJobContext = (
           if (jobState !== undefined && isAgentOwned(jobState)) run.hasAgent = true
         })
       ),
-      stopRequested: Deferred.await(run.stopRequested),
+      stopRequested: Effect.map(Deferred.await(run.stopRequested), (first) => run.stopReason ?? first),
       notify: (text) => notifications.notify(job.id, text)
     }
   }

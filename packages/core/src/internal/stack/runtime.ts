@@ -118,13 +118,22 @@ const start = Effect.fnUntraced(function* (
   const loops: ShutDown.Loops = { poller, reserver }
 
   // The drain runs in a separate fiber: an interruption of one caller must not stop it, because other callers may wait for it.
-  const draining = yield* Effect.cached(
+  let draining: Fiber.Fiber<void> | undefined
+  const startDrain = yield* Effect.cached(
     Effect.forkDetach(
       Effect.provideContext(Effect.ensuring(ShutDown.drain(state, loops), updateGauges), state.dependencies.context)
+    ).pipe(
+      Effect.tap((fiber) =>
+        Effect.sync(() => {
+          draining = fiber
+        })
+      )
     )
   )
-  const drain = Effect.flatMap(Effect.uninterruptible(draining), Fiber.join)
-  yield* Effect.addFinalizer(() => (settings.onClose === "detach" ? ShutDown.detach(state, loops) : drain))
+  const drain = Effect.flatMap(Effect.uninterruptible(startDrain), Fiber.join)
+  yield* Effect.addFinalizer(() =>
+    settings.onClose === "detach" ? Effect.suspend(() => ShutDown.detach(state, loops, draining)) : drain
+  )
   return makeService(state, drain, updateGauges)
 })
 

@@ -44,19 +44,28 @@ export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loop
   yield* emit(StackEvent.Stopped())
 })
 
-/** Stops without releasing jobs, because the next process continues with them. Outcomes that arrive within `shutdownTimeout` are sent. */
-export const detach = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
+/**
+ * Stops without releasing jobs, because the next process continues with them. Outcomes that arrive within `shutdownTimeout` are sent. A
+ * drain that has begun ends.
+ */
+export const detach = Effect.fnUntraced(function* (
+  state: StackState,
+  loops: Loops,
+  draining: Fiber.Fiber<void> | undefined
+): Effect.fn.Return<void> {
   const { emit } = state.dependencies
+  const isDrained = state.phase === "stopped"
   state.phase = "stopped"
   // The jobs of a reserve request in flight are saved, so its response is not needed.
   yield* Deferred.succeed(state.signals.abortReserve, void 0)
-  yield* Effect.timeoutOption(Fiber.interruptAll([loops.poller, loops.reserver]), shutdownTimeout)
+  const fibers = [loops.poller, loops.reserver, ...(draining === undefined ? [] : [draining])]
+  yield* Effect.timeoutOption(Fiber.interruptAll(fibers), shutdownTimeout)
   const running = state.table.in("Running", "Stopping")
   for (const record of running) yield* requestStop(state, record, "Detach")
   const runners = running.flatMap(({ fiber }) => fiber ?? [])
   yield* Effect.timeoutOption(Fiber.awaitAll(runners), shutdownTimeout)
   abandon(state)
-  yield* emit(StackEvent.Stopped())
+  if (!isDrained) yield* emit(StackEvent.Stopped())
 })
 
 /** Waits up to `shutdownTimeout` for a reserve request in flight. If there is no response by then, its jobs are in doubt. */
