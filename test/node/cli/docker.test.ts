@@ -22,6 +22,10 @@ describe("stacksapi run --runner docker", () => {
         [["--image", "agent", "--cpus", "0"], /Expected a number above 0/],
         [["--image", "agent", "--container-user", " "], /--container-user must be/],
         [["--image", "agent", "--memory", "much"], /Expected a number with k, m or g, for example 512m/],
+        [
+          ["--image", "agent", "--container-env", "BUILDKITE_AGENT_TOKEN=x"],
+          /containers do not get .*BUILDKITE_AGENT_TOKEN/
+        ],
         [["--image", "agent", "--memory", "1k"], /--memory must be a whole number of 6291456 or more/],
         [["--image", "agent", "--pull", "sometimes"], /pull/]
       ] as const) {
@@ -217,6 +221,16 @@ describe("stacksapi agents", () => {
       assert.strictEqual((yield* stacksapi(["agents", "delete"], { env })).stderr, "The stack my-stack has no agents\n")
       assert.strictEqual((yield* stacksapi(["agents", "list"], { env })).stderr, "The stack my-stack has no agents\n")
     }).pipe(Effect.scoped)
+  )
+
+  it.live("refuse a key that no stack can have", () =>
+    Effect.gen(function* () {
+      for (const verb of ["list", "delete"]) {
+        const { status, stderr } = yield* stacksapi(["agents", verb, "--key", "my stack"])
+        assert.strictEqual(status, 2)
+        assert.include(stderr, "Expected 1 to 80 letters, digits, _ and -")
+      }
+    })
   )
 
   it.live("fail if the Engine does not answer, and say where it was looked for", () =>

@@ -79,6 +79,38 @@ describe("stacksapi run", () => {
     })
   )
 
+  it.live("warns about flags that have no effect", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const { status, stderr } = yield* stacksapi(
+        [
+          "run",
+          "--key",
+          "k",
+          "--runner",
+          "command",
+          "--until-idle",
+          "--timeout",
+          "60",
+          "--image",
+          "agent",
+          "--cpus",
+          "2"
+        ],
+        { env: { ...environmentOf(emulator), STACKSAPI_LOCK_EXPIRATION: "10", STACKSAPI_BUILD_PATH: "/builds" } }
+      )
+      assert.strictEqual(status, 0, stderr)
+      assert.deepStrictEqual(
+        Array.from(stderr.matchAll(/--[\w-]+ has no effect: it is for .*/g), ([warning]) => warning),
+        [
+          "--image has no effect: it is for --runner docker",
+          "--cpus has no effect: it is for --runner docker",
+          "--lock-expiration has no effect: it is for --cluster"
+        ]
+      )
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()))
+  )
+
   it.live("leaves its jobs to the next process with the same store, with --on-exit detach", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator

@@ -1,12 +1,14 @@
 /** The flags for containers. */
 import type * as Command from "effect/cli/Command"
+import { forbidden } from "../process/environment.ts"
 import * as Flag from "./flag.ts"
 
 /** Where the Engines are: for all commands that need one. */
 export const engineFlags = {
   dockerHosts: Flag.optional(
     Flag.texts("docker-host", {
-      description: "With --runner docker: an Engine, unix:///path or tcp://host:port; may be repeated, for several",
+      onlyWith: "--runner docker",
+      description: "an Engine, unix:///path or tcp://host:port; may be repeated, for several",
       metavar: "URL",
       variable: true,
       otherwise: "DOCKER_HOST, else Docker's current context"
@@ -20,7 +22,8 @@ export type EngineInput = Command.Command.Config.Infer<typeof engineFlags>
 const texts = (name: string, description: string, metavar: string) =>
   Flag.optional(
     Flag.texts(name, {
-      description: `With --runner docker: ${description}; may be repeated`,
+      onlyWith: "--runner docker",
+      description: `${description}; may be repeated`,
       metavar,
       variable: true
     })
@@ -30,21 +33,24 @@ const texts = (name: string, description: string, metavar: string) =>
 export const dockerFlags = {
   image: Flag.optional(
     Flag.text("image", {
-      description: "With --runner docker: the image, which has a buildkite-agent; required",
+      onlyWith: "--runner docker",
+      description: "the image, which has a buildkite-agent; required",
       metavar: "IMAGE",
       variable: true
     })
   ),
   pull: Flag.withDefault(
     Flag.choice("pull", ["missing", "always", "never"], {
-      description: "With --runner docker: pull the image if the Engine lacks it, before each job, or never",
+      onlyWith: "--runner docker",
+      description: "pull the image if the Engine lacks it, before each job, or never",
       variable: true
     }),
     "missing"
   ),
   cpus: Flag.optional(
     Flag.positive("cpus", {
-      description: "With --runner docker: how many CPUs a container may use, for example 1.5",
+      onlyWith: "--runner docker",
+      description: "how many CPUs a container may use, for example 1.5",
       variable: true,
       otherwise: "all"
     })
@@ -52,7 +58,8 @@ export const dockerFlags = {
   memory: Flag.optional(
     Flag.check(
       Flag.text("memory", {
-        description: "With --runner docker: how much memory a container may use, for example 512m or 4g",
+        onlyWith: "--runner docker",
+        description: "how much memory a container may use, for example 512m or 4g",
         metavar: "SIZE",
         variable: true,
         otherwise: "all"
@@ -71,17 +78,23 @@ export const dockerFlags = {
   capabilities: texts("cap-add", "a capability that containers keep, for example CHOWN", "CAPABILITY"),
   containerUser: Flag.optional(
     Flag.text("container-user", {
-      description: "With --runner docker: the user in the container",
+      onlyWith: "--runner docker",
+      description: "the user in the container",
       metavar: "USER",
       variable: true,
       otherwise: "the image's"
     })
   ),
   containerEnv: Flag.optional(
-    Flag.pairs("container-env", {
-      description: "With --runner docker: a variable of the container, which is no secret; may be repeated",
-      variable: true
-    })
+    Flag.check(
+      Flag.pairs("container-env", {
+        onlyWith: "--runner docker",
+        description: "a variable of the container, which is no secret; may be repeated",
+        variable: true
+      }),
+      (variables) => Object.keys(variables).every((name) => !forbidden.includes(name)),
+      `Expected another variable: containers do not get ${forbidden.join(", ")}`
+    )
   )
 }
 

@@ -6,15 +6,20 @@ import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import type { Setting, ValueSchema } from "./setting.ts"
+
+/** The use of the command that a flag is for. */
+export type Use = "--runner agent" | "--runner command" | "--runner docker" | "--cluster" | "--cluster and REDIS_URL"
 
 /** What all kinds of flags can declare. */
 interface Options {
   /** What the flag is for; without a full stop. */
   readonly description: string
+  /** The only use for which the flag has an effect. Default any. */
+  readonly onlyWith?: Use
   readonly alias?: string
   /** The placeholder of the value in help texts. */
   readonly metavar?: string
@@ -32,6 +37,7 @@ interface Options {
 interface Declared<out A> {
   readonly name: string
   readonly description: string
+  readonly onlyWith: Use | undefined
   /** The variable that stands for it in a configuration file; undefined if the file can't set it. */
   readonly fileVariable: string | undefined
   readonly schema: ValueSchema
@@ -73,7 +79,8 @@ const declare = <S, A = S>(
   options: Options,
   shape: (flag: Flag.Flag<S>) => Flag.Flag<A>
 ): Declared<A> => {
-  const { alias, description, metavar, otherwise } = options
+  const { alias, metavar, onlyWith, otherwise } = options
+  const description = onlyWith === undefined ? options.description : `With ${onlyWith}: ${options.description}`
   const variable = options.variable === true ? variableOf(name) : options.variable
   const flag = (source: string) => {
     const named = parser(name).pipe(
@@ -87,6 +94,7 @@ const declare = <S, A = S>(
   return {
     name,
     description,
+    onlyWith,
     fileVariable: options.fileVariable ?? variable,
     schema,
     variables: variable ?? options.otherVariables,
@@ -278,14 +286,34 @@ export const withDefault = <A>(declared: Declared<A>, value: A): Flag.Flag<A> =>
 // In a configuration file
 // -----------------------------------------------------------------------------
 
-const settings = new WeakMap<object, Setting>()
+interface Recorded extends Setting {
+  readonly onlyWith: Use | undefined
+}
+
+const settings = new WeakMap<object, Recorded>()
 
 const recorded = <A>(declared: Declared<unknown>, otherwise: string | undefined, flag: Flag.Flag<A>): Flag.Flag<A> => {
-  const { description, fileVariable, name, schema } = declared
-  if (fileVariable !== undefined) settings.set(flag, { name, description, schema, variable: fileVariable, otherwise })
+  const { description, fileVariable, name, onlyWith, schema } = declared
+  if (fileVariable !== undefined) {
+    settings.set(flag, { name, description, onlyWith, schema, variable: fileVariable, otherwise })
+  }
   return flag
 }
 
 /** The settings of a configuration file that these flags have. */
 export const settingsOf = (flags: Readonly<Record<string, object>>): ReadonlyArray<Setting> =>
   Object.values(flags).flatMap((flag) => settings.get(flag) ?? [])
+
+/** The flags that are set and have no effect, because they are for another use of the command. */
+export const withoutEffect = <Flags extends Readonly<Record<string, object>>>(
+  flags: Flags,
+  input: Readonly<Record<keyof Flags, unknown>>,
+  uses: ReadonlySet<Use>
+): ReadonlyArray<{ readonly name: string; readonly onlyWith: Use }> =>
+  Object.entries(flags).flatMap(([field, flag]) => {
+    const { name, onlyWith, otherwise } = settings.get(flag) ?? {}
+    if (name === undefined || onlyWith === undefined || uses.has(onlyWith)) return []
+    const value = input[field]
+    const isSet = Option.isOption(value) ? Option.isSome(value) : String(value) !== otherwise
+    return isSet ? [{ name, onlyWith }] : []
+  })

@@ -72,7 +72,8 @@ const runnerFlags = {
   ),
   agentPath: Flag.optional(
     Flag.text("agent-path", {
-      description: "With --runner agent: the path or name of the agent's program",
+      onlyWith: "--runner agent",
+      description: "the path or name of the agent's program",
       metavar: "FILE",
       variable: true,
       otherwise: "buildkite-agent on PATH"
@@ -80,18 +81,20 @@ const runnerFlags = {
   ),
   buildPath: Flag.optional(
     Flag.path("build-path", "directory", {
-      description: "With --runner agent: where agents check out and build; required",
+      onlyWith: "--runner agent",
+      description: "where agents check out and build; required",
       metavar: "FOLDER",
       variable: "BUILDKITE_BUILD_PATH"
     })
   ),
   reflectExitStatus: Flag.toggle("reflect-exit-status", {
-    description: "With --runner agent: agents end with the exit status of their job",
+    description: "Agents end with the exit status of their job",
     variable: true
   }),
   directory: Flag.optional(
     Flag.path("directory", "directory", {
-      description: "With --runner command: the folder in which all commands run",
+      onlyWith: "--runner command",
+      description: "the folder in which all commands run",
       metavar: "FOLDER",
       variable: true,
       otherwise: "a new empty folder for each job"
@@ -99,7 +102,8 @@ const runnerFlags = {
   ),
   timeout: Flag.optional(
     Flag.integer("timeout", {
-      description: "With --runner command: how long a job may run",
+      onlyWith: "--runner command",
+      description: "how long a job may run",
       metavar: "SECONDS",
       variable: true,
       otherwise: "no limit",
@@ -158,15 +162,16 @@ const clusterFlags = {
   }),
   onProcessDeath: Flag.withDefault(
     Flag.choice("on-process-death", ["fail", "retry"], {
-      description:
-        "With --cluster: what to do with a job whose process died while it ran the job, if no agent has acquired it",
+      onlyWith: "--cluster",
+      description: "what to do with a job whose process died while it ran the job, if no agent has acquired it",
       variable: true
     }),
     "fail"
   ),
   lockExpiration: Flag.withDefault(
     Flag.integer("lock-expiration", {
-      description: "With --cluster: how long a process may miss its heartbeats before others take over",
+      onlyWith: "--cluster",
+      description: "how long a process may miss its heartbeats before others take over",
       metavar: "SECONDS",
       variable: true,
       min: 3,
@@ -177,7 +182,8 @@ const clusterFlags = {
   tablePrefix: Flag.withDefault(
     Flag.check(
       Flag.text("table-prefix", {
-        description: "With --cluster: the prefix of all table names",
+        onlyWith: "--cluster",
+        description: "the prefix of all table names",
         metavar: "NAME",
         variable: true
       }),
@@ -189,8 +195,9 @@ const clusterFlags = {
   ),
   processes: Flag.withDefault(
     Flag.integer("processes", {
+      onlyWith: "--cluster and REDIS_URL",
       description:
-        "With --cluster and REDIS_URL: the maximum number of processes; while Redis is unavailable, each process limits itself to 1/N of the rate limits",
+        "the maximum number of processes; while Redis is unavailable, each process limits itself to 1/N of the rate limits",
       variable: true,
       min: 1,
       max: 1000
@@ -199,8 +206,8 @@ const clusterFlags = {
   ),
   redisPrefix: Flag.optional(
     Flag.text("redis-prefix", {
-      description:
-        "With --cluster and REDIS_URL: the prefix of the keys in Redis; use another one for each service that is called",
+      onlyWith: "--cluster and REDIS_URL",
+      description: "the prefix of the keys in Redis; use another one for each service that is called",
       metavar: "TEXT",
       variable: true
     })

@@ -18,10 +18,11 @@ import * as Access from "./access.ts"
 import type { ClusterProcess } from "./cluster.ts"
 import * as EmulatorLog from "./emulatorLog.ts"
 import { Failed, Misused } from "./failure.ts"
+import * as Flag from "./flag.ts"
 import { Host } from "./host.ts"
 import { importPeer } from "./optionalPeers.ts"
 import { OutputMode } from "./outputMode.ts"
-import type { RunInput } from "./runFlags.ts"
+import { type RunInput, runFlags } from "./runFlags.ts"
 import { layerRunner } from "./runner.ts"
 import { StepLabels } from "./stepLabels.ts"
 import * as Stop from "./stop.ts"
@@ -30,6 +31,7 @@ import { withClient } from "./withClient.ts"
 export const handle = Effect.fnUntraced(
   function* (input: RunInput) {
     yield* checkUse(input)
+    yield* warnOfFlags(input)
     yield* (yield* Host).expectStop
     const cluster = input.cluster ? yield* prepareCluster(input) : undefined
     const format = input.json ? "json" : input.format
@@ -80,6 +82,17 @@ const checkUse = ({ cluster, onExit, queues, store, untilIdle }: RunInput) => {
   if (cluster && Option.isSome(onExit)) return new Misused({ message: "--on-exit can't be used with --cluster" })
   if (untilIdle && queues.length > 1) return new Misused({ message: "--until-idle is for one --queue" })
   return Effect.void
+}
+
+/** Warns about flags that have no effect. They may come from variables, so they don't stop the command. */
+const warnOfFlags = (input: RunInput) => {
+  const uses = new Set<Flag.Use>([`--runner ${input.runner}`])
+  if (input.cluster) uses.add("--cluster").add("--cluster and REDIS_URL")
+  return Effect.forEach(
+    Flag.withoutEffect(runFlags, input, uses),
+    ({ name, onlyWith }) => Effect.logWarning(`--${name} has no effect: it is for ${onlyWith}`),
+    { discard: true }
+  )
 }
 
 const layerStore = (input: RunInput) =>

@@ -5,12 +5,16 @@ import * as Flag from "./flag.ts"
 import * as Output from "./output.ts"
 
 export const key = Flag.required(
-  Flag.text("key", {
-    description: "The stack's key: 1 to 80 letters, digits, _ and -",
-    alias: "k",
-    metavar: "KEY",
-    variable: true
-  })
+  Flag.check(
+    Flag.text("key", {
+      description: "The stack's key: 1 to 80 letters, digits, _ and -",
+      alias: "k",
+      metavar: "KEY",
+      variable: true
+    }),
+    (text) => /^[A-Za-z0-9_-]{1,80}$/.test(text),
+    "Expected 1 to 80 letters, digits, _ and -"
+  )
 )
 
 /** Shared by the commands for one queue, and `run`, which takes several. */

@@ -36,7 +36,7 @@ const inherited: ReadonlyArray<string> = [
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /** The tokens of a stack or an agent, which no job gets, even if an option adds them. */
-const forbidden: ReadonlyArray<string> = [
+export const forbidden: ReadonlyArray<string> = [
   "BUILDKITE_CLUSTER_TOKEN",
   "BUILDKITE_AGENT_TOKEN",
   "BUILDKITE_AGENT_ACCESS_TOKEN"
