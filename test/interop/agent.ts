@@ -37,7 +37,7 @@ const agentCodes = new RegExp(
 const withoutCodes = (text: string): string =>
   stripVTControlCharacters(text.replaceAll(agentCodes, "")).replaceAll("\r", "")
 
-/** The job, of which the state matters, with its output. */
+/** The current state of a job. */
 export const jobOf = Effect.fnUntraced(function* (id: string) {
   const emulator = yield* StacksEmulator.StacksEmulator
   const job = (yield* emulator.jobs).find((job) => job.id === id)
@@ -87,7 +87,12 @@ export const start = Effect.fnUntraced(function* (agent: string, id: string) {
   )
   const agentOutput: Array<string> = []
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => agentOutput.push(String(chunk)))
-  const exit = new Promise<number | null>((resolve) => child.on("close", resolve))
+  const exit = new Promise<number | null>((resolve, reject) => {
+    child.on("close", resolve)
+    child.on("error", reject)
+  })
+  // Whoever waits for the end gets the error.
+  exit.catch(() => {})
   const running: Running = {
     id,
     child,

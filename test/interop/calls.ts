@@ -4,6 +4,8 @@ export interface Call {
   readonly method: string
   readonly args: Readonly<Record<string, unknown>>
   readonly token?: string
+  /** Whether it lists the page after that of the call before: `after` is the end cursor of that page. */
+  readonly follows?: boolean
   /** Calls with the same number are made at once. */
   readonly burst?: number
   /** Why the two clients differ on purpose. */
@@ -58,6 +60,7 @@ export const calls: ReadonlyArray<Call> = [
   // Pages.
   list({}),
   list({ limit: 3 }),
+  ...times(3, () => ({ ...list({ limit: 3 }), follows: true })),
   list({ limit: 3, after: "bm90IGEgY3Vyc29y" }),
   list({ limit: 1001 }),
   list({ queue_key: "empty" }),

@@ -1,8 +1,8 @@
 /**
- * Runs the controller of agent-stack-k8s with a stand-in of a Kubernetes cluster that has its secret and refuses to make jobs. So it
- * goes all the way of a job that can't start: it registers, lists, reserves, reads the job, and finishes it.
+ * Runs the controller of agent-stack-k8s with a fake Kubernetes API that provides the controller's secret and rejects new jobs. The
+ * controller then takes each step of a job that can't start: it registers, lists, reserves, reads the job, and finishes it.
  */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import type * as Net from "node:net"
@@ -97,6 +97,8 @@ const start = (path: string, endpoint: string, port: number) =>
           stdio: ["ignore", "pipe", "pipe"]
         })
         const output: Array<string> = []
+        // The rows show it: a program that did not start makes no requests.
+        child.on("error", ({ message }) => output.push(message))
         for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => output.push(String(chunk)))
         return { child, output }
       }),
@@ -105,6 +107,8 @@ const start = (path: string, endpoint: string, port: number) =>
   )
 
 const waitSeconds = 60
+
+const isRunning = ({ exitCode, pid }: ChildProcess): boolean => pid !== undefined && exitCode === null
 
 export const examine = (path: string, version: string): Effect.Effect<ReadonlyArray<Row>> =>
   Effect.gen(function* () {
@@ -115,7 +119,7 @@ export const examine = (path: string, version: string): Effect.Effect<ReadonlyAr
     const port = yield* kubernetes(Redacted.value(emulator.token))
     const { child, output } = yield* start(path, emulator.baseUrl, port)
     const isFinished = Effect.map(emulator.jobs, ([job]) => job?.state === "finished")
-    for (let second = 0; second < waitSeconds && child.exitCode === null && !(yield* isFinished); second++) {
+    for (let second = 0; second < waitSeconds && isRunning(child) && !(yield* isFinished); second++) {
       yield* Effect.sleep("1 second")
     }
     const requests = yield* emulator.requests

@@ -4,17 +4,18 @@
  *
  *     pnpm interop [--only NAME] [--agent PATH] [--controller PATH] [--record]
  *
- * `--only` runs what has this in its name. `--agent` and `--controller` use programs that are there instead of building them.
- * `--record` writes what the reference client got to `reference.json`, which a test compares with our client.
- * Exits with 1 if something deviates, and with 2 if there is no Go, or no program could be had.
+ * `--only` runs the parts whose name contains NAME. `--agent` and `--controller` use existing programs instead of building them.
+ * `--record` writes the results of the reference client to `reference.json`, which a test compares with our client.
+ * Exits with 1 if something deviates, and with 2 if Go is missing, or if no program was available.
  */
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
 import { StacksClient } from "@stacksapi/core"
 import { NodeStacksEmulator } from "@stacksapi/node"
 import { Cause, Effect, Layer, Redacted } from "effect"
-import { type Built, findGo, Go, type Module } from "../../scripts/programs/go.ts"
+import { findGo, Go, type Module } from "../../scripts/programs/go.ts"
 import { queueKey, stackKey } from "./agent.ts"
 import * as Controller from "./controller.ts"
 import * as Pipelines from "./pipelines.ts"
@@ -45,29 +46,23 @@ const modules = {
   controller: { path: "github.com/buildkite/agent-stack-k8s/v2", program: "agent-stack-k8s" }
 } satisfies Readonly<Record<string, Module>>
 
-const findOrExit = (): Go => {
-  const program = findGo()
-  if (program !== undefined) return new Go(program)
-  console.error(
-    "There is no Go: install it (https://go.dev/dl), or add its folder to PATH. Interop builds Buildkite's software with it."
-  )
-  process.exit(2)
-}
-
 const generatedFiles = 100
 
 /** Compares what this library makes of pipeline files with what the agent makes of them. */
 const withPipelines = (path: string, version: string): Effect.Effect<Row> =>
-  Effect.map(
-    Effect.promise(() => Pipelines.differences(path, generatedFiles)),
-    (found): Row => ({
-      program: "buildkite-agent",
-      version,
-      subject: pipelineFiles,
-      verdict: found.length === 0 ? "ok" : "deviates",
-      detail: found.map(({ name }) => name).join(", ")
-    })
-  )
+  Effect.map(Pipelines.differences(path, generatedFiles), (found) =>
+    rowOf(
+      { program: "buildkite-agent", version, subject: pipelineFiles },
+      found.map(({ name }) => name)
+    )
+  ).pipe(Effect.orDie)
+
+/** The row of a subject, which deviates if there are problems. */
+const rowOf = (about: Pick<Row, "program" | "version" | "subject">, problems: ReadonlyArray<string>): Row => ({
+  ...about,
+  verdict: problems.length === 0 ? "ok" : "deviates",
+  detail: problems.join("; ").replaceAll(/\s+/g, " ")
+})
 
 const pipelineFiles = `pipeline files: the samples, and ${generatedFiles} generated ones`
 
@@ -88,14 +83,8 @@ const withAgent = (path: string, version: string): Effect.Effect<ReadonlyArray<R
         Effect.scoped(scenario(path)).pipe(
           Effect.timeout("10 minutes"),
           Effect.catchCause((cause) => Effect.succeed([Cause.pretty(cause).slice(0, 500)])),
-          Effect.map((problems): Row => {
-            const row: Row = {
-              program: "buildkite-agent",
-              version,
-              subject,
-              verdict: problems.length === 0 ? "ok" : "deviates",
-              detail: problems.join("; ").replaceAll(/\s+/g, " ")
-            }
+          Effect.map((problems) => {
+            const row = rowOf({ program: "buildkite-agent", version, subject }, problems)
             console.error(format([row]).split("\n")[1])
             return row
           })
@@ -107,10 +96,12 @@ const withAgent = (path: string, version: string): Effect.Effect<ReadonlyArray<R
   }).pipe(Effect.provide(Layer.provideMerge(NodeStacksEmulator.layerClient, emulator)), Effect.orDie)
 }
 
-const versionOf = (path: string): string => {
-  const [version = "?"] = /\d+\.\d+\.\d+[\w.-]*/.exec(execFileSync(path, ["--version"], { encoding: "utf8" })) ?? []
-  return version
-}
+/** The version that a program prints. */
+const versionOf = ({ path, versionArgs }: Existing) =>
+  Effect.sync(() => {
+    const output = execFileSync(path, versionArgs, { encoding: "utf8" }).trim()
+    return /\d+\.\d+\.\d+[\w.-]*/.exec(output)?.[0] ?? output
+  })
 
 const unavailable = (program: string, reason: string): Row => ({
   program,
@@ -120,53 +111,109 @@ const unavailable = (program: string, reason: string): Row => ({
   detail: reason
 })
 
-const build = async (name: string, module: Module): Promise<Built> => {
-  console.error(`Getting ${name} (${module.path})`)
-  return findOrExit().build(module)
+type Use = (path: string, version: string) => Effect.Effect<ReadonlyArray<Row>>
+
+interface Existing {
+  readonly path: string
+  /** The arguments with which it prints its version. */
+  readonly versionArgs: ReadonlyArray<string>
 }
 
-/** Builds a program and uses it; notes what could not be had. */
-const withProgram = async (
-  name: string,
-  module: Module,
-  use: (path: string, version: string) => Effect.Effect<ReadonlyArray<Row>>
-): Promise<ReadonlyArray<Row>> => {
-  const built = await build(name, module)
+/** A program to run: an existing one, or one that is built. */
+interface Part {
+  readonly name: string
+  readonly source: Module | Existing
+  readonly use: Use
+}
+
+const isExisting = (source: Part["source"]): source is Existing => "versionArgs" in source
+
+const agents = (): ReadonlyArray<Part> => {
+  if (![...Object.keys(scenarios), pipelineFiles].some(isWanted)) return []
+  return options.agent.length > 0
+    ? options.agent.map((path) => ({ name: path, source: { path, versionArgs: ["--version"] }, use: withAgent }))
+    : [
+        { name: "buildkite-agent 3", source: modules.agent3, use: withAgent },
+        { name: "buildkite-agent 4", source: modules.agent4, use: withAgent }
+      ]
+}
+
+const parts: ReadonlyArray<Part> = [
+  ...agents(),
+  ...(isWanted("reference")
+    ? [
+        {
+          name: "stacksapi (Go)",
+          source: modules.reference,
+          use: (path: string, version: string) => Reference.compare(path, version, options.record)
+        }
+      ]
+    : []),
+  ...(isWanted("agent-stack-k8s controller")
+    ? [
+        {
+          name: "agent-stack-k8s",
+          source:
+            options.controller === undefined
+              ? modules.controller
+              : { path: options.controller, versionArgs: ["version"] },
+          use: Controller.examine
+        }
+      ]
+    : [])
+]
+
+/** Builds a program and uses it. Lists it as unavailable if it can't be built. */
+const withBuilt = Effect.fnUntraced(function* (go: Go, name: string, module: Module, use: Use) {
+  console.error(`Getting ${name} (${module.path})`)
+  const built = yield* Effect.promise((signal) => go.build(module, signal))
   if (built.path === undefined) return [unavailable(name, built.reason)]
   const notes = built.note === "" ? [] : [unavailable(name, built.note)]
-  return [...notes, ...(await Effect.runPromise(use(built.path, built.version)))]
-}
+  return [...notes, ...(yield* use(built.path, built.version))]
+})
 
-const rows: Array<Row> = []
-
-for (const path of options.agent) rows.push(...(await Effect.runPromise(withAgent(path, versionOf(path)))))
-if (options.agent.length === 0 && [...Object.keys(scenarios), pipelineFiles].some(isWanted)) {
-  rows.push(...(await withProgram("buildkite-agent 3", modules.agent3, withAgent)))
-  rows.push(...(await withProgram("buildkite-agent 4", modules.agent4, withAgent)))
-}
-if (isWanted("reference"))
-  rows.push(
-    ...(await withProgram("stacksapi (Go)", modules.reference, (path, version) =>
-      Reference.compare(path, version, options.record)
-    ))
+const run = (go: Go | undefined, { name, source, use }: Part): Effect.Effect<ReadonlyArray<Row>> =>
+  (isExisting(source)
+    ? Effect.flatMap(versionOf(source), (version) => use(source.path, version))
+    : go === undefined
+      ? Effect.succeed([unavailable(name, "there is no Go")])
+      : withBuilt(go, name, source, use)
+  ).pipe(
+    // The other programs run nevertheless.
+    Effect.catchCause((cause) =>
+      Effect.succeed([
+        rowOf({ program: name, version: "", subject: "running it" }, [Cause.pretty(cause).slice(0, 500)])
+      ])
+    )
   )
-if (isWanted("agent-stack-k8s controller")) {
-  rows.push(
-    ...(options.controller === undefined
-      ? await withProgram("agent-stack-k8s", modules.controller, Controller.examine)
-      : await Effect.runPromise(Controller.examine(options.controller, "given")))
-  )
-}
 
-if (rows.length === 0) {
-  console.error(`Nothing that runs has ${options.only} in its name`)
-  process.exit(2)
-}
+/** Runs all parts, prints the table, and returns the exit status. */
+const main = Effect.gen(function* () {
+  if (parts.length === 0) {
+    console.error(`No part has ${options.only} in its name`)
+    return 2
+  }
+  const program = findGo()
+  if (program === undefined && parts.some(({ source }) => !isExisting(source))) {
+    console.error(
+      "There is no Go: install it (https://go.dev/dl), or add its folder to PATH. Interop builds Buildkite's software with it."
+    )
+    return 2
+  }
+  const go = program === undefined ? undefined : new Go(program)
+  const rows = (yield* Effect.forEach(parts, (part) => run(go, part))).flat()
+  console.log(format(rows))
+  const deviations = rows.filter(({ verdict }) => verdict === "deviates").length
+  const missing = rows.filter(({ verdict }) => verdict === "unavailable").length
+  console.log(deviations === 0 ? "No deviations" : `${deviations} deviations`)
+  if (missing > 0) console.log(`${missing} programs or versions were not available: nothing is known about them`)
+  // Nothing deviates where nothing runs.
+  return deviations > 0 ? 1 : missing === rows.length ? 2 : 0
+})
 
-console.log(format(rows))
-const deviations = rows.filter(({ verdict }) => verdict === "deviates").length
-const missing = rows.filter(({ verdict }) => verdict === "unavailable").length
-console.log(deviations === 0 ? "No deviations" : `${deviations} deviations`)
-if (missing > 0) console.log(`${missing} programs could not be had: nothing is known about them`)
-// Nothing deviates where nothing runs.
-process.exitCode = deviations > 0 ? 1 : missing === rows.length ? 2 : 0
+// After Ctrl-C, too, agents end and their folders are deleted.
+NodeRuntime.runMain(
+  Effect.map(main, (status) => {
+    process.exitCode = status
+  })
+)

@@ -2,7 +2,7 @@
 
 import { RateLimit, StacksClient, type StacksError } from "@stacksapi/core"
 import { NodeStacksClient } from "@stacksapi/node"
-import { DateTime, Effect, Layer, Logger, Redacted } from "effect"
+import { DateTime, Effect, Layer, Logger, Predicate, Redacted } from "effect"
 import type { Call } from "./calls.ts"
 
 export interface Result {
@@ -86,6 +86,15 @@ const toWire = (value: unknown): unknown => {
   )
 }
 
+/** The call with the cursor that it follows, which is in the result of the call before. */
+const withCursor = (call: Call, before: Result | undefined): Call => {
+  if (call.follows !== true) return call
+  const { value } = before ?? {}
+  const pageInfo = Predicate.hasProperty(value, "page_info") ? value.page_info : undefined
+  const after = Predicate.hasProperty(pageInfo, "end_cursor") ? pageInfo.end_cursor : undefined
+  return { ...call, args: { ...call.args, after: after ?? undefined } }
+}
+
 /** Calls of a burst are made at once. */
 export const run = (calls: ReadonlyArray<Call>, baseUrl: string, token: string) =>
   Effect.gen(function* () {
@@ -93,7 +102,7 @@ export const run = (calls: ReadonlyArray<Call>, baseUrl: string, token: string) 
     for (let start = 0; start < calls.length; ) {
       let end = start + 1
       while (calls[start]?.burst !== undefined && calls[end]?.burst === calls[start]?.burst) end++
-      const batch = calls.slice(start, end)
+      const batch = calls.slice(start, end).map((call) => withCursor(call, results.at(-1)))
       results.push(
         ...(yield* Effect.forEach(batch, (call) => perform(call, baseUrl, token), { concurrency: "unbounded" }))
       )

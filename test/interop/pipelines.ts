@@ -5,15 +5,16 @@
  *     node test/interop/pipelines.ts buildkite-agent --write writes the expected values that the tests use
  */
 import { execFile } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { isDeepStrictEqual } from "node:util"
-import { Result } from "effect"
+import { NodeRuntime } from "@effect/platform-node"
+import { Effect, Result } from "effect"
 import { read } from "../../packages/node/src/internal/pipeline/upload.ts"
 import { pipelineFile, variables } from "../support/pipelineFiles.ts"
 import { samples } from "../support/pipelineSamples.ts"
+import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 /** The documents that are uploaded, or null if the file is refused. */
 export type Uploads = ReadonlyArray<unknown> | null
@@ -47,23 +48,23 @@ const withoutIfChanged = (_: string, value: unknown): unknown => {
 }
 
 /** What the agent makes of a file. */
-const uploadsOfAgent = (agentPath: string, folder: string, name: string, text: string): Promise<Uploads> => {
-  const path = join(folder, name)
-  writeFileSync(path, text)
-  return new Promise((resolve, reject) => {
-    execFile(
+const uploadsOfAgent = (agentPath: string, folder: string, name: string, text: string) =>
+  Effect.callback<Uploads, Error>((resume) => {
+    const path = join(folder, name)
+    writeFileSync(path, text)
+    const child = execFile(
       agentPath,
       ["pipeline", "upload", "--dry-run", "--format", "json", "--agent-access-token", "none", path],
       // Outside of a git repository `if_changed` and the commit are left alone.
       { cwd: folder, env: { ...variables }, maxBuffer: 2 ** 26 },
       (error, stdout) => {
-        if (error === null) resolve(documentsOf(stdout))
-        else if (typeof error.code === "number") resolve(null)
-        else reject(error)
+        if (error === null) resume(Effect.sync(() => documentsOf(stdout)))
+        else if (typeof error.code === "number") resume(Effect.succeed(null))
+        else resume(Effect.fail(error))
       }
     )
+    return Effect.sync(() => child.kill("SIGKILL"))
   })
-}
 
 /** The output is one indented object after the other. JSON has one zero. */
 const documentsOf = (stdout: string): ReadonlyArray<unknown> =>
@@ -77,33 +78,30 @@ const filesOf = (count: number) => [
 ]
 
 /** The files of which the agent makes something else: the samples, and as many generated ones. */
-export const differences = async (agentPath: string, count: number): Promise<ReadonlyArray<Difference>> => {
+export const differences = Effect.fnUntraced(function* (agentPath: string, count: number) {
   const found: Array<Difference> = []
-  await eachFile(agentPath, filesOf(count), (name, file, agents) => {
+  yield* eachFile(agentPath, filesOf(count), (name, file, agents) => {
     const ours = uploadsOf(file)
     if (!isDeepStrictEqual(ours, agents)) found.push({ name, file, ours, agents })
   })
   return found
-}
+})
 
 const workers = 4
 
-const eachFile = async (
+const eachFile = (
   agentPath: string,
   files: ReadonlyArray<readonly [name: string, text: string]>,
   use: (name: string, text: string, uploads: Uploads) => void
-): Promise<void> => {
-  const folder = mkdtempSync(join(tmpdir(), "stacksapi-pipelines-"))
-  const left = Array.from(files.entries()).reverse()
-  const work = async () => {
-    for (let next = left.pop(); next !== undefined; next = left.pop()) {
-      const [index, [name, text]] = next
-      use(name, text, await uploadsOfAgent(agentPath, folder, `${index}.yml`, text))
-    }
-  }
-  await Promise.all(Array.from({ length: workers }, work))
-  rmSync(folder, { recursive: true })
-}
+): Effect.Effect<void, Error> =>
+  Effect.flatMap(temporaryFolder, (folder) =>
+    Effect.forEach(
+      files,
+      ([name, text], index) =>
+        Effect.map(uploadsOfAgent(agentPath, folder, `${index}.yml`, text), (uploads) => use(name, text, uploads)),
+      { concurrency: workers, discard: true }
+    )
+  ).pipe(Effect.scoped)
 
 // -----------------------------------------------------------------------------
 // Expected values
@@ -119,23 +117,23 @@ export const expected = (): Readonly<Record<string, Uploads>> => JSON.parse(read
 
 export const expectedFiles = () => filesOf(expectedCount)
 
-const writeExpected = async (agentPath: string): Promise<void> => {
+const writeExpected = Effect.fnUntraced(function* (agentPath: string) {
   const byName = new Map<string, Uploads>()
-  await eachFile(agentPath, expectedFiles(), (name, _, uploads) => void byName.set(name, uploads))
+  yield* eachFile(agentPath, expectedFiles(), (name, _, uploads) => void byName.set(name, uploads))
   const lines = expectedFiles().map(([name]) => `${JSON.stringify(name)}: ${JSON.stringify(byName.get(name))}`)
   writeFileSync(expectedPath, `{\n${lines.join(",\n")}\n}\n`)
-}
+})
+
+const printDifferences = Effect.fnUntraced(function* (agentPath: string, count: number) {
+  const found = yield* differences(agentPath, count)
+  for (const { agents, file, name, ours } of found.slice(0, 20)) {
+    console.log(`--- ${name}\n${file}\nours:   ${JSON.stringify(ours)}\nagent's: ${JSON.stringify(agents)}`)
+  }
+  console.log(`${count} generated files: ${found.length} differ`)
+  process.exitCode = found.length === 0 ? 0 : 1
+})
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [agentPath = "buildkite-agent", count = "1000"] = process.argv.slice(2)
-  if (count === "--write") {
-    await writeExpected(agentPath)
-  } else {
-    const found = await differences(agentPath, Number(count))
-    for (const { agents, file, name, ours } of found.slice(0, 20)) {
-      console.log(`--- ${name}\n${file}\nours:   ${JSON.stringify(ours)}\nagent's: ${JSON.stringify(agents)}`)
-    }
-    console.log(`${count} generated files: ${found.length} differ`)
-    process.exitCode = found.length === 0 ? 0 : 1
-  }
+  NodeRuntime.runMain(count === "--write" ? writeExpected(agentPath) : printDifferences(agentPath, Number(count)))
 }

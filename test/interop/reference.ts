@@ -25,8 +25,15 @@ export const emulator = Effect.gen(function* () {
   return emulator
 })
 
+/** What the reference program prints. */
+interface Output {
+  /** The methods of the reference client. */
+  readonly methods: ReadonlyArray<string>
+  readonly results: ReadonlyArray<OurClient.Result>
+}
+
 const runReference = (program: string, baseUrl: string, token: string) =>
-  Effect.callback<ReadonlyArray<OurClient.Result>, string>((resume) => {
+  Effect.callback<Output, string>((resume) => {
     const child = spawn(program, [], {
       env: { PATH: process.env["PATH"] ?? "", INTEROP_BASE_URL: baseUrl, INTEROP_TOKEN: token },
       stdio: ["pipe", "pipe", "inherit"]
@@ -58,7 +65,7 @@ const leftIn = ({ jobs, notifications, stacks }: Effect.Success<typeof emulator>
 /** Fields that only one of the clients has. `paused` is what older references read instead of `dispatch_paused`. */
 const notCompared = new Set(["runnable_at", "paused", "dispatch_paused", "undecodable_jobs", "last_connected_on"])
 
-/** Go has zero values for null, and leaves out empty maps and lists or not. */
+/** Go has zero values for null, and may omit empty maps and lists. */
 const normal = (value: unknown): unknown => {
   if (value === null || value === undefined || value === "" || value === 0) return undefined
   if (typeof value === "string") return /^\d{4}-\d\d-\d\dT/.test(value) ? new Date(value).toISOString() : value
@@ -90,8 +97,12 @@ export const recorded = new URL("reference.json", import.meta.url)
 export const compare = (program: string, version: string, isRecording: boolean): Effect.Effect<ReadonlyArray<Row>> =>
   Effect.gen(function* () {
     const theirService = yield* emulator
-    const theirs = yield* runReference(program, theirService.baseUrl, Redacted.value(theirService.token))
-    if (isRecording) yield* Effect.sync(() => writeFileSync(recorded, `${JSON.stringify(theirs, null, 1)}\n`))
+    const { methods, results: theirs } = yield* runReference(
+      program,
+      theirService.baseUrl,
+      Redacted.value(theirService.token)
+    )
+    if (isRecording) yield* Effect.sync(() => writeFileSync(recorded, `${JSON.stringify(theirs, null, 2)}\n`))
     const ourService = yield* emulator
     const ours = yield* OurClient.run(calls, ourService.baseUrl, Redacted.value(ourService.token))
     const row = (subject: string, problem: string | undefined): Row => ({
@@ -115,11 +126,14 @@ export const compare = (program: string, version: string, isRecording: boolean):
             )
           ]
     })
+    const called = new Set(calls.map(({ method }) => method.toLowerCase()))
+    const uncalled = methods.filter((name) => !called.has(name.toLowerCase()))
     const deviating = different.filter(({ verdict }) => verdict === "deviates")
     const [left, right] = [yield* leftIn(theirService), yield* leftIn(ourService)]
     const sameEnd = JSON.stringify(left) === JSON.stringify(right)
     return [
       row(`${calls.length} calls`, deviating.length === 0 ? undefined : `${deviating.length} differ`),
+      row(`${methods.length} methods`, uncalled.length === 0 ? undefined : `no call of ${uncalled.join(", ")}`),
       row(
         "what the calls leave",
         sameEnd ? undefined : `reference ${JSON.stringify(left)}, ours ${JSON.stringify(right)}`

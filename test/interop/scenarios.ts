@@ -25,7 +25,10 @@ const expect = (
 const contains = (output: string, ...texts: ReadonlyArray<string>): Problems =>
   texts.filter((text) => !output.includes(text)).map((text) => `the output lacks ${JSON.stringify(text)}`)
 
-/** A job that must pass, with what its output must contain. On a failure, the end of the output says more. */
+/**
+ * A job that must pass, with what its output must contain. Agents print a job's command first, so texts of the command prove
+ * nothing. On a failure, the end of the output says more.
+ */
 const passes = Effect.fnUntraced(function* (
   agent: string,
   command: string,
@@ -34,6 +37,7 @@ const passes = Effect.fnUntraced(function* (
 ) {
   const { agentOutput, exitCode, job, output } = yield* Agent.run(agent, command, options)
   const problems = [
+    ...texts.filter((text) => command.includes(text)).map((text) => `the command itself has ${JSON.stringify(text)}`),
     ...expect(
       ["the agent's exit code", exitCode, 0],
       ["the state", job.state, "finished"],
@@ -62,15 +66,15 @@ const fails = Effect.fnUntraced(function* (agent: string) {
 
 const canceled = Effect.fnUntraced(function* (agent: string) {
   const emulator = yield* StacksEmulator.StacksEmulator
-  const running = yield* Agent.start(agent, yield* Agent.add("echo started; sleep 600"))
-  yield* running.seen("started")
+  const running = yield* Agent.start(agent, yield* Agent.add('echo "started $((1 + 1))"; sleep 600'))
+  yield* running.seen("started 2")
   yield* emulator.cancelJob(running.id)
   const { job } = yield* running.ended
   return expect(["the state", job.state, "canceled"], ["the signal reason", job.signalReason, "cancel"])
 })
 
 const timesOut = Effect.fnUntraced(function* (agent: string) {
-  const { job } = yield* Agent.run(agent, "echo started; sleep 600", { timeout: "3 seconds" })
+  const { job } = yield* Agent.run(agent, 'echo "started $((1 + 1))"; sleep 600', { timeout: "3 seconds" })
   return expect(["the state", job.state, "timed_out"], ["the signal reason", job.signalReason, "cancel"])
 })
 
@@ -179,24 +183,27 @@ const annotates = Effect.fnUntraced(function* (agent: string) {
   return [...problems, ...expect(["the annotations", shown, [["a", "info", "one, two"]]])]
 })
 
-const metaData = (agent: string) =>
-  passes(
+const metaData = Effect.fnUntraced(function* (agent: string) {
+  const problems = yield* passes(
     agent,
     lines(
       "buildkite-agent meta-data set name value",
-      "echo got $(buildkite-agent meta-data get name)",
-      "echo default $(buildkite-agent meta-data get unknown --default fallback)",
+      'echo "got <$(buildkite-agent meta-data get name)>"',
+      'echo "default <$(buildkite-agent meta-data get unknown --default fallback)>"',
       "buildkite-agent meta-data exists name",
       "buildkite-agent meta-data exists unknown || echo missing $?",
-      "echo keys $(buildkite-agent meta-data keys)",
       // Agents have it since 3.120 or so.
       "if buildkite-agent meta-data set-batch --help 2>/dev/null | grep -q set-batch; then",
-      "  buildkite-agent meta-data set-batch a=1 b=2; echo batch $(buildkite-agent meta-data get b)",
-      "else echo batch 2; fi"
+      "  buildkite-agent meta-data set-batch a=1 b=2",
+      "else buildkite-agent meta-data set a 1; buildkite-agent meta-data set b 2; fi",
+      'echo "keys <$(buildkite-agent meta-data keys | sort | xargs)>"'
     ),
-    ["got value", "default fallback", "missing 100", "name", "batch 2"],
+    ["got <value>", "default <fallback>", "missing 100", "keys <a b name>"],
     { build: { uuid: "meta-data-build" } }
   )
+  const stored = (yield* build).find(({ id }) => id === "meta-data-build")?.metaData
+  return [...problems, ...expect(["the meta-data", stored, { name: "value", a: "1", b: "2" }])]
+})
 
 const steps = Effect.fnUntraced(function* (agent: string) {
   const inBuild = { build: { uuid: "steps-build" } }
@@ -209,14 +216,27 @@ const steps = Effect.fnUntraced(function* (agent: string) {
       "buildkite-agent step update label 'New label'",
       "echo label $(buildkite-agent step get label)",
       "echo state $(buildkite-agent step get state --step waits)",
-      "if buildkite-agent step cancel --help >/dev/null 2>&1; then buildkite-agent step cancel --step waits; fi",
-      "if buildkite-agent job update --help 2>/dev/null | grep -q timeout; then buildkite-agent job update timeout 9; fi"
+      "if buildkite-agent step cancel --help >/dev/null 2>&1; then buildkite-agent step cancel --step waits; fi"
     ),
     ["label Steps", "label New label", "state ready"],
     { ...inBuild, label: "Steps" }
   )
   return [...problems, ...expect(["the other step's job", (yield* Agent.jobOf(waits)).state, "canceled"])]
 })
+
+/** The job outlives the timeout that it began with. Old agents can't change it. */
+const longerTimeout = (agent: string) =>
+  passes(
+    agent,
+    lines(
+      "if buildkite-agent job update --help 2>/dev/null | grep -q timeout; then",
+      "  buildkite-agent job update timeout 9; sleep 20",
+      "fi",
+      'echo "alive $((1 + 1))"'
+    ),
+    ["alive 2"],
+    { timeout: "20 seconds" }
+  )
 
 const secret = Effect.fnUntraced(function* (agent: string) {
   const { job, output } = yield* Agent.run(
@@ -226,12 +246,12 @@ const secret = Effect.fnUntraced(function* (agent: string) {
       // The agent shows the command before it knows the secret, so the command must not contain it.
       'echo sha $(printf %s "$value" | sha1sum)',
       'echo "shown: $value"',
-      "buildkite-agent secret get unknown || echo none"
+      "buildkite-agent secret get unknown || echo refused $?"
     )
   )
   return [
     ...expect(["the exit status", job.exitStatus, 0]),
-    ...contains(output, `sha ${sha1("s3cret-for-interop")}`, "none"),
+    ...contains(output, `sha ${sha1("s3cret-for-interop")}`, "refused 1"),
     ...(output.includes("s3cret-for-interop") ? ["the output has the secret"] : [])
   ]
 })
@@ -258,7 +278,9 @@ const plugin = Effect.fnUntraced(function* (agent: string) {
   git("add", ".")
   git("commit", "--quiet", "-m", "A plugin")
   const plugins = JSON.stringify([{ [`file://${repository}#main`]: { text: "hello" } }])
-  return yield* passes(agent, "echo command", ["plugin says hello", "command"], { env: { BUILDKITE_PLUGINS: plugins } })
+  return yield* passes(agent, 'echo "command $((1 + 1))"', ["plugin says hello", "command 2"], {
+    env: { BUILDKITE_PLUGINS: plugins }
+  })
 })
 
 const manyLines = Effect.fnUntraced(function* (agent: string) {
@@ -272,10 +294,10 @@ const manyLines = Effect.fnUntraced(function* (agent: string) {
   )
 })
 
-/** The service takes an agent for lost after three minutes. */
+/** The service considers an agent lost after three minutes. */
 const killed = Effect.fnUntraced(function* (agent: string) {
-  const running = yield* Agent.start(agent, yield* Agent.add("echo started; sleep 600"))
-  yield* running.seen("started")
+  const running = yield* Agent.start(agent, yield* Agent.add('echo "started $((1 + 1))"; sleep 600'))
+  yield* running.seen("started 2")
   Agent.kill(running.child)
   yield* running.ended
   let job = yield* Agent.jobOf(running.id)
@@ -303,7 +325,8 @@ export const scenarios = {
   "uploading steps": uploads,
   annotating: annotates,
   "meta-data": metaData,
-  "steps and timeouts": steps,
+  steps: steps,
+  "a longer timeout": longerTimeout,
   secrets: secret,
   "canceling the build": cancelsBuild,
   "a plugin from a local path": plugin,

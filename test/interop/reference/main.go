@@ -1,5 +1,6 @@
 // Reads calls as a JSON array from the standard input, makes them with the reference client of the Stacks API, and prints a JSON
-// object per call with its result. Calls with the same "burst" are made at once.
+// object with the methods of the client and the result of each call. Calls with the same "burst" are made at once. A call that
+// "follows" lists the page after that of the call before.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"sync"
 
 	"github.com/buildkite/stacksapi"
@@ -20,6 +22,8 @@ type call struct {
 	Args   json.RawMessage `json:"args"`
 	Token  string          `json:"token"`
 	Burst  int             `json:"burst"`
+
+	Follows bool `json:"follows"`
 }
 
 type result struct {
@@ -45,8 +49,11 @@ func decode[T any](raw json.RawMessage) T {
 	return value
 }
 
-func perform(ctx context.Context, client *stacksapi.Client, c call) (any, http.Header, error) {
+func perform(ctx context.Context, client *stacksapi.Client, c call, before any) (any, http.Header, error) {
 	stack := decode[stackArgs](c.Args)
+	if page, ok := before.(*stacksapi.ListScheduledJobsResponse); ok && c.Follows {
+		stack.After = page.PageInfo.EndCursor
+	}
 	switch c.Method {
 	case "registerStack":
 		return client.RegisterStack(ctx, decode[stacksapi.RegisterStackRequest](c.Args))
@@ -81,7 +88,7 @@ func perform(ctx context.Context, client *stacksapi.Client, c call) (any, http.H
 	return nil, nil, fmt.Errorf("unknown method %s", c.Method)
 }
 
-func run(base *url.URL, token string, c call) result {
+func run(base *url.URL, token string, c call, before any) result {
 	if c.Token != "" {
 		token = c.Token
 	}
@@ -89,7 +96,7 @@ func run(base *url.URL, token string, c call) result {
 	if err != nil {
 		return result{Error: err.Error()}
 	}
-	value, header, err := perform(context.Background(), client, c)
+	value, header, err := perform(context.Background(), client, c, before)
 	if err == nil {
 		return result{Value: value, Scope: header.Get("RateLimit-Scope")}
 	}
@@ -115,18 +122,28 @@ func main() {
 		for calls[start].Burst != 0 && end < len(calls) && calls[end].Burst == calls[start].Burst {
 			end++
 		}
+		var before any
+		if start > 0 {
+			before = results[start-1].Value
+		}
 		var wait sync.WaitGroup
 		for index := start; index < end; index++ {
 			wait.Add(1)
 			go func() {
 				defer wait.Done()
-				results[index] = run(base, os.Getenv("INTEROP_TOKEN"), calls[index])
+				results[index] = run(base, os.Getenv("INTEROP_TOKEN"), calls[index], before)
 			}()
 		}
 		wait.Wait()
 		start = end
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(results); err != nil {
+	client := reflect.TypeFor[*stacksapi.Client]()
+	methods := make([]string, client.NumMethod())
+	for index := range methods {
+		methods[index] = client.Method(index).Name
+	}
+	output := map[string]any{"methods": methods, "results": results}
+	if err := json.NewEncoder(os.Stdout).Encode(output); err != nil {
 		panic(err)
 	}
 }
