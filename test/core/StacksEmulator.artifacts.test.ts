@@ -3,7 +3,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Schema } from "effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
-import { type Agent, begin, connect } from "../support/agents.ts"
+import { type Agent, begin, connect, finish } from "../support/agents.ts"
 import { addJobs, emulated } from "../support/emulated.ts"
 
 const provided = <A, E, R>(effect: Effect.Effect<A, E, R>) => effect.pipe(Effect.provide(emulated()))
@@ -225,11 +225,49 @@ describe("artifacts", () => {
     }).pipe(provided)
   )
 
+  it.effect("of a job that was retried are found only if they are asked for", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.uploadPipelines([{ steps: [{ command: "make", key: "make" }] }])
+      const first = (yield* emulator.jobs)[0]?.id ?? ""
+      const failing = yield* running(first)
+      yield* upload(failing, first, { "both.txt": "old", "first.txt": "1" })
+      yield* finish(failing, first, 1)
+      const second = (yield* emulator.retryJob(first)).id
+      const agent = yield* running(second)
+      yield* upload(agent, second, { "both.txt": "new" })
+      const jobsOf = (found: typeof Found.Type) => found.map(({ job_id, path }) => [path, job_id])
+      const all = { include_duplicates: "true" }
+      assert.deepStrictEqual(jobsOf(yield* search(agent, "*", all)), [["both.txt", second]])
+      assert.deepStrictEqual(jobsOf(yield* search(agent, "*", { ...all, scope: "make" })), [["both.txt", second]])
+      assert.deepStrictEqual(jobsOf(yield* search(agent, "*", { ...all, include_retried_jobs: "true" })), [
+        ["both.txt", first],
+        ["first.txt", first],
+        ["both.txt", second]
+      ])
+    }).pipe(provided)
+  )
+
+  it.effect("beyond 64 MiB are refused before an agent that can't send parts uploads them", () =>
+    Effect.gen(function* () {
+      yield* addJobs("a")
+      const agent = yield* running("a")
+      const ask = (size: number, more: object = {}) =>
+        agent.ask("POST", "jobs/a/artifacts", { body: { artifacts: [described("one", size)], ...more } })
+      const limit = 64 * 1024 * 1024
+      assert.strictEqual((yield* ask(limit)).status, 200)
+      const refused = yield* ask(limit + 1)
+      assert.strictEqual(refused.status, 422)
+      assert.match(String(refused.body["message"]), /artifact one is larger than 64 MiB/)
+      assert.strictEqual((yield* ask(limit + 1, { multipart_supported: true })).status, 200)
+    }).pipe(provided)
+  )
+
   it.effect("beyond 256 MiB are refused with a message", () =>
     Effect.gen(function* () {
       yield* addJobs("a")
       const agent = yield* running("a")
-      const body = { artifacts: [described("one", 200 * 1024 * 1024)] }
+      const body = { artifacts: [described("one", 200 * 1024 * 1024)], multipart_supported: true }
       assert.strictEqual(yield* agent.status("POST", "jobs/a/artifacts", { body }), 200)
       const refused = yield* agent.ask("POST", "jobs/a/artifacts", { body })
       assert.strictEqual(refused.status, 422)

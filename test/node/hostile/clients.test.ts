@@ -61,7 +61,7 @@ describe("Endless bodies", () => {
     ["anybody", "POST /v3/stacks/register HTTP/1.1\r\n", "", /^HTTP\/1.1 413 /],
     ["who should send none", "GET /v3/stacks/s/scheduled-jobs?queue_key=q HTTP/1.1\r\n", token, /^HTTP\/1.1 413 /],
     ["who has the wrong path", "POST /v3/unknown HTTP/1.1\r\n", token, /^HTTP\/1.1 413 /],
-    ["an agent", "POST /v3/jobs/j/chunks?sequence=1&offset=0&size=1 HTTP/1.1\r\n", "", /^HTTP\/1.1 400 /],
+    ["an agent", "POST /v3/jobs/j/chunks?sequence=1&offset=0&size=1 HTTP/1.1\r\n", "", /^HTTP\/1.1 413 /],
     [
       "a button of the page",
       "POST /ui/add-jobs HTTP/1.1\r\n",
@@ -121,7 +121,11 @@ describe("Bodies that grow when they are decoded", () => {
       const bomb = gzipSync(Buffer.alloc(48 * megabyte))
       const before = yield* resourceUsage
       const gzip = { "content-encoding": "gzip" }
-      assert.strictEqual((yield* post("jobs/j/chunks?sequence=1&offset=0&size=1", bomb, gzip)).status, 400)
+      const chunks = "jobs/j/chunks?sequence=1&offset=0&size=1"
+      const refused = yield* post(chunks, bomb, gzip)
+      assert.strictEqual(refused.status, 413)
+      assert.include(refused.text, "larger than 8 MiB")
+      assert.strictEqual((yield* post(chunks, "not compressed", gzip)).status, 400)
       assert.strictEqual((yield* post("stacks/register", bomb, gzip)).status, 400)
       yield* answersOthers
       assert.isBelow(held(yield* resourceUsage), held(before) + 32 * megabyte)

@@ -116,8 +116,9 @@ const readForm = (contentType: string, body: Uint8Array): Form | undefined => {
   const parser = MultipartParser.make({
     headers: { "content-type": contentType },
     isFile: ({ name }) => name === "file",
-    maxPartSize: Artifacts.maxFormBytes,
-    maxTotalSize: Artifacts.maxFormBytes,
+    // The service has limited the whole body.
+    maxPartSize: body.length,
+    maxTotalSize: body.length,
     onField: ({ name }, value) => {
       if (name === "path") path = new TextDecoder().decode(value)
     },
@@ -187,7 +188,8 @@ const search = aboutBuild((build, request) => {
     query: query.get("query") ?? "",
     scope: query.get("scope") ?? "",
     state: query.get("state") ?? "",
-    includesDuplicates: query.get("include_duplicates") === "true"
+    includesDuplicates: query.get("include_duplicates") === "true",
+    includesRetried: query.get("include_retried_jobs") === "true"
   })
   return Result.succeed(found.map((artifact) => describe(request, artifact)))
 })

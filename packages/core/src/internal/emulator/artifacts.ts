@@ -12,8 +12,8 @@ const maxBytes = 256 * 1024 * 1024
 /** The largest part of an artifact. The service offers several parts for large files to agents that can upload them. */
 const maxPartBytes = 5 * 1024 * 1024
 
-/** The largest artifact of an agent that can't upload parts, with what the form adds. */
-export const maxFormBytes = 64 * 1024 * 1024
+/** The largest artifact of an agent that can't upload parts. */
+export const maxFileMebibytes = 64
 
 interface NewArtifact {
   readonly path: string
@@ -61,6 +61,11 @@ export const create = (
   const bytes = batch.artifacts.reduce((sum, { fileSize }) => sum + fileSize, 0)
   if (batch.uploadDestination === undefined && state.artifacts.bytes + bytes > maxBytes) {
     return errorResponse(422, "The emulator keeps at most 256 MiB of artifacts")
+  }
+  const tooLarge = batch.artifacts.find(({ fileSize }) => fileSize > maxFileMebibytes * 1024 * 1024)
+  if (batch.uploadDestination === undefined && !batch.supportsParts && tooLarge !== undefined) {
+    const reason = `larger than ${maxFileMebibytes} MiB, and the agent can't upload it in parts`
+    return errorResponse(422, `The artifact ${tooLarge.path} is ${reason}`)
   }
   const created = batch.artifacts.map((artifact): Artifact => {
     const parts = batch.uploadDestination === undefined ? partsOf(artifact, batch) : 0
@@ -135,17 +140,22 @@ export interface Query {
   readonly state: string
   /** Whether to return older artifacts of the same path too. */
   readonly includesDuplicates: boolean
+  /** Whether to return artifacts of jobs that were retried too. */
+  readonly includesRetried: boolean
 }
 
 /** Searches a build. In a query, `*` and `**` stand for any characters, and `?` for one. */
 export const search = (
   build: BuildData.BuildData,
-  { includesDuplicates, query, scope, state }: Query
+  { includesDuplicates, includesRetried, query, scope, state }: Query
 ): ReadonlyArray<Artifact> => {
   const pattern = patternOf(query)
   const found = build.artifacts.filter(
     (artifact) =>
-      (state === "" || artifact.state === state) && pattern.test(artifact.path) && isInScope(artifact.job, scope)
+      (state === "" || artifact.state === state) &&
+      (includesRetried || artifact.job.retriedBy === undefined) &&
+      pattern.test(artifact.path) &&
+      isInScope(artifact.job, scope)
   )
   return includesDuplicates ? found : Array.from(new Map(found.map((artifact) => [artifact.path, artifact])).values())
 }

@@ -15,12 +15,14 @@ export interface BuildData {
   readonly artifacts: Array<Artifact>
 }
 
-/** A step of a pipeline, which may have several jobs. */
+/** A step of a pipeline, which has one job, several, or none, such as a block step. */
 export interface Step {
   readonly id: string
   readonly key: string | null
   label: string
   readonly notify: Array<unknown>
+  /** The ids of the updates that were applied. Agents repeat an update if they get no response. */
+  readonly appliedUpdates: Set<string>
 }
 
 interface Annotation {
@@ -56,10 +58,10 @@ export const open = (state: State, id: string): BuildData => {
 export const of = (state: State, job: Job): BuildData => open(state, idOf(state, job))
 
 /** The step of an id; it is added if the build has none. */
-export const openStep = (build: BuildData, step: Omit<Step, "notify">): Step => {
+export const openStep = (build: BuildData, step: Pick<Step, "id" | "key" | "label">): Step => {
   const existing = build.steps.get(step.id)
   if (existing !== undefined) return existing
-  const added: Step = { ...step, notify: [] }
+  const added: Step = { ...step, notify: [], appliedUpdates: new Set() }
   build.steps.set(step.id, added)
   if (step.key !== null && !build.stepsByKey.has(step.key)) build.stepsByKey.set(step.key, added)
   return added

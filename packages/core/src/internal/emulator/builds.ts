@@ -44,7 +44,7 @@ export interface Step {
   readonly build: Build
   readonly kind: "command" | "wait" | "block" | "input" | "trigger" | "group"
   readonly key: string | undefined
-  readonly label: string | undefined
+  label: string | undefined
   readonly group: Step | undefined
   /** The step whose job has uploaded it. */
   readonly uploadedBy: Step | undefined

@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { aboutJob, type Endpoint, lenientText, withBody } from "./agentRequest.ts"
+import { aboutJob, type Endpoint, withBody } from "./agentRequest.ts"
 import * as Deadlines from "./deadlines.ts"
 import { errorResponse } from "./errorResponse.ts"
 
@@ -24,7 +24,7 @@ const update = aboutJob((job, request) =>
   })
 )
 
-const readPromise = withBody(Schema.Struct({ exit_status: Schema.Int, reason: lenientText }))
+const readPromise = withBody(Schema.Struct({ exit_status: Schema.Int }))
 
 /** Records a failure that the job will have, whatever it reports. */
 const promiseFailure = aboutJob((job, request) =>

@@ -6,8 +6,7 @@ import { errorResponse } from "./errorResponse.ts"
 
 const get = aboutJob((_, { query, state }) => {
   const key = query.get("key") ?? ""
-  if (!Object.hasOwn(state.secrets, key)) return errorResponse(404, `No secret found with the key ${key}`)
-  const secret = state.secrets[key]
+  const secret = Object.hasOwn(state.secrets, key) ? state.secrets[key] : undefined
   return secret === undefined
     ? errorResponse(404, `No secret found with the key ${key}`)
     : Result.succeed({ key, value: Redacted.value(secret), uuid: state.agentRandom.uuid() })

@@ -7,9 +7,9 @@ import { identity } from "effect/Function"
 import * as Headers from "effect/http/Headers"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpMiddleware from "effect/http/HttpMiddleware"
+import type * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { Limit } from "../../StacksApi.ts"
@@ -92,14 +92,14 @@ export const make = Effect.fnUntraced(function* ({
 
   const fromStack = Effect.fnUntraced(function* (original: HttpServerRequest.HttpServerRequest) {
     const request = StackRequests.withJsonType(original)
-    const body = yield* Effect.option(request.text)
-    const text = Option.getOrElse(body, () => "")
+    const body = yield* Effect.result(request.text)
+    const text = Result.getOrElse(body, () => "")
     const info = RequestInfo.make(request, text)
     const { headers, method, url } = original
     return yield* respond(
       { endpoint: info.endpoint, agentOperation: undefined, method, url, headers, text },
       info.limit,
-      Option.isNone(body) ? Effect.succeed(ErrorResponse.toHttpResponse(tooLarge)) : answerStack(info)
+      Result.isFailure(body) ? refuseBody(body.failure, maxBodyMebibytes) : answerStack(info)
     )
   })
 
@@ -107,27 +107,27 @@ export const make = Effect.fnUntraced(function* ({
   const fromAgent = (original: HttpServerRequest.HttpServerRequest, route: AgentRoutes.Route) =>
     Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const body = yield* Effect.option(Effect.map(request.arrayBuffer, (buffer) => new Uint8Array(buffer)))
+      const body = yield* Effect.result(Effect.map(request.arrayBuffer, (buffer) => new Uint8Array(buffer)))
       const { headers, method, url } = original
       const { operation: agentOperation } = route
+      const limit = agentOperation === "uploadArtifact" ? maxUploadMebibytes : maxBodyMebibytes
       // The output and the artifacts of jobs are not logged.
       const text =
         agentOperation === "uploadLogChunk" || agentOperation === "uploadArtifact"
           ? ""
-          : new TextDecoder().decode(Option.getOrUndefined(body))
+          : new TextDecoder().decode(Result.getOrUndefined(body))
       return yield* respond(
         { endpoint: undefined, agentOperation, method, url, headers, text },
         RequestInfo.defaultLimit,
-        Option.match(body, {
-          onNone: () =>
-            Effect.succeed(ErrorResponse.toHttpResponse({ status: 400, message: "The body can't be read" })),
-          onSome: (body) => processAgent(route, original, body)
+        Result.match(body, {
+          onFailure: (error) => refuseBody(error, limit),
+          onSuccess: (body) => processAgent(route, original, body)
         })
       )
     }).pipe(
       HttpMiddleware.decompression(),
       route.operation === "uploadArtifact"
-        ? Effect.provideService(HttpIncomingMessage.MaxBodySize, maxUploadSize)
+        ? Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.mebibytes(maxUploadMebibytes))
         : identity
     )
 
@@ -135,18 +135,23 @@ export const make = Effect.fnUntraced(function* ({
     const request = yield* HttpServerRequest.HttpServerRequest
     const route = AgentRoutes.find(request.method, request.url)
     return yield* route === undefined ? fromStack(request) : fromAgent(request, route)
-  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, maxBodySize))
+  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.mebibytes(maxBodyMebibytes)))
 
   return { httpEffect }
 })
 
 /** More than twice the largest valid request: 1000 notifications of 256 characters. */
-const maxBodySize = ByteSize.mebibytes(8)
+const maxBodyMebibytes = 8
 
 /** An artifact, and the form around it. */
-const maxUploadSize = ByteSize.bytes(Artifacts.maxFormBytes)
+const maxUploadMebibytes = Artifacts.maxFileMebibytes + 1
 
-const tooLarge: ErrorResponse.ErrorResponse = {
-  status: 413,
-  message: "The body can't be read, or is larger than 8 MiB"
-}
+/** The response to a body that is too large, or that can't be read. */
+const refuseBody = ({ reason }: HttpServerError.HttpServerError, limit: number) =>
+  Effect.succeed(
+    ErrorResponse.toHttpResponse(
+      reason._tag === "RequestParseError" && reason.reason === "BodyTooLarge"
+        ? { status: 413, message: `The body is larger than ${limit} MiB` }
+        : { status: 400, message: "The body can't be read" }
+    )
+  )

@@ -14,26 +14,28 @@ import {
   withBody
 } from "./agentRequest.ts"
 import * as BuildData from "./buildData.ts"
+import type * as Builds from "./builds.ts"
 import * as Deadlines from "./deadlines.ts"
-import * as Dependencies from "./dependencies.ts"
 import { errorResponse } from "./errorResponse.ts"
 import * as Jobs from "./jobs.ts"
 import { parseJson } from "./requestLog.ts"
 import type { Agent, Job } from "./state.ts"
+import * as StepAttributes from "./stepAttributes.ts"
+import * as Steps from "./steps.ts"
 
 /** The step of a request, by its id or key, in the named build or that of the agent's job. */
 const find = (
   agent: Agent,
   { params, state }: AgentRequest,
   buildId: string | null | undefined,
-  handle: (build: BuildData.BuildData, step: BuildData.Step) => Answer
+  handle: (step: BuildData.Step, jobs: ReadonlyArray<Job>, pipelineStep: Builds.Step | undefined) => Answer
 ): Answer => {
   const name = params["step"] ?? ""
   const build = buildId ? state.builds.get(buildId) : buildOf(state, agent)
   const step = build?.steps.get(name) ?? build?.stepsByKey.get(name)
   return build === undefined || step === undefined
     ? errorResponse(404, `No step found with the ID or key ${name}`)
-    : handle(build, step)
+    : handle(step, BuildData.jobsOf(build, step), state.pipelineSteps.get(step.id))
 }
 
 // -----------------------------------------------------------------------------
@@ -44,8 +46,8 @@ const readExport = withBody(Schema.Struct({ attribute: lenientText, build_id: le
 
 const exportStep = fromJob((agent, request) =>
   readExport(request, ({ attribute, build_id, format }) =>
-    find(agent, request, build_id, (build, step) => {
-      const attributes = attributesOf(step, BuildData.jobsOf(build, step))
+    find(agent, request, build_id, (step, jobs, pipelineStep) => {
+      const attributes = StepAttributes.make(step, jobs, pipelineStep)
       if (attribute && !Object.hasOwn(attributes, attribute)) {
         return errorResponse(422, `A step has no attribute ${attribute}`)
       }
@@ -58,37 +60,6 @@ const exportStep = fromJob((agent, request) =>
   )
 )
 
-const attributesOf = (step: BuildData.Step, jobs: ReadonlyArray<Job>): Readonly<Record<string, unknown>> => ({
-  id: step.id,
-  key: step.key,
-  type: "command",
-  label: step.label,
-  state: stateOf(jobs),
-  outcome: outcomeOf(jobs),
-  command: jobs[0]?.command ?? "",
-  priority: jobs[0]?.listed.priority ?? 0,
-  parallelism: jobs.length,
-  agents: jobs[0]?.listed.agentQueryRules ?? [],
-  notify: step.notify
-})
-
-const stateOf = (jobs: ReadonlyArray<Job>): string => {
-  const unfinished = jobs.filter(({ finishedAt }) => finishedAt === undefined)
-  if (unfinished.length === 0) return "finished"
-  const hasStarted = jobs.some(({ startedAt }) => startedAt !== undefined)
-  if (hasStarted) return jobs.some(hasFailed) ? "failing" : "running"
-  return unfinished.every(({ state }) => state === "waiting") ? "waiting_for_dependencies" : "ready"
-}
-
-const hasFailed = (job: Job): boolean => job.finishedAt !== undefined && !Dependencies.hasPassed(job)
-
-const outcomeOf = (jobs: ReadonlyArray<Job>): string => {
-  if (jobs.some((job) => hasFailed(job) && job.state !== "finished")) return "errored"
-  if (jobs.some(hasFailed)) return "hard_failed"
-  if (jobs.some(({ finishedAt }) => finishedAt === undefined)) return "neutral"
-  return jobs.every(({ exitStatus }) => exitStatus === 0) ? "passed" : "soft_failed"
-}
-
 // -----------------------------------------------------------------------------
 // step update
 // -----------------------------------------------------------------------------
@@ -98,22 +69,42 @@ const readUpdate = withBody(
 )
 
 const update = fromJob((agent, request) =>
-  readUpdate(request, ({ append, attribute, build_id, value }) =>
-    find(agent, request, build_id, (build, step) => {
-      switch (attribute) {
-        case "label":
-          step.label = append ? step.label + value : value
-          return Result.succeed({})
-        case "priority":
-          return setPriority(BuildData.jobsOf(build, step), value)
-        case "notify":
-          return setNotify(step, value, append)
-        default:
-          return errorResponse(422, `The emulator can't update the attribute ${attribute} of a step`)
-      }
+  readUpdate(request, ({ build_id, idempotency_uuid: id, ...change }) =>
+    find(agent, request, build_id, (step, jobs, pipelineStep) => {
+      if (id && step.appliedUpdates.has(id)) return Result.succeed({})
+      const answer = applyUpdate(step, jobs, pipelineStep, change)
+      if (id && Result.isSuccess(answer)) step.appliedUpdates.add(id)
+      return answer
     })
   )
 )
+
+interface Update {
+  readonly attribute: string
+  readonly value: string
+  readonly append: boolean
+}
+
+const applyUpdate = (
+  step: BuildData.Step,
+  jobs: ReadonlyArray<Job>,
+  pipelineStep: Builds.Step | undefined,
+  { append, attribute, value }: Update
+): Answer => {
+  const hasJobs = pipelineStep === undefined || pipelineStep.kind === "command"
+  if (attribute === "label") {
+    step.label = append ? step.label + value : value
+    if (pipelineStep !== undefined) pipelineStep.label = step.label
+    return Result.succeed({})
+  }
+  if (attribute === "notify") return setNotify(step, value, append)
+  return attribute === "priority" && hasJobs
+    ? setPriority(jobs, value)
+    : errorResponse(
+        422,
+        `The emulator can't update the attribute ${attribute} of a ${pipelineStep?.kind ?? "command"} step`
+      )
+}
 
 const setPriority = (jobs: ReadonlyArray<Job>, value: string): Answer => {
   if (!/^\s*[+-]?\d{1,9}\s*$/.test(value)) return errorResponse(422, "A priority is a whole number")
@@ -146,15 +137,20 @@ const readCancel = withBody(
   })
 )
 
-/** Cancels the jobs of a step. With `force`, jobs whose agents do not end them are canceled after the grace period. */
+/**
+ * Cancels the jobs of a step or of a group's steps, and steps that have no jobs. With `force`, jobs whose agents do not end them are
+ * canceled after the grace period.
+ */
 const cancel = fromJob((agent, request) =>
   readCancel(request, ({ build_id, force, force_grace_period }) =>
-    find(agent, request, build_id, (build, step) => {
+    find(agent, request, build_id, (step, jobs, pipelineStep) => {
       const { now, state } = request
-      for (const job of BuildData.jobsOf(build, step)) {
+      const steps = pipelineStep === undefined ? [] : [pipelineStep, ...pipelineStep.children]
+      for (const job of [...jobs, ...steps.slice(1).flatMap(({ openJobs }) => Array.from(openJobs))]) {
         Jobs.cancel(state, job, now)
         if (force) Deadlines.forceCancel(state, job, now + (force_grace_period ?? 0) * 1000)
       }
+      for (const step of steps) Steps.cancel(state, step)
       return Result.succeed({ uuid: step.id })
     })
   )

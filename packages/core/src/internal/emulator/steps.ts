@@ -135,6 +135,11 @@ const fail = (state: State, build: Build, now: number): void => {
   }
 }
 
+/** Cancels a step without jobs that has not ended. A group ends with its steps. */
+export const cancel = (state: State, step: Step): void => {
+  if (step.kind !== "command" && step.kind !== "group" && !isOver(step)) end(state, step, "canceled")
+}
+
 const endJobs = (state: State, step: Step, jobState: "waiting_failed" | "canceled", now: number): void => {
   for (const job of step.openJobs) {
     release(state, job)

@@ -1,5 +1,6 @@
 /** Adds the steps of an uploaded pipeline to a build, and their jobs. */
 import * as Result from "effect/Result"
+import * as BuildData from "./buildData.ts"
 import { type Build, isOver, type Need, type Step } from "./builds.ts"
 import { scopeOf } from "./conditionScope.ts"
 import { createJob, type NewJob } from "./createJobs.ts"
@@ -312,11 +313,18 @@ class Builder {
       this.#state.pipelineSteps.set(step.id, step)
       if (step.key !== undefined) build.stepsByKey.set(step.key, step)
       if (!isOver(step)) this.#state.openSteps.add(step)
+      // Command steps get theirs with their jobs; steps that are left out have none.
+      if (step.kind !== "command" && !isOver(step)) openStep(this.#state, step)
       if (step.group === undefined) uploader?.uploads.push(step)
     }
     const jobs = this.#jobs.flatMap(({ newJob, step }) => createJob(this.#state, newJob, now, step) ?? [])
     return { steps, jobs, notes: withoutRepetitions(this.#notes) }
   }
+}
+
+/** Adds a step without jobs to the steps that agents find. */
+const openStep = (state: State, { build, id, key, label }: Step): void => {
+  BuildData.openStep(BuildData.open(state, build.uuid), { id, key: key ?? null, label: label ?? "" })
 }
 
 /** A step, the step whose job uploaded it, the step whose job uploaded that one, and so on. */
