@@ -216,7 +216,7 @@ const steps = Effect.fnUntraced(function* (agent: string) {
       "buildkite-agent step update label 'New label'",
       "echo label $(buildkite-agent step get label)",
       "echo state $(buildkite-agent step get state --step waits)",
-      "echo 'steps: [{ block: Go on?, key: go-on }]' | buildkite-agent pipeline upload",
+      "echo 'steps: [{ block: Approve, key: go-on }]' | buildkite-agent pipeline upload",
       'echo "type <$(buildkite-agent step get type --step go-on)>"',
       "if buildkite-agent step cancel --help >/dev/null 2>&1; then buildkite-agent step cancel --step waits; fi"
     ),
