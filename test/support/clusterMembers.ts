@@ -30,6 +30,8 @@ export interface StartOptions {
   readonly limits?: Layer.Layer<never> | undefined
   /** How this one reaches the database, if otherwise than the others. */
   readonly databaseUrl?: string | undefined
+  /** Its client of the database, if otherwise than those of the others. */
+  readonly database?: ReturnType<typeof Postgres.layerClient> | undefined
 }
 
 /** A cluster without members yet. */
@@ -41,7 +43,7 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
 
   const start = Effect.fnUntraced(function* (
     options: ClusterStack.Options,
-    { databaseUrl = clusterUrl, limits = Layer.empty, run = sleep }: StartOptions = {}
+    { database, databaseUrl = clusterUrl, limits = Layer.empty, run = sleep }: StartOptions = {}
   ) {
     const name = `m${++count}`
     const told = (jobUuid: string, type: "began" | "ended") =>
@@ -56,7 +58,7 @@ export const make = Effect.fnUntraced(function* (clusterUrl: string) {
     }).pipe(Layer.provide(limits))
     const own = yield* Scope.fork(scope)
     const context = yield* Layer.build(
-      Layer.fresh(Layer.mergeAll(runner, client, Postgres.layerClient(databaseUrl)))
+      Layer.fresh(Layer.mergeAll(runner, client, database ?? Postgres.layerClient(databaseUrl)))
     ).pipe(Scope.provide(own))
     const service = yield* ClusterStack.make({ name, ...options }).pipe(
       Effect.provideContext(context),

@@ -59,6 +59,9 @@ const noFaults: Faults = { next: () => undefined, latency: () => 0 }
 /** Longer than any process waits. */
 const lateAfter = "20 seconds"
 
+const notReached = (operation: keyof Storage) =>
+  new StorageError({ message: `${operation} did not reach the database`, isRetryable: true })
+
 /** A job of the queue `q`. */
 export const jobOf = (id: string): StacksSchema.ScheduledJob => ({
   id,
@@ -103,10 +106,10 @@ export class Database {
         })
         switch (faults.next(operation)) {
           case "notDone":
-            return yield* new StorageError({ message: `${operation} did not reach the database` })
+            return yield* notReached(operation)
           case "notTold":
             yield* effect
-            return yield* new StorageError({ message: `the answer to ${operation} was lost` })
+            return yield* new StorageError({ message: `the answer to ${operation} was lost`, isRetryable: true })
           case "late":
             yield* Effect.forkDetach(Effect.delay(effect, lateAfter))
             return yield* Effect.never
@@ -117,7 +120,12 @@ export class Database {
           }
         }
       })
-    return { ...this.#membership(statement), ...this.#ledJobs(statement), ...this.#ownJobs(statement) }
+    return {
+      ...this.#membership(statement),
+      ...this.#ledJobs(statement),
+      ...this.#ownJobs(statement),
+      ...this.#hints(statement, faults)
+    }
   }
 
   jobOf(stackKey: string, jobUuid: string): JobRow | undefined {
@@ -211,8 +219,18 @@ export class Database {
           Object.assign(row, { leader: null, freedAt: now })
           this.hint(Hint.Look({ memberId: undefined }))
         }),
+      collectGarbage: statement("collectGarbage", () => {})
+    }
+  }
+
+  #hints(statement: Statement, faults: Faults): Hints {
+    return {
       listen: (onHint) =>
         Effect.gen({ self: this }, function* () {
+          const fault = faults.next("listen")
+          if (fault === "notDone") return yield* notReached("listen")
+          if (fault === "notTold") return yield* Effect.never
+          if (fault === "late") yield* Effect.sleep(lateAfter)
           const queue = yield* Queue.unbounded<Hint>()
           yield* Effect.acquireRelease(
             Effect.sync(() => this.listeners.add(queue)),
@@ -220,8 +238,7 @@ export class Database {
           )
           while (true) onHint(yield* Queue.take(queue))
         }),
-      notify: (hint) => statement("notify", () => this.hint(hint)),
-      collectGarbage: statement("collectGarbage", () => {})
+      notify: (hint) => statement("notify", () => this.hint(hint))
     }
   }
 
@@ -272,12 +289,16 @@ export class Database {
           if (Array.from(found.values()).some(({ isNew }) => isNew)) this.hint(hint)
           return found
         }),
-      requestStop: (term, jobUuid, reason) =>
+      requestStop: (term, { dispatch, id, jobUuid }, reason) =>
         statement("requestStop", () => {
           const row = this.jobOf(term.stackKey, jobUuid)
-          if (!this.#isLed(term) || row?.phase !== "running" || row.owner === null) return
-          row.stop = reason
-          this.hint(Hint.Look({ memberId: row.owner }))
+          if (!this.#isLed(term) || row?.id !== id || row.phase !== "running" || row.owner === null) return undefined
+          const isTold = row.dispatch === dispatch
+          if (isTold) {
+            row.stop = reason
+            this.hint(Hint.Look({ memberId: row.owner }))
+          }
+          return { dispatch: row.dispatch, isTold }
         }),
       ended: (memberId) =>
         statement("ended", () =>
@@ -369,4 +390,5 @@ export class Database {
 type Statement = <A>(operation: keyof Storage, run: (now: number) => A) => Effect.Effect<A, StorageError>
 type LedJobs = Pick<Storage, "load" | "save" | "remove" | "offer" | "requestStop" | "ended">
 type OwnJobs = Pick<Storage, "claim" | "end" | "giveBack">
-type Membership = Omit<Storage, keyof LedJobs | keyof OwnJobs>
+type Hints = Pick<Storage, "listen" | "notify">
+type Membership = Omit<Storage, keyof LedJobs | keyof OwnJobs | keyof Hints>

@@ -1,11 +1,13 @@
 /** A cluster on a simulated database, with an emulator in process, under a TestClock: its processes can be killed and cut off. */
 import { JobRunner, StacksClient } from "@stacksapi/core"
+import { isFinal } from "@stacksapi/core/StacksSchema"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Clock, Duration, Effect, Exit, Fiber, Layer, Random, Scope } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as Cluster from "../../packages/node/src/internal/cluster/cluster.ts"
+import { diedMessage } from "../../packages/node/src/internal/cluster/recovery.ts"
 import type { Storage } from "../../packages/node/src/internal/cluster/storage.ts"
 import { Database, type Faults } from "./clusterStorage.ts"
 import { requestsOfNonLeaders } from "./runRecorder.ts"
@@ -48,7 +50,7 @@ interface JobRun {
 const passed = JobRunner.Finished({ exitStatus: 0, detail: "done" })
 
 /** Takes as many milliseconds as the job's command says. */
-const sleeps: Run = ({ details }) =>
+export const sleeps: Run = ({ details }) =>
   Effect.flatMap(details, ({ command }) => Effect.as(Effect.sleep(Number(command)), passed))
 
 export interface Simulation {
@@ -60,9 +62,11 @@ export interface Simulation {
     millis?: number | ((index: number) => number),
     queueKey?: string
   ) => Effect.Effect<ReadonlyArray<string>>
+  /** Cancels a job, as a user does. */
+  readonly cancel: (jobUuid: string) => Effect.Effect<void>
   readonly areOver: (count: number) => Effect.Effect<boolean>
   readonly allOver: Effect.Effect<boolean>
-  /** What must not be: jobs that did not pass, or were finished twice, or ran at two places at a time. */
+  /** What must not be: jobs that did not pass and were not canceled, or were finished twice, or ran at two places at a time. */
   readonly violations: Effect.Effect<ReadonlyArray<string>>
   /** The queues that each of these members leads. */
   readonly led: (members: ReadonlyArray<Member>) => Effect.Effect<ReadonlyArray<ReadonlyArray<string>>>
@@ -177,7 +181,8 @@ export const make: Effect.Effect<
     }
   })
 
-  const jobsOver = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => state === "finished").length)
+  const jobsOver = Effect.map(emulator.jobs, (jobs) => jobs.filter(({ state }) => isFinal(state)).length)
+  const canceled = new Set<string>()
   return {
     database,
     runs,
@@ -192,14 +197,20 @@ export const make: Effect.Effect<
         ),
         (jobs) => jobs.map(({ id }) => id)
       ),
+    cancel: (jobUuid) => {
+      canceled.add(jobUuid)
+      return emulator.cancelJob(jobUuid)
+    },
     areOver: (count) => Effect.map(jobsOver, (over) => over >= count),
-    allOver: Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => state === "finished")),
+    allOver: Effect.map(emulator.jobs, (jobs) => jobs.every(({ state }) => isFinal(state))),
     violations: Effect.gen(function* () {
       const jobs = yield* emulator.jobs
       const requests = yield* emulator.requests
       const finishes = requests.filter(({ operation, status }) => operation === "finishJob" && status === 200)
       return [
-        ...jobs.flatMap((job) => (job.exitStatus === 0 ? [] : [`${job.id} is ${job.state}: ${job.detail}`])),
+        ...jobs.flatMap((job) =>
+          job.exitStatus === 0 || canceled.has(job.id) ? [] : [`${job.id} is ${job.state}: ${job.detail}`]
+        ),
         ...jobs.flatMap(({ id }) => {
           const count = finishes.filter(({ path }) => path.includes(id)).length
           return count <= 1 ? [] : [`${id} was finished ${count} times`]
@@ -215,6 +226,28 @@ export const make: Effect.Effect<
       )
   }
 })
+
+/** The members, those that lead first. */
+export const byLeading = (cluster: Simulation, members: ReadonlyArray<Member>) =>
+  Effect.map(cluster.led(members), (led) =>
+    members.toSorted((a, b) => (led[members.indexOf(b)]?.length ?? 0) - (led[members.indexOf(a)]?.length ?? 0))
+  )
+
+/** How many milliseconds pass until something holds, to a tenth of a second. */
+export const timeUntil = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
+  Effect.gen(function* () {
+    const from = yield* Clock.currentTimeMillis
+    yield* until(condition)
+    return (yield* Clock.currentTimeMillis) - from
+  })
+
+/** Whether a violation is only that a job has failed whose process died, or had to interrupt it. */
+export const isProcessDeath = ({ database, runs }: Simulation, violation: string): boolean => {
+  const [jobUuid = ""] = violation.split(" ")
+  const hasExpired = Array.from(database.claimants.get(jobUuid) ?? []).some((id) => database.expired.has(id))
+  const wasInterrupted = runs.some((run) => run.jobUuid === jobUuid && run.wasInterrupted)
+  return violation.endsWith(diedMessage) && (hasExpired || wasInterrupted)
+}
 
 /** Two runs of one job that are not one after the other. */
 const overlaps = (runs: ReadonlyArray<JobRun>): ReadonlyArray<string> =>

@@ -140,7 +140,7 @@ export interface Options
   readonly tablePrefix?: string | undefined
   /**
    * Called for each event of this process, with the queue's key, one event after the other. The process waits for it only when it ends, for
-   * at most 5 seconds.
+   * at most 5 seconds. At most 10,000 events wait for it: further ones are dropped, and a warning is logged.
    */
   readonly onEvent?: ((event: ClusterEvent, queueKey: string) => Effect.Effect<void>) | undefined
 }
@@ -198,7 +198,8 @@ export class ClusterStack extends Context.Service<ClusterStack, Service>()("@sta
  * **Details**
  *
  * With the client of `@effect/sql-pg`, processes notify each other of changes through PostgreSQL (`LISTEN` and `NOTIFY`). With another
- * client they poll once a second. A process usually uses 4 connections or fewer, one of them for notifications. Behind a pooler that
+ * client they poll once a second. If the database refuses the process, this fails with `SqlError`; what may succeed a moment later is retried
+ * for a few seconds. A process usually uses 4 connections or fewer, one of them for notifications. Behind a pooler that
  * pools transactions, such as pgbouncer in transaction mode, set the client's `prepare: false`.
  *
  * @since 0.1.0

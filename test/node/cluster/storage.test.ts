@@ -1,40 +1,13 @@
 /** What a cluster's database does with each statement: PostgreSQL, and the simulated one of the other tests. */
 import { assert, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Layer, Logger } from "effect"
-import * as SqlClient from "effect/sql/SqlClient"
+import { Duration, Effect, Fiber } from "effect"
 import { Hint } from "../../../packages/node/src/internal/cluster/hints.ts"
-import type { Outcome } from "../../../packages/node/src/internal/cluster/outcome.ts"
 import * as PostgresStorage from "../../../packages/node/src/internal/cluster/postgres.ts"
-import type { NewMember, Storage, Term } from "../../../packages/node/src/internal/cluster/storage.ts"
+import type { Storage } from "../../../packages/node/src/internal/cluster/storage.ts"
 import { until } from "../../support/cluster.ts"
 import { Database, jobOf } from "../../support/clusterStorage.ts"
 import * as Postgres from "../../support/postgres.ts"
-
-const stackKey = "s--q"
-const newMember: NewMember = { clusterKey: "s", name: "one", slots: 4, stackKeys: [stackKey, "s--r"] }
-const open = { free: 3, phase: "open", demands: { [stackKey]: 7 } } as const
-const nobody = Hint.Claim({ counts: new Map() })
-const finished: Outcome = { _tag: "Finished", exitStatus: 3, detail: "it's \"done\" 'so'\n" }
-
-const join = (storage: Storage) =>
-  Effect.map(storage.join(newMember), (joined) => ("memberId" in joined ? joined.memberId : assert.fail()))
-const lead = Effect.fnUntraced(function* (storage: Storage, memberId: number) {
-  const [taken] = yield* storage.take(memberId, [stackKey])
-  return { memberId, stackKey, fence: taken?.fence ?? assert.fail() } satisfies Term
-})
-/** A member that leads, with these jobs saved. */
-const leading = Effect.fnUntraced(function* (storage: Storage, ...ids: ReadonlyArray<string>) {
-  const memberId = yield* join(storage)
-  const term = yield* lead(storage, memberId)
-  const rows = yield* storage.save(
-    term,
-    ids.map((id) => ({ job: jobOf(id) }))
-  )
-  return { memberId, term, idOf: (id: string) => rows?.get(id) }
-})
-const offer = (storage: Storage, term: Term, jobUuid: string, after = 0) =>
-  Effect.map(storage.offer(term, [{ jobUuid, after }], nobody), (found) => found.get(jobUuid)?.isNew)
-const claim = (storage: Storage, memberId: number) => storage.claim(memberId, [stackKey], 10, 1)
+import { claim, finished, join, lead, leading, newMember, offer, open, stackKey } from "../../support/storedQueue.ts"
 
 layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's database", (it) => {
   /** A database of its own for each test. */
@@ -270,16 +243,36 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
       )
     )
 
-    it.effect(`${where}: tells the owner of a running job why to stop`, () =>
+    it.effect(`${where}: tells the owner of a running job why to stop, and not of a later run of it`, () =>
       run((storage) =>
         Effect.gen(function* () {
-          const { memberId, term } = yield* leading(storage, "a", "b")
+          const { idOf, memberId, term } = yield* leading(storage, "a", "b")
           yield* offer(storage, term, "a")
+          const stopOf = (jobUuid: string, dispatch: number) =>
+            storage.requestStop(term, { jobUuid, id: idOf(jobUuid) ?? assert.fail(), dispatch }, "Canceled")
+          assert.isUndefined(yield* stopOf("a", 0))
           const [claimed] = yield* claim(storage, memberId)
-          yield* storage.requestStop(term, "a", "Canceled")
-          yield* storage.requestStop(term, "b", "Canceled")
+          const dispatch = claimed?.dispatch ?? 0
+          assert.deepStrictEqual(yield* stopOf("a", 0), { dispatch, isTold: false })
+          assert.deepStrictEqual((yield* storage.snapshot(memberId)).owned, [{ dispatch, stop: null }])
+          assert.deepStrictEqual(yield* stopOf("a", dispatch), { dispatch, isTold: true })
+          assert.isUndefined(yield* stopOf("b", dispatch))
+          assert.deepStrictEqual((yield* storage.snapshot(memberId)).owned, [{ dispatch, stop: "Canceled" }])
+          // A stop of the first run that takes effect during the second one.
+          yield* storage.giveBack(memberId, [dispatch])
+          const [again] = yield* claim(storage, memberId)
+          const second = again?.dispatch ?? assert.fail()
+          assert.deepStrictEqual(yield* stopOf("a", dispatch), { dispatch: second, isTold: false })
+          const former = idOf("a") ?? assert.fail()
+          yield* storage.remove(term, [{ jobUuid: "a", id: former }])
+          yield* storage.save(term, [{ job: jobOf("a") }])
+          yield* offer(storage, term, "a")
+          const [third] = yield* claim(storage, memberId)
+          assert.isUndefined(
+            yield* storage.requestStop(term, { jobUuid: "a", id: former, dispatch: third?.dispatch ?? 0 }, "Canceled")
+          )
           assert.deepStrictEqual((yield* storage.snapshot(memberId)).owned, [
-            { dispatch: claimed?.dispatch ?? 0, stop: "Canceled" }
+            { dispatch: third?.dispatch ?? 0, stop: null }
           ])
         })
       )
@@ -319,7 +312,8 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
           const hint = Hint.Claim({ counts: new Map([[memberId, 1]]) })
           yield* storage.offer(term, [{ jobUuid: "a", after: 0 }], hint)
           const [claimed] = yield* claim(storage, memberId)
-          yield* storage.requestStop(term, "a", "Canceled")
+          const run = { jobUuid: "a", id: idOf("a") ?? assert.fail(), dispatch: claimed?.dispatch ?? 0 }
+          yield* storage.requestStop(term, run, "Canceled")
           yield* storage.end(memberId, [{ dispatch: claimed?.dispatch ?? 0, outcome: finished }])
           yield* storage.remove(term, [{ jobUuid: "a", id: idOf("a") }])
           yield* storage.resign(term)
@@ -341,111 +335,4 @@ layer(Postgres.Server.layer, { excludeTestServices: true })("A cluster's databas
       )
     )
   }
-
-  it.effect("PostgreSQL: two that claim at a time get different jobs", () =>
-    inPostgres((storage) =>
-      Effect.gen(function* () {
-        const ids = Array.from({ length: 60 }, (_, index) => `job-${index}`)
-        const { memberId, term } = yield* leading(storage, ...ids)
-        const other = yield* join(storage)
-        yield* storage.offer(
-          term,
-          ids.map((jobUuid) => ({ jobUuid, after: 0 })),
-          nobody
-        )
-        const claims = yield* Effect.forEach(
-          Array.from({ length: 12 }, (_, index) => (index % 2 === 0 ? memberId : other)),
-          (member) => storage.claim(member, [stackKey], 5, 1),
-          { concurrency: "unbounded" }
-        )
-        const rest = yield* storage.claim(memberId, [stackKey], 60, 1)
-        assert.deepStrictEqual([...claims.flat(), ...rest].map(({ job }) => job.id).sort(), ids.toSorted())
-      })
-    )
-  )
-
-  it.effect("PostgreSQL: a leader whose statement is under way is not replaced before it has ended", () =>
-    Effect.gen(function* () {
-      const { createDatabase } = yield* Postgres.Server
-      const url = yield* createDatabase
-      yield* Effect.gen(function* () {
-        const storage = yield* PostgresStorage.make("stacksapi", Duration.minutes(5))
-        const sql = yield* SqlClient.SqlClient
-        const { memberId, term } = yield* leading(storage, "a")
-        const heir = yield* join(storage)
-        const isLocked = yield* Deferred.make<void>()
-        const mayEnd = yield* Deferred.make<void>()
-        const saving = yield* sql
-          .withTransaction(
-            sql`SELECT 1 FROM stacksapi_leaders WHERE leader = ${memberId}::int FOR SHARE`.pipe(
-              Effect.andThen(Deferred.succeed(isLocked, undefined)),
-              Effect.andThen(Deferred.await(mayEnd))
-            )
-          )
-          .pipe(Effect.forkChild)
-        yield* Deferred.await(isLocked)
-        const resigning = yield* Effect.forkChild(storage.resign(term))
-        yield* until(
-          Effect.map(
-            sql`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-            (waiting) => waiting.length > 0
-          )
-        )
-        assert.isEmpty(yield* storage.take(heir, [stackKey]))
-        yield* Deferred.succeed(mayEnd, undefined)
-        yield* Fiber.join(saving)
-        yield* Fiber.join(resigning)
-        assert.lengthOf(yield* storage.take(heir, [stackKey]), 1)
-      }).pipe(Effect.provide(Postgres.layerClient(url)))
-    })
-  )
-
-  it.effect("PostgreSQL: removes queues that nobody has listed for a day, with their jobs", () =>
-    Effect.gen(function* () {
-      const { createDatabase } = yield* Postgres.Server
-      const url = yield* createDatabase
-      yield* Effect.gen(function* () {
-        const storage = yield* PostgresStorage.make("stacksapi", Duration.minutes(5))
-        const sql = yield* SqlClient.SqlClient
-        const { memberId, term } = yield* leading(storage, "a")
-        yield* sql`UPDATE stacksapi_leaders SET listed_at = now() - interval '25 hours'`
-        yield* storage.collectGarbage
-        assert.lengthOf(yield* storage.load(term), 1)
-        yield* storage.leave(memberId)
-        yield* sql`UPDATE stacksapi_leaders SET listed_at = now() - interval '25 hours'`
-        yield* storage.collectGarbage
-        assert.isEmpty(yield* sql`SELECT 1 FROM stacksapi_saved_jobs`)
-        assert.isEmpty(yield* sql`SELECT 1 FROM stacksapi_leaders`)
-      }).pipe(Effect.provide(Postgres.layerClient(url)))
-    })
-  )
-
-  it.effect(
-    "PostgreSQL: names the tables of version 0.1 that are left, and refuses to begin beside its processes",
-    () =>
-      Effect.gen(function* () {
-        const { createDatabase } = yield* Postgres.Server
-        const url = yield* createDatabase
-        const logged: Array<string> = []
-        yield* Effect.gen(function* () {
-          const sql = yield* SqlClient.SqlClient
-          yield* sql`CREATE TABLE stacksapi_processes (until TIMESTAMPTZ NOT NULL)`
-          yield* sql`CREATE TABLE stacksapi_cluster_messages (id INT)`
-          yield* sql`INSERT INTO stacksapi_processes VALUES (now() + interval '1 minute')`
-          const error = yield* Effect.flip(PostgresStorage.make("stacksapi", Duration.minutes(5)))
-          assert.include(error.message, "processes of version 0.1 run: 1 of them are alive. Stop all of them first")
-          yield* sql`UPDATE stacksapi_processes SET until = now()`
-          yield* PostgresStorage.make("stacksapi", Duration.minutes(5))
-          assert.lengthOf(logged, 1)
-          assert.include(logged[0], "stacksapi_cluster_messages, stacksapi_processes")
-        }).pipe(
-          Effect.provide(
-            Layer.merge(
-              Postgres.layerClient(url),
-              Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
-            )
-          )
-        )
-      })
-  )
 })

@@ -8,7 +8,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Migrator from "effect/sql/Migrator"
@@ -16,6 +15,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as ClusterStack from "../../ClusterStack.ts"
 import type * as StackView from "../../StackView.ts"
+import { rootError } from "../rootError.ts"
 import * as Access from "./access.ts"
 import { Failed, Misused } from "./failure.ts"
 import { importPeer } from "./optionalPeers.ts"
@@ -92,13 +92,7 @@ const databaseUrl = Effect.gen(function* () {
 })
 
 const ofDatabase = (error: SqlError | Migrator.MigrationError): Failed =>
-  new Failed({ message: `The database of DATABASE_URL can't be used: ${rootOf(error).message}` })
-
-/** The error of PostgreSQL, or of the system. */
-const rootOf = (error: Error): Error => {
-  const cause = Predicate.isTagged(error, "SqlError") && "reason" in error ? error.reason : error.cause
-  return Predicate.isError(cause) ? rootOf(cause) : error
-}
+  new Failed({ message: `The database of DATABASE_URL can't be used: ${rootError(error).message}` })
 
 /** The rate limits of all processes together if there is a Redis; else none, and this process has its own. */
 const sharedLimits = Effect.fnUntraced(function* (input: RunInput) {

@@ -61,7 +61,7 @@ import * as Membership from "./membership.ts"
 import * as Metrics from "./metrics.ts"
 import type { OnProcessDeath } from "./recovery.ts"
 import * as Requests from "./requests.ts"
-import type { Storage } from "./storage.ts"
+import type { Storage, StorageError } from "./storage.ts"
 import { View } from "./view.ts"
 import * as Worker from "./worker.ts"
 
@@ -109,7 +109,7 @@ interface Signals {
 export const make = Effect.fnUntraced(function* (
   storage: Storage,
   options: ProcessOptions
-): Effect.fn.Return<Service, InvalidOptions, StacksClient | JobRunner | Scope.Scope> {
+): Effect.fn.Return<Service, InvalidOptions | StorageError, StacksClient | JobRunner | Scope.Scope> {
   const { expiration, key, name, slots, stacks } = options
   // For requests without another limiter.
   const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
@@ -293,7 +293,7 @@ const leave = ({ leadership, membership, view, worker }: Process, grace: Duratio
     worker.claims.close()
     leadership.handOver(membership.id(), view.members)
     // This heartbeat reports the phase `leaving`, so the other processes stop sending hints to this one.
-    yield* Effect.all([membership.beat, worker.drain(grace)], { concurrency: "unbounded", discard: true })
+    yield* Effect.all([membership.heartbeat, worker.drain(grace)], { concurrency: "unbounded", discard: true })
     yield* Effect.timeoutOption(Effect.andThen(worker.flush, leadership.settled), settleTimeout)
     yield* Effect.timeoutOption(leadership.end, endTimeout)
     yield* membership.leave

@@ -10,6 +10,9 @@ import type { EndedJob, Storage } from "./storage.ts"
 /** How often a job is dispatched again because the process that claimed it could not read its details or token, although the leader could. */
 const maxServiceFailures = 3
 
+/** When to ask again for the process that runs a job that should stop. */
+const stopInterval = "1 second"
+
 export const make = (
   queue: LedQueue,
   storage: Storage,
@@ -53,14 +56,22 @@ const repeatRequest = ({ details, issueToken }: JobRunner.JobContext, { outcome 
  * Tells the process that runs the job why its runner should stop. `Detach` and `Shutdown` are not forwarded, because the next leader
  * continues with the job.
  */
-const forwardStop = (
+const forwardStop = Effect.fnUntraced(function* (
   { job, stopRequested }: JobRunner.JobContext,
-  { term }: LedQueue,
+  { rowIdOf, term }: LedQueue,
   storage: Storage,
   requests: Requests
-) =>
-  Effect.flatMap(stopRequested, (reason) =>
-    reason === "Detach" || reason === "Shutdown"
-      ? Effect.void
-      : Effect.asVoid(requests.promptly(storage.requestStop(term, job.id, reason)))
-  )
+) {
+  const reason = yield* stopRequested
+  if (reason === "Detach" || reason === "Shutdown") return
+  // A statement that takes effect late must not stop a later run. So the first one only asks for the number of the present dispatch.
+  let dispatch = 0
+  while (true) {
+    const id = rowIdOf(job.id)
+    if (id === undefined) return
+    const running = yield* requests.promptly(storage.requestStop(term, { jobUuid: job.id, id, dispatch }, reason))
+    if (running?.isTold === true) return
+    if (running === undefined || running.dispatch === dispatch) yield* Effect.sleep(stopInterval)
+    dispatch = running?.dispatch ?? dispatch
+  }
+})

@@ -10,7 +10,7 @@ import { Fence } from "../client/fence.ts"
 
 export interface Lease {
   /** Renews it, and returns whether it was granted: undefined if there was no response. */
-  readonly renew: (request: Effect.Effect<boolean | undefined>) => Effect.Effect<boolean | undefined>
+  readonly renew: <E>(request: Effect.Effect<boolean | undefined, E>) => Effect.Effect<boolean | undefined, E>
   /** Whether this process knows that it holds the lease. */
   readonly isHeld: () => boolean
   /** Waits until this process knows that it holds the lease. */

@@ -33,6 +33,8 @@ export interface LedQueue {
   /** The end of a job is done with: the next `dispatch` makes the job ready again. */
   readonly consume: (ended: EndedJob) => void
   readonly hadBegun: (jobUuid: string) => boolean
+  /** The row of a job, while the queue has the job. */
+  readonly rowIdOf: (jobUuid: string) => number | undefined
   /** Takes the ends of jobs from read number `read`. */
   readonly deliver: (ended: ReadonlyArray<EndedJob>, read: number) => void
 }
@@ -94,6 +96,7 @@ export const make = Effect.fnUntraced(function* (
       led.hasOutcome = false
     },
     hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
+    rowIdOf: (jobUuid) => jobs.get(jobUuid)?.rowId,
     deliver: (ended, read) => deliver(state, ended, read)
   }
 })

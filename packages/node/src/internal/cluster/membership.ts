@@ -9,14 +9,14 @@ import type * as Scope from "effect/Scope"
 import type { FailOnDefect } from "./failOnDefect.ts"
 import * as Lease from "./lease.ts"
 import type { Requests } from "./requests.ts"
-import type { NewMember, Report, Storage } from "./storage.ts"
+import type { NewMember, Report, Storage, StorageError } from "./storage.ts"
 
 export interface Membership {
   /** Undefined while the process has none. */
   readonly id: () => number | undefined
   readonly lease: Lease.Lease
   /** Sends a heartbeat now. */
-  readonly beat: Effect.Effect<void>
+  readonly heartbeat: Effect.Effect<void>
   readonly leave: Effect.Effect<void>
 }
 
@@ -38,24 +38,18 @@ const interval = "1 second"
 const slowPart = 1 / 6
 
 /** Joins the cluster. The heartbeats go on until the scope closes. */
-export const make = Effect.fnUntraced(function* ({
-  expiration,
-  failOnDefect,
-  member,
-  onLapse,
-  onLost,
-  report,
-  requests,
-  storage
-}: MembershipOptions): Effect.fn.Return<Membership, InvalidOptions, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (
+  options: MembershipOptions
+): Effect.fn.Return<Membership, InvalidOptions | StorageError, Scope.Scope> {
+  const { expiration, failOnDefect, member, onLapse, onLost, report, requests, storage } = options
   const lease = yield* Lease.make(expiration)
+  const warnIfSlow = slownessWarning(expiration)
   let memberId: number | undefined
   let hasLeft = false
-  let isSlow = false
 
-  const join = (request: Requests["urgently"]) =>
+  /** Returns the key of the cluster that has the tables, if it is another one. */
+  const join = <E>(joining: Effect.Effect<Joined | undefined, E>) =>
     Effect.gen(function* () {
-      const joining = request(storage.join(member))
       let foreignKey: string | undefined
       yield* lease.renew(
         Effect.map(joining, (joined) => {
@@ -71,43 +65,25 @@ export const make = Effect.fnUntraced(function* ({
       return foreignKey
     })
 
-  const timed = <A>(request: Effect.Effect<A>) =>
-    Effect.flatMap(Effect.timed(request), ([took, result]) => {
-      const wasSlow = isSlow
-      isSlow = Duration.toMillis(took) > Duration.toMillis(expiration) * slowPart
-      return Effect.as(
-        isSlow && !wasSlow
-          ? Effect.logWarning(
-              `A heartbeat took ${Duration.format(took)}, and the lease is ${Duration.format(expiration)}. If the database is that slow, ` +
-                `raise lockExpiration to ${Math.ceil(Duration.toSeconds(took) / slowPart)} seconds or more`
-            )
-          : Effect.void,
-        result
-      )
-    })
-
-  const beat = Effect.suspend(() => {
-    if (memberId === undefined) return hasLeft ? Effect.void : Effect.asVoid(join(requests.urgently))
-    const id = memberId
-    return lease.renew(timed(requests.urgently(storage.heartbeat(id, report())))).pipe(
-      Effect.andThen((isGranted) =>
-        Effect.sync(() => {
-          if (isGranted !== false || memberId !== id) return
-          memberId = undefined
-          onLost(id)
-        })
-      )
-    )
+  const renew = Effect.fnUntraced(function* (id: number) {
+    const isGranted = yield* lease.renew(warnIfSlow(requests.urgently(storage.heartbeat(id, report()))))
+    if (isGranted !== false || memberId !== id) return
+    memberId = undefined
+    onLost(id)
+  })
+  const heartbeat = Effect.suspend(() => {
+    if (memberId !== undefined) return renew(memberId)
+    return hasLeft ? Effect.void : Effect.asVoid(join(requests.urgently(storage.join(member))))
   })
 
-  const foreignKey = yield* join(requests.persistently)
+  const foreignKey = yield* join(requests.atStart(storage.join(member)))
   if (foreignKey !== undefined) {
     return yield* new InvalidOptions({
       option: "tablePrefix",
       issue: `must be different for each cluster: these tables belong to a cluster with the key ${foreignKey}`
     })
   }
-  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(beat, interval))))
+  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(heartbeat, interval))))
   yield* lease.awaitHeld.pipe(
     Effect.andThen(lease.awaitLapse),
     Effect.andThen(Effect.sync(onLapse)),
@@ -118,7 +94,7 @@ export const make = Effect.fnUntraced(function* ({
   return {
     id: () => memberId,
     lease,
-    beat,
+    heartbeat,
     leave: Effect.suspend(() => {
       hasLeft = true
       if (memberId === undefined) return Effect.void
@@ -128,3 +104,25 @@ export const make = Effect.fnUntraced(function* ({
     })
   }
 })
+
+type Joined = Effect.Success<ReturnType<Storage["join"]>>
+
+/** Logs a warning when heartbeats become slow. One without an answer is not slow: the database may be down. */
+const slownessWarning = (expiration: Duration.Duration) => {
+  let isSlow = false
+  return <A>(heartbeat: Effect.Effect<A | undefined>): Effect.Effect<A | undefined> =>
+    Effect.flatMap(Effect.timed(heartbeat), ([took, answer]) => {
+      if (answer === undefined) return Effect.undefined
+      const wasSlow = isSlow
+      isSlow = Duration.toMillis(took) > Duration.toMillis(expiration) * slowPart
+      return Effect.as(
+        isSlow && !wasSlow
+          ? Effect.logWarning(
+              `A heartbeat took ${Duration.format(took)}, and the lease is ${Duration.format(expiration)}. If the database is that slow, ` +
+                `raise lockExpiration to ${Math.ceil(Duration.toSeconds(took) / slowPart)} seconds or more`
+            )
+          : Effect.void,
+        answer
+      )
+    })
+}

@@ -62,28 +62,49 @@ const migrations = (prefix: string) => {
   })
 }
 
-/** The suffixes of the tables of version 0.1: its own, and those of Effect's cluster. */
-const former = [
-  "jobs",
-  "queues",
-  "processes",
-  "migrations",
-  "cluster_messages",
-  "cluster_replies",
-  "cluster_runners",
-  "cluster_locks",
-  "cluster_migrations"
-]
+/**
+ * The tables of version 0.1, its own and those of Effect's cluster, by suffix, and columns by which they are known: a user's own table
+ * may have the same name.
+ */
+const former: Readonly<Record<string, ReadonlyArray<string>>> = {
+  jobs: ["stack_key", "job_uuid", "answer"],
+  queues: ["stack_key", "leader", "wanted", "until"],
+  processes: ["process_id", "cluster_key", "until"],
+  cluster_messages: ["message_id", "shard_id", "entity_type"],
+  cluster_replies: ["request_id", "sequence", "acked"],
+  cluster_runners: ["machine_id", "address", "runner"],
+  cluster_locks: ["shard_id", "address", "acquired_at"]
+}
+
+/** The tables in which 0.1 kept its migrations. They look like those of any program that uses Effect's migrations. */
+const formerMigrations = ["migrations", "cluster_migrations"]
+
+/** The tables that version 0.1 has left. */
+const findFormer = Effect.fnUntraced(function* (
+  prefix: string
+): Effect.fn.Return<ReadonlyArray<string>, SqlError, SqlClient.SqlClient> {
+  const sql = yield* SqlClient.SqlClient
+  const suffixes = [...Object.keys(former), ...formerMigrations]
+  const tables = yield* sql<{ readonly name: string; readonly columns: ReadonlyArray<string> }>`
+    SELECT table_name::text AS name, json_agg(column_name::text) AS columns FROM information_schema.columns
+    WHERE table_schema = ANY (current_schemas(false)) AND ${sql.in(
+      "table_name",
+      suffixes.map((suffix) => `${prefix}_${suffix}`)
+    )}
+    GROUP BY table_name ORDER BY table_name`
+  const isMigrations = (name: string) => formerMigrations.some((suffix) => name === `${prefix}_${suffix}`)
+  const isFormer = ({ columns, name }: { readonly name: string; readonly columns: ReadonlyArray<string> }) =>
+    former[name.slice(prefix.length + 1)]?.every((column) => columns.includes(column)) === true
+  const names = tables.filter((table) => isFormer(table) || isMigrations(table.name)).map(({ name }) => name)
+  return names.every(isMigrations) ? [] : names
+})
 
 /** Creates the tables. Fails while a process of version 0.1 is alive, and logs which of its tables are left. */
 export const prepare = Effect.fnUntraced(function* (
   prefix: string
 ): Effect.fn.Return<void, SqlError | Migrator.MigrationError | InvalidOptions, SqlClient.SqlClient> {
   const sql = yield* SqlClient.SqlClient
-  const names = former.map((suffix) => `${prefix}_${suffix}`)
-  const left = (yield* sql<{ readonly name: string }>`
-    SELECT tablename AS name FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) AND ${sql.in("tablename", names)}
-    ORDER BY tablename`).map(({ name }) => name)
+  const left = yield* findFormer(prefix)
   if (left.includes(`${prefix}_processes`)) {
     const [row] = yield* sql<{ readonly alive: number }>`
       SELECT count(*)::int AS alive FROM ${sql(`${prefix}_processes`)} WHERE until > now()`

@@ -9,12 +9,13 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { MigrationError } from "effect/sql/Migrator"
 import type { SqlClient } from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { ConnectionError, isSqlError, SqlError } from "effect/sql/SqlError"
 import type { Options, Service } from "../../ClusterStack.ts"
 import * as Check from "../options.ts"
 import * as Cluster from "./cluster.ts"
 import * as Events from "./events.ts"
 import * as Postgres from "./postgres.ts"
+import type { StorageError } from "./storage.ts"
 
 export const start = Effect.fnUntraced(function* ({
   key,
@@ -42,7 +43,7 @@ export const start = Effect.fnUntraced(function* ({
   const expiration = Duration.fromInputUnsafe(lockExpiration)
   const publish = yield* Events.make(onEvent)
   const storage = yield* Postgres.make(tablePrefix, expiration)
-  return yield* Cluster.make(storage, {
+  const starting = Cluster.make(storage, {
     key,
     name,
     stacks,
@@ -52,7 +53,11 @@ export const start = Effect.fnUntraced(function* ({
     shutdownGrace: Duration.fromInputUnsafe(shutdownGrace),
     publish
   })
+  return yield* Effect.catchTag(starting, "StorageError", (error) => Effect.fail(toSqlError(error)))
 })
+
+const toSqlError = ({ cause, message }: StorageError): SqlError =>
+  isSqlError(cause) ? cause : new SqlError({ reason: new ConnectionError({ cause, message }) })
 
 const checkStacks = (stacks: ReadonlyArray<{ readonly key: string }>) => {
   if (stacks.length === 0) return Check.invalid("queues", "must name at least one queue")

@@ -15,6 +15,8 @@ import type { Outcome } from "./outcome.ts"
 /** The database failed, or its response was lost. */
 export class StorageError extends Data.TaggedError("StorageError")<{
   readonly message: string
+  /** Whether the same statement may succeed later. */
+  readonly isRetryable: boolean
   readonly cause?: unknown
 }> {}
 
@@ -130,7 +132,10 @@ export interface ClaimedJob {
 export interface Storage {
   // Membership
 
-  /** Adds a member. Adds none if the tables belong to a cluster with another key, and returns that key. */
+  /**
+   * Adds a member. Adds none if the tables belong to a cluster with another key, and returns that key. Of two processes with different
+   * keys that join empty tables at the same moment, at most one is added.
+   */
   readonly join: (member: NewMember) => Request<{ readonly memberId: number } | { readonly foreignKey: string }>
   /** Renews the lease. False if the member is gone. */
   readonly heartbeat: (memberId: number, report: Report) => Request<boolean>
@@ -168,8 +173,15 @@ export interface Storage {
     jobs: ReadonlyArray<{ readonly jobUuid: string; readonly after: number }>,
     hint: Hint
   ) => Request<ReadonlyMap<string, { readonly isNew: boolean }>>
-  /** Tells the owner of a running job why its runner should stop. */
-  readonly requestStop: (term: Term, jobUuid: string, reason: StopReason) => Request<void>
+  /**
+   * Tells the owner of a job why its runner should stop, if the job runs under this dispatch number. Returns the number under which it
+   * runs, and whether the owner was told; undefined if no process runs it.
+   */
+  readonly requestStop: (
+    term: Term,
+    run: { readonly jobUuid: string; readonly id: number; readonly dispatch: number },
+    reason: StopReason
+  ) => Request<{ readonly dispatch: number; readonly isTold: boolean } | undefined>
   /** The jobs that ended or were orphaned, of all queues that the member leads. */
   readonly ended: (memberId: number) => Request<ReadonlyArray<EndedJob>>
 
@@ -190,7 +202,7 @@ export interface Storage {
   /** Makes jobs ready again that were claimed and not begun. */
   readonly giveBack: (memberId: number, dispatches: ReadonlyArray<number>) => Request<void>
 
-  // The rest
+  // Hints and garbage
 
   /** Receives hints until it fails. Waits for ever if the database can't notify. */
   readonly listen: (onHint: (hint: Hint) => void) => Effect.Effect<never, StorageError, Scope.Scope>
