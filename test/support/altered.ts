@@ -12,7 +12,7 @@ interface Answer {
 }
 
 /** Alters the response to a request, such as `GET token`. */
-export type Alter = (request: string, answer: Answer) => Answer
+export type Alter = (request: string, answer: Answer) => Answer | Promise<Answer>
 
 /** Alters the JSON of the successes of requests that match. */
 export const json =
@@ -35,6 +35,15 @@ export const header =
     return { ...answer, headers: value === undefined ? headers : { ...headers, [name]: value } }
   }
 
+/** The service acts on requests that match, but does not respond. `reached` is called then. */
+export const stalled =
+  (request: RegExp, reached: () => void): Alter =>
+  (actual, answer) => {
+    if (!request.test(actual)) return answer
+    reached()
+    return new Promise(() => {})
+  }
+
 /** Serves the altered emulator until the scope closes. Returns its base URL. */
 export const serve = Effect.fnUntraced(function* (alter: Alter) {
   const { baseUrl } = yield* StacksEmulator.StacksEmulator
@@ -53,7 +62,7 @@ export const serve = Effect.fnUntraced(function* (alter: Alter) {
       /^(date|ratelimit-|retry-after|content-type)/.test(name)
     )
     const actual = { status: answered.status, headers: Object.fromEntries(kept), body: await answered.text() }
-    const { body, headers, status } = alter(`${method} ${url.replace(/^\/v3\//, "")}`, actual)
+    const { body, headers, status } = await alter(`${method} ${url.replace(/^\/v3\//, "")}`, actual)
     response.writeHead(status, headers)
     response.end(body)
   }

@@ -8,6 +8,7 @@ import { environmentOf, stacksapi } from "./cli.ts"
 
 const Report = Schema.fromJsonString(
   Schema.Struct({
+    queue: Schema.String,
     problems: Schema.Int,
     findings: Schema.Array(
       Schema.Struct({
@@ -30,10 +31,10 @@ export const examined = Effect.fnUntraced(function* (
   if (alter !== undefined) env["BUILDKITE_AGENT_ENDPOINT"] = yield* Altered.serve(alter)
   if (token !== undefined) env["BUILDKITE_CLUSTER_TOKEN"] = token
   const { status, stderr, stdout } = yield* stacksapi(["doctor", "--json", "--queue", "q", ...args], { env })
-  const { findings, problems } = yield* Schema.decodeUnknownEffect(Report)(stdout)
+  const { findings, problems, queue } = yield* Schema.decodeUnknownEffect(Report)(stdout)
   const bad = findings.filter(({ verdict }) => verdict === "differs" || verdict === "failed")
   assert.strictEqual(problems, bad.length)
-  return { status, stdout, stderr, findings, bad }
+  return { status, stdout, stderr, queue, findings, bad }
 })
 
 export const served = <A, E, R>(effect: Effect.Effect<A, E, R>, options?: NodeStacksEmulator.Options) =>

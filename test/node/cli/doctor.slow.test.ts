@@ -22,4 +22,18 @@ describe("stacksapi doctor finds and names", () => {
       }).pipe(served),
     30_000
   )
+
+  it.live(
+    "an outage while a reservation lapses, and does not conclude that it stays",
+    () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        yield* emulator.addJobs([{ queueKey: "canary" }])
+        const { bad } = yield* examined({ alter: Altered.status(/get-states/, 503) }, "--canary", "canary")
+        const lapse = bad.find(({ check }) => check === "canary: lapse of a shortened reservation")
+        assert.containsSubset(lapse, { verdict: "failed", detail: "status 503, not 200" })
+        assert.notInclude(lapse?.advice, "report")
+      }).pipe(served),
+    30_000
+  )
 })

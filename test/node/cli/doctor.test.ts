@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { DateTime, Effect } from "effect"
+import { DateTime, Deferred, Effect, Exit, Redacted } from "effect"
+import * as ExitStatus from "../../../packages/node/src/internal/cli/exitStatus.ts"
 import * as Altered from "../../support/altered.ts"
-import { environmentOf, stacksapi } from "../../support/cli.ts"
+import { bin, environmentOf, stacksapi, start } from "../../support/cli.ts"
 import { examined, served } from "../../support/doctor.ts"
 
 describe("stacksapi doctor", () => {
@@ -12,9 +13,10 @@ describe("stacksapi doctor", () => {
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([{ id: "waits", queueKey: "q" }])
-      const { bad, findings, status } = yield* examined()
+      const { bad, findings, queue, status } = yield* examined()
       assert.deepStrictEqual(bad, [])
       assert.strictEqual(status, 0)
+      assert.strictEqual(queue, "q")
       assert.isAtLeast(findings.filter(({ verdict }) => verdict === "ok").length, 20)
       assert.isEmpty(yield* emulator.stacks)
       assert.strictEqual((yield* emulator.jobs)[0]?.state, "scheduled")
@@ -28,12 +30,19 @@ describe("stacksapi doctor", () => {
         { id: "canary", queueKey: "canary" },
         { id: "other", queueKey: "q" }
       ])
-      const { bad, findings, status } = yield* examined({}, "--canary", "canary")
+      const { bad, findings, queue, status } = yield* examined({}, "--canary", "canary")
       assert.deepStrictEqual(bad, [])
       assert.strictEqual(status, 0)
+      assert.strictEqual(queue, "canary")
       assert.includeMembers(
         findings.map(({ check }) => check),
-        ["canary: extend", "canary: token", "canary: lapse of a shortened reservation", "canary: finish twice"]
+        [
+          "canary: details",
+          "canary: extend",
+          "canary: token",
+          "canary: lapse of a shortened reservation",
+          "canary: finish twice"
+        ]
       )
       assert.deepStrictEqual(
         (yield* emulator.jobs).map(({ exitStatus, state }) => [state, exitStatus]),
@@ -68,7 +77,9 @@ describe("stacksapi doctor", () => {
       const stillListed = Altered.json(/scheduled-jobs\?.*limit=1$/, (body) => ({ ...body, jobs: [{ id: "taken" }] }))
       const { bad, findings, status } = yield* examined({ alter: stillListed }, "--canary", "canary")
       assert.strictEqual(status, 1)
-      assert.include(bad.find(({ check }) => check === "canary: reserve")?.detail, "another stack")
+      const reserve = bad.find(({ check }) => check === "canary: reserve")
+      assert.strictEqual(reserve?.detail, "the job was not reserved")
+      assert.include(reserve?.advice, "Another stack")
       assert.isUndefined(findings.find(({ check }) => check === "canary: finish"))
       assert.deepStrictEqual((yield* emulator.jobs)[0], job)
     }).pipe(Effect.provide(NodeStacksEmulator.layerClient), served)
@@ -97,6 +108,28 @@ describe("stacksapi doctor", () => {
       assert.strictEqual(findings.find(({ check }) => check === "the rest")?.verdict, "skipped")
       assert.notInclude(stdout + stderr, "not_the_right")
     }).pipe(served)
+  )
+
+  it.live("shows no token that a service repeats in headers and names of fields", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const secret = Redacted.value(emulator.token)
+      const repeats: Altered.Alter = (request, answer) => {
+        const body = request.startsWith("GET token") ? { ...JSON.parse(answer.body), [`x-${secret}`]: 1 } : undefined
+        const headers = { ...answer.headers, "ratelimit-scope": `scope of ${secret}` }
+        return { ...answer, headers, body: body === undefined ? answer.body : JSON.stringify(body) }
+      }
+      const { bad, findings, stderr, stdout } = yield* examined({ alter: repeats })
+      const shown = findings.map(({ detail }) => detail).join("\n")
+      // The findings are there.
+      assert.include(shown, "unknown fields: x-")
+      assert.isTrue(bad.some(({ detail }) => detail.startsWith("RateLimit-Scope is scope of ")))
+      const table = yield* stacksapi(["doctor", "--queue", "q"], {
+        env: { ...environmentOf(emulator), BUILDKITE_AGENT_ENDPOINT: yield* Altered.serve(repeats) }
+      })
+      assert.include(table.stdout, "unknown fields: x-")
+      for (const output of [stdout, stderr, table.stdout, table.stderr]) assert.notInclude(output, "c2VjcmV0")
+    }).pipe((effect) => served(effect, { token: Redacted.make("bkct_MTA.c2VjcmV0LW9mLWRvY3Rvcg") }))
   )
 
   it.live("says that nothing listens", () =>
@@ -146,6 +179,102 @@ describe("stacksapi doctor", () => {
       )
     }).pipe(served)
   )
+})
+
+describe("stacksapi doctor, when it is interrupted", () => {
+  it.live.each(["SIGINT", "SIGTERM"] as const)("by %s, removes its stack", (signal) =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const reached = yield* Deferred.make<void>()
+      const stalled = Altered.stalled(/scheduled-jobs\?/, () => Deferred.doneUnsafe(reached, Exit.void))
+      const doctor = yield* doctorProcess(stalled, "--queue", "q")
+      yield* Deferred.await(reached)
+      assert.lengthOf(yield* emulator.stacks, 1)
+      yield* doctor.kill(signal)
+      assert.strictEqual((yield* doctor.ended).status, ExitStatus.signals[signal])
+      assert.isEmpty(yield* emulator.stacks)
+    }).pipe(served)
+  )
+
+  it.live("gives the canary back, too", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ id: "job-of-canary", queueKey: "canary" }])
+      const reached = yield* Deferred.make<void>()
+      const stalled = Altered.stalled(/^GET .*job-of-canary$/, () => Deferred.doneUnsafe(reached, Exit.void))
+      const doctor = yield* doctorProcess(stalled, "--canary", "canary")
+      yield* Deferred.await(reached)
+      const [reserved] = yield* emulator.jobs
+      assert.strictEqual(reserved?.state, "reserved")
+      const before = millis(reserved?.reservedUntil)
+      yield* doctor.kill("SIGINT")
+      yield* doctor.ended
+      assert.isEmpty(yield* emulator.stacks)
+      const [job] = yield* emulator.jobs
+      assert.isBelow(millis(job?.reservedUntil), before - 30_000)
+    }).pipe(served)
+  )
+})
+
+describe("stacksapi doctor advises", () => {
+  it.live("how to remove a stack that it could not deregister", () =>
+    Effect.gen(function* () {
+      const { bad } = yield* examined({ alter: Altered.status(/deregister$/, 503) })
+      const failed = bad.find(({ check }) => check === "deregister the stack")
+      assert.match(failed?.advice ?? "", /stacksapi deregister --key stacksapi-doctor-[0-9a-f]{8}$/)
+    }).pipe(served)
+  )
+
+  it.live("how to remove a stack that may be registered", () =>
+    Effect.gen(function* () {
+      const down = Altered.status(/^POST stacks\//, 503)
+      const { bad } = yield* examined({ alter: down })
+      assert.deepStrictEqual(
+        bad.map(({ check }) => check),
+        ["register a stack", "deregister the stack"]
+      )
+      assert.match(bad[1]?.advice ?? "", /stacksapi deregister --key/)
+    }).pipe(served)
+  )
+
+  it.live("to check the endpoint if it has no tokens, and sends nothing else there", () =>
+    Effect.gen(function* () {
+      const requests: Array<string> = []
+      const elsewhere: Altered.Alter = (request, answer) => {
+        requests.push(request)
+        return { ...answer, status: 404, body: "<html>Not found</html>" }
+      }
+      const { bad } = yield* examined({ alter: elsewhere })
+      assert.match(bad[0]?.advice ?? "", /BUILDKITE_AGENT_ENDPOINT/)
+      assert.strictEqual(bad[0]?.verdict, "failed")
+      assert.deepStrictEqual(Array.from(new Set(requests)), ["GET token"])
+    }).pipe(served)
+  )
+
+  it.live("to use a token of a cluster, and not to report that", () =>
+    Effect.gen(function* () {
+      const unclustered = Altered.json(/^GET token/, (body) => ({ ...body, cluster_uuid: null }))
+      const { bad } = yield* examined({ alter: unclustered })
+      assert.strictEqual(bad[0]?.advice, "Use an agent token of a cluster")
+    }).pipe(served)
+  )
+
+  it.live("nothing about the limit of stacks after a 403 for something else", () =>
+    Effect.gen(function* () {
+      const { bad } = yield* examined({ alter: Altered.status(/get-states$/, 403) })
+      assert.strictEqual(bad[0]?.check, "states of an unknown job")
+      assert.notInclude(bad[0]?.advice, "limit")
+    }).pipe(served)
+  )
+})
+
+const millis = (time: DateTime.Utc | undefined) => (time === undefined ? 0 : DateTime.toEpochMillis(time))
+
+/** Starts the command as a process, with an altered service. */
+const doctorProcess = Effect.fnUntraced(function* (alter: Altered.Alter, ...args: ReadonlyArray<string>) {
+  const env = environmentOf(yield* StacksEmulator.StacksEmulator)
+  const endpoint = yield* Altered.serve(alter)
+  return yield* start(process.execPath, [bin, "doctor", ...args], { ...env, BUILDKITE_AGENT_ENDPOINT: endpoint })
 })
 
 const jobsOf = (body: Readonly<Record<string, unknown>>) => (Array.isArray(body["jobs"]) ? body["jobs"] : [])
@@ -260,6 +389,19 @@ const deviations: ReadonlyArray<
     "clock",
     "ahead of the service"
   ],
+  [
+    "another rate limit of deregistrations",
+    Altered.header(/deregister$/, "ratelimit-limit", "1"),
+    "rate limit of default (deregister the stack)",
+    "1 requests a second, not 10"
+  ],
+  [
+    "a body that is too large",
+    Altered.json(/^GET token/, (body) => ({ ...body, more: "x".repeat(9 * 1024 * 1024) })),
+    "token identity",
+    "larger than 8 MiB"
+  ],
+  ["responses without a date", Altered.header(/./, "date", undefined), "clock", "no response has a valid Date header"],
   ["an outage of tokens", Altered.status(/acquisition-tokens$/, 503), "tokens for an unknown job", "status 503"]
 ]
 
@@ -279,6 +421,37 @@ describe("stacksapi doctor finds and names", () => {
         assert.strictEqual(status, 1)
         assert.include(bad, named[0])
       }
+    }).pipe(served)
+  )
+
+  it.live("details of a job without its environment", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ id: "canary", queueKey: "canary" }])
+      const withoutEnv = Altered.json(/^GET .*\/jobs\/canary$/, ({ env: _, ...body }) => ({ ...body, script: "" }))
+      const { bad, findings } = yield* examined({ alter: withoutEnv }, "--canary", "canary")
+      assert.deepStrictEqual(
+        bad.map(({ check, detail }) => [check, detail]),
+        [["canary: details", "env is missing"]]
+      )
+      assert.isTrue(findings.some(({ detail }) => detail === "unknown fields: script"))
+    }).pipe(served)
+  )
+
+  it.live("a canary that somebody else changes, and does not conclude that reservations stay", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ id: "canary", queueKey: "canary" }])
+      let isShortened = false
+      const canceled: Altered.Alter = (request, answer) => {
+        if (request.endsWith("job-acquisition-tokens")) isShortened = true
+        return isShortened && request.endsWith("get-states")
+          ? { ...answer, body: JSON.stringify({ states: { canary: "canceled" } }) }
+          : answer
+      }
+      const { findings } = yield* examined({ alter: canceled }, "--canary", "canary")
+      const lapse = findings.find(({ check }) => check === "canary: lapse of a shortened reservation")
+      assert.containsSubset(lapse, { verdict: "skipped", detail: "the job is canceled: somebody else changed it" })
     }).pipe(served)
   )
 })

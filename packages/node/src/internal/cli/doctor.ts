@@ -8,7 +8,7 @@ const flags = {
   canary: Flag.optional(
     Flag.text("canary", {
       description:
-        "A queue that is set aside for this: reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
+        "A queue that is set aside for this, instead of --queue: reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
       metavar: "QUEUE"
     })
   ),
@@ -23,7 +23,7 @@ export const doctor = Command.make(
   handledBy(() => import("./doctorHandler.ts"))
 ).pipe(
   Command.withDescription(
-    "Compare the service with what this library assumes: token, registration, listing, states, statuses, rate limits, clock, TLS, proxy and latency. It registers a stack for a moment, and changes nothing else. Exits with 1 if something differs"
+    "Compare the service with what this library assumes: token, registration, listing, states, statuses, rate limits, clock, TLS, proxy and latency. It registers a stack for a moment and, with --canary, finishes a job; it changes nothing else. Exits with 1 if something differs or fails"
   ),
   Command.withShortDescription("Compare the service with what this library assumes"),
   Command.withExamples([

@@ -1,6 +1,5 @@
 /** What `stacksapi doctor` does. */
 import * as StacksClient from "@stacksapi/core/StacksClient"
-import * as StacksSchema from "@stacksapi/core/StacksSchema"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -40,9 +39,9 @@ export const handle = Effect.fnUntraced(function* (input: DoctorInput) {
   // Headers and messages of another service may repeat the token.
   const redactor = Redactor.make([Redacted.value(token)])
   const shown = findings.map((finding) => ({ ...finding, detail: redactor.redact(finding.detail) }))
-  yield* print(shown, input.json, baseUrl)
+  yield* print(shown, input.json, { baseUrl, queue: queueOf(input) })
   const bad = findings.filter(isBad).length
-  if (bad > 0) return yield* new Failed({ message: `${bad} of ${findings.length} checks found a problem` })
+  if (bad > 0) return yield* new Failed({ message: `${bad} of ${findings.length} findings are problems` })
 }, logFailure)
 
 const baseUrlOf = (input: Settings.Connection) =>
@@ -52,17 +51,19 @@ const baseUrlOf = (input: Settings.Connection) =>
     return base
   })
 
+const queueOf = ({ canary, queue }: Pick<DoctorInput, "canary" | "queue">) => Option.getOrElse(canary, () => queue)
+
 const examine = Effect.fnUntraced(function* (input: Pick<DoctorInput, "canary" | "proxy" | "queue">, baseUrl: URL) {
   const service = yield* Service.Service
   const suffix = (yield* Random.nextIntBetween(0, 0xffff_ffff)).toString(16).padStart(8, "0")
   const key = `stacksapi-doctor-${suffix}`
-  const probe: Checks.Probe = { key, queue: Option.getOrElse(input.canary, () => input.queue), unknownJob }
+  const probe: Checks.Probe = { key, queue: queueOf(input), unknownJob }
   const checks = yield* Checks.examine(
     probe,
     Option.isSome(input.canary) ? Canary.examine(probe) : Effect.succeed<ReadonlyArray<Finding>>([])
   )
-  const url = yield* Connection.examineUrl(baseUrl, input.proxy, service.responses.length > 0)
-  return [...url, ...checks, ...Connection.examineResponses(service.responses)]
+  const url = yield* Connection.examineUrl(baseUrl, input.proxy, service.exchanges.length > 0)
+  return [...url, ...checks, ...Connection.examineExchanges(service.exchanges)]
 })
 
 /** No job has this id: the service makes ids of another UUID version. */
@@ -83,13 +84,22 @@ const columns: ReadonlyArray<Column<Finding>> = [
   { name: "advice", value: ({ advice }) => advice ?? "", style: () => "dim" }
 ]
 
-const print = Effect.fnUntraced(function* (findings: ReadonlyArray<Finding>, isJson: boolean, { host, protocol }: URL) {
+interface Examined {
+  readonly baseUrl: URL
+  readonly queue: string
+}
+
+const print = Effect.fnUntraced(function* (
+  findings: ReadonlyArray<Finding>,
+  isJson: boolean,
+  { baseUrl: { host, protocol }, queue }: Examined
+) {
   if (isJson) {
     return yield* Console.log(
       Sanitize.json({
         version,
         endpoint: `${protocol}//${host}`,
-        defaultQueue: StacksSchema.DefaultQueue,
+        queue,
         problems: findings.filter(isBad).length,
         findings
       })

@@ -18,7 +18,7 @@ export const meanings: ReadonlyArray<readonly [statuses: ReadonlyArray<number>, 
   [
     [failure],
     "failure: an error of the service or the system; at least one of several jobs failed; with `run --until-idle`, a job failed " +
-      "here; the standard output can't be written"
+      "here; `doctor` found a problem; the standard output can't be written"
   ],
   [[usage], "wrong usage: an unknown flag, or a missing or invalid value. Nothing was done"],
   [

@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import { type Expected, expectResponse } from "./expect.ts"
-import { type Finding, finding } from "./findings.ts"
+import { type Finding, finding, isBad } from "./findings.ts"
 import * as Limits from "./limits.ts"
 import { Service } from "./service.ts"
 import * as Shape from "./shape.ts"
@@ -34,6 +34,10 @@ interface Answer {
   readonly isDone: boolean
 }
 
+/** The path of a page of the queue. */
+export const listPath = ({ key, queue }: Pick<Probe, "key" | "queue">, query: Record<string, string>): string =>
+  `stacks/${key}/scheduled-jobs?${new URLSearchParams({ queue_key: queue, ...query })}`
+
 export const field = (body: unknown, name: string): unknown =>
   Predicate.hasProperty(body, name) ? body[name] : undefined
 
@@ -50,8 +54,10 @@ const aboutToken: ReadonlyArray<Request> = [
     expected: {
       statuses: [200],
       shape: Shape.tokenIdentity,
-      check: (body) =>
-        field(body, "cluster_uuid") ? [] : ["the token belongs to no cluster: stacks work in clusters only"]
+      problemsIn: (body) =>
+        field(body, "cluster_uuid") ? [] : ["the token belongs to no cluster: stacks work in clusters only"],
+      advice: "Use an agent token of a cluster",
+      refusal: "Something else may respond. Check BUILDKITE_AGENT_ENDPOINT (or --endpoint)"
     }
   },
   {
@@ -63,6 +69,8 @@ const aboutToken: ReadonlyArray<Request> = [
   }
 ]
 
+const knownStates = ["connected", "disconnected", "lost"]
+
 const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArray<Request>] => {
   const body = { key, type: "custom", queue_key: queue, metadata: { probe: "stacksapi doctor" } }
   const shape = Shape.registeredStack
@@ -70,7 +78,7 @@ const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArr
     ...(field(answer, "key") === key ? [] : ["key is not the one that was sent"]),
     ...(field(answer, "type") === "custom" ? [] : ["type is not the one that was sent"]),
     ...(field(field(answer, "metadata"), "probe") === body.metadata.probe ? [] : ["metadata is not what was sent"]),
-    ...(["connected", "disconnected", "lost"].includes(String(field(answer, "state"))) ? [] : ["state is unknown"])
+    ...(knownStates.some((state) => field(answer, "state") === state) ? [] : ["state is unknown"])
   ]
   return [
     {
@@ -81,7 +89,8 @@ const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArr
       expected: {
         statuses: [201],
         shape,
-        check: echoes,
+        problemsIn: echoes,
+        forbidden: "The organization may have reached its limit of active stacks",
         refusal: `The cluster may have no queue ${queue}: choose one of its queues with --queue`
       },
       limitOf: "registerStack"
@@ -91,7 +100,7 @@ const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArr
       method: "POST",
       path: "stacks/register",
       body,
-      expected: { statuses: [200], shape, check: echoes }
+      expected: { statuses: [200], shape, problemsIn: echoes }
     },
     {
       check: "register without a key",
@@ -103,33 +112,29 @@ const registrations = ({ key, queue }: Probe): readonly [Request, ...ReadonlyArr
   ]
 }
 
-const listings = ({ key, queue }: Probe): ReadonlyArray<Request> => {
-  const path = (query: Record<string, string>) =>
-    `stacks/${key}/scheduled-jobs?${new URLSearchParams({ queue_key: queue, ...query })}`
-  return [
-    {
-      check: "list scheduled jobs",
-      method: "GET",
-      path: path({ limit: "1" }),
-      expected: { statuses: [200], shape: Shape.scheduledJobs },
-      limitOf: "listScheduledJobs"
-    },
-    {
-      check: "list with an invalid cursor",
-      method: "GET",
-      path: path({ limit: "1", after: "stacksapi-doctor" }),
-      expected: { statuses: [400, 422] }
-    },
-    {
-      check: "list more than 1000 jobs",
-      method: "GET",
-      path: path({ limit: "1001" }),
-      expected: { statuses: [400, 422] }
-    }
-  ]
-}
+const listings = (probe: Probe): ReadonlyArray<Request> => [
+  {
+    check: "list scheduled jobs",
+    method: "GET",
+    path: listPath(probe, { limit: "1" }),
+    expected: { statuses: [200], shape: Shape.scheduledJobs },
+    limitOf: "listScheduledJobs"
+  },
+  {
+    check: "list with an invalid cursor",
+    method: "GET",
+    path: listPath(probe, { limit: "1", after: "stacksapi-doctor" }),
+    expected: { statuses: [400, 422] }
+  },
+  {
+    check: "list more than 1000 jobs",
+    method: "GET",
+    path: listPath(probe, { limit: "1001" }),
+    expected: { statuses: [400, 422] }
+  }
+]
 
-/** All about a job that does not exist. */
+/** Requests about a job that does not exist. */
 const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
   {
     check: "states of an unknown job",
@@ -139,7 +144,8 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
     expected: {
       statuses: [200],
       shape: Shape.jobStates,
-      check: (body) => (field(field(body, "states"), unknownJob) === undefined ? [] : ["the unknown job has a state"])
+      problemsIn: (body) =>
+        field(field(body, "states"), unknownJob) === undefined ? [] : ["the unknown job has a state"]
     },
     limitOf: "getJobStates"
   },
@@ -158,7 +164,7 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
     expected: {
       statuses: [200],
       shape: Shape.reservation,
-      check: (body) =>
+      problemsIn: (body) =>
         includes(body, "not_reserved", unknownJob) ? [] : ["not_reserved does not have the unknown job"]
     },
     limitOf: "batchReserveJobs"
@@ -171,7 +177,8 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
     expected: {
       statuses: [201],
       shape: Shape.tokens,
-      check: (body) => (includes(body, "not_issued", unknownJob) ? [] : ["not_issued does not have the unknown job"])
+      problemsIn: (body) =>
+        includes(body, "not_issued", unknownJob) ? [] : ["not_issued does not have the unknown job"]
     }
   },
   {
@@ -182,7 +189,7 @@ const unknownJobs = ({ key, unknownJob }: Probe): ReadonlyArray<Request> => [
     expected: {
       statuses: [200],
       shape: Shape.notifications,
-      check: (body) => {
+      problemsIn: (body) => {
         const errors = field(body, "errors")
         return Array.isArray(errors) && errors.length > 0 ? [] : ["there is no error for the unknown job"]
       }
@@ -203,14 +210,23 @@ const deregistration = ({ key }: Probe): Request => ({
   check: "deregister the stack",
   method: "POST",
   path: `stacks/${key}/deregister`,
-  expected: { statuses: [204] }
+  expected: { statuses: [204] },
+  limitOf: "deregisterStack"
 })
 
-const afterwards = ({ key, queue }: Probe): ReadonlyArray<Request> => [
+/** Deregisters the stack. A finding about a failure says how to do that later. */
+const deregister = (probe: Probe) =>
+  Effect.map(ask(deregistration(probe)), ([result, ...others]): ReadonlyArray<Finding> => {
+    if (result === undefined || !isBad(result)) return result === undefined ? others : [result, ...others]
+    const remove = `The stack may still be registered. To remove it: stacksapi deregister --key ${probe.key}`
+    return [{ ...result, advice: `${result.advice}. ${remove}` }, ...others]
+  })
+
+const afterwards = (probe: Probe): ReadonlyArray<Request> => [
   {
     check: "list for a stack that is gone",
     method: "GET",
-    path: `stacks/${key}/scheduled-jobs?${new URLSearchParams({ queue_key: queue, limit: "1" })}`,
+    path: listPath(probe, { limit: "1" }),
     expected: { statuses: [404] }
   },
   { check: "unknown path", method: "GET", path: "stacksapi-doctor", expected: { statuses: [404] } }
@@ -230,7 +246,7 @@ const answerTo = Effect.fnUntraced(function* ({
   if (response === undefined || limitOf === undefined) return { findings, isDone }
   const { annotations } = StacksApi.StacksApi.groups.stacks.endpoints[limitOf]
   const { limit, scope } = Context.getUnsafe(annotations, StacksApi.Limit)
-  return { findings: [...findings, ...Limits.examine(response, scope, limit)], isDone }
+  return { findings: [...findings, ...Limits.examine(check, response, scope, limit)], isDone }
 })
 
 const ask = (request: Request) => Effect.map(answerTo(request), ({ findings }) => findings)
@@ -240,22 +256,21 @@ const askAll = (requests: ReadonlyArray<Request>) => Effect.map(Effect.forEach(r
 const skipped = (reason: string) => finding("the rest", "skipped", reason)
 
 /** Examines the token; then, if it is usable, a probe stack; then, if there is one, everything else. */
-export const examine = Effect.fnUntraced(function* <E, R>(
+export const examine = Effect.fnUntraced(function* <R>(
   probe: Probe,
-  whileRegistered: Effect.Effect<ReadonlyArray<Finding>, E, R>
+  whileRegistered: Effect.Effect<ReadonlyArray<Finding>, never, R>
 ) {
   const token = yield* askAll(aboutToken)
   if (token[0]?.verdict === "failed") {
     return [...token, skipped("it needs a valid token and a connection")]
   }
   const [register, ...others] = registrations(probe)
-  const { findings: registered, isDone } = yield* Effect.onInterrupt(answerTo(register), () =>
-    Effect.ignore(ask(deregistration(probe)))
-  )
+  // The probe stack is removed even if the command is interrupted or has a defect.
+  const { findings: registered, isDone } = yield* Effect.onError(answerTo(register), () => deregister(probe))
   if (!isDone) {
-    // It may be registered although no response came.
-    yield* ask(deregistration(probe))
-    return [...token, ...registered, skipped("it needs a registered stack")]
+    // It may be registered although no response came. Usually it is not, and the service responds with 404.
+    const removed = (yield* deregister(probe)).filter(({ verdict }) => verdict === "failed")
+    return [...token, ...registered, ...removed, skipped("it needs a registered stack")]
   }
   const rest = yield* Effect.all([
     askAll(others),
@@ -264,10 +279,9 @@ export const examine = Effect.fnUntraced(function* <E, R>(
     whileRegistered
   ]).pipe(
     Effect.flatMap((all) =>
-      Effect.map(askAll([deregistration(probe), ...afterwards(probe)]), (more) => [...all.flat(), ...more])
+      Effect.map(Effect.all([deregister(probe), askAll(afterwards(probe))]), (more) => [...all.flat(), ...more.flat()])
     ),
-    // The probe stack is removed even if the command is interrupted.
-    Effect.onInterrupt(() => Effect.ignore(ask(deregistration(probe))))
+    Effect.onError(() => deregister(probe))
   )
   return [...token, ...registered, ...rest]
 })

@@ -4,9 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Proxy from "../client/proxy.ts"
-import type { Finding } from "./findings.ts"
-import { finding } from "./findings.ts"
-import type { Response } from "./service.ts"
+import { type Finding, finding, reportIt } from "./findings.ts"
+import type { Exchange } from "./service.ts"
 
 /** `isConnected`: whether a response has arrived. */
 export const examineUrl = (
@@ -61,22 +60,19 @@ const ofHttps = (isConnected: boolean, isVerifying: boolean): Finding => {
 
 const isEncrypted = ({ protocol }: URL) => protocol === "https:"
 
-/** More than this is a problem for reservations and tokens, which end at times of the service. */
+/** More than this is a problem for reservations and tokens, whose expiry is by the service's clock. */
 const maxClockDifference = 5000
 
 const slow = 1000
 
-export const examineResponses = (responses: ReadonlyArray<Response>): ReadonlyArray<Finding> =>
-  responses.length === 0 ? [] : [clock(responses), latency(responses)]
+export const examineExchanges = (exchanges: ReadonlyArray<Exchange>): ReadonlyArray<Finding> =>
+  exchanges.length === 0 ? [] : [clock(exchanges), latency(exchanges)]
 
-/** The header has whole seconds, so the smallest difference counts. */
-const clock = (responses: ReadonlyArray<Response>): Finding => {
-  const differences = responses.flatMap(({ at, headers }) => {
-    const date = Date.parse(headers["date"] ?? "")
-    return Number.isNaN(date) ? [] : [date + 500 - at]
-  })
+/** The header has whole seconds, so the smallest difference is the most exact one. */
+const clock = (exchanges: ReadonlyArray<Exchange>): Finding => {
+  const differences = exchanges.flatMap(({ at, date }) => (Number.isNaN(date) ? [] : [date + 500 - at]))
   const smallest = differences.toSorted((one, other) => Math.abs(one) - Math.abs(other))[0]
-  if (smallest === undefined) return finding("clock", "differs", "no response has a valid Date header")
+  if (smallest === undefined) return finding("clock", "differs", "no response has a valid Date header", reportIt)
   const seconds = (Math.abs(smallest) / 1000).toFixed(1)
   return Math.abs(smallest) <= maxClockDifference
     ? finding("clock", "ok", `within ${maxClockDifference / 1000} seconds of the service's`)
@@ -88,8 +84,8 @@ const clock = (responses: ReadonlyArray<Response>): Finding => {
       )
 }
 
-const latency = (responses: ReadonlyArray<Response>): Finding => {
-  const sorted = responses.map(({ millis }) => millis).toSorted((one, other) => one - other)
+const latency = (exchanges: ReadonlyArray<Exchange>): Finding => {
+  const sorted = exchanges.map(({ millis }) => millis).toSorted((one, other) => one - other)
   const median = sorted[Math.floor(sorted.length / 2)] ?? 0
   const detail = `median ${Math.round(median)} ms, longest ${Math.round(sorted.at(-1) ?? 0)} ms of ${sorted.length} requests`
   return median <= slow

@@ -1,7 +1,6 @@
 /** Compares responses with what this library assumes. */
 import * as Effect from "effect/Effect"
-import type { Finding } from "./findings.ts"
-import { finding, report } from "./findings.ts"
+import { type Finding, finding, reportIt } from "./findings.ts"
 import type { Response } from "./service.ts"
 import * as Shape from "./shape.ts"
 
@@ -9,8 +8,12 @@ export interface Expected {
   readonly statuses: ReadonlyArray<number>
   readonly shape?: Shape.Shape | undefined
   /** More that is wrong with the response, as sentences without a full stop. */
-  readonly check?: ((body: unknown) => ReadonlyArray<string>) | undefined
-  /** What to do after a 4xx that has no advice of its own. Default: report it. */
+  readonly problemsIn?: ((body: unknown) => ReadonlyArray<string>) | undefined
+  /** What to do about these problems. Default: report them. */
+  readonly advice?: string | undefined
+  /** What to do after a 403. */
+  readonly forbidden?: string | undefined
+  /** What to do after another 4xx that has no advice of its own. Default: report it. */
   readonly refusal?: string | undefined
 }
 
@@ -18,7 +21,7 @@ export interface Expected {
 export const expectResponse = (
   check: string,
   request: Effect.Effect<Response, string>,
-  { check: more, refusal, shape, statuses }: Expected
+  expected: Expected
 ): Effect.Effect<{ readonly findings: ReadonlyArray<Finding>; readonly response: Response | undefined }> =>
   Effect.match(request, {
     onFailure: (reason) => ({
@@ -27,9 +30,10 @@ export const expectResponse = (
     }),
     onSuccess: (response) => {
       const { body, isJson, status } = response
+      const { advice, problemsIn, shape, statuses } = expected
       if (!statuses.includes(status)) {
         return {
-          findings: [unexpectedStatus(check, status, statuses, refusal)],
+          findings: [unexpectedStatus(check, status, expected)],
           response: status < 300 ? response : undefined
         }
       }
@@ -43,11 +47,13 @@ export const expectResponse = (
       }
       const { problems, unknown } =
         expectedShape === undefined ? { problems: [], unknown: [] } : Shape.compare(body, expectedShape)
-      const all = [...problems, ...(problems.length === 0 ? (more?.(body) ?? []) : [])]
+      const more = problems.length === 0 ? (problemsIn?.(body) ?? []) : []
       const findings =
-        all.length === 0
-          ? [finding(check, "ok", `status ${status}`)]
-          : [finding(check, "differs", all.join("; "), report)]
+        problems.length > 0
+          ? [finding(check, "differs", problems.join("; "), reportIt)]
+          : more.length > 0
+            ? [finding(check, "differs", more.join("; "), advice ?? reportIt)]
+            : [finding(check, "ok", `status ${status}`)]
       // Error bodies may have more, such as the errors of fields.
       if (unknown.length > 0 && !isExpectedError) {
         findings.push(finding(check, "note", `unknown fields: ${unknown.join(", ")}`, "This library ignores them"))
@@ -58,21 +64,16 @@ export const expectResponse = (
 
 const notTheService = "Something else responded, for example a proxy. Check BUILDKITE_AGENT_ENDPOINT (or --endpoint)"
 
-const unexpectedStatus = (
-  check: string,
-  status: number,
-  expected: ReadonlyArray<number>,
-  refusal: string | undefined
-): Finding => {
-  const detail = `status ${status}, not ${expected.join(" or ")}`
+const unexpectedStatus = (check: string, status: number, { forbidden, refusal, statuses }: Expected): Finding => {
+  const detail = `status ${status}, not ${statuses.join(" or ")}`
   if (status === 401) {
     return finding(check, "failed", detail, "Use an agent token of a cluster: it starts with bkct_")
   }
   if (status === 403) {
-    return finding(check, "failed", detail, "The organization may have reached its limit of active stacks")
+    return finding(check, "failed", detail, forbidden ?? "A proxy may refuse it, or the token may not allow it")
   }
   if (status === 429) return finding(check, "failed", detail, "Another process uses up the rate limit. Try again later")
   if (status >= 500) return finding(check, "failed", detail, "The service or a proxy has trouble. Try again later")
   if (status >= 400 && refusal !== undefined) return finding(check, "failed", detail, refusal)
-  return finding(check, "differs", detail, report)
+  return finding(check, "differs", detail, reportIt)
 }

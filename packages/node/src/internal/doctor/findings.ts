@@ -5,7 +5,7 @@
  * - `note`: worth knowing, and no problem for this library.
  * - `differs`: not as this library assumes.
  * - `failed`: there was no usable response.
- * - `skipped`: it could not be asked.
+ * - `skipped`: the check was not possible.
  */
 export type Verdict = "ok" | "note" | "differs" | "failed" | "skipped"
 
@@ -28,4 +28,5 @@ export const finding = (check: string, verdict: Verdict, detail: string, advice?
 /** Whether something is not as this library assumes. */
 export const isBad = ({ verdict }: Finding): boolean => verdict === "differs" || verdict === "failed"
 
-export const report = "Please send the report of --json to this library's authors"
+/** The advice after a difference that only the library can be adapted to. */
+export const reportIt = "Please send the report of --json to this library's authors"

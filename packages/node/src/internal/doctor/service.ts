@@ -1,4 +1,5 @@
-/** Requests as they are, without retries, and responses as they are. */
+/** Sends requests without retries or rate limits, and returns responses whatever their status. */
+import * as Bytes from "effect/Bytes"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -7,9 +8,12 @@ import type * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
+import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 
 export interface Response {
   readonly status: number
@@ -18,9 +22,15 @@ export interface Response {
   readonly body: unknown
   /** Whether the body is empty or JSON. */
   readonly isJson: boolean
+}
+
+/** The times of a request and its response. */
+export interface Exchange {
   readonly millis: number
   /** The local time between sending the request and receiving the response. */
   readonly at: number
+  /** The service's time, from the header `Date`; NaN if there is none. */
+  readonly date: number
 }
 
 export class Service extends Context.Service<
@@ -32,8 +42,8 @@ export class Service extends Context.Service<
       path: string,
       options?: { readonly body?: unknown; readonly token?: string }
     ) => Effect.Effect<Response, string>
-    /** Every response so far. */
-    readonly responses: ReadonlyArray<Response>
+    /** Those of every response so far. */
+    readonly exchanges: ReadonlyArray<Exchange>
   }
 >()("@stacksapi/node/internal/doctor/service") {}
 
@@ -47,7 +57,7 @@ export const make = (options: {
   readonly userAgent: string
 }): Effect.Effect<Service["Service"], never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (client) => {
-    const responses: Array<Response> = []
+    const exchanges: Array<Exchange> = []
     const send: Service["Service"]["send"] = Effect.fnUntraced(function* (method, path, { body, token } = {}) {
       const base = HttpClientRequest.make(method)(new URL(path, options.baseUrl)).pipe(
         HttpClientRequest.setHeaders({
@@ -62,8 +72,8 @@ export const make = (options: {
           : HttpClientRequest.bodyUint8Array(base, new TextEncoder().encode(JSON.stringify(body)), "application/json")
       const start = yield* Clock.currentTimeMillis
       const received = yield* client.execute(request).pipe(
-        Effect.flatMap((response) => Effect.map(response.text, (text) => ({ response, text }))),
-        Effect.mapError(reasonOf),
+        Effect.flatMap((response) => Effect.map(textOf(response), (text) => ({ response, text }))),
+        Effect.mapError((error) => (Predicate.isString(error) ? error : reasonOf(error))),
         Effect.timeoutOrElse({
           duration: timeout,
           orElse: () => Effect.fail(`no response within ${Duration.toSeconds(timeout)} seconds`)
@@ -71,19 +81,28 @@ export const make = (options: {
       )
       const end = yield* Clock.currentTimeMillis
       const json = received.text === "" ? Option.some(undefined) : decodeJson(received.text)
-      const response: Response = {
-        status: received.response.status,
-        headers: received.response.headers,
-        body: Option.getOrUndefined(json),
-        isJson: Option.isSome(json),
-        millis: end - start,
-        at: (start + end) / 2
-      }
-      responses.push(response)
-      return response
+      const { headers, status } = received.response
+      exchanges.push({ millis: end - start, at: (start + end) / 2, date: Date.parse(headers["date"] ?? "") })
+      return { status, headers, body: Option.getOrUndefined(json), isJson: Option.isSome(json) }
     })
-    return { send, responses }
+    return { send, exchanges }
   })
+
+/** More than any response to the doctor has. */
+const maxBodyBytes = 8 * 1024 * 1024
+
+/** The body as a text. Fails with a sentence if it is too large. */
+const textOf = ({ stream }: HttpClientResponse.HttpClientResponse) =>
+  stream.pipe(
+    Stream.runFoldEffect(
+      (): { readonly chunks: ReadonlyArray<Uint8Array>; readonly size: number } => ({ chunks: [], size: 0 }),
+      ({ chunks, size }, chunk) =>
+        size + chunk.length > maxBodyBytes
+          ? Effect.fail("the body is larger than 8 MiB")
+          : Effect.succeed({ chunks: [...chunks, chunk], size: size + chunk.length })
+    ),
+    Effect.map(({ chunks }) => new TextDecoder().decode(Bytes.concat(chunks)))
+  )
 
 /** The cause of a failure, which names no secret: the innermost one, because the others only wrap it. */
 const reasonOf = (error: HttpClientError.HttpClientError): string => {

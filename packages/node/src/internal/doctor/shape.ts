@@ -49,6 +49,8 @@ export const scheduledJobs: Shape = {
   cluster_queue: { id: text, dispatch_paused: ["boolean"] }
 }
 
+export const jobDetails: Shape = { id: text, env: ["object"], command: text }
+
 export const reservation: Shape = { reserved: ["list"], not_reserved: ["list"] }
 
 export const jobStates: Shape = { states: ["object"] }
@@ -96,7 +98,7 @@ const compareObject = (
       if (!name.endsWith("?")) problems.add(`${fieldPath} is missing`)
     } else if (isKinds(expected)) {
       if (!expected.includes(kindOf(actual)))
-        problems.add(`${fieldPath} is ${named(actual)}, not a ${expected.join(" or ")}`)
+        problems.add(`${fieldPath} is ${named(actual)}, not ${expected.map(withArticle).join(" or ")}`)
     } else if (isItems(expected)) {
       if (!Array.isArray(actual)) problems.add(`${fieldPath} is ${named(actual)}, not a list`)
       else for (const item of actual) compareObject(`${fieldPath}[]`, item, expected.items, problems, unknown)
@@ -124,5 +126,7 @@ const kindOf = (value: unknown): Kind =>
 
 const named = (value: unknown): string => {
   const kind = kindOf(value)
-  return value === undefined ? "missing" : kind === "null" ? "null" : `${kind === "object" ? "an" : "a"} ${kind}`
+  return value === undefined ? "missing" : withArticle(kind)
 }
+
+const withArticle = (kind: Kind): string => (kind === "null" ? kind : `${kind === "object" ? "an" : "a"} ${kind}`)
