@@ -36,9 +36,18 @@ const introductionOf = (source: string, modules: ReadonlyArray<string>): string 
     .replaceAll(/^ \* ?/gm, "")
     .replaceAll(/^@\w+.*$/gm, "")
     .replaceAll(/\{@link (\w+)\}/g, (_, name: string) => `[\`${name}\`](${linkTo(name, modules)})`)
-    .replaceAll(/\{@link ([\w.]+)\}/g, "`$1`")
+    .replaceAll(
+      /\{@link ([\w.]+)(?: (\w+))?\}/g,
+      (_, name: string, label: string | undefined) => `\`${label ?? name}\``
+    )
     .trim()
 }
+
+/** Leaves out the constructors of services, which nobody calls. */
+const withoutServiceConstructors = (page: string): string =>
+  page.replaceAll(/^#### Constructors\n[\s\S]*?(?=^(?:#{2,4} |\*\*\*$))/gm, (section) =>
+    section.includes("| `_` | `never` |") ? "" : section
+  )
 
 /** The first sentence of a text, on one line. */
 const firstSentence = (text: string): string => {
@@ -54,7 +63,7 @@ const writeReference = (): void => {
     const rows = [...modules].sort().map((module) => {
       const introduction = introductionOf(readFileSync(join(path, "src", `${module}.ts`), "utf8"), modules)
       const written = join(out, directory, "src", `${module}.md`)
-      const page = readFileSync(written, "utf8").replaceAll(
+      const page = withoutServiceConstructors(readFileSync(written, "utf8")).replaceAll(
         /\]\((?:\.\.\/)*([^)#]*\/src\/[^)]*)\)/g,
         (_, link: string) => `](../${link.replace("/src/", "/")})`
       )
@@ -117,7 +126,7 @@ const writeForPrograms = async ({ sections, titleOf }: Pages): Promise<void> => 
 // Checks
 // -----------------------------------------------------------------------------
 
-/** Links within the site that lead nowhere, and pages that no page of the sidebar has. */
+/** Links within the site that lead nowhere, pages that are not in the sidebar, and tags of doc comments that are not rendered. */
 const problemsOf = ({ sections }: Pages, base: string): ReadonlyArray<string> => {
   const files = new Set(filesIn(dist))
   const pages = new Map(
@@ -145,7 +154,10 @@ const problemsOf = ({ sections }: Pages, base: string): ReadonlyArray<string> =>
     .map((file) => file.replace(/\.html$/, ""))
     .filter((page) => !listed.has(page) && !["404", "index", "reference/index"].includes(page))
     .map((page) => `${page}: is not in the sidebar; add it to site/.vitepress/pages.ts`)
-  return [...new Set([...deadLinks, ...orphans])]
+  const rawTags = [...pages]
+    .filter(([, html]) => html.includes("{@"))
+    .map(([file]) => `${file}: shows a tag of a doc comment`)
+  return [...new Set([...deadLinks, ...orphans, ...rawTags])]
 }
 
 writeReference()
