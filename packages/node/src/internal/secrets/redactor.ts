@@ -1,8 +1,11 @@
 /** Redacts secrets in a text that arrives line by line. */
 import { clean, type RawLine } from "../terminal/lines.ts"
 import { Automaton, type Pattern } from "./automaton.ts"
+import * as Base64 from "./base64Spelling.ts"
+import * as Escaped from "./escapedSpelling.ts"
+import * as Plain from "./plainSpelling.ts"
 import { type Range, Ranges, Scan } from "./scan.ts"
-import * as Spellings from "./spellings.ts"
+import * as Spelling from "./spelling.ts"
 
 export interface Redactor {
   /** The text without secrets. A secret of several lines becomes one mark. */
@@ -84,17 +87,17 @@ const patternsOf = (secrets: ReadonlyArray<string>): Patterns => {
       length > 1 && byteLength(clean(line).trim()) >= minLength ? [clean(line)] : []
     )
     for (const text of new Set([...texts, ...lines])) {
-      const pattern = Spellings.plainPattern(text)
+      const pattern = Plain.patternOf(text)
       if (pattern.length === 0) continue
       plain.push(pattern)
       if (isPlain(text) || byteLength(text) < minLength) continue
-      const bare = Spellings.escapedPattern(text)
+      const bare = Escaped.patternOf(text)
       if (bare.length >= minLength) escaped.push(bare)
-      else plain.push(...escapes(text).map(Spellings.plainPattern))
+      else plain.push(...escapes(text).map(Plain.patternOf))
     }
     for (const text of new Set([secret, secret.trim()])) {
       if (byteLength(text) < minLength) continue
-      base64.push(...Spellings.base64Patterns(encoder.encode(text)))
+      base64.push(...Base64.patternsOf(encoder.encode(text)))
     }
   }
   return { plain, escaped, base64 }
@@ -106,19 +109,19 @@ const patternsOf = (secrets: ReadonlyArray<string>): Patterns => {
 
 interface Pass {
   readonly automaton: Automaton
-  readonly spelling: Spellings.Spelling
+  readonly spelling: Spelling.Spelling
 }
 
-const passOf = (patterns: ReadonlyArray<Pattern>, spelling: Spellings.Spelling): ReadonlyArray<Pass> =>
+const passOf = (patterns: ReadonlyArray<Pattern>, spelling: Spelling.Spelling): ReadonlyArray<Pass> =>
   patterns.length === 0 ? [] : [{ automaton: new Automaton(patterns, spelling.sourcesOf), spelling }]
 
 /** Redacts Buildkite's tokens, and secrets in every spelling. */
 export const make = (secrets: ReadonlyArray<string>): Redactor => {
   const patterns = patternsOf(secrets)
   const passes = [
-    ...passOf(patterns.plain, Spellings.plain),
-    ...passOf(patterns.escaped, Spellings.escaped),
-    ...passOf(patterns.base64, Spellings.base64)
+    ...passOf(patterns.plain, Plain.spelling),
+    ...passOf(patterns.escaped, Escaped.spelling),
+    ...passOf(patterns.base64, Base64.spelling)
   ]
   return {
     redact: (text) => {
@@ -132,7 +135,7 @@ export const make = (secrets: ReadonlyArray<string>): Redactor => {
 
 /** A text from which secrets are removed line by line. A line in which a secret may have begun waits for the next lines. */
 class RedactedLines implements Output {
-  readonly #scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spellings.Reader }>
+  readonly #scans: ReadonlyArray<{ readonly scan: Scan; readonly reader: Spelling.Reader }>
   readonly #tokens = new Ranges()
   readonly #ranges: ReadonlyArray<Ranges>
   readonly #maxLineLength: number
@@ -145,7 +148,7 @@ class RedactedLines implements Output {
   #length = 0
   /** The end of the last secret. */
   #hiddenTo = 0
-  readonly #current = new Spellings.Line()
+  readonly #current = new Spelling.Line()
   #line = ""
   #lines: Array<string> = []
 

@@ -1,132 +1,8 @@
-/**
- * The spellings in which programs print a secret. For each spelling, secrets and text are normalized and then compared:
- *
- * - plain: with any white space between words;
- * - escaped: without quotes, and without the escapes of JSON, shells (`%q`, `set -x`), URLs and most languages;
- * - Base64: in the standard or the URL-safe alphabet, at any position within the encoded data, on one or more lines.
- */
-import type { Pattern, Sources } from "./automaton.ts"
+/** Finds secrets with quotes, and with the escapes of JSON, shells, URLs and most languages. */
+import type { Pattern } from "./automaton.ts"
+import * as Plain from "./plainSpelling.ts"
 import type { Scan } from "./scan.ts"
-
-/** A line, and the lower eight bits of its characters. The buffer may be longer than the line. */
-export class Line {
-  text = ""
-  codes: Buffer = Buffer.alloc(4096)
-
-  load(text: string): void {
-    this.text = text
-    if (this.codes.length < text.length) this.codes = Buffer.alloc(text.length * 2)
-    this.codes.write(text, "latin1")
-  }
-}
-
-/** Reads a text line by line. `position` is the position of the line, or of the line end, in the text. */
-export interface Reader {
-  readonly readLine: (line: Line, position: number) => void
-  readonly readLineEnd: (position: number) => void
-}
-
-export interface Spelling {
-  readonly sourcesOf: Sources
-  readonly reader: (scan: Scan) => Reader
-}
-
-const space = 0x20
-const percent = 0x25
-const plus = 0x2b
-const minus = 0x2d
-const slash = 0x2f
-const backslash = 0x5c
-const underscore = 0x5f
-
-const spaces: ReadonlyArray<number> = [space, 0x09, 0x0a, 0x0b, 0x0c, 0x0d]
-
-const isSpace = (code: number): boolean => code === space || (code >= 0x09 && code <= 0x0d)
-
-const codesOf = (text: string): Uint16Array => {
-  const codes = new Uint16Array(text.length)
-  for (let index = 0; index < text.length; index++) codes[index] = text.charCodeAt(index)
-  return codes
-}
-
-// -----------------------------------------------------------------------------
-// Plain
-// -----------------------------------------------------------------------------
-
-/** Reads any white space as one space, because programs may print a line end as a space or as two characters. */
-class PlainReader implements Reader {
-  readonly #scan: Scan
-  #isAfterSpace = false
-
-  constructor(scan: Scan) {
-    this.#scan = scan
-  }
-
-  readLine({ codes, text: line }: Line, position: number): void {
-    const scan = this.#scan
-    const { automaton } = scan
-    this.#isAfterSpace = true
-    // If the line has more white space than a pattern, the filter does not recognize the pattern.
-    const isFiltered = !(automaton.hasSpaces && longSpace.test(line)) || this.#hasNothing(line)
-    let index = 0
-    while (index < line.length) {
-      const start = scan.isPending || !isFiltered ? index : automaton.indexOfStart(codes, index, line.length)
-      if (start >= line.length) break
-      index = this.#read(line, position, start, Math.min(line.length, start + automaton.window))
-    }
-    if (scan.isPending || !isFiltered || !automaton.hasSpaces) return
-    // Read the end of the line again, because a pattern may begin there and continue in the next line.
-    let end = line.length
-    while (end > index && isSpace(line.charCodeAt(end - 1))) end--
-    if (end === index) return
-    const before = end > 1 ? line.charCodeAt(end - 2) : 0
-    if (!automaton.mayContinue(isSpace(before) ? space : before, line.charCodeAt(end - 1))) return
-    const from = longSpace.test(line) ? index : Math.max(index, end - automaton.tail)
-    this.#read(line, position, from, line.length)
-  }
-
-  #hasNothing(line: string): boolean {
-    if (this.#scan.isPending) return false
-    const text = line.replace(/[ \t-\r]+/g, " ")
-    return this.#scan.automaton.indexOfStart(Buffer.from(text, "latin1"), 0, text.length) === text.length
-  }
-
-  /** Reads up to an index, or further while a pattern may have begun. Returns the index after the last character read. */
-  #read(line: string, position: number, from: number, to: number): number {
-    const scan = this.#scan
-    let index = from
-    for (; index < to || (scan.isPending && index < line.length); index++) {
-      const code = line.charCodeAt(index)
-      if (!isSpace(code)) {
-        this.#isAfterSpace = false
-        scan.read(code, position + index, position + index + 1)
-      } else if (!this.#isAfterSpace || !scan.isPending) {
-        this.#isAfterSpace = true
-        scan.read(space, position + index, position + index + 1)
-      }
-    }
-    return index
-  }
-
-  readLineEnd(position: number): void {
-    if (!this.#isAfterSpace || !this.#scan.isPending) this.#scan.read(space, position, position + 1)
-    this.#isAfterSpace = true
-  }
-}
-
-const longSpace = /[ \t-\r]{2}/
-
-export const plain: Spelling = {
-  sourcesOf: (code) => (code === space ? spaces : [code]),
-  reader: (scan) => new PlainReader(scan)
-}
-
-export const plainPattern = (secret: string): Pattern =>
-  codesOf(secret.replace(/[ \t-\r]+/g, " ").replace(/^ | $/g, ""))
-
-// -----------------------------------------------------------------------------
-// Escaped
-// -----------------------------------------------------------------------------
+import { backslash, codesOf, isSpace, type Line, percent, plus, type Reader, type Spelling, space } from "./spelling.ts"
 
 /** How a character is read: unchanged, as white space, not at all (quotes and invisible characters), or as a backslash. */
 const itself = 0
@@ -381,12 +257,12 @@ class Unescaper {
 class EscapedReader implements Reader {
   readonly #scan: Scan
   readonly #unescaper = new Unescaper()
-  readonly #plain: PlainReader
+  readonly #plain: Plain.PlainReader
   #isSpecial = false
 
   constructor(scan: Scan) {
     this.#scan = scan
-    this.#plain = new PlainReader(scan)
+    this.#plain = new Plain.PlainReader(scan)
   }
 
   readLine(line: Line, position: number): void {
@@ -442,130 +318,15 @@ class EscapedReader implements Reader {
   }
 }
 
-export const escaped: Spelling = {
-  sourcesOf: plain.sourcesOf,
+export const spelling: Spelling = {
+  sourcesOf: Plain.spelling.sourcesOf,
   reader: (scan) => new EscapedReader(scan)
 }
 
-export const escapedPattern = (secret: string): Pattern => {
+export const patternOf = (secret: string): Pattern => {
   const unescaper = new Unescaper()
   unescaper.readLine(secret)
   const { codes, length } = unescaper.bytes
   const from = codes[0] === space ? 1 : 0
   return codes.slice(from, codes[length - 1] === space ? Math.max(from, length - 1) : length)
 }
-
-// -----------------------------------------------------------------------------
-// Base64
-// -----------------------------------------------------------------------------
-
-/** A line that ends in this many characters of the alphabet may continue in the next line. Most programs wrap at 64 or 76. */
-const minWrappedLength = 32
-
-/** Maps both alphabets to the standard one; 0 for other characters. */
-const alphabet = Uint8Array.from({ length: 256 }, (_, code) => {
-  if (code === minus) return plus
-  if (code === underscore) return slash
-  return /[A-Za-z0-9+/]/.test(String.fromCharCode(code)) ? code : 0
-})
-
-const digitAt = (line: string, index: number): number => alphabet[line.charCodeAt(index)] ?? 0
-
-/** The escapes that JSON and URLs use in Base64: line breaks, slashes and plus signs. */
-const base64Escape = /\\(?:[nr/]|u002[bf])|%2[bf]|%25/i
-const base64EscapeHere = /[nr/]|u002[bf]|%(?:25)*2[bf]/iy
-
-class Base64Reader implements Reader {
-  readonly #scan: Scan
-  #line = ""
-  #position = 0
-
-  constructor(scan: Scan) {
-    this.#scan = scan
-  }
-
-  readLine({ codes, text: line }: Line, position: number): void {
-    const scan = this.#scan
-    const { automaton } = scan
-    this.#line = line
-    this.#position = position
-    const isFiltered = !((line.includes("\\") || line.includes("%")) && base64Escape.test(line))
-    let index = 0
-    // Continuation lines may be indented.
-    if (scan.isPending) while (isSpace(line.charCodeAt(index))) index++
-    while (index < line.length) {
-      const start = scan.isPending || !isFiltered ? index : automaton.indexOfStart(codes, index, line.length)
-      if (start >= line.length) break
-      index = this.#read(start, Math.min(line.length, start + automaton.window))
-    }
-    if (scan.isPending || !isFiltered || !this.#isWrapped) return
-    let from = line.length - minWrappedLength
-    while (from > index && digitAt(line, from - 1) > 0) from--
-    this.#read(Math.max(index, from, line.length - automaton.tail), line.length)
-  }
-
-  /** Whether the line ends in so many digits that it may continue in the next line. */
-  get #isWrapped(): boolean {
-    const line = this.#line
-    let length = 0
-    while (length < minWrappedLength && digitAt(line, line.length - 1 - length) > 0) length++
-    return length === minWrappedLength
-  }
-
-  /** Reads up to an index, or further while a pattern may have begun. Returns the index after the last character read. */
-  #read(from: number, to: number): number {
-    const line = this.#line
-    const scan = this.#scan
-    let index = from
-    while (index < to || (scan.isPending && index < line.length)) index = this.#readNext(index)
-    return index
-  }
-
-  #readNext(index: number): number {
-    const line = this.#line
-    const digit = digitAt(line, index)
-    if (digit > 0) return this.#readDigit(digit, index, index + 1)
-    const code = line.charCodeAt(index)
-    let start = index
-    // A backslash may be escaped itself.
-    while (line.charCodeAt(start) === backslash) start++
-    if (start > index || code === percent) {
-      const escape = escapeAt(line, start)
-      if (escape === "n" || escape === "r") return start + 1
-      if (escape !== "") return this.#readDigit(/b$/i.test(escape) ? plus : slash, index, start + escape.length)
-    }
-    this.#scan.reset()
-    return Math.max(start, index + 1)
-  }
-
-  /** Reads a digit. The range includes its neighbors, because they may hold bits of the secret's first or last byte. */
-  #readDigit(digit: number, from: number, to: number): number {
-    const first = digitAt(this.#line, from - 1) > 0 ? from - 1 : from
-    const last = digitAt(this.#line, to) > 0 ? to + 1 : to
-    this.#scan.read(digit, this.#position + first, this.#position + last)
-    return to
-  }
-
-  readLineEnd(): void {
-    if (this.#scan.isPending && !this.#isWrapped) this.#scan.reset()
-  }
-}
-
-/** The rest of an escape after its backslashes, or the percent encoding of a digit. Empty if there is none. */
-const escapeAt = (line: string, index: number): string => {
-  base64EscapeHere.lastIndex = index
-  return base64EscapeHere.exec(line)?.[0] ?? ""
-}
-
-export const base64: Spelling = {
-  sourcesOf: (code) => (code === plus ? [plus, minus] : code === slash ? [slash, underscore] : [code]),
-  reader: (scan) => new Base64Reader(scan)
-}
-
-/** The Base64 of bytes at each of the three offsets in a group, without the characters that also hold bits of neighboring bytes. */
-export const base64Patterns = (bytes: Uint8Array): ReadonlyArray<Pattern> =>
-  [0, 1, 2].map((offset) => {
-    const padded = Buffer.alloc(offset + bytes.length)
-    padded.set(bytes, offset)
-    return codesOf(padded.toString("base64").slice(Math.ceil((offset * 8) / 6), Math.floor((padded.length * 8) / 6)))
-  })
