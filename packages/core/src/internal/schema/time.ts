@@ -37,11 +37,11 @@ export const decodeTime = (input: unknown): DateTime.Utc | typeof giveUp => {
   const hour = two(input, 11)
   const minute = two(input, 14)
   const second = two(input, 17)
-  // Leap seconds and the like are rare, so the schema decodes them. `Date.UTC` takes years below 100 for years of 1900 and later.
-  if (!(year >= 100 && month >= 1 && month <= 12 && day >= 1 && hour <= 23 && minute <= 59 && second <= 59))
-    return giveUp
+  // Leap days and leap seconds are rare, so the schema decodes them. `Date.UTC` takes years below 100 for years of 1900 and later.
+  const lastDay = month === 2 ? 28 : 30 + ((month + (month >> 3)) & 1)
+  if (!(year >= 100 && month >= 1 && month <= 12 && day >= 1 && day <= lastDay)) return giveUp
+  if (!(hour <= 23 && minute <= 59 && second <= 59)) return giveUp
   const milli = input.length === 24 ? digit(input, 20) * 100 + two(input, 21) : 0
   const epochMillis = Date.UTC(year, month - 1, day, hour, minute, second, milli)
-  const isDayOfMonth = day <= 28 || new Date(epochMillis).getUTCDate() === day
-  return Number.isNaN(epochMillis) || !isDayOfMonth ? giveUp : makeTime(epochMillis)
+  return Number.isNaN(epochMillis) ? giveUp : makeTime(epochMillis)
 }
