@@ -1,6 +1,9 @@
-/** Runs an action for many jobs. A failure for one job is printed, and does not stop the others. */
+/** Runs an action for many jobs, one by one or in batches. */
 import type * as StacksError from "@stacksapi/core/StacksError"
+import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { describe, Failed } from "./failure.ts"
 import * as Ids from "./ids.ts"
@@ -10,8 +13,8 @@ import { sayOfJob } from "./output.ts"
 const concurrency = 8
 
 /**
- * Runs an action for each job of the arguments. `done` completes the sentence "2 of 5 jobs were not …". A failure that would occur for
- * all jobs, such as an invalid token, ends it at once.
+ * Runs an action for each job of the arguments. A failure for one job is printed, and does not stop the others. `done` completes the
+ * sentence "2 of 5 jobs were not …". A failure that would occur for all jobs, such as an invalid token, ends it at once.
  */
 export const eachJob = Effect.fnUntraced(function* <R>(
   given: ReadonlyArray<string>,
@@ -36,6 +39,33 @@ export const eachJob = Effect.fnUntraced(function* <R>(
   )
   if (failures > 0) return yield* new Failed({ message: `${failures} of ${count} jobs were not ${done}` })
 })
+
+/**
+ * Runs an action for batches of the jobs of the arguments. The action returns how many of its jobs were refused. `failed` completes the
+ * sentence "2 of 5 jobs …".
+ */
+export const eachBatch = Effect.fnUntraced(function* <E, R>(
+  given: ReadonlyArray<string>,
+  failed: string,
+  act: (jobUuids: ReadonlyArray<string>) => Effect.Effect<number, E, R>
+) {
+  let count = 0
+  let refused = 0
+  yield* Ids.stream(given).pipe(
+    Stream.grouped(StacksSchema.MaxBatchSize),
+    Stream.runForEach((jobUuids) =>
+      Effect.map(act(jobUuids), (refusedNow) => {
+        count += jobUuids.length
+        refused += refusedNow
+      })
+    )
+  )
+  if (refused > 0) return yield* new Failed({ message: `${refused} of ${count} jobs ${failed}` })
+})
+
+/** The duration of a flag in seconds; undefined for the default. */
+export const durationOf = (seconds: Option.Option<number>): Duration.Duration | undefined =>
+  Option.getOrUndefined(Option.map(seconds, Duration.seconds))
 
 /** Whether there is only one job, whose failure is the command's. */
 const isOnlyJob = (given: ReadonlyArray<string>): boolean => given.length === 1 && given[0] !== "-"
