@@ -1,9 +1,10 @@
 /** Runs the recipes of the cookbook as they stand, against the emulator. */
+import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { AgentProvider, StacksClient } from "@stacksapi/core"
 import { JobRunner } from "@stacksapi/core"
 import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Fiber, Layer, Logger } from "effect"
+import { Effect, Fiber, FileSystem, Layer, Logger } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { writeSnippets } from "./snippets.ts"
@@ -171,6 +172,36 @@ describe("The cookbook", () => {
       assert.deepStrictEqual(alerts, [{ text: "Job job-1 could not run: No machine has this size" }])
     }).pipe(Effect.scoped, Effect.provideService(HttpClient.HttpClient, webhook), Effect.provide(inEmulator(broken)))
   })
+
+  it.live("hands working agents over to the next process, and ends no job", () =>
+    Effect.gen(function* () {
+      type Upgrade = (jobsFile: string) => Program<AgentProvider.AgentProvider>
+      const { program } = yield* recipe<Upgrade>("upgrades")
+      const { makeTempDirectoryScoped } = yield* FileSystem.FileSystem
+      const jobsFile = `${yield* makeTempDirectoryScoped()}/jobs`
+      const provider = yield* AgentProviderEmulator.AgentProviderEmulator
+      yield* addJobs(Array.from({ length: 5 }, (_, i) => ({ id: `job-${i}`, queueKey: "_default" })))
+      const old = yield* Effect.forkScoped(program(jobsFile))
+      yield* Effect.repeat(Effect.delay(states, "50 millis"), {
+        until: (all) => Object.values(all).every((state) => state === "running")
+      })
+      yield* Fiber.interrupt(old)
+      assert.lengthOf(yield* provider.agents, 5)
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* Effect.forkScoped(program(jobsFile))
+      for (const id of Object.keys(yield* states)) yield* emulator.completeJob(id)
+      yield* Effect.repeat(Effect.delay(provider.agents, "50 millis"), { until: (agents) => agents.length === 0 })
+      assert.strictEqual((yield* provider.calls).created, 5)
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ exitStatus }) => exitStatus),
+        Array(5).fill(0)
+      )
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(inEmulator(Layer.merge(AgentProviderEmulator.layer({ runTime: () => "1 hour" }), noRunner))),
+      Effect.provide([NodeFileSystem.layer, Logger.layer([])])
+    )
+  )
 
   it.effect("reserves the jobs of a page as a loop on the Go client does", () =>
     Effect.gen(function* () {
