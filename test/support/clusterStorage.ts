@@ -94,8 +94,8 @@ export class Database {
     this.expiration = expirationMillis
   }
 
-  /** How one process reaches it. */
-  connect(faults: Faults = noFaults): Storage {
+  /** How one process reaches it, whose rows expire after so many milliseconds. */
+  connect(faults: Faults = noFaults, expiration = this.expiration): Storage {
     const statement = <A>(operation: keyof Storage, run: (now: number) => A): Effect.Effect<A, StorageError> =>
       Effect.gen({ self: this }, function* () {
         const latency = faults.latency()
@@ -121,7 +121,7 @@ export class Database {
         }
       })
     return {
-      ...this.#membership(statement),
+      ...this.#membership(statement, expiration),
       ...this.#ledJobs(statement),
       ...this.#ownJobs(statement),
       ...this.#hints(statement, faults)
@@ -148,7 +148,7 @@ export class Database {
     this.hint(Hint.Look({ memberId: undefined }))
   }
 
-  #membership(statement: Statement): Membership {
+  #membership(statement: Statement, expiration: number): Membership {
     return {
       join: (member) =>
         statement("join", (now) => {
@@ -169,7 +169,7 @@ export class Database {
             phase: "open",
             demands: {},
             beat: now,
-            until: now + this.expiration
+            until: now + expiration
           })
           this.hint(Hint.Look({ memberId: undefined }))
           return { memberId }
@@ -178,7 +178,7 @@ export class Database {
         statement("heartbeat", (now) => {
           const row = this.members.get(memberId)
           if (row === undefined) return false
-          Object.assign(row, report, { beat: now, until: now + this.expiration })
+          Object.assign(row, report, { beat: now, until: now + expiration })
           return true
         }),
       leave: (memberId) => statement("leave", () => this.#drop(memberId)),

@@ -20,7 +20,7 @@ export interface StartOptions {
   readonly lockExpiration?: Duration.Input
   readonly shutdownGrace?: Duration.Input
   readonly faults?: Faults
-  readonly run?: Run
+  readonly run?: Run | undefined
   readonly outlivesStack?: boolean
   readonly isDeaf?: boolean
   readonly name?: string
@@ -39,7 +39,7 @@ export interface Member extends ClusterStack.Service {
 }
 
 /** One run of a job by one process. */
-interface JobRun {
+export interface JobRun {
   readonly name: string
   readonly jobUuid: string
   readonly from: number
@@ -142,7 +142,11 @@ export const make: Effect.Effect<
       )
     )
     const expiration = Duration.fromInputUnsafe(options.lockExpiration ?? "5 seconds")
-    const storage = unreachable(database.connect(options.faults), () => state.isDead || state.isCut, isDeaf)
+    const storage = unreachable(
+      database.connect(options.faults, Duration.toMillis(expiration)),
+      () => state.isDead || state.isCut,
+      isDeaf
+    )
     const service = yield* Cluster.make(storage, {
       key: "s",
       name,

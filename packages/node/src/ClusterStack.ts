@@ -12,7 +12,7 @@
  * polls, reserves, renews and finishes. Each job runs on one process, in one of its slots. Where agents live elsewhere, as with
  * `AgentProvider`, the leader of a queue creates and watches its agents, and the next leader finds them again. If a process dies:
  *
- * - jobs that it had not started are started by another process;
+ * - jobs that it had not claimed are started by another process. A process claims a job just before it starts the job;
  * - jobs that an agent has acquired are left to the agent. An agent on another machine or in its own container continues. The agents of
  *   `AgentRunner` on the same machine are stopped by its reaper;
  * - other jobs are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.

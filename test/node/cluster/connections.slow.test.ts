@@ -33,50 +33,56 @@ const limited = (url: string, maxConnections: number) =>
 
 layer(Postgres.Server.layer, { excludeTestServices: true })("A process of a cluster", (it) => {
   for (const maxConnections of [1, 3, undefined]) {
-    it.effect(`opens no more connections than its client allows: ${maxConnections ?? "by default 10"}`, () =>
+    it.effect(
+      `opens no more connections than its client allows: ${maxConnections ?? "by default 10"}`,
+      () =>
+        withEmulator(
+          Effect.gen(function* () {
+            const { url } = yield* Postgres.Server
+            const { databaseUrl, start } = yield* Members.onServer
+            const database = maxConnections === undefined ? undefined : limited(databaseUrl, maxConnections)
+            const work = Effect.gen(function* () {
+              yield* start(patient, { database })
+              yield* addJobs(20, patient, () => 50)
+              yield* allOver
+            })
+            const most = yield* mostDuring(new URL(databaseUrl).pathname.slice(1), work).pipe(
+              Effect.provide(Postgres.layerClient(url))
+            )
+            assert.isAtLeast(most, Math.min(2, maxConnections ?? 2))
+            assert.isAtMost(most, maxConnections ?? defaultLimit)
+            assert.isEmpty(yield* faults)
+          })
+        ),
+      { concurrent: true }
+    )
+  }
+
+  it.effect(
+    "opens no more connections than its client allows while its statements hang",
+    () =>
       withEmulator(
         Effect.gen(function* () {
           const { url } = yield* Postgres.Server
           const { databaseUrl, start } = yield* Members.onServer
-          const database = maxConnections === undefined ? undefined : limited(databaseUrl, maxConnections)
-          const work = Effect.gen(function* () {
-            yield* start(patient, { database })
-            yield* addJobs(20, patient, () => 50)
-            yield* allOver
-          })
-          const most = yield* mostDuring(new URL(databaseUrl).pathname.slice(1), work).pipe(
-            Effect.provide(Postgres.layerClient(url))
-          )
-          assert.isAtLeast(most, Math.min(2, maxConnections ?? 2))
-          assert.isAtMost(most, maxConnections ?? defaultLimit)
-          assert.isEmpty(yield* faults)
+          const database = new URL(databaseUrl).pathname.slice(1)
+          const member = yield* start({ ...patient, lockExpiration: "3 seconds" })
+          yield* until(Effect.map(member.status, ({ leading }) => leading.length === 2))
+          const isCutOff = until(Effect.map(member.status, ({ phase }) => phase === "partitioned"))
+          const hang = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+            sql`LOCK TABLE stacksapi_members, stacksapi_leaders, stacksapi_saved_jobs`.pipe(
+              Effect.andThen(addJobs(20, patient)),
+              Effect.andThen(isCutOff),
+              sql.withTransaction
+            )
+          ).pipe(Effect.provide(limited(databaseUrl, 1)))
+          const most = yield* Effect.provide(mostDuring(database, hang), Postgres.layerClient(url))
+          // One more is that of this test.
+          assert.isAtMost(most, defaultLimit + 1)
+          yield* allOver
         })
-      )
-    )
-  }
-
-  it.effect("opens no more connections than its client allows while its statements hang", () =>
-    withEmulator(
-      Effect.gen(function* () {
-        const { url } = yield* Postgres.Server
-        const { databaseUrl, start } = yield* Members.onServer
-        const database = new URL(databaseUrl).pathname.slice(1)
-        const member = yield* start({ ...patient, lockExpiration: "3 seconds" })
-        yield* until(Effect.map(member.status, ({ leading }) => leading.length === 2))
-        const isCutOff = until(Effect.map(member.status, ({ phase }) => phase === "partitioned"))
-        const hang = Effect.flatMap(SqlClient.SqlClient, (sql) =>
-          sql`LOCK TABLE stacksapi_members, stacksapi_leaders, stacksapi_saved_jobs`.pipe(
-            Effect.andThen(addJobs(20, patient)),
-            Effect.andThen(isCutOff),
-            sql.withTransaction
-          )
-        ).pipe(Effect.provide(limited(databaseUrl, 1)))
-        const most = yield* Effect.provide(mostDuring(database, hang), Postgres.layerClient(url))
-        // One more is that of this test.
-        assert.isAtMost(most, defaultLimit + 1)
-        yield* allOver
-      })
-    )
+      ),
+    { concurrent: true }
   )
 
   it.effect("ends at its start with the error of the database when a right is missing", () =>

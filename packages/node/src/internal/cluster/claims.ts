@@ -48,33 +48,33 @@ export const make = Effect.fnUntraced(function* ({
   const isWanted = yield* Latch.make(false)
   const isLater = yield* Latch.make(false)
   const isIdle = yield* Latch.make(true)
-  const wish = { invited: 0, isPolled: false, isClosed: false }
+  const wanted = { invited: 0, isPolled: false, isClosed: false }
   const counts = { begun: 0, ended: 0 }
   const poll = () => {
-    wish.isPolled = true
+    wanted.isPolled = true
     isWanted.openUnsafe()
   }
 
-  const mayStart = (memberId: number) => !wish.isClosed && membership.id() === memberId && membership.lease.isHeld()
+  const mayStart = (memberId: number) => !wanted.isClosed && membership.id() === memberId && membership.lease.isHeld()
 
   /** Whether there is more to claim. */
   const claimOnce = Effect.fnUntraced(function* () {
     const memberId = membership.id()
     const slots = free()
-    const { invited, isPolled } = wish
+    const { invited, isPolled } = wanted
     if (
-      wish.isClosed ||
+      wanted.isClosed ||
       memberId === undefined ||
       slots <= 0 ||
       !membership.lease.isHeld() ||
       (invited === 0 && !isPolled)
     ) {
-      wish.invited = 0
-      wish.isPolled = false
+      wanted.invited = 0
+      wanted.isPolled = false
       return false
     }
-    wish.invited = 0
-    if (invited === 0) wish.isPolled = false
+    wanted.invited = 0
+    if (invited === 0) wanted.isPolled = false
     counts.begun++
     const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
     isIdle.closeUnsafe()
@@ -112,13 +112,13 @@ export const make = Effect.fnUntraced(function* ({
   )
   return {
     invite: (count) => {
-      wish.invited += count
+      wanted.invited += count
       isWanted.openUnsafe()
     },
     poll,
     pollLater: () => void isLater.openUnsafe(),
     close: () => {
-      wish.isClosed = true
+      wanted.isClosed = true
     },
     idle: isIdle.await,
     counts: () => counts

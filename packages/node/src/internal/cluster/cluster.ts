@@ -76,8 +76,8 @@ export interface ProcessOptions {
   readonly publish: Publish
 }
 
-/** The polling interval, in milliseconds, for changes without a notification. */
-const interval = 1000
+/** How often the state is read, in milliseconds, for changes without a notification. */
+const refreshInterval = 1000
 /** Hints within this time trigger one read. */
 const pace = "10 millis"
 const collectInterval = "10 minutes"
@@ -206,10 +206,10 @@ const refreshOnce = Effect.fnUntraced(function* ({
   worker
 }: Process) {
   const memberId = membership.id()
-  if (memberId === undefined) return interval
+  if (memberId === undefined) return refreshInterval
   const number = ++signals.sent.snapshots
   const snapshot = yield* requests.promptly(storage.snapshot(memberId))
-  if (snapshot === undefined || membership.id() !== memberId) return interval
+  if (snapshot === undefined || membership.id() !== memberId) return refreshInterval
   view.update(snapshot)
   if (snapshot.members.some(({ expiresInMillis }) => expiresInMillis <= 0)) {
     // If that fails, this process goes on with those that are alive.
@@ -218,8 +218,8 @@ const refreshOnce = Effect.fnUntraced(function* ({
   yield* worker.reconcile(memberId, snapshot, number)
   yield* leadership.reconcile(memberId, snapshot, number)
   worker.claims.poll()
-  // The time until the next heartbeat expires, at most `interval`. The next refresh deletes the expired member.
-  return Math.min(interval, ...view.members.map(({ expiresInMillis }) => expiresInMillis + 10))
+  // The time until the next heartbeat expires, at most `refreshInterval`. The next refresh deletes the expired member.
+  return Math.min(refreshInterval, ...view.members.map(({ expiresInMillis }) => expiresInMillis + 10))
 })
 
 const refreshLoop = (process: Process): Effect.Effect<never> => {
@@ -247,7 +247,7 @@ const readLoop = ({ leadership, membership, requests, signals, storage }: Proces
     })
   })
   return readOnce.pipe(
-    Effect.andThen(Effect.timeoutOption(signals.read.await, interval)),
+    Effect.andThen(Effect.timeoutOption(signals.read.await, refreshInterval)),
     Effect.andThen(Effect.sleep(pace)),
     Effect.forever
   )
@@ -346,5 +346,5 @@ const watchPhase = (status: Effect.Effect<Status>): Effect.Effect<never> =>
       if (phase === "running" && last === "partitioned")
         yield* Effect.logInfo("This process is a member of the cluster again")
       last = phase
-    }).pipe(Effect.andThen(Effect.sleep(interval)), Effect.forever)
+    }).pipe(Effect.andThen(Effect.sleep(refreshInterval)), Effect.forever)
   })

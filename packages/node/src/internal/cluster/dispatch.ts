@@ -33,7 +33,7 @@ export const make = (
           }
           if (ended.outcome._tag !== "Failed") return ended.outcome
           queue.consume(ended)
-          if (ended.outcome.trouble === undefined || serviceFailures++ >= maxServiceFailures)
+          if (ended.outcome.failedRequest === undefined || serviceFailures++ >= maxServiceFailures)
             return yield* toRunnerResult(ended.outcome)
           yield* repeatRequest(context, ended)
         }
@@ -50,7 +50,7 @@ export const make = (
  * of the service.
  */
 const repeatRequest = ({ details, issueToken }: JobRunner.JobContext, { outcome }: EndedJob) =>
-  outcome?._tag === "Failed" && outcome.trouble === "token" ? Effect.asVoid(issueToken) : Effect.asVoid(details)
+  outcome?._tag === "Failed" && outcome.failedRequest === "token" ? Effect.asVoid(issueToken) : Effect.asVoid(details)
 
 /**
  * Tells the process that runs the job why its runner should stop. `Detach` and `Shutdown` are not forwarded, because the next leader

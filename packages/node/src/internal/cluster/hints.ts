@@ -41,7 +41,7 @@ export const encode = (hint: Hint): string => {
   }
 }
 
-/** A text that is no hint, as one from a later version, is a probe: it says only that this connection is alive. */
+/** Reads an unknown text, for example of a later version, as a probe: it only shows that the connection is alive. */
 export const decode = (text: string): Hint => {
   const [kind, rest = ""] = text.split(" ")
   switch (kind) {
@@ -68,9 +68,9 @@ const silence = Duration.seconds(3)
 /** How long its own probe may take. */
 const probeTimeout = Duration.seconds(2)
 const retryInterval = "1 second"
-/** How long to wait after some listeners in a row have heard nothing. */
-const patientInterval = "1 minute"
-const maxDeaf = 3
+/** How long to wait after this many listeners in a row have heard nothing. */
+const longRetryInterval = "1 minute"
+const maxSilent = 3
 
 /** Listens for ever. `hint` is called for each hint; after a new connection, since some may be lost, with `Look`. */
 export const listenForever = (
@@ -78,7 +78,7 @@ export const listenForever = (
   onHint: (hint: Hint) => void
 ): Effect.Effect<never> =>
   Effect.gen(function* () {
-    let deaf = 0
+    let silentListeners = 0
     let isReported = false
     while (true) {
       const scope = yield* Scope.make()
@@ -87,8 +87,8 @@ export const listenForever = (
         // A connection that is cut does not end at once.
         Effect.ensuring(Effect.forkDetach(Scope.close(scope, Exit.void)))
       )
-      deaf = hasHeard ? 0 : deaf + 1
-      if (deaf >= maxDeaf && !isReported) {
+      silentListeners = hasHeard ? 0 : silentListeners + 1
+      if (silentListeners >= maxSilent && !isReported) {
         isReported = true
         yield* Effect.logWarning(
           "Notifications of the cluster's database do not arrive, as behind a pooler that shares sessions: jobs start and end up to a " +
@@ -96,7 +96,7 @@ export const listenForever = (
         )
       }
       if (hasHeard) isReported = false
-      yield* Effect.sleep(deaf >= maxDeaf ? patientInterval : retryInterval)
+      yield* Effect.sleep(silentListeners >= maxSilent ? longRetryInterval : retryInterval)
     }
   })
 
@@ -106,18 +106,18 @@ const listenOnce = Effect.fnUntraced(function* (
   onHint: (hint: Hint) => void
 ): Effect.fn.Return<boolean, never, Scope.Scope> {
   const clock = yield* Clock.Clock
-  const isDeaf = yield* Deferred.make<void>()
+  const isLost = yield* Deferred.make<void>()
   let hasHeard = false
   let heardAt = clock.monotonicTimeNanosUnsafe()
   const silentMillis = () => Duration.nanos(clock.monotonicTimeNanosUnsafe() - heardAt)
   const probe = Effect.gen(function* () {
-    // Whoever asks first spares the others their probes.
+    // All listeners hear a probe. The delay is random, so that most of them need not send their own.
     const pause = Duration.sum(silence, Duration.millis(1000 * (yield* Random.next)))
     yield* Effect.sleep(Duration.max(Duration.subtract(pause, silentMillis()), Duration.millis(100)))
     if (Duration.isLessThan(silentMillis(), silence)) return
     yield* Effect.ignore(Effect.timeout(notify(Hint.Probe()), probeTimeout))
     yield* Effect.sleep(probeTimeout)
-    if (Duration.isGreaterThanOrEqualTo(silentMillis(), silence)) yield* Deferred.succeed(isDeaf, undefined)
+    if (Duration.isGreaterThanOrEqualTo(silentMillis(), silence)) yield* Deferred.succeed(isLost, undefined)
   })
   onHint(Hint.Look({ memberId: undefined }))
   yield* listen((hint) => {
@@ -126,7 +126,7 @@ const listenOnce = Effect.fnUntraced(function* (
     onHint(hint)
   }).pipe(
     Effect.catch((error) => Effect.logDebug(`Could not listen to the cluster's database: ${error.message}`)),
-    Effect.raceFirst(Deferred.await(isDeaf)),
+    Effect.raceFirst(Deferred.await(isLost)),
     Effect.raceFirst(Effect.forever(probe))
   )
   return hasHeard

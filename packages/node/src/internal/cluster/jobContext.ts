@@ -13,15 +13,15 @@ import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type { Execution } from "./executions.ts"
 import * as Lease from "./lease.ts"
-import type { Outcome } from "./outcome.ts"
+import type { FailedRequest } from "./outcome.ts"
 
 export interface JobContexts {
   /** Undefined where it can't be had, or the service does not know the job. */
   readonly stateOf: (execution: Pick<Execution, "stackKey" | "job">) => Effect.Effect<JobState | undefined, StacksError>
   readonly make: (execution: Execution) => Effect.Effect<{
     readonly context: JobRunner.JobContext
-    /** The request whose failure the runner has failed with, if it is one. */
-    readonly troubleOf: (error: unknown) => Extract<Outcome, { readonly _tag: "Failed" }>["trouble"]
+    /** The request whose failure made the runner fail with this error. */
+    readonly failedRequestOf: (error: unknown) => FailedRequest
   }>
   /** Nothing is notified for this job any more. */
   readonly release: (execution: Execution) => Effect.Effect<void>
@@ -71,9 +71,9 @@ export const make = Effect.fnUntraced(function* ({
     make: Effect.fnUntraced(function* (execution) {
       const { job, stackKey } = execution
       const { notify } = yield* notifierOf(stackKey)
-      const troubles = new Map<unknown, "details" | "token">()
-      const noting = <A, E>(what: "details" | "token", request: Effect.Effect<A, E>) =>
-        Effect.tapError(request, (error) => Effect.sync(() => troubles.set(error, what)))
+      const failures = new Map<unknown, "details" | "token">()
+      const recorded = <A, E>(what: "details" | "token", request: Effect.Effect<A, E>) =>
+        Effect.tapError(request, (error) => Effect.sync(() => failures.set(error, what)))
       const owned = Lease.restrict(lease, () => execution.isOwned)
       const issueToken = Effect.suspend(() => {
         execution.hasAgent = true
@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* ({
               )
             : Effect.succeed({ token: issued.token, lifetime })
         ),
-        (request) => noting("token", request),
+        (request) => recorded("token", request),
         limited,
         RateLimit.mapLimiter(Lease.gate(owned))
       )
@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function* ({
         job,
         stackKey,
         queueKey: queueKeyOf(stackKey),
-        details: yield* Effect.cached(limited(noting("details", client.getJob({ stackKey, jobUuid: job.id })))),
+        details: yield* Effect.cached(limited(recorded("details", client.getJob({ stackKey, jobUuid: job.id })))),
         // A new token is requested well before this one expires.
         acquisitionToken: yield* Effect.cachedWithTTL(
           Effect.map(issueToken, ({ token }) => token),
@@ -108,10 +108,12 @@ export const make = Effect.fnUntraced(function* ({
         state: Effect.catch(stateOf(execution), () => Effect.succeed(undefined)),
         notify: (text) => notify(job.id, text)
       }
-      const troubleOf = (error: unknown, depth = 0): "details" | "token" | undefined =>
-        troubles.get(error) ??
-        (depth < maxDepth && Predicate.hasProperty(error, "cause") ? troubleOf(error.cause, depth + 1) : undefined)
-      return { context, troubleOf }
+      const failedRequestOf = (error: unknown, depth = 0): "details" | "token" | undefined =>
+        failures.get(error) ??
+        (depth < maxDepth && Predicate.hasProperty(error, "cause")
+          ? failedRequestOf(error.cause, depth + 1)
+          : undefined)
+      return { context, failedRequestOf }
     }),
     release: ({ job, stackKey }) => notifications.get(stackKey)?.release(job.id) ?? Effect.void
   }

@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Dispatch from "./dispatch.ts"
-import type { Publish } from "./events.ts"
+import { type Publish, published } from "./events.ts"
 import type { FailOnDefect } from "./failOnDefect.ts"
 import * as Lease from "./lease.ts"
 import * as LedQueue from "./ledQueue.ts"
@@ -23,7 +23,6 @@ import type { OnProcessDeath } from "./recovery.ts"
 import type { Requests } from "./requests.ts"
 import type { Storage, Taken, Term } from "./storage.ts"
 import type { View } from "./view.ts"
-import { published } from "./worker.ts"
 
 export type StackOptions = Omit<Stack.Options, "maxInFlight" | "onClose" | "onEvent">
 
@@ -62,7 +61,7 @@ export interface Led {
 }
 
 /** How often the allocation of slots is looked at. */
-const interval = "1 second"
+const allocationInterval = "1 second"
 /** When a queue that failed is tried again. */
 const restartInterval = "1 minute"
 /** The service counts the requests of this time, those of the last leader too. In milliseconds. */
@@ -130,7 +129,7 @@ const runStack = Effect.fnUntraced(function* (
   })
   yield* adjust.pipe(
     Effect.orDie,
-    Effect.andThen(Effect.sleep(interval)),
+    Effect.andThen(Effect.sleep(allocationInterval)),
     Effect.forever,
     deps.failOnDefect,
     Effect.forkScoped

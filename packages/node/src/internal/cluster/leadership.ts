@@ -45,7 +45,7 @@ export const make = Effect.fnUntraced(function* (
   options: LeadershipOptions
 ): Effect.fn.Return<Leadership, never, StacksClient | JobRunner | Scope.Scope> {
   const { membership, requests, stacks, storage } = options
-  const led = yield* OpenStacks.make(options)
+  const openStacks = yield* OpenStacks.make(options)
   const leaderless = new Map<string, number>()
   let hasEnded = false
 
@@ -54,23 +54,23 @@ export const make = Effect.fnUntraced(function* (
     const taken = yield* requests.promptly(storage.take(memberId, stackKeys))
     // Without the lease the response came too late. The next snapshot shows what was taken.
     if (taken === undefined || hasEnded || membership.id() !== memberId || !membership.lease.isHeld()) return
-    for (const each of taken) yield* led.open(memberId, each)
+    for (const each of taken) yield* openStacks.open(memberId, each)
   })
 
   /** Ends the stacks of queues that this snapshot shows to be led by others. */
   const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, snapshotNumber: number) => {
     const rows = new Map(queues.map((row) => [row.stackKey, row]))
-    for (const stack of led.all()) {
+    for (const stack of openStacks.all()) {
       const row = rows.get(stack.term.stackKey)
       const isLost = row?.leader !== memberId || row.fence !== stack.term.fence
-      if (isLost && stack.takenAt < snapshotNumber) led.close(stack, false)
+      if (isLost && stack.takenAt < snapshotNumber) openStacks.close(stack, false)
     }
   }
 
   const resignMisplaced = (memberId: number, placed: ReturnType<typeof place>) => {
-    for (const stack of led.all()) {
+    for (const stack of openStacks.all()) {
       const leader = placed.get(stack.term.stackKey)
-      if (leader !== undefined && leader !== memberId) led.close(stack, true)
+      if (leader !== undefined && leader !== memberId) openStacks.close(stack, true)
     }
   }
 
@@ -101,33 +101,33 @@ export const make = Effect.fnUntraced(function* (
     const wanted: Array<string> = []
     for (const row of queues) {
       const { fence, leader, stackKey } = row
-      if (led.has(stackKey)) continue
+      if (openStacks.has(stackKey)) continue
       // Taken by a statement whose response was lost or too late, or not resigned when it should have been.
-      if (leader === memberId) yield* led.resign({ memberId, stackKey, fence })
+      if (leader === memberId) yield* openStacks.resign({ memberId, stackKey, fence })
       if (isWanted(memberId, row, placed)) wanted.push(stackKey)
     }
     yield* take(memberId, wanted)
   })
 
   const closeAll = (isResigned: boolean) => {
-    for (const stack of led.all()) led.close(stack, isResigned)
+    for (const stack of openStacks.all()) openStacks.close(stack, isResigned)
   }
 
   return {
-    led: led.all,
+    led: openStacks.all,
     reconcile,
     resignAll: () => closeAll(true),
     onMemberRemoved: () => closeAll(false),
     handOver: (memberId, members) => {
-      for (const stack of led.all()) {
+      for (const stack of openStacks.all()) {
         const { stackKey } = stack.term
-        if (members.some((member) => member.id !== memberId && canLead(member, stackKey))) led.close(stack, true)
-        else led.stopReserving(stack)
+        if (members.some((member) => member.id !== memberId && canLead(member, stackKey))) openStacks.close(stack, true)
+        else openStacks.stopReserving(stack)
       }
     },
     settled: Effect.gen(function* () {
-      while (led.all().length > 0 && membership.lease.isHeld()) {
-        const loaded = yield* Effect.forEach(led.all(), ({ term }) => requests.promptly(storage.load(term)))
+      while (openStacks.all().length > 0 && membership.lease.isHeld()) {
+        const loaded = yield* Effect.forEach(openStacks.all(), ({ term }) => requests.promptly(storage.load(term)))
         if (loaded.every((stored) => stored?.some(isUnsettled) === false)) return
         yield* Effect.sleep(settleInterval)
       }
@@ -135,7 +135,7 @@ export const make = Effect.fnUntraced(function* (
     end: Effect.suspend(() => {
       hasEnded = true
       closeAll(true)
-      return led.ended
+      return openStacks.ended
     })
   }
 })

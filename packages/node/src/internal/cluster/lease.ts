@@ -23,7 +23,7 @@ export interface Lease {
 export const usablePart = 0.9
 
 /** How often a fiber that waits for the lease checks it. */
-const interval = "100 millis"
+const checkInterval = "100 millis"
 
 /** Makes a lease that the database ends after `expiration`. It is not held yet. */
 export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
@@ -39,7 +39,7 @@ export const make = (expiration: Duration.Duration): Effect.Effect<Lease> =>
       return lifetime - Math.max(Number(monotonic - renewedAt.monotonic) / 1e6, wall - renewedAt.wall)
     }
     const awaitHeld: Effect.Effect<void> = Effect.suspend(() =>
-      remaining() > 0 ? Effect.void : Effect.delay(awaitHeld, interval)
+      remaining() > 0 ? Effect.void : Effect.delay(awaitHeld, checkInterval)
     )
     const awaitLapse: Effect.Effect<void> = Effect.suspend(() =>
       remaining() > 0 ? Effect.delay(awaitLapse, Math.ceil(remaining())) : Effect.void

@@ -20,7 +20,7 @@ interface LedJob {
   readonly hadBegun: boolean
   /** Whether the database has the outcome. */
   hasOutcome: boolean
-  /** What is known of this dispatch, and of earlier ones, is done with. */
+  /** The end of this dispatch, and of earlier ones, was handled. */
   after: number
   waiting: { readonly end: Deferred.Deferred<EndedJob>; readonly since: number } | undefined
 }
@@ -30,7 +30,7 @@ export interface LedQueue {
   readonly store: JobStore
   /** Makes a job ready, unless it is already, and waits until it ends or is orphaned. */
   readonly dispatch: (job: ScheduledJob) => Effect.Effect<EndedJob>
-  /** The end of a job is done with: the next `dispatch` makes the job ready again. */
+  /** Marks the end of a job as handled: the next `dispatch` makes the job ready again. */
   readonly consume: (ended: EndedJob) => void
   readonly hadBegun: (jobUuid: string) => boolean
   /** The row of a job, while the queue has the job. */
@@ -61,8 +61,8 @@ interface State extends LedQueueOptions {
   readonly jobs: Map<string, LedJob>
   /** Each is an object of its own: a job may be offered again while the answer to an earlier offer is on its way. */
   readonly offers: Map<string, { readonly job: ScheduledJob; readonly after: number }>
-  /** The rows of jobs that are over. */
-  readonly over: Map<string, number | undefined>
+  /** The rows of jobs that are over, which are to be removed. */
+  readonly removals: Map<string, number | undefined>
   /** Open while there are offers or removals. */
   readonly isWanted: Latch.Latch
   /** Serializes saves and removals, so that a job that is listed again is saved after it was removed. */
@@ -76,24 +76,24 @@ export const make = Effect.fnUntraced(function* (
     ...options,
     jobs: new Map(),
     offers: new Map(),
-    over: new Map(),
+    removals: new Map(),
     isWanted: yield* Latch.make(false),
     oneAtATime: yield* Semaphore.make(1)
   }
   const { failOnDefect, jobs, oneAtATime } = state
   yield* Effect.forkScoped(failOnDefect(Effect.forever(writeSome(state))))
   yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(oneAtATime.withPermit(tidy(state)), tidyInterval))))
-  // The next leader would ask about them.
+  // The next leader would read the state of each job that has a row.
   yield* Effect.addFinalizer(() => removeSome(state))
   return {
     term: options.term,
     store: storeOf(state),
     dispatch: (job) => dispatch(state, job),
     consume: ({ dispatch, jobUuid }) => {
-      const led = jobs.get(jobUuid)
-      if (led === undefined) return
-      led.after = dispatch
-      led.hasOutcome = false
+      const record = jobs.get(jobUuid)
+      if (record === undefined) return
+      record.after = dispatch
+      record.hasOutcome = false
     },
     hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
     rowIdOf: (jobUuid) => jobs.get(jobUuid)?.rowId,
@@ -107,17 +107,17 @@ export const make = Effect.fnUntraced(function* (
 
 const dispatch = ({ isWanted, jobs, offers, read }: State, job: ScheduledJob): Effect.Effect<EndedJob> =>
   Effect.suspend(() => {
-    const led = jobs.get(job.id)
+    const record = jobs.get(job.id)
     // It was removed while its runner was about to begin.
-    if (led === undefined) return Effect.never
+    if (record === undefined) return Effect.never
     const end = Deferred.makeUnsafe<EndedJob>()
-    led.waiting = { end, since: read() }
-    offers.set(job.id, { job, after: led.after })
+    record.waiting = { end, since: read() }
+    offers.set(job.id, { job, after: record.after })
     isWanted.openUnsafe()
     return Effect.ensuring(
       Deferred.await(end),
       Effect.sync(() => {
-        led.waiting = undefined
+        record.waiting = undefined
         offers.delete(job.id)
       })
     )
@@ -125,26 +125,26 @@ const dispatch = ({ isWanted, jobs, offers, read }: State, job: ScheduledJob): E
 
 const deliver = ({ jobs, term, view }: State, ended: ReadonlyArray<EndedJob>, read: number): void => {
   for (const end of ended) {
-    const led = jobs.get(end.jobUuid)
-    if (end.stackKey !== term.stackKey || led?.waiting === undefined) continue
+    const record = jobs.get(end.jobUuid)
+    if (end.stackKey !== term.stackKey || record?.waiting === undefined) continue
     // A read that was sent before the job was dispatched may tell of an earlier dispatch.
-    if (end.dispatch <= led.after || led.waiting.since >= read) continue
-    led.hasOutcome = end.outcome !== undefined
+    if (end.dispatch <= record.after || record.waiting.since >= read) continue
+    record.hasOutcome = end.outcome !== undefined
     if (end.owner !== null) view.freed(end.owner)
-    Deferred.doneUnsafe(led.waiting.end, Effect.succeed(end))
+    Deferred.doneUnsafe(record.waiting.end, Effect.succeed(end))
   }
 }
 
 /** Sends offers and removals of one moment. */
 const writeSome = (state: State) =>
   Effect.gen(function* () {
-    const { isWanted, offers, oneAtATime, over } = state
+    const { isWanted, offers, oneAtATime, removals } = state
     yield* isWanted.await
     yield* Effect.sleep(batchDelay)
     yield* offerSome(state)
     const isDone = yield* oneAtATime.withPermit(removeSome(state))
     if (!isDone) yield* Effect.sleep("500 millis")
-    else if (offers.size + over.size === 0) isWanted.closeUnsafe()
+    else if (offers.size + removals.size === 0) isWanted.closeUnsafe()
   })
 
 const offerSome = (state: State) =>
@@ -159,7 +159,7 @@ const offerSome = (state: State) =>
         const current = batch.filter((offer) => offers.get(offer.job.id) === offer)
         const missing = current.filter(({ job }) => !found.has(job.id)).map(({ job }) => job)
         for (const { job } of current) if (found.has(job.id)) offers.delete(job.id)
-        // These have ended before, perhaps.
+        // A job that is not ready for the first time may have ended already.
         if (batch.some(({ job }) => found.get(job.id)?.isNew !== true)) readSoon()
         // Their rows were removed by a statement that took effect late.
         return missing.length === 0
@@ -174,21 +174,24 @@ const offerSome = (state: State) =>
 // -----------------------------------------------------------------------------
 
 /** Whether it is done. */
-const removeSome = ({ over, requests, storage, term }: State) =>
+const removeSome = ({ removals, requests, storage, term }: State) =>
   Effect.suspend(() => {
-    const batch = Array.from(over, ([jobUuid, id]) => ({ jobUuid, id })).slice(0, maxBatch)
+    const batch = Array.from(removals, ([jobUuid, id]) => ({ jobUuid, id })).slice(0, maxBatch)
     if (batch.length === 0) return Effect.succeed(true)
     return Effect.map(requests.promptly(Effect.as(storage.remove(term, batch), true)), (isDone) => {
       if (isDone !== true) return false
-      for (const { id, jobUuid } of batch) if (over.get(jobUuid) === id) over.delete(jobUuid)
+      for (const { id, jobUuid } of batch) if (removals.get(jobUuid) === id) removals.delete(jobUuid)
       return true
     })
   })
 
+const notSaved = () =>
+  new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
+
 const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<ScheduledJob>) {
-  const { isWanted, jobs, over, requests, storage, term } = state
-  // A row that is left must not be taken for the one of the new reservation.
-  while (batch.some(({ id }) => over.has(id))) {
+  const { isWanted, jobs, removals, requests, storage, term } = state
+  // An old row of a job goes first: it does not belong to the new reservation.
+  while (batch.some(({ id }) => removals.has(id))) {
     if (!(yield* removeSome(state))) return yield* new JobStoreError({ message: "The database does not respond" })
   }
   const ids = yield* requests.promptly(
@@ -199,32 +202,32 @@ const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<
   )
   if (ids === undefined) {
     // The database may have saved them all the same.
-    for (const { id } of batch) over.set(id, undefined)
+    for (const { id } of batch) removals.set(id, undefined)
     isWanted.openUnsafe()
-    return yield* new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
+    return yield* notSaved()
   }
   for (const [jobUuid, rowId] of ids) {
-    const led = jobs.get(jobUuid)
-    if (led === undefined) jobs.set(jobUuid, { ...unbegun, rowId })
-    else led.rowId = rowId
+    const record = jobs.get(jobUuid)
+    if (record === undefined) jobs.set(jobUuid, { ...unbegun, rowId })
+    else record.rowId = rowId
   }
 })
 
 const save = (state: State, batch: ReadonlyArray<ScheduledJob>) => state.oneAtATime.withPermit(saveNow(state, batch))
 
 /** A save that took effect late leaves a row that nobody knows. */
-const tidy = ({ isWanted, jobs, over, requests, storage, term }: State) =>
+const tidy = ({ isWanted, jobs, removals, requests, storage, term }: State) =>
   Effect.suspend(() =>
     Effect.map(requests.promptly(storage.load(term)), (stored) => {
       for (const { id, job, phase } of stored ?? []) {
-        if (phase === "saved" && jobs.get(job.id)?.rowId !== id) over.set(job.id, id)
+        if (phase === "saved" && jobs.get(job.id)?.rowId !== id) removals.set(job.id, id)
       }
-      if (over.size > 0) isWanted.openUnsafe()
+      if (removals.size > 0) isWanted.openUnsafe()
     })
   )
 
 const storeOf = (state: State): JobStore => {
-  const { isWanted, jobs, offers, over, requests, storage, term } = state
+  const { isWanted, jobs, offers, removals, requests, storage, term } = state
   return {
     load: () =>
       Effect.map(requests.persistently(storage.load(term)), (stored) =>
@@ -240,16 +243,12 @@ const storeOf = (state: State): JobStore => {
         const ended = saved.filter(({ job, outcome }) => outcome !== undefined && jobs.get(job.id)?.hasOutcome !== true)
         if (ended.length === 0) return
         const entries = ended.map(({ job, outcome }) => ({ job, finish: outcome }))
-        if ((yield* requests.promptly(storage.save(term, entries))) === undefined) {
-          return yield* new JobStoreError({
-            message: "The database does not respond, or another process leads the queue"
-          })
-        }
+        if ((yield* requests.promptly(storage.save(term, entries))) === undefined) return yield* notSaved()
       }),
     remove: (_, jobUuids) =>
       Effect.sync(() => {
         for (const jobUuid of jobUuids) {
-          over.set(jobUuid, jobs.get(jobUuid)?.rowId)
+          removals.set(jobUuid, jobs.get(jobUuid)?.rowId)
           jobs.delete(jobUuid)
           offers.delete(jobUuid)
         }

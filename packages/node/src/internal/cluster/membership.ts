@@ -33,7 +33,7 @@ export interface MembershipOptions {
   readonly onLapse: () => void
 }
 
-const interval = "1 second"
+const heartbeatInterval = "1 second"
 /** A heartbeat that takes this part of `lockExpiration` leaves too little for those that get lost. */
 const slowPart = 1 / 6
 
@@ -83,7 +83,7 @@ export const make = Effect.fnUntraced(function* (
       issue: `must be different for each cluster: these tables belong to a cluster with the key ${foreignKey}`
     })
   }
-  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(heartbeat, interval))))
+  yield* Effect.forkScoped(failOnDefect(Effect.forever(Effect.delay(heartbeat, heartbeatInterval))))
   yield* lease.awaitHeld.pipe(
     Effect.andThen(lease.awaitLapse),
     Effect.andThen(Effect.sync(onLapse)),

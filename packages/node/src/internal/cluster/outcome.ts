@@ -2,7 +2,9 @@
 import * as JobRunner from "@stacksapi/core/JobRunner"
 import type { SavedOutcome } from "@stacksapi/core/JobStore"
 import * as StacksSchema from "@stacksapi/core/StacksSchema"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
 export const Outcome = Schema.Union([
@@ -17,12 +19,20 @@ export const Outcome = Schema.Union([
     message: Schema.String,
     isRetryable: Schema.Boolean,
     waitsForCapacity: Schema.optional(Schema.Boolean),
-    /** The request to the service whose failure it is, if it is one. */
-    trouble: Schema.optional(Schema.Literals(["details", "token"]))
+    /** The request to the service whose failure made the runner fail. */
+    failedRequest: Schema.optional(Schema.Literals(["details", "token"]))
   })
 ])
 
 export type Outcome = typeof Outcome.Type
+
+export type FailedRequest = Extract<Outcome, { readonly _tag: "Failed" }>["failedRequest"]
+
+/** The outcome of a run that died. */
+export const failedWith = (cause: Cause.Cause<unknown>): Outcome => {
+  const error = Cause.squash(cause)
+  return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), isRetryable: false }
+}
 
 const OutcomeJson = Schema.fromJsonString(Outcome)
 export const encodeOutcome = Schema.encodeSync(OutcomeJson)

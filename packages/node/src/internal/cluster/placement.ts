@@ -3,8 +3,8 @@ import type { Member, QueueRow } from "./storage.ts"
 
 type Candidate = Pick<Member, "id" | "phase" | "stackKeys" | "silentMillis">
 
-/** A member that is silent for longer, in milliseconds, may be dead: it is given no queue. */
-const maxSilence = 2000
+/** A member that is silent for longer, in milliseconds, may be dead: it is given no queue. A queue moves at a cost, so this waits for two heartbeats. */
+const maxSilenceOfLeader = 2000
 
 /**
  * Every open member that lists a queue may lead it. If there is none, those that leave may: the outcomes of their last jobs are sent. A
@@ -33,7 +33,7 @@ export const place = (
     placed.set(stackKey, id)
     loads.set(id, loadOf(id) + 1)
   }
-  const silent = new Set(byId.filter(({ silentMillis }) => silentMillis > maxSilence).map(({ id }) => id))
+  const silent = new Set(byId.filter(({ silentMillis }) => silentMillis > maxSilenceOfLeader).map(({ id }) => id))
   const leastLoaded = (stackKey: string) => {
     const ids = candidatesOf.get(stackKey) ?? []
     const lively = ids.filter((id) => !silent.has(id))

@@ -35,7 +35,7 @@ export interface NewMember {
   readonly stackKeys: ReadonlyArray<string>
 }
 
-/** What a member tells with each heartbeat. */
+/** What a member reports with each heartbeat. */
 export interface Report {
   readonly free: number
   readonly phase: "open" | "leaving"
@@ -59,7 +59,7 @@ export interface QueueRow {
   readonly fence: number
 }
 
-/** What a leader is known by: it may change the jobs of a queue while the queue's row says the same. */
+/** A period for which a member leads a queue. The member may change the queue's jobs as long as the queue's row names this term. */
 export interface Term {
   readonly memberId: number
   readonly stackKey: string

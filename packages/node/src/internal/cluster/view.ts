@@ -3,8 +3,8 @@ import { allocateAmong } from "./allocation.ts"
 import { Hint } from "./hints.ts"
 import type { Member, Snapshot } from "./storage.ts"
 
-/** A member that is silent for longer, in milliseconds, gets no hints: it may be dead. */
-const maxSilence = 1500
+/** A member that is silent for longer, in milliseconds, gets no hints: it may be dead. A hint to another one costs nothing, so this is short. */
+const maxSilenceOfHinted = 1500
 
 export class View {
   #members: ReadonlyArray<Member> = []
@@ -43,7 +43,7 @@ export class View {
   hint(stackKey: string, count: number): Hint {
     const candidates = this.#members.filter(
       ({ phase, silentMillis, stackKeys }) =>
-        phase === "open" && silentMillis <= maxSilence && stackKeys.includes(stackKey)
+        phase === "open" && silentMillis <= maxSilenceOfHinted && stackKeys.includes(stackKey)
     )
     const counts = new Map<number, number>()
     for (let job = 0; job < count; job++) {

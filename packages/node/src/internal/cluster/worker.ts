@@ -13,22 +13,19 @@ import type { StacksClient } from "@stacksapi/core/StacksClient"
 import { isAgentOwned, type JobState, type ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
-import type { ClusterEvent } from "../../ClusterStack.ts"
 import * as Claims from "./claims.ts"
-import type { Publish } from "./events.ts"
+import { type Publish, published } from "./events.ts"
 import { type Execution, Executions } from "./executions.ts"
 import type { FailOnDefect } from "./failOnDefect.ts"
 import * as JobContexts from "./jobContext.ts"
 import type { Membership } from "./membership.ts"
-import type { Outcome } from "./outcome.ts"
+import { type FailedRequest, failedWith, type Outcome } from "./outcome.ts"
 import { hasAgentOrIsOver } from "./recovery.ts"
 import * as Reports from "./reports.ts"
 import type { Requests } from "./requests.ts"
@@ -83,45 +80,10 @@ const retryInterval = "100 millis"
 const isLeftToAgent = (state: JobState): boolean =>
   state === "finished" || (isAgentOwned(state) && state !== "canceling" && state !== "timing_out")
 
-const failedWith = (cause: Cause.Cause<unknown>): Outcome => {
-  const error = Cause.squash(cause)
-  return { _tag: "Failed", message: Predicate.isError(error) ? error.message : String(error), isRetryable: false }
-}
-
-const runEnded = (job: ScheduledJob, exit: Exit.Exit<Outcome | JobRunner.JobOutcome, unknown>): ClusterEvent => {
-  const outcome = Exit.isSuccess(exit)
-    ? exit.value
-    : Cause.hasInterruptsOnly(exit.cause)
-      ? undefined
-      : failedWith(exit.cause)
-  return {
-    _tag: "RunEnded",
-    job,
-    outcome: outcome?._tag ?? "Interrupted",
-    exitStatus: outcome?._tag === "Finished" ? outcome.exitStatus : undefined,
-    detail: outcome?._tag === "Finished" ? outcome.detail : outcome?._tag === "Failed" ? outcome.message : undefined
-  }
-}
-
-/** Publishes the start and the end of a run on this process. */
-export const published = <A extends Outcome | JobRunner.JobOutcome, E>(
-  publish: Publish,
-  job: ScheduledJob,
-  queueKey: string,
-  run: Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const sinceScheduled = Duration.millis(Math.max(0, now - DateTime.toEpochMillis(job.scheduledAt)))
-    publish({ _tag: "RunStarted", job, sinceScheduled }, queueKey)
-    return Effect.onExit(run, (exit) => Effect.sync(() => publish(runEnded(job, exit), queueKey)))
-  })
-
-type Trouble = Extract<Outcome, { readonly _tag: "Failed" }>["trouble"]
-
 /** What a runner did, as an outcome. */
 const toOutcome = (
   run: Effect.Effect<JobRunner.JobOutcome, JobRunner.JobRunnerError>,
-  troubleOf: (error: unknown) => Trouble
+  failedRequestOf: (error: unknown) => FailedRequest
 ): Effect.Effect<Outcome> =>
   Effect.match(run, {
     onFailure: (error): Outcome => ({
@@ -129,7 +91,7 @@ const toOutcome = (
       message: String(error.message),
       isRetryable: error.isRetryable === true,
       waitsForCapacity: error.waitsForCapacity === true,
-      trouble: troubleOf(error)
+      failedRequest: failedRequestOf(error)
     }),
     // The database would refuse a malformed outcome.
     onSuccess: (outcome): Outcome => JobRunner.sendable(outcome)
@@ -285,11 +247,11 @@ const execute = Effect.fnUntraced(function* (state: State, execution: Execution)
 })
 
 const run = ({ contexts, options, queueKeyOf, runner }: State, execution: Execution): Effect.Effect<Outcome> =>
-  Effect.flatMap(contexts.make(execution), ({ context, troubleOf }) => {
+  Effect.flatMap(contexts.make(execution), ({ context, failedRequestOf }) => {
     execution.isRunning = true
     const outcome = toOutcome(
       Effect.suspend(() => runner.run(context)),
-      troubleOf
+      failedRequestOf
     )
     return published(options.publish, execution.job, queueKeyOf(execution.stackKey), outcome)
   }).pipe(
