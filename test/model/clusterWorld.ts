@@ -23,9 +23,12 @@ import {
   simulated
 } from "../support/simulatedCluster.ts"
 
-/** After so many simulated seconds all troubles end, and all jobs have to, within those that follow and one `lockExpiration`. */
-const troubled = 60
+/** After so many events, up to 5 simulated seconds apart, all faults end. */
+const events = 12
+/** Within so many simulated seconds after the faults, and one `lockExpiration`, all jobs have to end. */
 const patience = 180
+/** Within so many more, and one `lockExpiration`, no row of them may be left. */
+const cleanup = 30
 
 class World {
   readonly random: Random.SeededRandom
@@ -164,7 +167,7 @@ const live = Effect.fnUntraced(function* (
   const cluster = yield* make
   const queueOf = new Map<string, string>()
   for (let count = 0; count < 3; count++) yield* world.start(cluster)
-  for (let second = 0; second < troubled; second += 5) {
+  for (let event = 0; event < events; event++) {
     const queue = random.pick(queues)
     const added = yield* cluster.addJobs(random.below(6), () => Math.floor(100 + random.next() ** 3 * 10_000), queue)
     for (const id of added) queueOf.set(id, queue)
@@ -174,10 +177,13 @@ const live = Effect.fnUntraced(function* (
   world.endTroubles()
   // Each queue needs a process that lists it.
   yield* world.start(cluster, queues)
-  const limit = patience + Math.max(...world.lockExpirations)
-  for (let second = 0; second < limit && !(yield* cluster.allOver); second++) yield* TestClock.adjust("1 second")
+  const longestLease = Math.max(...world.lockExpirations)
+  for (let second = 0; second < patience + longestLease && !(yield* cluster.allOver); second++)
+    yield* TestClock.adjust("1 second")
   const violations = yield* cluster.violations
-  for (let second = 0; second < 30 && cluster.database.jobs.size > 0; second++) yield* TestClock.adjust("1 second")
+  for (let second = 0; second < cleanup + longestLease && cluster.database.jobs.size > 0; second++) {
+    yield* TestClock.adjust("1 second")
+  }
   const { onProcessDeath } = world
   return [
     // Where that is wanted, a job may fail whose process died or interrupted its run. No other may, as one that nobody had begun.

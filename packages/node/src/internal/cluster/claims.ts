@@ -35,16 +35,8 @@ export interface ClaimsOptions {
 
 const laterAfter = "200 millis"
 
-export const make = Effect.fnUntraced(function* ({
-  failOnDefect,
-  free,
-  membership,
-  requests,
-  shareOf,
-  stackKeys,
-  start,
-  storage
-}: ClaimsOptions): Effect.fn.Return<Claims, never, Scope.Scope> {
+export const make = Effect.fnUntraced(function* (options: ClaimsOptions): Effect.fn.Return<Claims, never, Scope.Scope> {
+  const { failOnDefect, free, membership, requests, shareOf, stackKeys, storage } = options
   const isWanted = yield* Latch.make(false)
   const isLater = yield* Latch.make(false)
   const isIdle = yield* Latch.make(true)
@@ -54,8 +46,6 @@ export const make = Effect.fnUntraced(function* ({
     wanted.isPolled = true
     isWanted.openUnsafe()
   }
-
-  const mayStart = (memberId: number) => !wanted.isClosed && membership.id() === memberId && membership.lease.isHeld()
 
   /** Whether there is more to claim. */
   const claimOnce = Effect.fnUntraced(function* () {
@@ -79,17 +69,9 @@ export const make = Effect.fnUntraced(function* ({
     const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
     isIdle.closeUnsafe()
     const claimed = (yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))) ?? []
-    // A response may arrive after the lease has ended, or while the process leaves. Then these jobs are for other processes.
-    const unused: Array<number> = []
-    for (const job of claimed) {
-      if (mayStart(memberId)) yield* start(memberId, job)
-      else unused.push(job.dispatch)
-    }
-    if (unused.length > 0 && membership.id() === memberId) {
-      yield* requests.promptly(storage.giveBack(memberId, unused))
-    }
+    const hasStarted = yield* startOrGiveBack(options, memberId, claimed, () => !wanted.isClosed)
     // This claim took only this member's share. Claim the rest later, if no other process does.
-    if (invited === 0 && claimed.length > unused.length) isLater.openUnsafe()
+    if (invited === 0 && hasStarted) isLater.openUnsafe()
     counts.ended++
     isIdle.openUnsafe()
     return true
@@ -123,4 +105,23 @@ export const make = Effect.fnUntraced(function* ({
     idle: isIdle.await,
     counts: () => counts
   }
+})
+
+/**
+ * Starts claimed jobs. Returns whether it started one. A response may arrive after the lease has ended, or while the process leaves: then
+ * the jobs are given back, for other processes.
+ */
+const startOrGiveBack = Effect.fnUntraced(function* (
+  { membership, requests, start, storage }: ClaimsOptions,
+  memberId: number,
+  claimed: ReadonlyArray<ClaimedJob>,
+  isOpen: () => boolean
+) {
+  const unused: Array<number> = []
+  for (const job of claimed) {
+    if (isOpen() && membership.id() === memberId && membership.lease.isHeld()) yield* start(memberId, job)
+    else unused.push(job.dispatch)
+  }
+  if (unused.length > 0 && membership.id() === memberId) yield* requests.promptly(storage.giveBack(memberId, unused))
+  return claimed.length > unused.length
 })

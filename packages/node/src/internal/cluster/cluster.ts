@@ -171,14 +171,7 @@ export const make = Effect.fnUntraced(function* (
   Object.assign(parts, { worker, leadership })
   const process: Process = { storage, requests, membership, leadership, worker, view, signals }
 
-  for (const loop of [
-    refreshLoop(process),
-    readLoop(process),
-    listenForever(storage, (hint) => onHint(process, hint)),
-    Effect.forever(Effect.delay(collectGarbage(process), collectInterval))
-  ]) {
-    yield* Effect.forkIn(failOnDefect(loop), heartbeats)
-  }
+  for (const loop of loopsOf(process)) yield* Effect.forkIn(failOnDefect(loop), heartbeats)
   const status = makeStatus(process, slots, () => isLeaving)
   yield* Effect.forkScoped(failOnDefect(watchPhase(status)))
   yield* Effect.addFinalizer(() =>
@@ -190,6 +183,13 @@ export const make = Effect.fnUntraced(function* (
   )
   return { status, awaitFailure: Deferred.await(failure) }
 })
+
+const loopsOf = (process: Process): ReadonlyArray<Effect.Effect<never>> => [
+  refreshLoop(process),
+  readLoop(process),
+  listenForever(process.storage, (hint) => onHint(process, hint)),
+  Effect.forever(Effect.delay(collectGarbage(process), collectInterval))
+]
 
 // -----------------------------------------------------------------------------
 // Refreshing

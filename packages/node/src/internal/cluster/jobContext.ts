@@ -44,7 +44,6 @@ export const make = Effect.fnUntraced(function* ({
 }: JobContextsOptions): Effect.fn.Return<JobContexts, never, StacksClient.StacksClient | Scope.Scope> {
   const client = yield* StacksClient.StacksClient
   const scope = yield* Effect.scope
-  const notifications = new Map<string, Notifications.Service>()
   const limited = RateLimit.withFallback(limiter)
   const lifetime = Duration.fromInputUnsafe(tokenLifetime ?? "15 minutes")
 
@@ -52,25 +51,13 @@ export const make = Effect.fnUntraced(function* ({
   const stateOf: JobContexts["stateOf"] = ({ job, stackKey }) =>
     JobStates.get(stackKey, job.id).pipe(Effect.provideService(StacksClient.StacksClient, client), limited)
 
-  const notifierOf = Effect.fnUntraced(function* (stackKey: string) {
-    const known = notifications.get(stackKey)
-    if (known !== undefined) return known
-    const made = yield* Notifications.make({ stackKey }).pipe(
-      Effect.provideService(StacksClient.StacksClient, client),
-      limited,
-      RateLimit.mapLimiter(Lease.gate(lease)),
-      Scope.provide(scope),
-      Effect.orDie
-    )
-    notifications.set(stackKey, made)
-    return made
-  })
+  const notifiers = makeNotifiers(client, limited, lease, scope)
 
   return {
     stateOf,
     make: Effect.fnUntraced(function* (execution) {
       const { job, stackKey } = execution
-      const { notify } = yield* notifierOf(stackKey)
+      const { notify } = yield* notifiers.get(stackKey)
       const failures = new Map<unknown, "details" | "token">()
       const recorded = <A, E>(what: "details" | "token", request: Effect.Effect<A, E>) =>
         Effect.tapError(request, (error) => Effect.sync(() => failures.set(error, what)))
@@ -115,6 +102,32 @@ export const make = Effect.fnUntraced(function* ({
           : undefined)
       return { context, failedRequestOf }
     }),
-    release: ({ job, stackKey }) => notifications.get(stackKey)?.release(job.id) ?? Effect.void
+    release: ({ job, stackKey }) => notifiers.release(stackKey, job.id)
   }
 })
+
+/** One sender of notifications for each queue. */
+const makeNotifiers = (
+  client: StacksClient.Service,
+  limited: <A, E, R>(request: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>,
+  lease: Lease.Lease,
+  scope: Scope.Scope
+) => {
+  const notifications = new Map<string, Notifications.Service>()
+  return {
+    get: Effect.fnUntraced(function* (stackKey: string) {
+      const known = notifications.get(stackKey)
+      if (known !== undefined) return known
+      const made = yield* Notifications.make({ stackKey }).pipe(
+        Effect.provideService(StacksClient.StacksClient, client),
+        limited,
+        RateLimit.mapLimiter(Lease.gate(lease)),
+        Scope.provide(scope),
+        Effect.orDie
+      )
+      notifications.set(stackKey, made)
+      return made
+    }),
+    release: (stackKey: string, jobUuid: string) => notifications.get(stackKey)?.release(jobUuid) ?? Effect.void
+  }
+}

@@ -57,23 +57,6 @@ export const make = Effect.fnUntraced(function* (
     for (const each of taken) yield* openStacks.open(memberId, each)
   })
 
-  /** Ends the stacks of queues that this snapshot shows to be led by others. */
-  const closeLost = (memberId: number, queues: ReadonlyArray<QueueRow>, snapshotNumber: number) => {
-    const rows = new Map(queues.map((row) => [row.stackKey, row]))
-    for (const stack of openStacks.all()) {
-      const row = rows.get(stack.term.stackKey)
-      const isLost = row?.leader !== memberId || row.fence !== stack.term.fence
-      if (isLost && stack.takenAt < snapshotNumber) openStacks.close(stack, false)
-    }
-  }
-
-  const resignMisplaced = (memberId: number, placed: ReturnType<typeof place>) => {
-    for (const stack of openStacks.all()) {
-      const leader = placed.get(stack.term.stackKey)
-      if (leader !== undefined && leader !== memberId) openStacks.close(stack, true)
-    }
-  }
-
   /** Whether this process takes a queue, according to this snapshot. */
   const isWanted = (memberId: number, { leader, stackKey }: QueueRow, placed: ReturnType<typeof place>): boolean => {
     const snapshots = leader === null ? (leaderless.get(stackKey) ?? 0) + 1 : 0
@@ -89,7 +72,7 @@ export const make = Effect.fnUntraced(function* (
     snapshotNumber: number
   ) {
     if (!membership.lease.isHeld()) return
-    closeLost(memberId, queues, snapshotNumber)
+    closeLost(openStacks, memberId, queues, snapshotNumber)
     // The row may not say yet that this process leaves.
     const alive = members
       .filter(({ expiresInMillis }) => expiresInMillis > 0)
@@ -97,7 +80,7 @@ export const make = Effect.fnUntraced(function* (
         member.id === memberId && options.isLeaving() ? { ...member, phase: "leaving" as const } : member
       )
     const placed = place(alive, queues)
-    resignMisplaced(memberId, placed)
+    resignMisplaced(openStacks, memberId, placed)
     const wanted: Array<string> = []
     for (const row of queues) {
       const { fence, leader, stackKey } = row
@@ -125,13 +108,7 @@ export const make = Effect.fnUntraced(function* (
         else openStacks.stopReserving(stack)
       }
     },
-    settled: Effect.gen(function* () {
-      while (openStacks.all().length > 0 && membership.lease.isHeld()) {
-        const loaded = yield* Effect.forEach(openStacks.all(), ({ term }) => requests.promptly(storage.load(term)))
-        if (loaded.every((stored) => stored?.some(isUnsettled) === false)) return
-        yield* Effect.sleep(settleInterval)
-      }
-    }),
+    settled: awaitSettled(options, openStacks),
     end: Effect.suspend(() => {
       hasEnded = true
       closeAll(true)
@@ -139,6 +116,37 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 })
+
+/** Ends the stacks of queues that this snapshot shows to be led by others. */
+const closeLost = (
+  openStacks: OpenStacks.OpenStacks,
+  memberId: number,
+  queues: ReadonlyArray<QueueRow>,
+  snapshotNumber: number
+) => {
+  const rows = new Map(queues.map((row) => [row.stackKey, row]))
+  for (const stack of openStacks.all()) {
+    const row = rows.get(stack.term.stackKey)
+    const isLost = row?.leader !== memberId || row.fence !== stack.term.fence
+    if (isLost && stack.takenAt < snapshotNumber) openStacks.close(stack, false)
+  }
+}
+
+const resignMisplaced = (openStacks: OpenStacks.OpenStacks, memberId: number, placed: ReturnType<typeof place>) => {
+  for (const stack of openStacks.all()) {
+    const leader = placed.get(stack.term.stackKey)
+    if (leader !== undefined && leader !== memberId) openStacks.close(stack, true)
+  }
+}
+
+const awaitSettled = ({ membership, requests, storage }: LeadershipOptions, openStacks: OpenStacks.OpenStacks) =>
+  Effect.gen(function* () {
+    while (openStacks.all().length > 0 && membership.lease.isHeld()) {
+      const loaded = yield* Effect.forEach(openStacks.all(), ({ term }) => requests.promptly(storage.load(term)))
+      if (loaded.every((stored) => stored?.some(isUnsettled) === false)) return
+      yield* Effect.sleep(settleInterval)
+    }
+  })
 
 const canLead = ({ phase, stackKeys }: Member, stackKey: string): boolean =>
   phase === "open" && stackKeys.includes(stackKey)
