@@ -1,5 +1,6 @@
 /** A policy that decides which jobs a stack takes, before they are reserved. */
 import { assert, describe, it } from "@effect/vitest"
+import { JobRunner, Stacks } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -59,6 +60,28 @@ describe("A stack with an admission policy", () => {
       assert.isAbove(asked.length, 100)
       assert.deepStrictEqual(asked.slice(0, 5), urgent)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect(
+    "looks at its jobs only when something has changed, also with the slots of a pool",
+    () =>
+      Effect.gen(function* () {
+        yield* addJobs(20)
+        let looks = 0
+        yield* Stacks.make({
+          key: "s",
+          queues: ["q", "r"],
+          maxInFlight: 8,
+          requests: () => {
+            looks++
+            return {}
+          },
+          admit: () => Effect.never
+        }).pipe(Effect.provide(JobRunner.layer(takes("1 hour"))))
+        yield* slowly("10 seconds", "1 second")
+        // Each of some ten polls looks at the jobs once.
+        assert.isAtMost(looks, 15 * 20)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
   it.effect("requests details of no more jobs than there are free slots", () =>

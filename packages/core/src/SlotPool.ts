@@ -185,10 +185,11 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
 
       const shared = new SharedCapacity(initialCapacity, members)
 
-      const wake = () => {
-        shared.wakeWaiting()
+      /** Wakes the members that may take slots or amounts now, except the one that has just asked: it knows. */
+      const wake = (asking?: Joined) => {
+        shared.wakeWaiting(asking)
         if (free() <= 0 || wanting.size === 0) return
-        for (const { given, member } of share()) if (given > 0) member.wake()
+        for (const joined of share()) if (joined.given > 0 && joined !== asking) joined.member.wake()
       }
 
       const take = (joined: Joined, count: number): number => {
@@ -201,7 +202,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
           note(joined, joined.taken + allowed, joined.wanted - allowed)
         }
         // The slots that the member leaves may now go to another member, which may have asked before and got nothing.
-        if (isNews || allowed > 0) wake()
+        if (isNews || allowed > 0) wake(joined)
         return allowed
       }
 
@@ -248,7 +249,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
           Effect.map(Effect.acquireRelease(join(member), leave), (joined) => ({
             take: (count) => (members.has(joined) ? take(joined, count) : 0),
             update: () => {
-              if (members.has(joined) && look(joined)) wake()
+              if (members.has(joined) && look(joined)) wake(joined)
             },
             room: () => Amounts.room(shared.capacity, shared.amounts())
           }))
@@ -271,9 +272,11 @@ class SharedCapacity {
   }
 
   /** Wakes members whose jobs wait for amounts, not for slots. */
-  wakeWaiting(): void {
+  wakeWaiting(asking: Joined | undefined): void {
     if (Object.keys(this.capacity).length === 0) return
-    for (const { member } of this.#members) if (member.amounts?.isWaiting() === true) member.wake()
+    for (const joined of this.#members) {
+      if (joined !== asking && joined.member.amounts?.isWaiting() === true) joined.member.wake()
+    }
   }
 }
 
