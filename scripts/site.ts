@@ -6,7 +6,7 @@
  *
  * `--reference` writes only the reference, to `docs/reference`. `--dev` writes it, and serves the pages while you edit them.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, posix, relative } from "node:path"
 import { pathToFileURL } from "node:url"
 import { packages, root, run } from "./run.ts"
@@ -49,6 +49,15 @@ const withoutServiceConstructors = (page: string): string =>
     section.includes("| `_` | `never` |") ? "" : section
   )
 
+/** The line that imports a module: from the package's root, from its `testing`, or by its own path. */
+const importOf = (module: string, { name, path }: (typeof packages)[number]): string => {
+  const exportsIn = (file: string): boolean =>
+    existsSync(join(path, "src", file)) && readFileSync(join(path, "src", file), "utf8").includes(`"./${module}.ts"`)
+  if (exportsIn("index.ts")) return `import { ${module} } from "${name}"`
+  if (exportsIn("testing.ts")) return `import { ${module} } from "${name}/testing"`
+  return `import * as ${module} from "${name}/${module}"`
+}
+
 /** The first sentence of a text, on one line. */
 const firstSentence = (text: string): string => {
   const [paragraph = ""] = text.split("\n\n")
@@ -59,7 +68,8 @@ const writeReference = (): void => {
   const out = join(docs, "reference")
   rmSync(out, { recursive: true, force: true })
   run(bin("typedoc"), [], site)
-  const index = packages.map(({ directory, modules, name, path }) => {
+  const index = packages.map((owner) => {
+    const { directory, modules, name, path } = owner
     const rows = [...modules].sort().map((module) => {
       const introduction = introductionOf(readFileSync(join(path, "src", `${module}.ts`), "utf8"), modules)
       const written = join(out, directory, "src", `${module}.md`)
@@ -69,7 +79,7 @@ const writeReference = (): void => {
       )
       writeFileSync(
         written,
-        page.replace(/^# .*$/m, `# ${module}\n\n\`import { ${module} } from "${name}"\`\n\n${introduction}`)
+        page.replace(/^# .*$/m, `# ${module}\n\n\`${importOf(module, owner)}\`\n\n${introduction}`)
       )
       renameSync(written, join(out, directory, `${module}.md`))
       return `| [${module}](./${directory}/${module}.md) | ${firstSentence(introduction)} |`
@@ -95,7 +105,15 @@ const load = async <A>(file: string): Promise<A> => import(pathToFileURL(join(si
 
 /** Writes `llms.txt`, a list of the pages with a sentence for each, and every page as Markdown beside its HTML. */
 const writeForPrograms = async ({ sections, titleOf }: Pages): Promise<void> => {
-  const { homepage } = await load<{ readonly homepage: string }>("repository.ts")
+  const { homepage, repository } = await load<{ readonly homepage: string; readonly repository: string }>(
+    "repository.ts"
+  )
+  /** Links out of `docs` lead to the repository, as in HTML. */
+  const withLinksToRepository = (page: string, text: string): string =>
+    text.replaceAll(/\]\((\.[^)\s]*)\)/g, (link, href: string) => {
+      const path = posix.join(posix.dirname(page), href)
+      return path.startsWith("../") ? `](${repository}/blob/main/${path.slice(3)})` : link
+    })
   const sentenceOf = (page: string): string =>
     firstSentence(
       readFileSync(join(docs, `${page}.md`), "utf8")
@@ -115,10 +133,10 @@ const writeForPrograms = async ({ sections, titleOf }: Pages): Promise<void> => 
   const head =
     "# stacksapi for Effect\n\n> Write a custom Buildkite stack in TypeScript: the Stacks API as Effects, the runtime, and an emulator.\n"
   writeFileSync(join(dist, "llms.txt"), [head, ...lists].join("\n"))
-  for (const page of sections.flatMap(({ pages }) => pages)) {
+  for (const page of [...sections.flatMap(({ pages }) => pages), "index", "reference/index"]) {
     const file = join(dist, `${page}.md`)
     mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, readFileSync(join(docs, `${page}.md`), "utf8"))
+    writeFileSync(file, withLinksToRepository(page, readFileSync(join(docs, `${page}.md`), "utf8")))
   }
 }
 
