@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { JobRunner, SlotPool, Stack, Stacks, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Effect, Exit, Layer, Logger, Metric, Redacted } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Metric, Redacted } from "effect"
 import type { HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { addJobs, census, clientVia, done, emulated, type Run, within } from "../support/stacks.ts"
@@ -45,6 +45,15 @@ const averages = Effect.fnUntraced(function* (running: Record<string, number>, s
 })
 
 const quiet = Logger.layer([])
+
+/** Keeps the lines that are logged as errors. */
+const logged = () => {
+  const lines: Array<string> = []
+  const keep = Logger.make<unknown, void>(({ logLevel, message }) => {
+    if (logLevel === "Error") lines.push([message].flat().join(" "))
+  })
+  return { lines, logger: Logger.layer([keep]) }
+}
 
 const bodyOf = ({ body }: HttpClientRequest.HttpClientRequest): string =>
   body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
@@ -234,6 +243,45 @@ describe("Stacks", () => {
       assert.isUndefined(gone?.stack)
       assert.isUndefined(here?.failure)
     }).pipe(Effect.provide([emulated({ queues: ["here"] }), quiet]), Effect.scoped)
+  )
+
+  it.effect("bear a 401 for authGrace, also if it meets the retry of a queue that could not start", () =>
+    Effect.gen(function* () {
+      const { setFaults } = yield* StacksEmulator.StacksEmulator
+      const { lines, logger } = logged()
+      const { run, ended } = counted(() => 1000)
+      const stacks = yield* Effect.provide(start(run, { queues: ["deploy", "linux"] }), logger)
+      const failure = yield* Effect.forkChild(Effect.flip(stacks.awaitFailure))
+      // The retry comes one minute after the start.
+      yield* TestClock.adjust("55 seconds")
+      yield* setFaults([StacksEmulator.Fault.Status({ status: 401 })])
+      yield* TestClock.adjust("4 minutes")
+      assert.isUndefined(failure.pollUnsafe())
+      assert.isTrue(
+        lines.slice(1).every((line) => line.startsWith("Queue deploy can't continue, and is tried again in"))
+      )
+      yield* setFaults([])
+      yield* jobsFor("linux", 3)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(ended, { linux: 3 })
+      yield* setFaults([StacksEmulator.Fault.Status({ status: 401 })])
+      yield* TestClock.adjust("6 minutes")
+      assert.include((yield* Fiber.join(failure)).message, "The token is not valid")
+      assert.isTrue(lines.some((line) => line.startsWith("Queue linux can't continue: ")))
+    }).pipe(Effect.provide(emulated({ queues: ["linux"] })), Effect.scoped)
+  )
+
+  it.effect("say that a queue that could not start is tried again, and when, each time", () =>
+    Effect.gen(function* () {
+      const { lines, logger } = logged()
+      const { run } = counted(() => 1000)
+      yield* Effect.provide(start(run, { queues: ["gone", "here"] }), logger)
+      yield* TestClock.adjust("130 seconds")
+      assert.lengthOf(lines, 3)
+      for (const line of lines) {
+        assert.match(line, /^Queue gone can't continue, and is tried again in 1m: .*The queue may not exist/)
+      }
+    }).pipe(Effect.provide(emulated({ queues: ["here"] })), Effect.scoped)
   )
 
   it.effect("try a queue again that was refused", () =>

@@ -13,7 +13,8 @@
  *
  * A stack may be unable to start or continue, for example because its queue does not exist (404) or the organization has too many
  * stacks (403). The failure is logged and shown in the status, and the stack is tried again every `retryInterval`. The other queues
- * continue. All stacks end if the token is refused (401), if an option is invalid, or if no queue is left.
+ * continue. All stacks end if the token is refused (401), if an option is invalid, or if no queue is left. While a stack runs, it takes
+ * its `authGrace` of 401 until the token counts as refused, also if the start of another stack gets 401.
  *
  * A queue that needs more than one stack's rate limits, for example to finish more than 95 jobs per second, can be listed several
  * times, each time with its own `key`.
@@ -36,7 +37,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -222,15 +223,20 @@ export const make = Effect.fnUntraced(function* ({
   yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight, { capacity })
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const interval = Duration.format(Duration.fromInputUnsafe(retryInterval))
   let isDraining = false
 
   const onFailure = Effect.fnUntraced(function* (entry: Entry, error: Stack.StartError | CursorStalled) {
-    const isMistake = entry.stack === undefined && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
+    const hasRun = entry.stack !== undefined
     entry.stack = undefined
     entry.failure = error
-    yield* Effect.logError(`Queue ${entry.options.queueKey} can't continue: ${error.message}`)
-    if (isMistake || isUnauthorized(error) || entries.every(({ failure }) => failure !== undefined))
-      yield* Deferred.fail(failure, error)
+    const isMistake = !hasRun && (error._tag === "InvalidRequest" || error._tag === "InvalidOptions")
+    // While another stack runs, a start does not judge the token: the running stack does, after its `authGrace`.
+    const isJudged = isUnauthorized(error) && (hasRun || entries.every(({ stack }) => stack === undefined))
+    const isEnd = isMistake || isJudged || entries.every(({ failure }) => failure !== undefined)
+    const what = isEnd ? "can't continue" : `can't continue, and is tried again in ${interval}`
+    yield* Effect.logError(`Queue ${entry.options.queueKey} ${what}: ${error.message}`)
+    if (isEnd) yield* Deferred.fail(failure, error)
     yield* Deferred.succeed(entry.isTried, void 0)
   })
 
