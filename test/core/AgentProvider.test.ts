@@ -136,6 +136,25 @@ describe("A stack whose agents run elsewhere", () => {
     }).pipe(Effect.scoped, Effect.provide(services()))
   )
 
+  for (const kind of ["Unavailable", "Refused", "Stall"] as const) {
+    it.effect(`says why it reserves nothing, if the provider's lists end as ${kind} from the start on`, () =>
+      Effect.gen(function* () {
+        const { setFaults } = yield* emulator
+        yield* setFaults([{ kind, operations: ["list"] }])
+        yield* addJobs(3)
+        const stack = yield* begin()
+        yield* slowly("40 seconds", "1 second")
+        assert.deepStrictEqual(yield* census, { scheduled: 3 })
+        const reason = kind === "Stall" ? "no list of agents within 30s" : `An emulated fault: ${kind}`
+        assert.strictEqual((yield* stack.status).runnerUnavailable, reason)
+        yield* setFaults([])
+        yield* slowly("2 minutes", "1 second")
+        assert.isUndefined((yield* stack.status).runnerUnavailable)
+        assert.deepStrictEqual(yield* census, { "finished 0": 3 })
+      }).pipe(Effect.scoped, Effect.provide(services()))
+    )
+  }
+
   it.effect(
     "deletes an agent that does not acquire its job by startDeadline, tries once more, then releases the job",
     () =>

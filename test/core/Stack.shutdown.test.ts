@@ -52,6 +52,31 @@ describe("A stack that ends", () => {
     }).pipe(Effect.provide(emulated()))
   )
 
+  it.effect("tells which jobs it stops at the end of shutdownGrace, before their outcomes", () =>
+    Effect.gen(function* () {
+      const [quick = "", ...slow] = yield* addJobs(3)
+      const { close, stack } = yield* started(({ job }) =>
+        Effect.as(Effect.sleep(job.id === quick ? "10 seconds" : "1 hour"), done)
+      )
+      yield* close
+      const stopped = stack.seen.flatMap((event) => (event._tag === "Interrupted" ? [event] : []))
+      assert.sameMembers(
+        stopped.map(({ job }) => job.id),
+        slow
+      )
+      for (const { after } of stopped) assert.strictEqual(Duration.format(after), "20s")
+      assert.deepStrictEqual(stack.names().slice(-7), [
+        "Draining",
+        "Finished",
+        "Interrupted",
+        "Interrupted",
+        "Failed",
+        "Failed",
+        "Stopped"
+      ])
+    }).pipe(Effect.provide(emulated()))
+  )
+
   it.effect("drains once under load, however often drain is called", () =>
     Effect.gen(function* () {
       yield* addJobs(500)

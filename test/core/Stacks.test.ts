@@ -5,7 +5,7 @@ import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect, Exit, Fiber, Layer, Logger, Metric, Redacted } from "effect"
 import type { HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
-import { addJobs, census, clientVia, done, emulated, type Run, within } from "../support/stacks.ts"
+import { addJobs, census, clientVia, done, emulated, type Run, slowly, within } from "../support/stacks.ts"
 
 /** Runs jobs for so long, and counts those that run by queue. */
 const counted = (duration: (queueKey: string) => number) => {
@@ -460,6 +460,42 @@ describe("Stacks", () => {
       assert.deepStrictEqual(yield* valueOf("stacksapi_jobs_in_flight", "a"), { value: 0 })
       assert.deepStrictEqual(yield* valueOf("stacksapi_slots_available"), { value: 10 })
     }).pipe(Effect.provide(emulated()), Effect.provideService(Metric.MetricRegistry, new Map()))
+  )
+})
+
+describe("The time of the last poll of each queue", () => {
+  /** In seconds since the test's start. */
+  const lastPolls = Effect.map(Metric.snapshot, (metrics) =>
+    Object.fromEntries(
+      metrics.flatMap(({ attributes, id, state }) =>
+        id === "stacksapi_last_poll_timestamp_seconds" && "value" in state
+          ? [[attributes?.["queue"], Math.round(Number(state.value))]]
+          : []
+      )
+    )
+  )
+
+  it.effect("stands still for a queue that can't be polled, also from the start on, and is 0 after the end", () =>
+    Effect.gen(function* () {
+      const { setFaults } = yield* StacksEmulator.StacksEmulator
+      yield* TestClock.adjust("100 seconds")
+      const { run } = counted(() => 1000)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const { drain } = yield* start(run, { queues: ["linux", "gone"] })
+          yield* slowly("100 seconds", "1 second")
+          assert.deepStrictEqual(yield* lastPolls, { linux: 200, gone: 100 })
+          yield* setFaults([StacksEmulator.Fault.Status({ status: 503, operations: ["listScheduledJobs"] })])
+          yield* slowly("100 seconds", "1 second")
+          assert.deepStrictEqual(yield* lastPolls, { linux: 200, gone: 100 })
+          yield* within("1 minute", drain)
+          assert.strictEqual((yield* lastPolls)["linux"], 0)
+        })
+      )
+    }).pipe(
+      Effect.provide([emulated({ queues: ["linux"] }), quiet]),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
   )
 })
 

@@ -1,7 +1,7 @@
 /** The health server over real HTTP, with stacks on a test clock. */
 import { assert, describe, it } from "@effect/vitest"
-import { JobRunner, Stack, Stacks, StacksClient } from "@stacksapi/core"
-import { StacksEmulator } from "@stacksapi/core/testing"
+import { AgentProvider, JobRunner, Stack, Stacks, StacksClient } from "@stacksapi/core"
+import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
 import { HealthServer, NodeStacksEmulator } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
 import { Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, Tracer } from "effect"
@@ -129,6 +129,30 @@ describe("/readyz", () => {
     }).pipe(Effect.scoped, Effect.provide(served()))
   )
 
+  it.effect("is 503 with the reason while the host of the agents does not respond, and so say the metrics", () =>
+    Effect.gen(function* () {
+      const { setFaults } = yield* AgentProviderEmulator.AgentProviderEmulator
+      const health = yield* HealthServer.HealthServer
+      yield* setFaults([{ kind: "Unavailable" }])
+      yield* addJobs(2)
+      const stack = yield* Stack.make({ key: "s", queueKey: "q", shutdownGrace: 0, onClose: "drain" }).pipe(
+        Effect.provide(AgentProvider.layerRunner())
+      )
+      yield* health.watch(stack)
+      yield* slowly("3 seconds")
+      assert.strictEqual(
+        yield* readiness,
+        "503 stack s reserves no jobs, because its runner is unavailable: An emulated fault: Unavailable"
+      )
+      assert.include((yield* request("/metrics")).text, "stacksapi_agent_provider_unavailable 1")
+      yield* setFaults([])
+      yield* slowly("3 seconds")
+      assert.strictEqual(yield* readiness, "200 null")
+      assert.include((yield* request("/metrics")).text, "stacksapi_agent_provider_unavailable 0")
+      yield* slowly("2 minutes", "1 second")
+    }).pipe(Effect.scoped, Effect.provide(Layer.provideMerge(AgentProviderEmulator.layer(), served())), alone)
+  )
+
   it.effect("checks every stack of the process, except stopped ones", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -179,6 +203,7 @@ describe("/healthz", () => {
         backingOff: 0,
         finishing: 0,
         startsSuspended: false,
+        runnerUnavailable: null,
         failure: null
       })
     }).pipe(Effect.scoped, Effect.provide(served()))

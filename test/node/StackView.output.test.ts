@@ -1,10 +1,13 @@
 /** A view as lines and as JSON. */
 import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import { AgentProvider, Stacks } from "@stacksapi/core"
+import { AgentProviderEmulator } from "@stacksapi/core/testing"
 import { StackView } from "@stacksapi/node"
 import type * as ClusterStack from "@stacksapi/node/ClusterStack"
-import { ConfigProvider, Duration, Effect } from "effect"
+import { ConfigProvider, Duration, Effect, Layer, Logger } from "effect"
 import { TestConsole } from "effect/testing"
+import { emulated, slowly } from "../support/stacks.ts"
 import { alone, at, Event, everything, job, linesOf, TestTerminal } from "../support/viewTerminal.ts"
 
 describe("a view as lines", () => {
@@ -25,6 +28,48 @@ describe("a view as lines", () => {
       assert.match(summary, /^Jobs +6 jobs in 0s/m)
       assert.match(summary, /^Problems +2 × finishJob: 503 · 1 × /m)
     })
+  )
+
+  it.effect("says which jobs the stack stopped at the end of its grace, and counts them so", () =>
+    Effect.gen(function* () {
+      const lines = yield* linesOf("lines", [
+        Event.Registered({ stackKey: "s", queueKey: "q" }),
+        ...["a", "b", "c", "d"].map((id) => Event.Started({ job: { ...job, id }, sinceScheduled: Duration.millis(5) })),
+        Event.Draining({ inFlight: 3 }),
+        Event.AgentOwned({ job: { ...job, id: "a" }, state: "finished" }),
+        ...["b", "c", "d"].map((id) => Event.Interrupted({ job: { ...job, id }, after: Duration.seconds(20) })),
+        Event.AgentOwned({ job: { ...job, id: "b" }, state: "finished" }),
+        Event.AgentOwned({ job: { ...job, id: "c" }, state: "finished" }),
+        Event.Failed({ job: { ...job, id: "d" }, detail: "The stack stopped the job" }),
+        Event.Stopped()
+      ])
+      assert.include(lines, `${at} Interrupted job=b name="web#42 test" after="20.0 s"`)
+      const summary = lines.at(-1) ?? ""
+      assert.match(summary, /^Jobs .* · 1 by agents · 1 stack error · 2 interrupted$/m)
+      assert.match(summary, /^Problems +3 × a job stopped at the end of the shutdown grace$/m)
+    })
+  )
+
+  it.effect("counts an unavailable runner and a queue that can't continue as problems", () =>
+    Effect.gen(function* () {
+      const { setFaults } = yield* AgentProviderEmulator.AgentProviderEmulator
+      yield* setFaults([{ kind: "Unavailable" }])
+      yield* Effect.gen(function* () {
+        const view = yield* StackView.make({ format: "lines" })
+        const stacks = yield* Stacks.make({
+          key: "s",
+          queues: ["here", "gone"],
+          onClose: "drain",
+          shutdownGrace: 0,
+          onEvent: view.onEvent
+        }).pipe(Effect.provide(AgentProvider.layerRunner()))
+        yield* view.watch(stacks)
+        // The missing queue is tried a second time.
+        yield* slowly("70 seconds", "1 second")
+      }).pipe(Effect.scoped, alone, Effect.provide([new TestTerminal().layer({ isTerminal: false }), Logger.layer([])]))
+      const summary = String((yield* TestConsole.logLines).at(-1))
+      assert.match(summary, /^Problems +2 × a queue that can't continue · 1 × an unavailable runner$/m)
+    }).pipe(Effect.provide(AgentProviderEmulator.layer().pipe(Layer.provideMerge(emulated({ queues: ["here"] })))))
   )
 
   it.effect("leaves out polls with the same result as the previous one, and the summary with `summary: false`", () =>
@@ -210,6 +255,7 @@ describe("a view as JSON", () => {
         problems: {
           "finishJob: 503": 2,
           "a job that could not be run": 1,
+          "a job stopped at the end of the shutdown grace": 1,
           "a lost reservation": 1,
           "a job that could not be started": 1,
           "a reservation in doubt": 1,

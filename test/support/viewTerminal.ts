@@ -170,5 +170,6 @@ export const everything: ReadonlyArray<StackEvent.StackEvent> = [
   Event.StartsSuspended({ message: "the disk is full", delay: Duration.seconds(30) }),
   Event.StartsResumed(),
   Event.Draining({ inFlight: 1 }),
+  Event.Interrupted({ job, after: Duration.seconds(20) }),
   Event.Stopped()
 ]

@@ -176,6 +176,11 @@ export interface Service {
     | ((job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string) => boolean)
     | undefined
   /**
+   * Why the runner can take no job now; undefined if it can. A stack shows it as `runnerUnavailable` in its status, and is not ready
+   * meanwhile. It must not contain a secret. Must return at once. Default: undefined. See `mayReserve` to reserve no jobs.
+   */
+  readonly unavailable?: (() => string | undefined) | undefined
+  /**
    * Whether a job has an agent of an earlier process; undefined if that is not known yet. Called for jobs of an earlier process before
    * they start: jobs with an agent go first. Must return at once. Default: undefined, and all of them start.
    */

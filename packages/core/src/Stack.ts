@@ -219,6 +219,8 @@ export interface Status {
   readonly amounts: Readonly<Record<string, number>>
   /** Whether starts are suspended, because starts of different jobs kept failing. */
   readonly startsSuspended: boolean
+  /** Why the runner can take no job now, for example because its agents' host does not respond; undefined if it can. */
+  readonly runnerUnavailable: string | undefined
 }
 
 /**

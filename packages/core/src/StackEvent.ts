@@ -15,7 +15,7 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * A reserved job gets the events `Reserved` and `Started`, then exactly one of `Finished`, `AgentOwned`, `Failed`, `Canceled`,
  * `ReservationLost` and `Released`. A job that ends before its start has no `Started`. In between it may get `BackedOff`, and
- * `FinishRejected` at most once.
+ * `FinishRejected` and `Interrupted` at most once.
  *
  * @since 0.1.0
  * @category models
@@ -39,6 +39,8 @@ export type StackEvent = Data.TaggedEnum<{
   StartsResumed: {}
   /** The stack takes no more jobs. */
   Draining: { readonly inFlight: number }
+  /** The stack drains, and the job has not ended within `shutdownGrace`. Its runner is interrupted, and its outcome follows. */
+  Interrupted: { readonly job: ScheduledJob; readonly after: Duration.Duration }
   /** The stack has ended. */
   Stopped: {}
   /** The stack can't decode or use a listed job, and ignores it. Reported once for each job. */

@@ -35,6 +35,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -43,6 +44,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Check from "./internal/options.ts"
+import * as Metrics from "./internal/stack/metrics.ts"
 import * as Settings from "./internal/stack/settings.ts"
 import { stackKey } from "./internal/stack/stackKey.ts"
 import { CheckToken, checkToken } from "./internal/stack/tokenCheck.ts"
@@ -223,6 +225,9 @@ export const make = Effect.fnUntraced(function* ({
   yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight, { capacity })
   const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const context = yield* Effect.context<never>()
+  const startedAt = yield* Clock.currentTimeMillis
+  for (const { options } of entries) Metrics.initLastPoll(options.queueKey, startedAt, context)
   const interval = Duration.format(Duration.fromInputUnsafe(retryInterval))
   let isDraining = false
 

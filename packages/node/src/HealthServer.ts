@@ -10,7 +10,7 @@
  * - `GET /metrics`: all metrics of the process in Prometheus' text format. Counters get the suffix `_total` there.
  * - `GET /healthz`: liveness. 503 if a stack has failed, or all stacks of several queues have; else 200.
  * - `GET /readyz`: readiness. 200 if every stack is registered, runs and has polled its queue recently, and a process of a cluster is a
- *   member of it; else 503 with the reason.
+ *   member of it, and no runner is unavailable; else 503 with the reason.
  *
  * `/healthz` and `/readyz` respond with a {@link Report} in JSON. No response contains a secret. There is no access control: by default
  * the server listens on `127.0.0.1`.
@@ -101,6 +101,8 @@ export interface StackReport {
   readonly finishing: number
   /** Whether the stack reserves nothing because starts of different jobs kept failing. */
   readonly startsSuspended: boolean
+  /** Why the runner can take no job now, for example because Docker does not respond; null if it can. */
+  readonly runnerUnavailable: string | null
   /** The age of the last poll; null before the first poll. */
   readonly secondsSincePoll: number | null
   /** Why it has failed; null if it has not. */

@@ -136,7 +136,9 @@ describe("stacksapi run", () => {
       assert.strictEqual(refused.status, 1)
       assert.include(refused.stderr, `is in use by process ${first.pid}`)
       yield* first.kill("SIGTERM")
-      assert.strictEqual((yield* first.ended).status, 0)
+      const { status, stderr } = yield* first.ended
+      assert.strictEqual(status, 0)
+      assert.include(stderr, "With --runner command, --on-exit detach stops the running jobs at once")
       const [left] = yield* emulator.jobs
       assert.strictEqual(left?.state, "reserved")
 

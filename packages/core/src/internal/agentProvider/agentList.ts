@@ -52,15 +52,15 @@ export const make = Effect.fnUntraced(function* (
 
   const listOnce = Effect.gen(function* () {
     const number = ++started
-    const agents = yield* health.watch(provider.list(stackKey))
+    const agents = yield* health.watchListing(
+      provider.list(stackKey),
+      // A listing without a response must not stop the next ones.
+      Duration.max(Duration.seconds(30), interval)
+    )
     listed = { agents: new Map(agents.map((agent) => [agent.name, agent])), number }
     gauges(agents)
     for (const waiter of Array.from(waiters)) check(waiter, listed.agents.get(waiter.name), number)
-  }).pipe(
-    Effect.catchCause((cause) => Effect.logDebug(`The agents of ${stackKey} could not be listed`, cause)),
-    // A listing without a response must not stop the next ones.
-    Effect.timeoutOption(Duration.max(Duration.seconds(30), interval))
-  )
+  }).pipe(Effect.catchCause((cause) => Effect.logDebug(`The agents of ${stackKey} could not be listed`, cause)))
 
   const onChange = (agent: AgentProvider.Agent) =>
     Effect.sync(() => {

@@ -18,6 +18,11 @@ const deletes = Metric.counter("stacksapi_agent_deletes", {
   incremental: true
 })
 
+/** Set for the process: its stacks share a provider. */
+export const unavailable = Metric.gauge("stacksapi_agent_provider_unavailable", {
+  description: "1 while the provider of agents is unavailable and nothing is reserved, else 0"
+})
+
 export const sweeps = Metric.counter("stacksapi_agent_sweeps", {
   description: "Searches for agents that no job needs any more",
   incremental: true

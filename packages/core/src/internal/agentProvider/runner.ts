@@ -35,7 +35,7 @@ export const make = Effect.fnUntraced(function* (
   const settings = yield* resolve(options)
   const clock = yield* Clock.Clock
   const layerContext = yield* Effect.context<never>()
-  const health = ProviderHealth.make()
+  const health = ProviderHealth.make(layerContext)
   const capacity = new CapacityWaits(clock)
   const creating = yield* Semaphore.make(settings.createConcurrency)
   const fleets = yield* Fleets.make(provider, health, settings.listInterval, layerContext)
@@ -64,6 +64,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     outlivesStack: true,
+    unavailable: health.unavailable,
     run: (context) =>
       Effect.mapError(Effect.scoped(run(context)), (error) =>
         error instanceof JobRunner.JobRunnerError
@@ -71,7 +72,7 @@ export const make = Effect.fnUntraced(function* (
           : new JobRunner.JobRunnerError({ message: error.message, cause: error })
       ),
     mayReserve: (job, requests, stackKey) =>
-      !health.isUnavailable() &&
+      health.unavailable() === undefined &&
       fleets.get(stackKey)?.sweep?.isPending() !== true &&
       !capacity.isWaiting(job, requests, stackKey),
     hasAgent: (jobUuid, stackKey) => fleets.get(stackKey)?.list.agents()?.has(agentName(stackKey, jobUuid)),

@@ -77,6 +77,7 @@ export const levels = {
   StartsSuspended: "Error",
   StartsResumed: "Info",
   Draining: "Info",
+  Interrupted: "Warn",
   Stopped: "Info",
   JobIgnored: "Warn",
   NotAdmitted: "Info",
@@ -115,6 +116,8 @@ const lineOf = (event: StackEvent): string => {
       return "A job has started: starts are resumed"
     case "Draining":
       return `Draining: ${event.inFlight} jobs in flight`
+    case "Interrupted":
+      return `Job ${event.job.id} is stopped, because it has not ended within ${Duration.format(event.after)}`
     case "Polled":
       return `Polled: ${event.listed} jobs listed, ${event.startable} may start`
     case "RequestFailed":

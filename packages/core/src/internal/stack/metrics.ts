@@ -74,6 +74,11 @@ const startsSuspended = Metric.gauge("stacksapi_starts_suspended", {
   description: "1 while starts are suspended because starts of different jobs kept failing, else 0"
 })
 
+/** Labels: `queue`. */
+const lastPoll = Metric.gauge("stacksapi_last_poll_timestamp_seconds", {
+  description: "Unix time of the latest successful poll, of the start before the first poll, 0 after the end"
+})
+
 const polls = Metric.counter("stacksapi_polls", { description: "Successful polls of the queue", incremental: true })
 
 const requestFailures = Metric.counter("stacksapi_request_failures", {
@@ -213,6 +218,7 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
     case "StartsSuspended":
     case "StartsResumed":
     case "Draining":
+    case "Interrupted":
     case "Stopped":
       break
     case "Finished":
@@ -234,6 +240,16 @@ export const count = (event: StackEvent, context: Context.Context<never>): void 
       event satisfies never
   }
 }
+
+/** Sets since when a queue waits for its first poll, unless it has been polled. */
+export const initLastPoll = (queue: string, millis: number, context: Context.Context<never>): void => {
+  const own = Metric.withAttributes(lastPoll, { queue })
+  if (own.valueUnsafe(context).value === 0) own.updateUnsafe(millis / 1000, context)
+}
+
+/** Sets when a queue was last polled. The latest value holds, if several stacks poll one queue. */
+export const setLastPoll = (queue: string, millis: number, context: Context.Context<never>): void =>
+  Metric.withAttributes(lastPoll, { queue }).updateUnsafe(millis / 1000, context)
 
 /** The values of a stack's gauges. */
 export interface Levels {

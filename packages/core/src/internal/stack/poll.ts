@@ -12,6 +12,7 @@ import type { CursorStalled, StacksError } from "../../StacksError.ts"
 import { pollBackoff } from "../scheduledJobs/pollBackoff.ts"
 import * as Filtered from "./filtered.ts"
 import * as JobId from "./jobId.ts"
+import * as Metrics from "./metrics.ts"
 import * as Prioritize from "./prioritize.ts"
 import { isNotFound, retryAfterOf } from "./serviceErrors.ts"
 import type { StackState } from "./stackState.ts"
@@ -108,6 +109,7 @@ const onPoll = Effect.fnUntraced(function* (state: StackState, poll: ScheduledJo
   } else {
     state.lastPolledAt = DateTime.makeUnsafe(clock.currentTimeMillisUnsafe())
     state.polledAt = state.now()
+    Metrics.setLastPoll(settings.queueKey, clock.currentTimeMillisUnsafe(), state.dependencies.context)
     state.filtered = Filtered.count(state, poll)
     yield* emit(StackEvent.Polled({ listed: poll.listed.length, startable: poll.jobs.length }))
   }

@@ -271,9 +271,13 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
   const capacity = () => pool?.capacity() ?? state.dependencies.settings.capacity
   const gauges = Metrics.gauges(pool === undefined ? undefined : queueKey, state.dependencies.context)
   const free = () => pool?.free() ?? state.freeSlots()
+  const { clock, context } = state.dependencies
+  Metrics.initLastPoll(queueKey, clock.currentTimeMillisUnsafe(), context)
   // Reset the gauges: jobs that remain after a detach are counted by the next process.
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() =>
+    Effect.sync(() => {
+      // After a failure the queue should still be polled.
+      if (!Deferred.isDoneUnsafe(state.signals.failure)) Metrics.setLastPoll(queueKey, 0, context)
       gauges({
         inFlight: 0,
         free: pool?.free() ?? 0,
@@ -284,7 +288,7 @@ const makeGauges = Effect.fnUntraced(function* (state: StackState) {
         held: Amounts.none,
         capacity: capacity()
       })
-    )
+    })
   )
   const updateGauges = Effect.sync(() =>
     gauges({
@@ -312,7 +316,7 @@ const failOnDefect = <A, R>(state: StackState, effect: Effect.Effect<A, never, R
 // -----------------------------------------------------------------------------
 
 const makeService = (state: StackState, drain: Effect.Effect<void>, updateGauges: Effect.Effect<void>): Service => {
-  const { breaker, events, settings } = state.dependencies
+  const { breaker, events, runner, settings } = state.dependencies
   return {
     status: Effect.sync(() => ({
       key: settings.key,
@@ -329,7 +333,8 @@ const makeService = (state: StackState, drain: Effect.Effect<void>, updateGauges
         state.table.count("ReservingAgain", "Unconfirmed") + state.table.count("FinishDelayed") - state.unfinished(),
       finishing: state.unfinished(),
       amounts: state.heldAmounts(),
-      startsSuspended: breaker.isSuspended()
+      startsSuspended: breaker.isSuspended(),
+      runnerUnavailable: runner.unavailable?.()
     })),
     events,
     setMaxInFlight: (count) =>

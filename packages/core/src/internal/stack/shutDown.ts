@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { StackEvent } from "../../StackEvent.ts"
+import * as Metrics from "./metrics.ts"
 import { release } from "./release.ts"
 import { shutdownTimeout } from "./retryPolicies.ts"
 import type { StackState } from "./stackState.ts"
@@ -21,9 +22,10 @@ export interface Loops {
  * time for the service to accept their finishes. Takes at most `shutdownGrace` plus twice `shutdownTimeout`.
  */
 export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loops): Effect.fn.Return<void> {
-  const { emit, settings } = state.dependencies
+  const { context, emit, settings } = state.dependencies
   const { drained } = state.signals
   state.phase = "draining"
+  Metrics.setLastPoll(settings.queueKey, 0, context)
   state.pending.clear()
   state.poolMembership.update()
   yield* emit(StackEvent.Draining({ inFlight: state.inFlight().length }))
@@ -88,12 +90,16 @@ const releaseNotStarted = (state: StackState): Effect.Effect<void> =>
   }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
 
 /** Interrupts the runners of all running jobs. Their jobs are finished. */
-const interruptRunners = (state: StackState): Effect.Effect<void> =>
-  Effect.sync(() => {
-    for (const { run } of state.table.in("Running", "Stopping")) {
-      if (run !== undefined) Deferred.doneUnsafe(run.runOver, Exit.void)
-    }
-  })
+const interruptRunners = Effect.fnUntraced(function* (state: StackState): Effect.fn.Return<void> {
+  const { emit, settings } = state.dependencies
+  // Before the outcomes of these jobs. Jobs in the stage `Stopping` end for another reason.
+  for (const { job } of state.table.in("Running")) {
+    yield* emit(StackEvent.Interrupted({ job, after: settings.shutdownGrace }))
+  }
+  for (const { run } of state.table.in("Running", "Stopping")) {
+    if (run !== undefined) Deferred.doneUnsafe(run.runOver, Exit.void)
+  }
+})
 
 /** Limits the wait for runners that ignore their interruption, and for a service that does not respond. */
 const abandon = (state: StackState): void => {

@@ -88,11 +88,20 @@ const checkUse = ({ cluster, onExit, queues, store, untilIdle }: RunInput) => {
 const warnOfFlags = (input: RunInput) => {
   const uses = new Set<Flag.Use>([`--runner ${input.runner}`])
   if (input.cluster) uses.add("--cluster").add("--cluster and REDIS_URL")
-  return Effect.forEach(
+  const withoutEffect = Effect.forEach(
     Flag.withoutEffect(runFlags, input, uses),
     ({ name, onlyWith }) => Effect.logWarning(`--${name} has no effect: it is for ${onlyWith}`),
     { discard: true }
   )
+  return Stop.detaches(input) && input.runner !== "docker"
+    ? Effect.andThen(
+        withoutEffect,
+        Effect.logWarning(
+          `With --runner ${input.runner}, --on-exit detach stops the running jobs at once: only the containers of --runner docker ` +
+            "outlive this process. Use --on-exit drain to let jobs end"
+        )
+      )
+    : withoutEffect
 }
 
 const layerStore = (input: RunInput) =>

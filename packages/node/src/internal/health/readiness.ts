@@ -16,9 +16,11 @@ export const readinessFailure = (
   if (failed !== undefined) return `stack ${failed.key} has failed: ${failed.failure}`
   const going = stacks.filter(({ phase }) => phase !== "stopped")
   if (going.length === 0) return "stopped"
-  for (const { key, phase, secondsSincePoll, startsSuspended } of going) {
+  for (const { key, phase, runnerUnavailable, secondsSincePoll, startsSuspended } of going) {
     if (phase === "draining") return `stack ${key} is draining`
     if (startsSuspended) return `stack ${key} has suspended starts: starts of different jobs kept failing`
+    if (runnerUnavailable !== null)
+      return `stack ${key} reserves no jobs, because its runner is unavailable: ${runnerUnavailable}`
     if (secondsSincePoll === null) return `stack ${key} has not polled its queue yet`
     if (secondsSincePoll > Duration.toSeconds(maxPollAge)) {
       return `stack ${key} last polled its queue ${Math.round(secondsSincePoll)} s ago`

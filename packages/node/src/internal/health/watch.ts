@@ -104,7 +104,8 @@ const absent = {
   inDoubt: 0,
   finishing: 0,
   amounts: {},
-  startsSuspended: false
+  startsSuspended: false,
+  runnerUnavailable: undefined
 } as const
 
 const report = (status: Stack.Status, failure: string | null): StackReport => ({
@@ -118,6 +119,7 @@ const report = (status: Stack.Status, failure: string | null): StackReport => ({
   backingOff: status.backingOff,
   finishing: status.finishing,
   startsSuspended: status.startsSuspended,
+  runnerUnavailable: status.runnerUnavailable ?? null,
   secondsSincePoll: status.sincePolled === undefined ? null : Duration.toSeconds(status.sincePolled),
   failure
 })

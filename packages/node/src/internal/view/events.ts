@@ -49,6 +49,8 @@ const fieldsOf = (event: StackEvent | ClusterEvent): { readonly [name: string]: 
     case "NotAdmitted":
     case "Released":
       return { job: ofJob(event.job), reason: event.reason }
+    case "Interrupted":
+      return { job: ofJob(event.job), afterMillis: Duration.toMillis(event.after) }
     case "Draining":
       return { inFlight: event.inFlight }
     case "RequestFailed":
@@ -166,6 +168,7 @@ const styleOf = (event: StackEvent | ClusterEvent): Style => {
           : "green"
     case "Failed":
     case "FinishRejected":
+    case "Interrupted":
     case "StartsSuspended":
       return "red"
     case "RequestFailed":

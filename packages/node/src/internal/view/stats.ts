@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import type { ClusterEvent } from "../../ClusterStack.ts"
 import { strip } from "../terminal/sanitize.ts"
 import { Percentiles } from "./percentiles.ts"
+import type { Trouble } from "./troubles.ts"
 
 /** The outcomes that a view counts. */
 export const outcomes = [
@@ -60,10 +61,14 @@ export type LabelOf = (jobUuid: string) => string | undefined
 export class Stats {
   readonly #labelOf: LabelOf | undefined
   readonly #queues = new Map<string, Queue>()
+  /** The occurrences of the troubles that each watched stack had last. */
+  readonly #troubles = new Map<unknown, ReadonlyMap<string, unknown>>()
   /** The key of each stack, and of its queue. */
   readonly stacks = new Map<string, string>()
   /** The jobs that are reserved or running, in the order in which they came. */
   readonly running = new Map<string, Running>()
+  /** The jobs that a drain interrupted. */
+  readonly #interrupted = new Set<string>()
   readonly ended = new Map<Outcome, number>()
   readonly scheduleToStart = new Percentiles()
   started = 0
@@ -128,8 +133,11 @@ export class Stats {
       case "Finished":
         this.#end(event.job, event.exitStatus === 0 ? "passed" : "failed")
         return
+      case "Interrupted":
+        this.#interrupted.add(event.job.id)
+        return
       case "AgentOwned":
-        this.#end(event.job, "by agents")
+        this.#end(event.job, this.#interrupted.has(event.job.id) ? "interrupted" : "by agents")
         return
       case "Failed":
         this.#end(event.job, "stack error")
@@ -186,6 +194,15 @@ export class Stats {
     }
   }
 
+  /** Records what keeps a watched stack from taking jobs now, each occurrence once. */
+  recordTroubles(watched: unknown, troubles: ReadonlyArray<Trouble>, now: number): void {
+    const before = this.#troubles.get(watched)
+    for (const { kind, message, occurrence, of } of troubles) {
+      if (before?.get(of) !== occurrence) this.#addProblem(kind, message, now)
+    }
+    this.#troubles.set(watched, new Map(troubles.map(({ occurrence, of }) => [of, occurrence])))
+  }
+
   #start(job: ScheduledJob, sinceScheduled: Duration.Duration, now: number): void {
     this.running.set(job.id, { job, startedAt: now })
     this.started++
@@ -198,8 +215,13 @@ export class Stats {
   }
 
   #recordProblem(event: StackEvent, now: number): void {
+    // The problem of an interrupted job is that it was interrupted.
+    if (event._tag === "Failed" && this.#interrupted.has(event.job.id)) return
     const [kind, message] = problemOf(event, (job) => this.nameOf(job)) ?? []
-    if (kind === undefined || message === undefined) return
+    if (kind !== undefined && message !== undefined) this.#addProblem(kind, message, now)
+  }
+
+  #addProblem(kind: string, message: string, now: number): void {
     const known = this.problemCounts.has(kind) || this.problemCounts.size < maxProblemKinds ? kind : "others"
     this.problemCounts.set(known, (this.problemCounts.get(known) ?? 0) + 1)
     const text = strip(message)
@@ -219,6 +241,11 @@ const problemOf = (
   switch (event._tag) {
     case "Failed":
       return ["a job that could not be run", `${nameOf(event.job)}: ${event.detail}`]
+    case "Interrupted":
+      return [
+        "a job stopped at the end of the shutdown grace",
+        `${nameOf(event.job)}: stopped, because it had not ended after ${Duration.format(event.after)}`
+      ]
     case "ReservationLost":
       return ["a lost reservation", `${nameOf(event.job)}: its reservation was lost`]
     case "FinishRejected":

@@ -28,9 +28,12 @@ import { isOfEvent, Logs, toKeptLog } from "./logs.ts"
 import { outcomes, Stats } from "./stats.ts"
 import * as Summary from "./summary.ts"
 import * as Traffic from "./traffic.ts"
+import * as Troubles from "./troubles.ts"
 
 /** Often enough to look alive, and seldom enough to cost nothing. */
 const redrawInterval = "100 millis"
+/** How often the view asks watched stacks what keeps them from taking jobs. */
+const troubleInterval = "1 second"
 
 /** What the parts of a view share. */
 interface State {
@@ -71,6 +74,12 @@ export const make = Effect.fnUntraced(function* (
   // The finalizers run in reverse order: drawing ends, the terminal is restored, then the summary is printed.
   yield* Effect.addFinalizer(() => summarize(state, options.summary !== false))
   if (state.isLive) yield* drawUntilClosed(state)
+  yield* Effect.forkScoped(
+    Effect.repeat(
+      Effect.forEach(state.watched, (watched) => recordTroubles(state, watched), { discard: true }),
+      Schedule.spaced(troubleInterval)
+    )
+  )
   if (options.printOutput === true) yield* printOutput(state)
 
   const { logs, stats, watched } = state
@@ -92,8 +101,9 @@ export const make = Effect.fnUntraced(function* (
         return print(event, now, queueKey)
       }),
     watch: (stack) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         watched.add(stack)
+        return recordTroubles(state, stack)
       }),
     print: (text) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) =>
@@ -110,6 +120,11 @@ export const make = Effect.fnUntraced(function* (
     })
   }
 })
+
+const recordTroubles = ({ stats }: State, watched: Watched): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.map(Troubles.of(watched), (troubles) => stats.recordTroubles(watched, troubles, now))
+  )
 
 const choose = Effect.fnUntraced(function* (format: Format): Effect.fn.Return<View["format"]> {
   if (format !== "auto") return format
