@@ -76,6 +76,14 @@ describe("JobRunner", () => {
     })
   )
 
+  it.effect("has the message that a promise was rejected with", () =>
+    Effect.gen(function* () {
+      const reject = () => Promise.reject(new Error("no machine"))
+      const error = yield* Effect.flip(run(JobRunner.layer(() => Effect.tryPromise(reject))))
+      assert.strictEqual(error.message, "no machine")
+    })
+  )
+
   it.effect("leaves a JobRunnerError as it is", () =>
     Effect.gen(function* () {
       const later = new JobRunner.JobRunnerError({ message: "later", isRetryable: true })

@@ -62,26 +62,24 @@ describe("A stack with an admission policy", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
-  it.effect(
-    "looks at its jobs only when something has changed, also with the slots of a pool",
-    () =>
-      Effect.gen(function* () {
-        yield* addJobs(20)
-        let looks = 0
-        yield* Stacks.make({
-          key: "s",
-          queues: ["q", "r"],
-          maxInFlight: 8,
-          requests: () => {
-            looks++
-            return {}
-          },
-          admit: () => Effect.never
-        }).pipe(Effect.provide(JobRunner.layer(takes("1 hour"))))
-        yield* slowly("10 seconds", "1 second")
-        // Each of some ten polls looks at the jobs once.
-        assert.isAtMost(looks, 15 * 20)
-      }).pipe(Effect.scoped, Effect.provide(emulated()))
+  it.effect("looks at its jobs only when something has changed, also with the slots of a pool", () =>
+    Effect.gen(function* () {
+      yield* addJobs(20)
+      let looks = 0
+      yield* Stacks.make({
+        key: "s",
+        queues: ["q", "r"],
+        maxInFlight: 8,
+        requests: () => {
+          looks++
+          return {}
+        },
+        admit: () => Effect.never
+      }).pipe(Effect.provide(JobRunner.layer(takes("1 hour"))))
+      yield* slowly("10 seconds", "1 second")
+      // Each of some ten polls looks at the jobs once.
+      assert.isAtMost(looks, 15 * 20)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
   it.effect("requests details of no more jobs than there are free slots", () =>

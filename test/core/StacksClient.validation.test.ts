@@ -81,7 +81,7 @@ const refused: ReadonlyArray<readonly [what: string, call: Call, says: RegExp]> 
   ["reserving no job", (c) => c.batchReserveJobs({ stackKey, jobUuids: [] }), /jobUuids/],
   ["reserving 1001 jobs", (c) => c.batchReserveJobs({ stackKey, jobUuids: uuids(1001) }), /jobUuids/],
   ["reserving an empty id", (c) => c.batchReserveJobs({ stackKey, jobUuids: [""] }), /jobUuids/],
-  ...(["3600001 millis", "2 hours", 0, -5, Duration.infinity, Number.NaN, "soon"] as const).map(
+  ...(["3600001 millis", "2 hours", 0, 300, "999 millis", -5, Duration.infinity, Number.NaN, "soon"] as const).map(
     (reservationExpiry) =>
       [
         `an expiry of ${String(reservationExpiry)}`,

@@ -220,6 +220,8 @@ describe("An invalid option", () => {
         error.message,
         "Option reservationExpiry: must be a duration between 1 second and 1 hour, not 2 hours"
       )
+      const seconds = yield* tried(Stack.make({ key: "s", queueKey: "q", reservationExpiry: 300 }))
+      assert.match(seconds.error.message, /, not 300 milliseconds$/)
       for (const changed of [
         Effect.flatMap(Stack.make({ key: "s", queueKey: "q" }), ({ setMaxInFlight }) => setMaxInFlight(-2)),
         Effect.flatMap(Stacks.make({ key: "s", queues: ["q"] }), ({ setMaxInFlight }) => setMaxInFlight(-2))

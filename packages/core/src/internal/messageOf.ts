@@ -10,6 +10,8 @@ export const messageOf = (error: unknown): string =>
   )
 
 const messageIn = (error: unknown): string => {
+  // `Effect.tryPromise` wraps what its promise rejects with.
+  if (Predicate.isTagged(error, "UnknownError") && Predicate.hasProperty(error, "cause")) return messageIn(error.cause)
   if (Predicate.isError(error)) return error.message
   if (Predicate.isString(error)) return error
   if (Predicate.hasProperty(error, "message") && Predicate.isString(error.message) && error.message !== "") {

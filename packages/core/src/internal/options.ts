@@ -41,8 +41,12 @@ export const duration = (
   const isInRange = millis >= (range.min?.[0] ?? 0) && millis <= (range.max?.[0] ?? Number.POSITIVE_INFINITY)
   return Option.isSome(value) && isInRange && hasNoNaN(input)
     ? Effect.succeed(value.value)
-    : invalid(option, `must be a duration ${rangeOf(range)}, not ${Predicate.isString(input) ? input : shown(input)}`)
+    : invalid(option, `must be a duration ${rangeOf(range)}, not ${shownDuration(input)}`)
 }
+
+/** A number is shown with its unit, because it may have been meant as seconds. */
+const shownDuration = (input: Duration.Input): string =>
+  Predicate.isString(input) ? input : Predicate.isNumber(input) ? `${input} milliseconds` : shown(input)
 
 /** `Duration` turns NaN into 0. */
 const hasNoNaN = (input: Duration.Input): boolean =>

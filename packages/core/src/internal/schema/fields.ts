@@ -87,16 +87,19 @@ export const Time = Schema.String.annotate({ format: "date-time" }).pipe(
 /** A text that can be one segment of a URL's path. */
 export const PathSegment = Schema.String.check(isPathSegment)
 
-const isDurationInput = (input: unknown): input is Duration.Input =>
-  Option.isSome(Duration.fromInput(input as Duration.Input))
+/** Less than a second is a mistake, and not rounded up: a number such as 300 is milliseconds, and was meant as seconds. */
+const isLifetime = (input: unknown): input is Duration.Input => {
+  const duration = Duration.fromInput(input as Duration.Input)
+  return Option.isSome(duration) && Duration.toMillis(duration.value) >= 1000
+}
 
 /** A duration, which is 1 to 3600 whole seconds on the wire. Fractions of a second are rounded up. */
 export const LifetimeSeconds = Schema.Int.check(isBetween(1, 3600)).pipe(
   Schema.decodeTo(
-    Schema.declare<Duration.Input>(isDurationInput, { expected: "a duration between 1 second and 1 hour" }),
+    Schema.declare<Duration.Input>(isLifetime, { expected: "a duration between 1 second and 1 hour" }),
     SchemaTransformation.transform({
       decode: (seconds: number): Duration.Input => Duration.seconds(seconds),
-      encode: (input: Duration.Input) => Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(input)) / 1000)
+      encode: (input: Duration.Input) => Math.ceil(Duration.toMillis(input) / 1000)
     })
   )
 )

@@ -7,7 +7,9 @@ const advice: { readonly [R in StacksError.ErrorReason["_tag"]]?: string } = {
   Unauthorized: "The token is not valid, or not any more: start the stack with a valid cluster token (bkct_…)",
   Forbidden:
     "The organization may have reached its limit of active stacks: deregister those that are not in use, or have the limit raised",
-  NotFound: "The queue may not exist in the token's cluster: check its key, and which cluster the token belongs to"
+  NotFound:
+    "The queue may not exist in the token's cluster: check its key, and which cluster the token belongs to. Or the base URL lacks " +
+    "the API's path, which is /v3/ at Buildkite"
 }
 
 /** The same failure with advice appended to its message. */
