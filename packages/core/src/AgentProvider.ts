@@ -44,6 +44,7 @@ import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
@@ -272,10 +273,14 @@ export const deleteAll = Effect.fnUntraced(function* (
   const provider = yield* AgentProvider
   const deleteListed = Effect.gen(function* () {
     const agents = yield* provider.list(stackKey)
-    yield* Effect.forEach(agents, ({ jobUuid, name }) => provider.delete({ stackKey, jobUuid, name }, reason), {
-      concurrency: 8,
-      discard: true
-    })
+    // An agent that can't be deleted does not keep the others.
+    const failures = yield* Effect.forEach(
+      agents,
+      ({ jobUuid, name }) => Effect.option(Effect.flip(provider.delete({ stackKey, jobUuid, name }, reason))),
+      { concurrency: 8 }
+    )
+    const failure = failures.find(Option.isSome)
+    if (failure !== undefined) return yield* failure.value
     if (agents.length === 0) return
     const message = `${agents.length} agents of ${stackKey} are not gone yet`
     return yield* new ProviderError({ reason: "Unavailable", message })

@@ -58,6 +58,8 @@ export interface AgentRun {
   refreshAt: number
   endOfLife: number
   isSeen: boolean
+  /** Whether the last listing lacked the agent. One listing may be incomplete, so the next one decides. */
+  isMissing: boolean
   hasAcquired: boolean
 }
 
@@ -84,6 +86,7 @@ export const make = (
   failedCreates: 0,
   ...never,
   isSeen: false,
+  isMissing: false,
   hasAcquired: false
 })
 
@@ -125,14 +128,19 @@ const createOnce = (run: AgentRun) => {
       const issued = yield* run.context.issueToken
       run.mayExist = true
       run.refreshAt = refreshTime(run, issued)
-      return yield* health.watch(Effect.suspend(() => provider.create(requestFor(run, issued.token)))).pipe(
-        // After a lost response, the next listing shows whether the agent exists.
-        Effect.timeoutOption(settings.startDeadline),
-        Effect.matchEffect({
-          onSuccess: (answer) => Effect.as(count(Option.isSome(answer) ? "created" : "timeout"), undefined),
-          onFailure: (error) => Effect.as(count(error.reason), error)
-        })
-      )
+      return yield* health
+        .watch(
+          "create",
+          Effect.suspend(() => provider.create(requestFor(run, issued.token)))
+        )
+        .pipe(
+          // After a lost response, the next listing shows whether the agent exists.
+          Effect.timeoutOption(settings.startDeadline),
+          Effect.matchEffect({
+            onSuccess: (answer) => Effect.as(count(Option.isSome(answer) ? "created" : "timeout"), undefined),
+            onFailure: (error) => Effect.as(count(error.reason), error)
+          })
+        )
     })
   )
 }
@@ -197,6 +205,11 @@ export const runAgent = Effect.fnUntraced(function* (
 const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   const { context, fleet, shared } = run
   if (run.isSeen) {
+    if (!run.isMissing) {
+      run.isMissing = true
+      run.lastListing = fleet.list.started()
+      return undefined
+    }
     if (run.hasAcquired || (yield* needsNoAgent(context))) return JobRunner.AgentOwned
     return yield* restart(run, "The agent disappeared before it had acquired the job")
   }
@@ -249,7 +262,10 @@ const awaitListed = Effect.fnUntraced(function* (run: AgentRun) {
 const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvider.Agent) {
   const { agent, context, fleet, shared } = run
   const { capacity, settings } = shared
+  // Another run created the agent, so the age of its token is not known.
+  if (!run.mayExist && shared.provider.refreshToken !== undefined) run.refreshAt = nowOf(run)
   run.mayExist = true
+  run.isMissing = false
   if (!run.isSeen) {
     run.isSeen = true
     run.agentsUsed++
@@ -328,7 +344,7 @@ const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider
   run.refreshAt = nowOf(run) + 10_000
   const issued = yield* Effect.option(run.context.issueToken)
   if (Option.isNone(issued) || provider.refreshToken === undefined) return
-  const given = yield* Effect.option(health.watch(provider.refreshToken(agent, issued.value.token)))
+  const given = yield* Effect.option(health.watch("refreshToken", provider.refreshToken(agent, issued.value.token)))
   if (Option.isSome(given)) run.refreshAt = refreshTime(run, issued.value)
 })
 
@@ -339,7 +355,7 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   if (!run.isSeen) run.agentsUsed++
   if (run.agentsUsed >= maxAgents) return JobRunner.Released({ reason })
   yield* remove(run, reason)
-  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, attempts: 0, ...never })
+  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, isMissing: false, attempts: 0, ...never })
   return undefined
 })
 

@@ -20,17 +20,22 @@ export const deleteOnce = (
   agent: AgentProvider.AgentRef,
   reason: string
 ): Effect.Effect<boolean> =>
-  health.watch(Effect.suspend(() => provider.delete(agent, reason))).pipe(
-    Effect.timeout(callTimeout),
-    Effect.matchCauseEffect({
-      onSuccess: () => Effect.as(Metric.update(Metrics.deletesBy("deleted"), 1), true),
-      onFailure: (cause) =>
-        Metric.update(Metrics.deletesBy("failed"), 1).pipe(
-          Effect.andThen(Effect.logWarning(`Agent ${agent.name} could not be deleted, trying again`, cause)),
-          Effect.as(false)
-        )
-    })
-  )
+  health
+    .watch(
+      "delete",
+      Effect.suspend(() => provider.delete(agent, reason))
+    )
+    .pipe(
+      Effect.timeout(callTimeout),
+      Effect.matchCauseEffect({
+        onSuccess: () => Effect.as(Metric.update(Metrics.deletesBy("deleted"), 1), true),
+        onFailure: (cause) =>
+          Metric.update(Metrics.deletesBy("failed"), 1).pipe(
+            Effect.andThen(Effect.logWarning(`Agent ${agent.name} could not be deleted, trying again`, cause)),
+            Effect.as(false)
+          )
+      })
+    )
 
 /** Deletes an agent until a listing no longer contains it. */
 export const deleteAgent = Effect.fnUntraced(function* (

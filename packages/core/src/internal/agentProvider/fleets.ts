@@ -15,6 +15,8 @@ export interface Fleet {
   readonly scope: Scope.Closeable
   /** The names of the agents that runs watch. */
   readonly watched: Set<string>
+  /** Agents that wait for capacity while their jobs wait without a run: their names, with the ids of the jobs. */
+  readonly pending: Map<string, string>
   users: number
   /** The sweep of the attached stack, if there is one. */
   sweep: Sweep | undefined
@@ -46,7 +48,7 @@ export const make = Effect.fnUntraced(function* (
       Scope.provide(scope),
       Effect.provideContext(context)
     )
-    const fleet: Fleet = { list, scope, watched: new Set(), users: 1, sweep: undefined }
+    const fleet: Fleet = { list, scope, watched: new Set(), pending: new Map(), users: 1, sweep: undefined }
     fleets.set(stackKey, fleet)
     return fleet
   })

@@ -20,9 +20,11 @@ import * as Semaphore from "effect/Semaphore"
 import type * as AgentProvider from "../../AgentProvider.ts"
 import * as JobRunner from "../../JobRunner.ts"
 import type { InvalidOptions, StacksError } from "../../StacksError.ts"
+import { shutdownTimeout } from "../stack/retryPolicies.ts"
 import { agentName } from "./agentName.ts"
 import * as AgentRun from "./agentRun.ts"
 import { CapacityWaits } from "./capacity.ts"
+import { deleteOnce } from "./deleteAgent.ts"
 import * as Fleets from "./fleets.ts"
 import * as ProviderHealth from "./providerHealth.ts"
 import { resolve } from "./settings.ts"
@@ -35,7 +37,7 @@ export const make = Effect.fnUntraced(function* (
   const settings = yield* resolve(options)
   const clock = yield* Clock.Clock
   const layerContext = yield* Effect.context<never>()
-  const health = ProviderHealth.make(layerContext)
+  const health = ProviderHealth.make(clock, layerContext)
   const capacity = new CapacityWaits(clock)
   const creating = yield* Semaphore.make(settings.createConcurrency)
   const fleets = yield* Fleets.make(provider, health, settings.listInterval, layerContext)
@@ -46,7 +48,10 @@ export const make = Effect.fnUntraced(function* (
     const agent = { stackKey, jobUuid: job.id, name: agentName(stackKey, job.id) }
     const fleet = yield* fleets.join(stackKey)
     yield* Effect.acquireRelease(
-      Effect.sync(() => fleet.watched.add(agent.name)),
+      Effect.sync(() => {
+        fleet.watched.add(agent.name)
+        fleet.pending.delete(agent.name)
+      }),
       () => Effect.sync(() => fleet.watched.delete(agent.name))
     )
     const agentRun = AgentRun.make(shared, context, agent, fleet)
@@ -55,7 +60,14 @@ export const make = Effect.fnUntraced(function* (
       Effect.onExit(
         Effect.fnUntraced(function* (exit) {
           if (Exit.isSuccess(exit)) capacity.end(job.id)
-          if (!agentRun.mayExist || (yield* staysBehind(context, exit))) return
+          if (!agentRun.mayExist) return
+          if (waitsForCapacity(exit)) {
+            const listed = fleet.list.agents()
+            for (const name of fleet.pending.keys()) if (listed?.has(name) === false) fleet.pending.delete(name)
+            fleet.pending.set(agent.name, job.id)
+            return
+          }
+          if (yield* isDetached(context)) return
           yield* AgentRun.remove(agentRun, reasonOf(exit))
         })
       )
@@ -80,6 +92,7 @@ export const make = Effect.fnUntraced(function* (
       const fleet = yield* fleets.join(stack.stackKey)
       const sweep = Sweep.make(clock, provider, health, fleet.list, stack, (name) => fleet.watched.has(name))
       fleet.sweep = sweep
+      yield* Effect.addFinalizer(() => deletePending(shared, fleet, stack))
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           // A stack that has ended does not sweep, and must not block the next one.
@@ -95,22 +108,34 @@ export const make = Effect.fnUntraced(function* (
 // Ends of a run
 // -----------------------------------------------------------------------------
 
-/** Whether the agent stays when its run ends: the next process continues with it, or it waits for capacity. */
-const staysBehind = (
-  { stopRequested }: JobRunner.JobContext,
-  exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError>
-): Effect.Effect<boolean> =>
-  Effect.gen(function* () {
-    if (Exit.isFailure(exit)) {
-      const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-      if (error instanceof JobRunner.JobRunnerError && error.waitsForCapacity === true) return true
-    }
-    const reason = yield* Effect.raceFirst(stopRequested, Effect.andThen(Effect.yieldNow, Effect.undefined))
-    return reason === "Detach"
-  })
+/** Whether the run ends because the agent waits for capacity. The agent stays. */
+const waitsForCapacity = (exit: Exit.Exit<JobRunner.JobOutcome, JobRunner.JobRunnerError | StacksError>): boolean => {
+  if (Exit.isSuccess(exit)) return false
+  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+  return error instanceof JobRunner.JobRunnerError && error.waitsForCapacity === true
+}
+
+/** Whether the agent stays because the next process continues with it. */
+const isDetached = ({ stopRequested }: JobRunner.JobContext): Effect.Effect<boolean> =>
+  Effect.raceFirst(stopRequested, Effect.andThen(Effect.yieldNow, Effect.undefined)).pipe(
+    Effect.map((reason) => reason === "Detach")
+  )
 
 const reasonOf = (exit: Exit.Exit<JobRunner.JobOutcome, unknown>): string =>
   Exit.isSuccess(exit) ? (exit.value._tag === "Released" ? exit.value.reason : "its job is over") : "its job ends here"
+
+/** Deletes agents that wait for capacity, and whose jobs a drain has released: no run will watch them. */
+const deletePending = (
+  { health, provider }: AgentRun.Shared,
+  { pending }: Fleets.Fleet,
+  stack: JobRunner.AttachedStack
+) =>
+  Effect.forEach(
+    Array.from(pending).filter(([, jobUuid]) => !stack.hasJob(jobUuid)),
+    ([name, jobUuid]) =>
+      deleteOnce(provider, health, { stackKey: stack.stackKey, jobUuid, name }, "its job was released"),
+    { concurrency: 4, discard: true }
+  ).pipe(Effect.timeoutOption(shutdownTimeout))
 
 /** Ends a run before the stack's own `cancelGrace`. */
 const endedByCancel =

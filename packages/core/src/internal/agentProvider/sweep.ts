@@ -1,6 +1,9 @@
 /**
- * Deletes stray agents: agents that no run watches, of jobs that the stack does not have. Their jobs ended while no process of the
- * stack was running, or while the job waited without a run.
+ * Deletes agents whose jobs are over:
+ *
+ * - stray agents, which no run watches, of jobs that the stack does not have. Their jobs ended while no process of the stack was
+ *   running, or while the job waited without a run;
+ * - watched agents that do not end within a minute or two after their jobs.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,6 +13,7 @@ import type * as AgentProvider from "../../AgentProvider.ts"
 import type { AttachedStack } from "../../JobRunner.ts"
 import { isFinal } from "../../StacksSchema.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
+import { isUsable } from "../stack/jobId.ts"
 import type { AgentList } from "./agentList.ts"
 import { deleteOnce } from "./deleteAgent.ts"
 import * as Metrics from "./metrics.ts"
@@ -42,6 +46,9 @@ export const make = (
   let memo = { moment: Number.NaN, hasNewStray: false }
   /** For each agent by name, when its job's state was read and was not final. */
   const asked = new Map<string, number>()
+  /** The watched agents, by name, whose jobs were over when their states were last read. */
+  let overdue: ReadonlySet<string> = new Set()
+  let lastAskedForWatched = monotonicMillis(clock)
   /** For each agent that is being deleted, by name, when `delete` was last called. */
   const deleting = new Map<string, number>()
 
@@ -49,14 +56,38 @@ export const make = (
 
   const ask = Effect.fnUntraced(function* (strays: ReadonlyArray<AgentProvider.Agent>, now: number) {
     yield* Metric.update(Metrics.sweeps, 1)
-    const states = yield* stack.states(strays.map(({ jobUuid }) => jobUuid))
+    const states = yield* stack.states(strays.map(({ jobUuid }) => jobUuid).filter(isUsable))
     for (const { jobUuid, name } of strays) {
+      // Without the id of a job, nothing is known about an agent: it stays.
+      if (!isUsable(jobUuid)) asked.set(name, now)
       if (!states.has(jobUuid)) continue
       const state = states.get(jobUuid)
       // An unknown state does not count as final.
       if (state !== undefined && isFinal(state)) deleting.set(name, Number.NEGATIVE_INFINITY)
       else asked.set(name, now)
     }
+  })
+
+  const refOf = ({ jobUuid, name }: AgentProvider.Agent) => ({ stackKey: stack.stackKey, jobUuid, name })
+
+  /** Deletes watched agents whose jobs were over a minute ago. Their runs end when they are gone. */
+  const deleteOverdue = Effect.fnUntraced(function* (agents: ReadonlyMap<string, AgentProvider.Agent>, now: number) {
+    if (lastAskedForWatched + askInterval > now) return
+    lastAskedForWatched = now
+    const watched = Array.from(agents.values()).filter(({ name, phase }) => phase === "Running" && isWatched(name))
+    if (watched.length === 0) return
+    const states = yield* stack.states(watched.map(({ jobUuid }) => jobUuid))
+    const over = watched.filter(({ jobUuid }) => {
+      const state = states.get(jobUuid)
+      return state !== undefined && isFinal(state)
+    })
+    const late = over.filter(({ name }) => overdue.has(name))
+    overdue = new Set(over.map(({ name }) => name))
+    yield* Effect.forEach(
+      late,
+      (agent) => deleteOnce(provider, health, refOf(agent), "its job is over, and it does not end"),
+      { concurrency: 4, discard: true }
+    )
   })
 
   const sweep = Effect.gen(function* () {
@@ -81,14 +112,14 @@ export const make = (
         if (!isStray(agent)) return Effect.sync(() => void deleting.delete(agent.name))
         const isFirst = deleting.get(agent.name) === Number.NEGATIVE_INFINITY
         deleting.set(agent.name, now)
-        const { jobUuid, name } = agent
         return Effect.andThen(
           isFirst ? Metric.update(Metrics.orphans, 1) : Effect.void,
-          deleteOnce(provider, health, { stackKey: stack.stackKey, jobUuid, name }, "its job is over")
+          deleteOnce(provider, health, refOf(agent), "its job is over")
         )
       },
       { concurrency: 4, discard: true }
     )
+    yield* deleteOverdue(agents, now)
   })
 
   /** Whether there is a stray agent that the last sweep has not seen. */
