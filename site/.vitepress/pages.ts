@@ -20,6 +20,7 @@ const written: ReadonlyArray<Section> = [
       "sizes-by-tag",
       "many-queues",
       "quotas",
+      "only-some-pipelines",
       "dry-run",
       "custom-backoff",
       "testing-a-runner",
@@ -31,7 +32,7 @@ const written: ReadonlyArray<Section> = [
   { title: "The library", pages: ["errors", "policies", "runtime", "job-store"] },
   {
     title: "Operations",
-    pages: ["cli", "doctor", "threat-model", "observability", "networks", "cluster", "scale", "emulator-page"]
+    pages: ["cli", "deploy", "doctor", "threat-model", "observability", "networks", "cluster", "scale", "emulator-page"]
   },
   { title: "Evidence", pages: ["reliability", "performance"] },
   { title: "Development", pages: ["architecture", "decisions"] }

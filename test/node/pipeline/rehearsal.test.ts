@@ -2,7 +2,9 @@
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { StacksClient } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Layer } from "effect"
 import { labelOf, type Options, rehearse, rounds, statesOf } from "../../support/rehearse.ts"
 
 const jobsOf = (text: string, options?: Options) => Effect.map(rehearse(text, options), ({ jobs }) => jobs)
@@ -511,6 +513,34 @@ describe("a rehearsal of", () => {
         ["Report"]
       ])
       assert.strictEqual((yield* statesOf(again.emulator))["Publish"], "waiting_failed")
+    })
+  )
+
+  it.effect("the retry rule to copy runs a job again that the stack or its machine has ended, and no other", () =>
+    Effect.gen(function* () {
+      const isRetried = Effect.fnUntraced(function* (exitStatus: number, signalReason?: string) {
+        const { emulator } = yield* rehearse(textOf("examples/pipelines/retry-lost-jobs.yml"))
+        yield* Effect.gen(function* () {
+          const client = yield* StacksClient.StacksClient
+          const stackKey = "k"
+          const [job] = yield* emulator.jobs
+          assert(job)
+          yield* client.registerStack({ key: stackKey, type: "custom", queueKey: job.queueKey })
+          yield* client.batchReserveJobs({ stackKey, jobUuids: [job.id], reservationExpiry: "5 minutes" })
+          yield* client.finishJob({ stackKey, jobUuid: job.id, exitStatus, detail: "ended", signalReason })
+        }).pipe(
+          Effect.provide(
+            StacksEmulator.layerClient.pipe(Layer.provide(Layer.succeed(StacksEmulator.StacksEmulator, emulator)))
+          )
+        )
+        return (yield* emulator.jobs).length === 2
+      })
+      assert.isTrue(yield* isRetried(-1, "agent_stop"))
+      assert.isTrue(yield* isRetried(143, "agent_stop"))
+      assert.isTrue(yield* isRetried(-1, "stack_error"))
+      assert.isTrue(yield* isRetried(-1))
+      assert.isFalse(yield* isRetried(1))
+      assert.isFalse(yield* isRetried(0))
     })
   )
 })

@@ -6,7 +6,10 @@ import * as Settings from "./settings.ts"
 
 const detail = Flag.required(
   Flag.check(
-    Flag.text("detail", { description: "The text on the job's page; cropped to 4096 bytes", metavar: "TEXT" }),
+    Flag.text("detail", {
+      description: "The text on the job's page, cropped to 4096 bytes; required",
+      metavar: "TEXT"
+    }),
     (text) => text !== "",
     "Expected a text that is not empty"
   )
@@ -20,7 +23,7 @@ const signalReason = Flag.text("signal-reason", {
 const finishFlags = {
   key: Settings.key,
   exitStatus: Flag.required(
-    Flag.int("exit-status", { description: "The exit status; 0 is success", metavar: "STATUS" })
+    Flag.int("exit-status", { description: "The exit status, 0 for success; required", metavar: "STATUS" })
   ),
   detail,
   signalReason: Flag.optional(signalReason),

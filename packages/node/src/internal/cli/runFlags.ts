@@ -29,7 +29,8 @@ const stackFlags = {
     25
   ),
   untilIdle: Flag.toggle("until-idle", {
-    description: "End when the queue is empty and all jobs are done; exit with 1 if a job failed here",
+    description:
+      "For one queue: end when it is empty and all jobs are done; exit with 1 if a job failed here, even if its step has soft_fail",
     variable: true
   }),
   shutdownGrace: Flag.withDefault(
@@ -44,7 +45,10 @@ const stackFlags = {
   ),
   store: Flag.optional(
     Flag.path("store", "either", {
-      description: "Keep the stack's jobs in this file, so that the next process continues with them",
+      description:
+        "Save the stack's jobs in this file. After a restart or a crash, the next process finds running containers, starts jobs that " +
+        "no agent has acquired, and sends outcomes that the service has not accepted. Agents and commands on this machine end with " +
+        "the process",
       metavar: "FILE",
       variable: true
     })
@@ -53,7 +57,7 @@ const stackFlags = {
     Flag.choice("on-exit", ["drain", "detach"], {
       description:
         "On SIGTERM or Ctrl-C: drain gives jobs --shutdown-grace to end, detach ends at once and leaves the jobs to the next " +
-        "process with the same --store",
+        "process with the same --store. Agents and commands on this machine end with the process in both cases",
       variable: true,
       otherwise: "drain; detach with --runner docker"
     })
@@ -88,7 +92,8 @@ const runnerFlags = {
     })
   ),
   reflectExitStatus: Flag.toggle("reflect-exit-status", {
-    description: "Agents end with the exit status of their job",
+    description:
+      "Agents exit with the exit status of their job, for programs that watch agents or containers; the stack does not need it",
     variable: true
   }),
   directory: Flag.optional(
@@ -128,7 +133,7 @@ const viewFlags = {
   }),
   logDirectory: Flag.optional(
     Flag.path("log-directory", "directory", {
-      description: "Keep the output of each job in a file in this folder",
+      description: "Keep the output of each job in a file in this folder; files are never removed",
       metavar: "FOLDER",
       variable: true
     })

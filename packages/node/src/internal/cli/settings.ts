@@ -29,9 +29,12 @@ export const queue = Flag.withDefault(Flag.text("queue", queueOptions), StacksSc
 
 export const tags = Flag.optional(
   Flag.pairs("tag", {
-    description: "A tag of the stack's agents; may be repeated. Only jobs whose rules match the tags are taken",
+    description:
+      "A tag of the stack's agents; may be repeated. With tags, only jobs whose agent query rules the tags meet are taken; without, " +
+      "all jobs of the queue, whatever their rules",
     alias: "t",
-    variable: true
+    variable: true,
+    otherwise: "all jobs"
   })
 )
 
