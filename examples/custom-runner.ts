@@ -6,7 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Console, Effect, Layer, Logger } from "effect"
+import { Console, Effect, Logger } from "effect"
 
 // Called once for each reserved job, and interrupted when the job is canceled. A real runner runs the command.
 const Runner = JobRunner.layer(
@@ -31,5 +31,4 @@ const program = Effect.gen(function* () {
   for (const { exitStatus, id } of yield* emulator.jobs) yield* Console.log(`${id} finished with ${exitStatus}`)
 })
 
-const Emulated = Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())
-NodeRuntime.runMain(program.pipe(Effect.provide([Runner, Emulated, Logger.layer([])])))
+NodeRuntime.runMain(program.pipe(Effect.provide([Runner, StacksEmulator.layerTest(), Logger.layer([])])))

@@ -5,10 +5,10 @@
  */
 import { StacksClient, StacksError } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Layer, ManagedRuntime } from "effect"
+import { ManagedRuntime } from "effect"
 
 // Against Buildkite: ManagedRuntime.make(NodeStacksClient.layerConfig), with BUILDKITE_CLUSTER_TOKEN set.
-const runtime = ManagedRuntime.make(Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer()))
+const runtime = ManagedRuntime.make(StacksEmulator.layerTest())
 
 const stackKey = "promises"
 

@@ -6,7 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Console, Effect, Layer } from "effect"
+import { Console, Effect } from "effect"
 
 const stackKey = "quick-start"
 const queueKey = "examples"
@@ -47,7 +47,7 @@ const emulated = Effect.gen(function* () {
     { queueKey, command: "make release" }
   ])
   yield* program
-}).pipe(Effect.provide(Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())))
+}).pipe(Effect.provide(StacksEmulator.layerTest()))
 
 // Against Buildkite: run `program` with NodeStacksClient.layerConfig instead, BUILDKITE_CLUSTER_TOKEN set, on a test queue.
 NodeRuntime.runMain(emulated)

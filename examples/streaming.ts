@@ -6,7 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { ScheduledJobs, StacksClient } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Console, Effect, Layer, Stream } from "effect"
+import { Console, Effect, Stream } from "effect"
 
 const stackKey = "streaming"
 
@@ -49,6 +49,6 @@ const emulated = Effect.gen(function* () {
   ])
   const later = emulator.addJobs([{ queueKey: "live", id: "added-later" }]).pipe(Effect.delay("100 millis"))
   yield* Effect.all([watch, later], { concurrency: 2, discard: true })
-}).pipe(Effect.provide(Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())))
+}).pipe(Effect.provide(StacksEmulator.layerTest()))
 
 NodeRuntime.runMain(emulated)

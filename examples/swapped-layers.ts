@@ -41,9 +41,7 @@ const inMemory = Effect.gen(function* () {
   const fiber = yield* Effect.forkChild(measured)
   yield* TestClock.adjust("3 seconds")
   yield* Fiber.join(fiber)
-}).pipe(
-  Effect.provide([StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer())), TestClock.layer()])
-)
+}).pipe(Effect.provide([StacksEmulator.layerTest(), TestClock.layer()]))
 
 // Against Buildkite: NodeStacksClient.layerConfig alone, with BUILDKITE_CLUSTER_TOKEN set. It fails every job of the queue.
 const EmulatedOverHttp = Layer.unwrap(

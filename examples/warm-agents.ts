@@ -89,5 +89,5 @@ const program = Effect.gen(function* () {
   for (const { exitStatus, id } of yield* emulator.jobs) yield* Console.log(`${id} finished with ${exitStatus}`)
 })
 
-const Emulated = Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())
-if (import.meta.main) NodeRuntime.runMain(program.pipe(Effect.provide([Idle.layer, Emulated, Logger.layer([])])))
+if (import.meta.main)
+  NodeRuntime.runMain(program.pipe(Effect.provide([Idle.layer, StacksEmulator.layerTest(), Logger.layer([])])))

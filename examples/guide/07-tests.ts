@@ -7,7 +7,7 @@ import assert from "node:assert/strict"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { JobRunner, Stack } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Console, Effect, Layer, Logger } from "effect"
+import { Console, Effect, Logger } from "effect"
 import { TestClock } from "effect/testing"
 
 let machines = 0
@@ -26,7 +26,14 @@ const Runner = JobRunner.layer(
 const test = Effect.gen(function* () {
   const emulator = yield* StacksEmulator.StacksEmulator
   yield* emulator.addJobs([{ id: "job", queueKey: "_default" }])
-  const stack = yield* Stack.make({ key: "guide", queueKey: "_default" })
+  const stack = yield* Stack.make({
+    key: "guide",
+    queueKey: "_default",
+    // Without it, a failed assertion would wait for the running job, on a clock that nobody moves.
+    shutdownGrace: 0,
+    // The stack polls in simulated time, too.
+    pollInterval: "1 minute"
+  })
 
   yield* TestClock.adjust("10 seconds")
   const waiting = yield* stack.status
@@ -41,5 +48,4 @@ const test = Effect.gen(function* () {
   yield* Console.log("passed")
 }).pipe(Effect.scoped)
 
-const Emulated = Layer.provideMerge(StacksEmulator.layerClient, StacksEmulator.layer())
-NodeRuntime.runMain(Effect.provide(test, [Runner, Emulated, Logger.layer([]), TestClock.layer()]))
+NodeRuntime.runMain(Effect.provide(test, [Runner, StacksEmulator.layerTest(), Logger.layer([]), TestClock.layer()]))

@@ -122,6 +122,24 @@ describe("The cookbook", () => {
     }).pipe(Effect.scoped, Effect.provide(inEmulator(layer)))
   })
 
+  it.effect("takes only the jobs of some pipelines, and says which it leaves", () => {
+    const { layer, running } = slowRunner()
+    const logged: Array<string> = []
+    const logger = Logger.make(({ message }) => void logged.push(String(message)))
+    return Effect.gen(function* () {
+      const { program } = yield* recipe("only-some-pipelines")
+      const job = (slug: string) => ({ id: slug, queueKey: "_default", pipeline: { slug } })
+      yield* addJobs(["app", "docs", "other"].map(job))
+      const fiber = yield* Effect.forkScoped(program)
+      yield* pass(5)
+      assert.deepStrictEqual([...running].sort(), ["app", "docs"])
+      yield* pass(70)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(yield* states, { app: "finished", docs: "finished", other: "scheduled" })
+      assert.include(logged, "Job other is not admitted: admit said no")
+    }).pipe(Effect.scoped, Effect.provide(inEmulator(Layer.merge(Logger.layer([logger]), layer))))
+  })
+
   it.effect("says in a dry run what a stack would take, and reserves nothing", () => {
     const logged: Array<string> = []
     const logger = Logger.make(({ message }) => void logged.push(String(message)))

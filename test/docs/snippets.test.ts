@@ -1,11 +1,11 @@
-import { execFile } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { NodeStacksEmulator } from "@stacksapi/node"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { root, type Snippet, writeSnippets } from "./snippets.ts"
 
 const snippets = writeSnippets("snippets")
@@ -57,6 +57,27 @@ describe("the code in the documentation", () => {
         (yield* emulator.requests).map(({ operation }) => operation),
         ["registerStack", "listScheduledJobs", "deregisterStack"]
       )
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()))
+  )
+
+  it.live("has a whole stack on the home page, which drains on SIGTERM", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* emulator.addJobs([{ queueKey: "_default", command: "make test" }])
+      const whole = snippets.find(({ name }) => name.startsWith("docs/index.md"))
+      const child = spawn(process.execPath, [whole?.path ?? ""], {
+        env: { ...process.env, BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl, BUILDKITE_CLUSTER_TOKEN: "bkct_emulator" },
+        stdio: "ignore"
+      })
+      const ended = yield* Effect.forkChild(
+        Effect.callback<number | null>((resume) => void child.once("close", (code) => resume(Effect.succeed(code))))
+      )
+      const isFinished = Effect.map(emulator.jobs, ([job]) => job?.state === "finished")
+      const finished = Effect.repeat(Effect.delay(isFinished, "50 millis"), { until: (it) => it })
+      yield* Effect.raceFirst(finished, Fiber.join(ended))
+      child.kill("SIGTERM")
+      assert.strictEqual(yield* Fiber.join(ended), 130)
+      assert.isEmpty(yield* emulator.stacks)
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
   )
 })

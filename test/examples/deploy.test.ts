@@ -74,6 +74,16 @@ describe("what deploys stacksapi run", () => {
     assert.match(String(podSettings["token-file"]), /^\/run\/secrets\/stacksapi\//)
   })
 
+  it("has a timer whose health check asks the port of the settings, and restarts the stack's unit", () => {
+    const check = read("stacksapi/stacksapi-health.service")
+    assert.include(
+      check,
+      `http://127.0.0.1:${settings["health-port"]}/healthz || systemctl try-restart stacksapi.service`
+    )
+    const folder = join(deploy, "stacksapi")
+    execFileSync(program("systemd-analyze"), ["verify", join(folder, "stacksapi-health.timer")], { stdio: "pipe" })
+  })
+
   it("is a unit that systemd finds well confined: an exposure below 4", () => {
     // `--threshold` is in tenths; systemd-analyze fails beyond it.
     const { status, output } = analyzed("--threshold=40")

@@ -26,7 +26,7 @@
  *   yield* client.registerStack({ key: "my-stack", type: "custom", queueKey: "linux" })
  *   const { jobs } = yield* client.listScheduledJobs({ stackKey: "my-stack", clusterQueueKey: "linux" })
  *   return jobs.length
- * }).pipe(Effect.provide(StacksEmulator.layerClient.pipe(Layer.provideMerge(StacksEmulator.layer()))))
+ * }).pipe(Effect.provide(StacksEmulator.layerTest()))
  * ```
  *
  * @since 0.1.0
