@@ -29,7 +29,7 @@ const written: ReadonlyArray<Section> = [
       "from-go"
     ].map((page) => `cookbook/${page}`)
   },
-  { title: "The library", pages: ["errors", "policies", "runtime", "job-store"] },
+  { title: "The library", pages: ["endpoints", "errors", "policies", "runtime", "job-store"] },
   {
     title: "Operations",
     pages: ["cli", "deploy", "doctor", "threat-model", "observability", "networks", "cluster", "scale", "emulator-page"]

@@ -221,15 +221,44 @@ describe("The cookbook", () => {
     )
   )
 
-  it.effect("reserves the jobs of a page as a loop on the Go client does", () =>
+  it.effect("runs the jobs of all pages by the loop of a program that used the Go client", () =>
     Effect.gen(function* () {
       const { program } = yield* recipe("from-go")
-      yield* addJobs([
-        { id: "a", queueKey: "_default" },
-        { id: "b", queueKey: "_default" }
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const linux = (id: string, command = "true") => ({
+        id,
+        queueKey: "_default",
+        agentQueryRules: ["os=linux"],
+        command
+      })
+      const others = Array.from({ length: 1000 }, (_, i) => `windows-${i}`)
+      yield* addJobs(others.map((id) => ({ id, queueKey: "_default", agentQueryRules: ["os=windows"] })))
+      yield* addJobs([linux("passes"), linux("fails", "false"), linux("canceled")])
+      const ends = Effect.map(emulator.jobs, (jobs) =>
+        jobs.slice(1000).map(({ exitStatus, id, signalReason, state }) => [id, state, exitStatus, signalReason])
+      )
+
+      const loop = yield* Effect.forkScoped(program)
+      yield* pass(3)
+      const listed = yield* states
+      assert.deepStrictEqual(new Set(others.map((id) => listed[id])), new Set(["scheduled"]))
+      yield* Effect.forEach([...others, "canceled"], emulator.cancelJob)
+      yield* pass(70)
+      yield* emulator.pauseQueue("_default", true)
+      yield* addJobs([linux("stopped")])
+      yield* pass(5)
+      assert.deepStrictEqual((yield* ends).at(-1), ["stopped", "scheduled", undefined, undefined])
+      yield* emulator.pauseQueue("_default", false)
+      yield* pass(5)
+      yield* Fiber.interrupt(loop)
+      assert.deepStrictEqual(yield* ends, [
+        ["passes", "finished", 0, undefined],
+        ["fails", "finished", 1, undefined],
+        ["canceled", "canceled", undefined, undefined],
+        ["stopped", "finished", -1, "stack_error"]
       ])
-      assert.deepStrictEqual(yield* program, ["a", "b"])
-      assert.deepStrictEqual(yield* states, { a: "reserved", b: "reserved" })
+      assert.lengthOf(yield* emulator.notifications, 4)
+      assert.lengthOf(yield* emulator.stacks, 0)
     }).pipe(Effect.scoped, Effect.provide(inEmulator(noRunner)))
   )
 })

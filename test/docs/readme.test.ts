@@ -3,11 +3,11 @@ import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { pages, root } from "./snippets.ts"
 
-const readme = readFileSync(join(root, "README.md"), "utf8")
+const fromGo = readFileSync(join(root, "docs/cookbook/from-go.md"), "utf8")
 
-/** The rows of the table that starts with these headings. */
+/** The rows of the page's table that starts with these headings. */
 const table = (...headings: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> => {
-  const [, rows = ""] = readme.split(`| ${headings.join(" | ")} |\n|${"---|".repeat(headings.length)}\n`)
+  const [, rows = ""] = fromGo.split(`| ${headings.join(" | ")} |\n|${"---|".repeat(headings.length)}\n`)
   return rows
     .slice(0, rows.indexOf("\n\n"))
     .split("\n")
@@ -30,7 +30,7 @@ const goNames = `
   .trim()
   .split(/\s+/)
 
-describe("the README", () => {
+describe("the page for users of the Go client", () => {
   it("has a row for every name of the Go client", () => {
     const named = new Set(table("Go", "here").flatMap(([go = ""]) => go.match(/\w+/g) ?? []))
     assert.deepStrictEqual(
