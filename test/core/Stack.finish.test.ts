@@ -156,7 +156,7 @@ describe("An outcome that can't be sent", () => {
           throw new Error("no detail")
         }
       }),
-      /outcome can't be sent/
+      /failed to handle the runner's outcome/
     ],
     nothing: [undefined, /outcome/],
     "another tag": [{ _tag: "Done" }, /outcome.*Done/]

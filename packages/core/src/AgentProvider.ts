@@ -60,8 +60,8 @@ import type { JobDetails, ScheduledJob } from "./StacksSchema.ts"
 
 /**
  * A call of a provider failed:
- * - `Unavailable`: the provider does not respond, or fails temporarily. The call may have taken effect or not. The runner tries again,
- *   and the stack reserves nothing until then. No job fails.
+ * - `Unavailable`: the provider does not respond, or fails temporarily. The call may have taken effect or not. The runner tries again.
+ *   The stack reserves nothing until a later call succeeds, or fails for another reason. No job fails.
  * - `NoCapacity`: there is no room for this agent now. The job waits without a slot.
  * - `Refused`: the provider can never run this agent. The job fails with the message.
  *
@@ -126,7 +126,10 @@ export interface Agent {
   readonly phase: "Pending" | "Running" | "Succeeded" | "Failed"
   /** Why it is in this phase, in one sentence. Shown on the job's page. */
   readonly message?: string | undefined
-  /** Why it makes no progress, for example no capacity. If the agent has ended, this problem is shown on the job's page even if the job passed. */
+  /**
+   * Why it makes no progress, for example no capacity. If a `Failed` agent has a problem, its `message` is shown on the job's page even
+   * if the job passed.
+   */
   readonly problem?: ProviderError | undefined
   readonly exitStatus?: number | undefined
   readonly createdAt?: DateTime.Utc | undefined
@@ -224,13 +227,14 @@ export interface RunnerOptions {
  *
  * **Details**
  *
- * - Each `create` gets a newly issued token. An agent that waits longer than its token is valid gets another one.
+ * - Each `create` gets a newly issued token. If the provider has `refreshToken`, an agent that has not acquired its job gets another
+ *   token before its token expires.
  * - An agent that ends before it has acquired its job, or does not acquire it by `startDeadline`, is deleted and created once more.
  *   After a second failure the job is released.
  * - When a job ends, the runner deletes its agent, and repeats the delete until a listing no longer contains it. The job's slot and
  *   amounts are released only after that.
  * - Agents that belong to no job of the stack are deleted if their jobs' states are final. An unknown state does not count as final,
- *   and is read again every minute. The stack reserves nothing until such agents are gone.
+ *   and is read again every minute. The stack reserves nothing until the agents that are to be deleted are gone.
  * - While a job waits for capacity, no job with equal `requests` and rules is reserved.
  *
  * @see {@link deleteAll} to remove the agents that a detached stack leaves
@@ -256,8 +260,8 @@ export const layerRunner = (options: RunnerOptions = {}): Layer.Layer<JobRunner,
 export const nameOf = (stackKey: string, jobUuid: string): string => agentName(stackKey, jobUuid)
 
 /**
- * Deletes all agents of a stack, and waits until none is listed. After 300 tries, one per second, it fails with the provider's last
- * failure.
+ * Deletes all agents of a stack, and waits until none is listed. Tries once a second, repeats that up to 300 times, and then fails with
+ * the last failure. Fails at once if the provider refuses.
  *
  * **Gotchas**
  *

@@ -98,14 +98,17 @@ export interface JobContext {
   /** The queue that the job was taken from. */
   readonly queueKey: string
   /**
-   * The job's environment and command. Requested once, at the first use. If your runner fails with this failure, or with an error
-   * whose `cause` is this failure, the stack keeps the job reserved and starts it again later, for as long as the service fails.
+   * The job's environment and command. Requested at the first use, and kept; a failure is not kept. If your runner fails with this
+   * failure, or with an error whose `cause` is this failure, the stack keeps the job reserved and starts it again later, for as long as
+   * the service fails.
    */
   readonly details: Effect.Effect<JobDetails, StacksError>
   /**
-   * The token with which one agent may acquire this job. Requested at the first use, and again when the last one has expired. Get it
-   * immediately before the agent starts. Fails with a {@link JobRunnerError} if the service issues none: then another stack may have
-   * the job, and it must not be started. Any other failure restarts the job later, like a failure of `details`.
+   * The token with which one agent may acquire this job. Requested at the first use, and again when the last one is about to
+   * expire. Get it immediately before the agent starts.
+   *
+   * If the service issues no token for the job, fails with a {@link JobRunnerError} that is not retryable: another stack may have the
+   * job, and it must not be started. After any other failure the job starts again later, as after a failure of `details`.
    */
   readonly acquisitionToken: Effect.Effect<Redacted.Redacted, StacksError | JobRunnerError>
   /** Like `acquisitionToken`, but requests a new token at each use, for an agent that must not share a token. */
@@ -182,7 +185,7 @@ export interface Service {
   readonly unavailable?: (() => string | undefined) | undefined
   /**
    * Whether a job has an agent of an earlier process; undefined if that is not known yet. Called for jobs of an earlier process before
-   * they start: jobs with an agent go first. Must return at once. Default: undefined, and all of them start.
+   * they start: jobs with an agent go first. Must return at once. Without this function, they start like all other jobs.
    */
   readonly hasAgent?: ((jobUuid: string, stackKey: string) => boolean | undefined) | undefined
   /** Called when a stack starts with this runner. The scope closes when the stack ends. Must return soon. Default: nothing. */
@@ -245,8 +248,8 @@ export const Finished: (end: {
 export const Released: (release: { readonly reason: string }) => JobOutcome = outcome.Released
 
 /**
- * An outcome that the service accepts: this one, or -1 with `stack_error` and the reason if it is malformed, as an exit status of 1.5.
- * A stack does the same with what its runner returns.
+ * An outcome that the service accepts: this one, or, if it is malformed (for example with an exit status of 1.5), -1 with
+ * `stack_error` and the reason. A stack does the same with what its runner returns.
  *
  * @since 0.2.0
  * @category constructors

@@ -111,7 +111,7 @@ export interface Poll {
   readonly jobs: ReadonlyArray<ScheduledJob>
   /** All listed jobs, each once. */
   readonly listed: ReadonlyArray<ScheduledJob>
-  /** The listed jobs that could not be decoded. Each is logged once, as a warning, while it stays listed. */
+  /** The listed jobs that could not be decoded. Each is logged once, as a warning, while it stays listed; with `onPage`, none is logged. */
   readonly undecodable: ReadonlyArray<UndecodableJob>
   /** Whether the queue's dispatch is paused, as the service said last; undefined if no page could be read, or none has said so yet. */
   readonly dispatchPaused: boolean | undefined
@@ -226,8 +226,8 @@ const maxRetryAfter = Duration.minutes(5)
  * failures end the stream, as do `CursorStalled` and, for invalid options, `InvalidRequest`.
  *
  * A job's `runnableAt` is compared with the service's time, which is known from the `Date` headers of responses. If these headers
- * agree with the machine's clock, or are missing, the machine's clock is used. Otherwise the time is estimated: within a second after
- * the first poll, and within the duration of a request after some more polls. A job never starts too early.
+ * agree with the machine's clock, or are missing, the machine's clock is used. Otherwise the time is estimated. After the first poll
+ * the estimate is off by at most a second, and after some more polls by at most the duration of a request. A job never starts too early.
  *
  * @see {@link watch} for the jobs only
  * @since 0.1.0
@@ -442,15 +442,15 @@ const readPages = Effect.fnUntraced(function* (
  *
  * **Details**
  *
- * Polls the first pages of the queue like {@link polls}: at most once a second, with `Retry-After` and retries. Fatal failures end
- * the stream.
+ * Polls the first pages of the queue like {@link polls}: at most once a second, and later after a failure or a `Retry-After`. Fatal
+ * failures end the stream.
  *
  * A job is emitted by the first poll in which it may start: when the queue is not paused, its `runnableAt` has passed, and its rules
  * match the `tags`.
  *
  * A job that leaves the list, because it is reserved, started or canceled, is emitted again if it is listed again, for example when
- * its reservation lapses. A job on a later page than a poll reads has not left the list. The stream remembers ten times as many jobs
- * as a poll can list. So a job is emitted twice only if the later pages contain more jobs than the stream remembers.
+ * its reservation lapses. A job that moves to a page that polls don't read counts as listed: it is not emitted again when it moves back.
+ * The stream remembers ten times as many jobs as a poll can list. If the unread pages have more jobs than that, it may emit a job twice.
  *
  * @see {@link polls} for pauses, failures and all listed jobs
  * @since 0.1.0

@@ -20,8 +20,8 @@
  * - If the runner fails with a failure of `details` or `acquisitionToken`, the job starts again later. The same applies to a
  *   `JobRunnerError` with `isRetryable: true`, for at most `startTimeout`. Every other failure of the runner finishes the job with
  *   -1 and `stack_error`.
- * - If starts of ten different jobs fail (with fewer than five slots: twice the slots plus one), the stack reserves nothing for a
- *   while, then tries one job.
+ * - If starts of ten different jobs fail (with fewer than five slots: one more than twice the slots), the stack reserves nothing for
+ *   a while, then tries one job.
  * - If one job makes requests for many jobs fail, the stack divides the request until that job is alone.
  * - If a response leaves open whether a job is reserved, the stack asks again until it knows.
  * - A finish is retried until the service accepts it.
@@ -135,8 +135,8 @@ export interface Options {
    */
   readonly capacity?: Readonly<Record<string, number>> | undefined
   /**
-   * How long smaller jobs may start before a job that does not fit into the free capacity. After this time, the stack keeps freed
-   * amounts for the larger job. Default 60 seconds.
+   * How long smaller jobs may overtake a job that does not fit into the free capacity. After this time, the stack keeps freed amounts
+   * for the larger job. Default 60 seconds.
    */
   readonly agingTime?: Duration.Input | undefined
   /** How often the queue is polled. Default 1 second. Must be at least 1 second. */
@@ -241,7 +241,7 @@ export interface Service {
    * remaining jobs and finishes them with -1 and `stack_error`, unless an agent has them.
    */
   readonly drain: Effect.Effect<void>
-  /** Succeeds when the queue is empty and the stack has no jobs. */
+  /** Succeeds when the stack has no jobs, and the queue lists none that it would take. */
   readonly awaitIdle: Effect.Effect<void>
   /** Fails when the stack can't continue, for example because the token was revoked. The message says what to do. */
   readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
@@ -261,8 +261,8 @@ export class Stack extends Context.Service<Stack, Service>()("@stacksapi/core/St
  *
  * **Details**
  *
- * Requests keep to the documented rate limits in memory, unless a `RateLimit` is in the context or the client was made with one.
- * Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option is invalid, and with the service's
+ * An in-memory limiter keeps requests within the documented rate limits, unless a `RateLimit` is in the context or the client was made
+ * with one. Jobs are saved in the `JobStore` in the context. Fails with `InvalidOptions` if an option is invalid, and with the service's
  * response if the registration is refused (400, 401, 403, 404, 422). Waits while the service is down.
  *
  * @since 0.1.0
@@ -298,8 +298,12 @@ export const checkToken: Effect.Effect<void, InvalidOptions, StacksClient> = Eff
 )
 
 /**
- * Runs a stack until the queue is empty and the stack has no jobs. Jobs with rules that its tags do not meet don't count. Jobs of a
- * paused queue, and jobs before their `runnableAt`, do.
+ * Runs a stack until it has no jobs, and the queue lists none that the stack would take.
+ *
+ * **Details**
+ *
+ * Jobs of a paused queue, and jobs before their `runnableAt`, keep the stack running. Jobs with other tags, jobs that `admit` refuses,
+ * and jobs with unusable ids do not.
  *
  * @since 0.1.0
  * @category running

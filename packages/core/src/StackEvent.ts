@@ -13,9 +13,9 @@ import type { JobState, ScheduledJob } from "./StacksSchema.ts"
  *
  * **Details**
  *
- * A reserved job gets the events `Reserved` and `Started`, then exactly one of `Finished`, `AgentOwned`, `Failed`, `Canceled`,
- * `ReservationLost` and `Released`. A job that ends before its start has no `Started`. In between it may get `BackedOff`, and
- * `FinishRejected` and `Interrupted` at most once.
+ * A reserved job gets `Reserved`, and `Started` each time its runner is called. It ends with exactly one of `Finished`, `AgentOwned`,
+ * `Failed`, `Canceled`, `ReservationLost` and `Released`, unless the stack detaches before that. Before its end it may get `BackedOff`
+ * several times, and `FinishRejected` and `Interrupted` at most once. A job that ends before its start has no `Started`.
  *
  * @since 0.1.0
  * @category models

@@ -18,8 +18,8 @@
  * | exit status | state of the job | outcome |
  * |---|---|---|
  * | 27: the service refused to let it register or acquire | reserved | the job is finished with -1 and `stack_error`, with the agent's last lines |
- * | 0: acquiring failed, mostly because the job is locked or the service has a problem | reserved, or waiting for a dependency or a concurrency limit | the runner fails with a retryable error |
- * | 28: the job is locked | reserved, or waiting for a dependency or a concurrency limit | the same |
+ * | 0: acquiring failed, but the service did not reject it: usually the job is locked, or the service has a problem | reserved, or waiting for a dependency or a concurrency limit | the runner fails with a retryable error |
+ * | 28: the job is locked (most agents exit with 0 in this case) | reserved, or waiting for a dependency or a concurrency limit | the same |
  * | 1: it could not register, or its settings are wrong | reserved | the same |
  * | any other: it crashed, or is not an agent | reserved | the same |
  * | any | any other state | the job is left alone: an agent has acquired it |
@@ -40,9 +40,9 @@
  * to upload logs and artifacts. A stack that ends does not wait for this, but closing the layer does.
  *
  * If this process is killed, a small reaper process does the same: after `cancelGracePeriod` and 15 seconds, the processes of all jobs are
- * gone. Usually they are gone sooner. The agent's output pipe is closed, so the agent exits at its next line of output and does not report
- * to the service. The service ends its job when the agent's heartbeats stop. Processes that an agent left running get SIGTERM, and SIGKILL
- * 2 seconds later.
+ * gone. Usually they are gone sooner. The agent's output pipe is closed, so an agent that writes another line exits without a report to the
+ * service. The service ends the job of such an agent when its heartbeats stop. An agent that can still report ends its job as canceled.
+ * Processes that an agent left running get SIGTERM, and SIGKILL 2 seconds later.
  *
  * **Gotchas**
  *

@@ -17,7 +17,7 @@
  *   `AgentRunner` on the same machine are stopped by its reaper;
  * - other jobs are finished with -1 and `stack_error`, or run again: see `onProcessDeath`.
  *
- * Another process takes over the polling `lockExpiration` plus 1 or 2 seconds later: within 7 seconds by default. A process that loses the
+ * Another process takes over the polling within `lockExpiration` plus 2 seconds: within 7 seconds by default. A process that loses the
  * database, or was suspended, stops its jobs, except those that agents have acquired. Stopping takes up to the grace period of the
  * runner, and may overlap with the work of the process that took over.
  *

@@ -77,7 +77,9 @@ export const make = Effect.fnUntraced(function* (
     yield* Effect.forkScoped(
       Effect.forever(
         Effect.suspend(() => Stream.runForEach(provider.changes?.(stackKey) ?? Stream.never, onChange)).pipe(
-          Effect.catchCause((cause) => Effect.logDebug(`The changes of ${stackKey}'s agents broke off`, cause)),
+          Effect.catchCause((cause) =>
+            Effect.logDebug(`The stream of changes of the agents of ${stackKey} failed`, cause)
+          ),
           // Listings continue in the meantime.
           Effect.andThen(Effect.sleep("5 seconds"))
         )

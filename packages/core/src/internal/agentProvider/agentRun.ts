@@ -47,9 +47,12 @@ export interface AgentRun {
   mayExist: boolean
   /** Only listings with greater numbers count: they started later. */
   lastListing: number
-  /** How often this run has called `create`, or waited for a listing, since the agent was last listed. Determines the delay. */
+  /**
+   * How many times this run has created the agent, or waited for it to be listed, since the run began or the last `restart`. Determines
+   * the delay.
+   */
   attempts: number
-  /** How many agents this run has used up: those that were listed, and those that never appeared in a listing. */
+  /** How many agents this run has used up. An agent counts when it is first listed, or when it is given up without being listed. */
   agentsUsed: number
   /** Calls of `create` that failed in a row. */
   failedCreates: number
@@ -60,6 +63,7 @@ export interface AgentRun {
   isSeen: boolean
   /** Whether the last listing lacked the agent. One listing may be incomplete, so the next one decides. */
   isMissing: boolean
+  /** Whether an agent has the job, or the job is over. In both cases no agent is created. */
   hasAcquired: boolean
 }
 

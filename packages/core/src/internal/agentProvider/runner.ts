@@ -9,7 +9,7 @@
  *                     ├───── no capacity ─────────────────────> wait without a slot, then Released
  *                     └───── interrupted ─────────────────────> (detached: the agent stays)
  *
- * Every end deletes the agent, and the run ends when the agent is gone.
+ * Every end deletes the agent, unless the stack detaches or the job waits for capacity. The run ends when the agent is gone.
  */
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
@@ -122,7 +122,11 @@ const isDetached = ({ stopRequested }: JobRunner.JobContext): Effect.Effect<bool
   )
 
 const reasonOf = (exit: Exit.Exit<JobRunner.JobOutcome, unknown>): string =>
-  Exit.isSuccess(exit) ? (exit.value._tag === "Released" ? exit.value.reason : "its job is over") : "its job ends here"
+  Exit.isSuccess(exit)
+    ? exit.value._tag === "Released"
+      ? exit.value.reason
+      : "its job is over"
+    : "its run failed or was interrupted"
 
 /** Deletes agents that wait for capacity, and whose jobs a drain has released: no run will watch them. */
 const deletePending = (

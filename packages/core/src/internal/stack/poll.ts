@@ -87,7 +87,7 @@ const onPage = Effect.fnUntraced(function* (state: StackState, page: ScheduledJo
   return state.now() < until
 })
 
-/** Starts a poll: clears the pending jobs of the last one, and forgets the jobs that left before it began. */
+/** Starts a poll: clears the pending jobs of the last one, and forgets the jobs that were settled before this one began. */
 const startPoll = (state: StackState, startedAt: number): void => {
   state.pending.clear()
   for (const [jobUuid, leftAt] of state.recentlySettled) {

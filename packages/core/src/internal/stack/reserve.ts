@@ -28,7 +28,7 @@ const maxBackoffMillis = 5 * 60_000
  * would use one request each.
  */
 const paceMillis = 100
-/** After this many requests whose responses do not mention a job, the stack stops asking: the first one and five repeats. */
+/** The stack asks at most this many times about a job that responses do not mention: the first request and five repeats. */
 const maxDoubts = 6
 
 /** The state of the loop between requests. */
@@ -213,7 +213,7 @@ const reserve = Effect.fnUntraced(function* (
   )
 })
 
-/** Sends the request once, because the next one is the retry. A stack that ends does not wait for the response. */
+/** Sends the request once, because the next one is the retry. Waits for the response only until `abortReserve` is done. */
 const send = (state: StackState, jobUuids: ReadonlyArray<string>): Effect.Effect<Answer, StacksError.StacksError> =>
   Effect.suspend(() => {
     const { client, settings } = state.dependencies

@@ -48,7 +48,7 @@ export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loop
 
 /**
  * Stops without releasing jobs, because the next process continues with them. Outcomes that arrive within `shutdownTimeout` are sent. A
- * drain that has begun ends.
+ * drain that is under way is interrupted.
  */
 export const detach = Effect.fnUntraced(function* (
   state: StackState,
@@ -89,7 +89,7 @@ const releaseNotStarted = (state: StackState): Effect.Effect<void> =>
     yield* release(state, waiting, "The stack shuts down")
   }).pipe(Effect.timeoutOption(shutdownTimeout), Effect.asVoid)
 
-/** Interrupts the runners of all running jobs. Their jobs are finished. */
+/** Interrupts the runners of all running jobs. The fiber of each job then finishes it. */
 const interruptRunners = Effect.fnUntraced(function* (state: StackState): Effect.fn.Return<void> {
   const { emit, settings } = state.dependencies
   // Before the outcomes of these jobs. Jobs in the stage `Stopping` end for another reason.
@@ -101,7 +101,7 @@ const interruptRunners = Effect.fnUntraced(function* (state: StackState): Effect
   }
 })
 
-/** Limits the wait for runners that ignore their interruption, and for a service that does not respond. */
+/** Interrupts the fibers of the remaining jobs without waiting: a runner may ignore its interruption, or the service may not respond. */
 const abandon = (state: StackState): void => {
   for (const { fiber } of state.table.all()) fiber?.interruptUnsafe()
 }

@@ -25,13 +25,13 @@ import type { StackState } from "./stackState.ts"
 import { wakeIn } from "./wakeIn.ts"
 import { endOf, stopReasonOf } from "./watch.ts"
 
-/** Milliseconds. After this time a confirmed reservation no longer proves that the job is not canceled, so its state is read. */
+/** Milliseconds. If a reservation was last confirmed longer ago than this, the job's state is read: the job may have been canceled since. */
 const stateMaxAge = 30_000
 /** After this many consecutive failures to get a job's details or token, the job is treated as the cause. */
 const maxServiceFailures = 3
 /**
- * How often the stack reads the state of an `AgentOwned` job again if the response lacks it. After that it assumes that the service no
- * longer knows the job.
+ * How many more times the stack reads the state of an `AgentOwned` job if the response lacks it. After that it assumes that the service
+ * no longer knows the job.
  */
 const maxMissingStates = 3
 /** A runner that has run for this long counts as a successful start. */
@@ -130,10 +130,10 @@ const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unkno
   if (Cause.hasInterruptsOnly(cause) || state.table.get(record.job.id) !== record) return Effect.void
   const hasRun = record.stage === "Running" || record.stage === "Stopping"
   return Effect.andThen(
-    Effect.logError(`Job ${record.job.id} was dropped`, cause),
+    Effect.logError(`The stack failed to handle job ${record.job.id}`, cause),
     // The job may have run, so it must not run again.
     hasRun
-      ? finish(state, record, stackError("The runner's outcome can't be sent: it can't be read"))
+      ? finish(state, record, stackError("The stack failed to handle the runner's outcome"))
       : settle(state, record, StackEvent.ReservationLost({ job: record.job }))
   )
 }
@@ -144,7 +144,7 @@ const onDefect = (state: StackState, record: JobRecord, cause: Cause.Cause<unkno
 
 const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord, hasWaited: boolean) {
   if (hasWaited && !(yield* mayRun(state, record))) return
-  // The queue may have been paused since the job got its slot. A job that an agent has continues.
+  // The queue may have been paused since the job got its slot. A job that belongs to an agent continues.
   if (record.isRenewed && !state.mayStart()) return state.table.move(record, "Reserved")
   const { emit, runner } = state.dependencies
   const run: Run = {

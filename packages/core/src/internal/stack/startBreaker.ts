@@ -25,7 +25,7 @@ export interface StartBreaker {
   readonly isWatching: () => boolean
 }
 
-/** How many different jobs must fail without a start in between. With fewer than five slots, it is twice the slots plus one. */
+/** How many different jobs must fail without a start in between. With fewer than five slots, it is one more than twice the slots. */
 const maxFailures = 10
 const firstDelay = 30_000
 const maxDelay = 300_000

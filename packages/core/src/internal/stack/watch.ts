@@ -33,7 +33,7 @@ export const stopReasonOf = (state: JobState): "Canceled" | "TimedOut" | undefin
   }
 }
 
-/** The event for a job that is over or has an agent; undefined if a stack still has the job. */
+/** The event for a job that is over or has an agent; undefined for every other state, and if the state is not known. */
 export const endOf = (job: ScheduledJob, jobState: JobState | undefined): StackEvent | undefined => {
   if (jobState === undefined) return undefined
   if (isAgentOwned(jobState) || jobState === "finished") return StackEvent.AgentOwned({ job, state: jobState })

@@ -8,9 +8,9 @@ import type { Requests } from "./requests.ts"
 import type { ClaimedJob, Storage } from "./storage.ts"
 
 export interface Claims {
-  /** A leader has made jobs ready for this member. */
+  /** Asks for a claim of this many jobs, which a leader has made ready for this member. */
   readonly invite: (count: number) => void
-  /** Jobs may be ready. */
+  /** Asks for a claim of this member's share of the jobs that are ready. */
   readonly poll: () => void
   /** Claims after a delay, so that other processes claim first. */
   readonly pollLater: () => void
@@ -47,7 +47,7 @@ export const make = Effect.fnUntraced(function* (options: ClaimsOptions): Effect
     isWanted.openUnsafe()
   }
 
-  /** Whether there is more to claim. */
+  /** Sends a claim, if one is wanted and possible. Returns whether to try again. */
   const claimOnce = Effect.fnUntraced(function* () {
     const memberId = membership.id()
     const slots = free()

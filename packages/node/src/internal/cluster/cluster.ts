@@ -15,7 +15,8 @@
  * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. All processes compute from
  *   the rows who should lead which queue. Each process takes and resigns only its own leadership. Every write of a leader names its fence.
  * - `leader.ts`: the leader runs an ordinary `Stack`, whose `JobStore` is the table `saved_jobs` (`ledQueue.ts`), and whose runner
- *   makes a job ready and waits for its end (`dispatch.ts`). Where agents outlive the stack, it runs the runner itself.
+ *   makes a job ready and waits for its end (`dispatch.ts`). If agents outlive the stack, the leader calls the `JobRunner`
+ *   itself, and no process claims the job.
  * - `worker.ts`: each process claims ready jobs for its free slots (`claims.ts`), runs them, and writes how they ended (`reports.ts`).
  * - `recovery.ts`: a job that runs and has no owner is orphaned. Its leader fails it or makes it ready again, unless an agent has it.
  * - `hints.ts`: all state is polled every second. A notification only triggers a read or a claim
@@ -81,7 +82,8 @@ const refreshInterval = 1000
 /** Hints within this time trigger one read. */
 const pace = "10 millis"
 const collectInterval = "10 minutes"
-// After `shutdownGrace`, interrupting the runners takes at most 10 seconds, and the last statement 4. Together at most 25.
+// After `shutdownGrace`: 10 seconds to interrupt the runners, `settleTimeout`, `endTimeout`, and 4 seconds for the last statement. Together
+// at most 25.
 /** How long the last outcomes may take to the database, and from there to the service. */
 const settleTimeout = "7 seconds"
 /** How long the stacks of the queues may take to end. */
@@ -212,7 +214,7 @@ const refreshOnce = Effect.fnUntraced(function* ({
   if (snapshot === undefined || membership.id() !== memberId) return refreshInterval
   view.update(snapshot)
   if (snapshot.members.some(({ expiresInMillis }) => expiresInMillis <= 0)) {
-    // If that fails, this process goes on with those that are alive.
+    // If the deletion fails, this process continues with the members that are alive.
     if ((yield* requests.promptly(Effect.as(storage.deleteExpired, true))) === true) return 0
   }
   yield* worker.reconcile(memberId, snapshot, number)
@@ -285,8 +287,8 @@ const collectGarbage = ({ membership, requests, storage, view }: Process) =>
 // -----------------------------------------------------------------------------
 
 /**
- * Hands the queues over at once, lets the jobs end, and leaves what is left to the others. A queue that no other process lists keeps its
- * leader until the outcomes of its last jobs are sent.
+ * Hands the queues over at once, lets the jobs end, and leaves the remaining ones to the other processes. A queue that no other process
+ * lists keeps its leader until the outcomes of its last jobs are sent.
  */
 const leave = ({ leadership, membership, view, worker }: Process, grace: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function* () {

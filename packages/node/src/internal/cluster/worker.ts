@@ -72,7 +72,7 @@ export interface Worker {
 const stateTimeout = "2 seconds"
 /** Milliseconds between reads of a job's state, for a job that this process no longer owns and that an agent runs. */
 const stateInterval = 5000
-/** How long runners may take to end when they are interrupted: a command may ignore its signal for as long by default. */
+/** How long runners may take to end when they are interrupted. By default, a command that ignores its signal is killed after this time. */
 const interruptTimeout = "10 seconds"
 const retryInterval = "100 millis"
 
@@ -111,7 +111,7 @@ export const make = Effect.fnUntraced(function* (
   options: WorkerOptions
 ): Effect.fn.Return<Worker, never, StacksClient | JobRunner.JobRunner | Scope.Scope> {
   const { failOnDefect, lastSnapshot, membership, requests, slots, stacks, storage, view } = options
-  // The contexts and stops of jobs belong to this scope. It is created first, so it closes after the parts that are made below.
+  // The contexts of jobs, and the fibers that stop jobs, belong to this scope. It is created first, so it closes after the parts that are made below.
   const scope = yield* Scope.fork(yield* Effect.scope)
   const executions = new Executions()
   const free = () => slots - executions.active.length
@@ -180,8 +180,8 @@ export const make = Effect.fnUntraced(function* (
 })
 
 /**
- * Gives back jobs of claims whose responses were lost, until the database names no job that this process does not know. Stops when the
- * lease ends, because the jobs are then not its own.
+ * Gives back jobs of claims whose responses were lost, until this process knows every job that the database says it owns. Stops when the
+ * lease ends, because this process then owns no jobs.
  */
 const giveBackUnknownJobs = ({ executions, options }: State, claims: Claims.Claims): Effect.Effect<void> => {
   const { membership, requests, storage } = options

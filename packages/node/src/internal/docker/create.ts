@@ -61,10 +61,10 @@ const provideImage = Effect.fnUntraced(function* (
   const auth = yield* credentialsFor(image)
   yield* Effect.mapError(Pull.pull(engine, image, auth, notify), (error) => Failures.ofPull(image, error))
   const pulled = yield* inspectImage(engine, image)
-  return pulled ?? (yield* missing(`The image ${image} was pulled, and is not on ${engine.host}`))
+  return pulled ?? (yield* missing(`The image ${image} was pulled, but it is not on ${engine.host}`))
 })
 
-/** Asks whether there is an image to provide, without pulling it: on the Engine, or in its registry. */
+/** Checks, without pulling, that the image is on the Engine or in its registry. */
 export const findImage = Effect.fnUntraced(function* (engine: Engine, image: string, policy: PullPolicy) {
   if (policy !== "always" && (yield* inspectImage(engine, image)) !== undefined) return
   if (policy === "never") return yield* missing(`The image ${image} is not on ${engine.host}, and is never pulled`)

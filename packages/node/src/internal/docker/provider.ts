@@ -254,7 +254,7 @@ const changes = (
     ),
     Stream.filter((agent) => agent !== undefined),
     Stream.catchCause((cause) =>
-      Stream.drain(Stream.fromEffect(Effect.logDebug(`The events of ${member.engine.host} broke off`, cause)))
+      Stream.drain(Stream.fromEffect(Effect.logDebug(`The stream of events of ${member.engine.host} failed`, cause)))
     ),
     Stream.repeat(Schedule.spaced("1 second"))
   )

@@ -147,7 +147,7 @@ const configuredEndpoint = Config.URL("BUILDKITE_AGENT_ENDPOINT").pipe(
 // Outcomes
 // -----------------------------------------------------------------------------
 
-/** Acquiring failed, but the service did not reject it. Mostly the status for a locked job, too. */
+/** Acquiring failed, but the service did not reject it. Most agents exit with this status for a locked job, too. */
 const notAcquired = 0
 const rejected = 27
 const locked = 28
