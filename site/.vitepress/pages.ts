@@ -26,7 +26,9 @@ const written: ReadonlyArray<Section> = [
       "testing-a-runner",
       "alerts",
       "upgrades",
-      "from-go"
+      "from-go",
+      "without-effect",
+      "control-server"
     ].map((page) => `cookbook/${page}`)
   },
   { title: "The library", pages: ["endpoints", "errors", "policies", "runtime", "job-store"] },

@@ -1,9 +1,13 @@
 /** Runs the recipes of the cookbook as they stand, against the emulator. */
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { promisify } from "node:util"
 import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import type { AgentProvider, StacksClient } from "@stacksapi/core"
 import { JobRunner } from "@stacksapi/core"
 import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
+import { NodeStacksEmulator } from "@stacksapi/node"
 import { Effect, Fiber, FileSystem, Layer, Logger } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
@@ -43,6 +47,37 @@ const slowRunner = () => {
   )
   return { layer, running }
 }
+
+/** The files of a recipe's code blocks. */
+const filesOf = (page: string): ReadonlyArray<string> =>
+  snippets.filter(({ name }) => name.startsWith(`docs/cookbook/${page}.md`)).map(({ path }) => path)
+
+/** Runs a file as a program of its own, and returns what it prints. */
+const runFile = (file = "", env: NodeJS.ProcessEnv) =>
+  Effect.promise(async () => (await promisify(execFile)(process.execPath, [file], { env })).stdout)
+
+/** Starts the recipe's control server on free ports. */
+const controlServer = Effect.fn(function* (file = "") {
+  const env = { ...process.env, CONTROL_PORT: "0", EMULATOR_PORT: "0" }
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() => spawn(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] })),
+    (server) =>
+      Effect.promise(async () => {
+        const exit = once(server, "exit")
+        server.kill()
+        await exit
+      })
+  )
+  return yield* Effect.promise(async () => {
+    let printed = ""
+    for await (const chunk of server.stdout) {
+      printed += String(chunk)
+      const [, endpoint, control] = /^BUILDKITE_AGENT_ENDPOINT=(.+)\nCONTROL=(.+)\n/.exec(printed) ?? []
+      if (endpoint !== undefined && control !== undefined) return { control, endpoint }
+    }
+    return assert.fail(`The server ended: ${printed}`)
+  })
+})
 
 /** For recipes that bring a runner of their own, or need none. */
 const noRunner = JobRunner.layer(() => Effect.die("not used"))
@@ -260,5 +295,75 @@ describe("The cookbook", () => {
       assert.lengthOf(yield* emulator.notifications, 4)
       assert.lengthOf(yield* emulator.stacks, 0)
     }).pipe(Effect.scoped, Effect.provide(inEmulator(noRunner)))
+  )
+
+  it.live("runs calls and a stack in a program of promises", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      yield* addJobs([
+        { id: "job-1", queueKey: "_default", command: "echo hello" },
+        { id: "job-2", queueKey: "_default", command: "exit 3" }
+      ])
+      const env = {
+        ...process.env,
+        BUILDKITE_AGENT_ENDPOINT: emulator.baseUrl,
+        BUILDKITE_CLUSTER_TOKEN: "bkct_emulator"
+      }
+      const [calls, stack] = filesOf("without-effect")
+      assert.strictEqual(yield* runFile(calls, env), "echo hello\nexit 3\n")
+      const refused = yield* runFile(calls, { ...env, BUILDKITE_CLUSTER_TOKEN: "bkct_wrong" })
+      assert.match(refused, /^ErrorResponse: POST .*: 401 /)
+
+      yield* runFile(stack, env)
+      assert.deepStrictEqual(
+        (yield* emulator.jobs).map(({ detail, exitStatus }) => [exitStatus, detail?.split(":")[0]]),
+        [
+          [0, "hello"],
+          [-1, "The command failed"]
+        ]
+      )
+    }).pipe(Effect.provide(NodeStacksEmulator.layer()))
+  )
+
+  it.live("serves an emulator that a program in another language controls", () =>
+    Effect.gen(function* () {
+      const [file] = filesOf("control-server")
+      const { control, endpoint } = yield* controlServer(file)
+      const send = (method: string, path: string, body?: unknown) =>
+        Effect.promise(() =>
+          fetch(`${control}${path}`, { method, body: body === undefined ? null : JSON.stringify(body) })
+        )
+      const list = Effect.promise(() =>
+        fetch(`${endpoint}/stacks/other/scheduled-jobs?queue_key=_default`, {
+          headers: { authorization: "Token bkct_emulator" }
+        })
+      )
+
+      const added = yield* send("POST", "/jobs", [
+        { id: "a", queueKey: "_default" },
+        { id: "b", queueKey: "_default" }
+      ])
+      assert.deepStrictEqual(yield* Effect.promise(() => added.json()), ["a", "b"])
+      assert.strictEqual((yield* send("POST", "/jobs", [{ command: "true" }])).status, 400)
+      assert.strictEqual((yield* send("POST", "/jobs/b/cancel")).status, 204)
+      const jobs = yield* send("GET", "/jobs")
+      assert.deepStrictEqual(yield* Effect.promise(() => jobs.json()), [
+        { id: "a", state: "scheduled" },
+        { id: "b", state: "canceled" }
+      ])
+      assert.strictEqual((yield* send("PUT", "/outage", { status: 503, times: 1 })).status, 204)
+      assert.strictEqual((yield* list).status, 503)
+      assert.strictEqual((yield* list).status, 404)
+      yield* Effect.promise(() =>
+        fetch(`${endpoint}/stacks/register`, {
+          method: "POST",
+          headers: { authorization: "Token bkct_emulator", "content-type": "application/json" },
+          body: JSON.stringify({ key: "other", type: "custom", queue_key: "_default", metadata: {} })
+        })
+      )
+      assert.strictEqual((yield* send("PUT", "/queues/_default", { isPaused: true })).status, 204)
+      const page = yield* list
+      assert.include(yield* Effect.promise(() => page.text()), '"dispatch_paused":true')
+    }).pipe(Effect.scoped)
   )
 })
