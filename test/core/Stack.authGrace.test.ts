@@ -42,4 +42,23 @@ describe("A stack that is refused with 401 or 403", () => {
       yield* Fiber.interrupt(failure)
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  it.effect("again after a success that does not decode, continues for authGrace from then on", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const operations = ["listScheduledJobs"] as const
+      const refused = Fault.Status({ status: 403, operations })
+      const stack = yield* start(takes("1 second"), { authGrace: "1 minute" })
+      const failure = yield* Effect.forkChild(stack.awaitFailure)
+      yield* emulator.setFaults([refused])
+      yield* TestClock.adjust("50 seconds")
+      yield* emulator.setFaults([Fault.Malformed({ operations })])
+      // Polls back off for up to 30 seconds.
+      yield* TestClock.adjust("40 seconds")
+      yield* emulator.setFaults([refused])
+      yield* TestClock.adjust("50 seconds")
+      assert.isUndefined(failure.pollUnsafe())
+      yield* Fiber.interrupt(failure)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
 })

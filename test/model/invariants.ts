@@ -315,6 +315,10 @@ const checkOrder = (
     case "BackedOff":
       open.startsAt = backedOffAt(world, life, id) + Duration.toMillis(event.delay)
       return
+    case "Interrupted":
+      if (open.isInterrupted) violate("a second time")
+      open.isInterrupted = true
+      return
     case "FinishRejected":
       if (open.isFinishRejected) violate("a second time")
       open.isFinishRejected = true
@@ -342,6 +346,7 @@ const backedOffAt = (world: World, life: Life, id: string): number => {
 const newOpenJob = (world: World): OpenJob => ({
   since: world.now,
   hasStarted: false,
+  isInterrupted: false,
   isFinishRejected: false,
   startsAt: Number.NEGATIVE_INFINITY
 })

@@ -90,6 +90,7 @@ export interface Agent {
 export interface OpenJob {
   readonly since: number
   hasStarted: boolean
+  isInterrupted: boolean
   isFinishRejected: boolean
   /** When the job may start again, and its last start must not be before. */
   startsAt: number

@@ -131,6 +131,7 @@ const createOnce = (run: AgentRun) => {
     Effect.gen(function* () {
       const issued = yield* run.context.issueToken
       run.mayExist = true
+      run.fleet.created.set(run.agent.name, nowOf(run))
       run.refreshAt = refreshTime(run, issued)
       return yield* health
         .watch(
@@ -367,9 +368,13 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
 export const remove = ({ agent, fleet, shared }: AgentRun, reason: string): Effect.Effect<void> =>
   deleteAgent(shared.provider, shared.health, fleet.list, agent, reason)
 
-/** The agent's age when this process first saw it. */
-const ageOf = ({ shared }: AgentRun, { createdAt }: AgentProvider.Agent): number =>
-  createdAt === undefined ? 0 : Math.max(0, shared.clock.currentTimeMillisUnsafe() - DateTime.toEpochMillis(createdAt))
+/** The agent's age. If this process has created it, the wall clocks of this machine and the provider do not count. */
+const ageOf = (run: AgentRun, { createdAt, name }: AgentProvider.Agent): number => {
+  const created = run.fleet.created.get(name)
+  if (created !== undefined) return nowOf(run) - created
+  const now = run.shared.clock.currentTimeMillisUnsafe()
+  return createdAt === undefined ? 0 : Math.max(0, now - DateTime.toEpochMillis(createdAt))
+}
 
 const delayAfter = (tries: number): number => Math.min(maxRetryMillis, 1000 * 2 ** Math.min(10, tries - 1))
 

@@ -15,11 +15,21 @@ export interface Fleet {
   readonly scope: Scope.Closeable
   /** The names of the agents that runs watch. */
   readonly watched: Set<string>
+  /** When this process has created agents, by their names, in monotonic milliseconds. */
+  readonly created: Map<string, number>
   /** Agents that wait for capacity while their jobs wait without a run: their names, with the ids of the jobs. */
   readonly pending: Map<string, string>
   users: number
   /** The sweep of the attached stack, if there is one. */
   sweep: Sweep | undefined
+}
+
+/** Forgets agents that are neither listed nor watched. */
+export const forgetUnlisted = ({ created, list, pending, watched }: Fleet): void => {
+  const listed = list.agents()
+  for (const names of [created, pending]) {
+    for (const name of names.keys()) if (!watched.has(name) && listed?.has(name) === false) names.delete(name)
+  }
 }
 
 export interface Fleets {
@@ -48,7 +58,15 @@ export const make = Effect.fnUntraced(function* (
       Scope.provide(scope),
       Effect.provideContext(context)
     )
-    const fleet: Fleet = { list, scope, watched: new Set(), pending: new Map(), users: 1, sweep: undefined }
+    const fleet: Fleet = {
+      list,
+      scope,
+      watched: new Set(),
+      created: new Map(),
+      pending: new Map(),
+      users: 1,
+      sweep: undefined
+    }
     fleets.set(stackKey, fleet)
     return fleet
   })

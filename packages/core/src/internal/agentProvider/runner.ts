@@ -52,7 +52,11 @@ export const make = Effect.fnUntraced(function* (
         fleet.watched.add(agent.name)
         fleet.pending.delete(agent.name)
       }),
-      () => Effect.sync(() => fleet.watched.delete(agent.name))
+      () =>
+        Effect.sync(() => {
+          fleet.watched.delete(agent.name)
+          Fleets.forgetUnlisted(fleet)
+        })
     )
     const agentRun = AgentRun.make(shared, context, agent, fleet)
     return yield* AgentRun.runAgent(agentRun).pipe(
@@ -62,8 +66,6 @@ export const make = Effect.fnUntraced(function* (
           if (Exit.isSuccess(exit)) capacity.end(job.id)
           if (!agentRun.mayExist) return
           if (waitsForCapacity(exit)) {
-            const listed = fleet.list.agents()
-            for (const name of fleet.pending.keys()) if (listed?.has(name) === false) fleet.pending.delete(name)
             fleet.pending.set(agent.name, job.id)
             return
           }

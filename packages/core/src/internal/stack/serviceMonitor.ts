@@ -46,6 +46,8 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const onFailure = (operation: Operation, error: StacksError): Effect.Effect<void> => {
+    // A success that does not decode shows that the token is accepted.
+    if (error._tag === "DecodeError") refusals.delete(operation)
     if (!isUnauthorized(error)) return Effect.void
     const now = monotonicMillis(clock)
     const known = refusals.get(operation)
