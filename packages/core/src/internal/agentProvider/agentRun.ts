@@ -131,7 +131,6 @@ const createOnce = (run: AgentRun) => {
     Effect.gen(function* () {
       const issued = yield* run.context.issueToken
       run.mayExist = true
-      run.fleet.created.set(run.agent.name, nowOf(run))
       run.refreshAt = refreshTime(run, issued)
       return yield* health
         .watch(
@@ -139,6 +138,7 @@ const createOnce = (run: AgentRun) => {
           Effect.suspend(() => provider.create(requestFor(run, issued.token)))
         )
         .pipe(
+          Effect.ensuring(Effect.sync(() => void run.fleet.created.set(run.agent.name, nowOf(run)))),
           // After a lost response, the next listing shows whether the agent exists.
           Effect.timeoutOption(settings.startDeadline),
           Effect.matchEffect({
