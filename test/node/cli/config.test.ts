@@ -67,6 +67,55 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
   )
 })
 
+layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: true })(
+  "a configuration file for several queues",
+  (it) => {
+    it.effect("names the stack of one of them to commands that are for one queue", () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const env = environmentOf(emulator)
+        const file = yield* written("key: ops\nqueue: [linux, deploy]\n")
+        const call = (...args: ReadonlyArray<string>) => stacksapi([...args, "--config", file], { env })
+        for (const args of [["register"], ["jobs", "list"], ["jobs", "watch"], ["doctor"]]) {
+          const { status, stderr } = yield* call(...args)
+          assert.strictEqual(status, 2, stderr)
+          assert.include(stderr, "The settings have several queues. Say which one with --queue: linux, deploy")
+        }
+        const unnamed = yield* call("jobs", "states", "0193b1a6-6a2c-4f4e-9d1a-000000000001")
+        assert.strictEqual(unnamed.status, 2)
+        assert.include(unnamed.stderr, "Say which stack with --key: ops--linux, ops--deploy")
+        assert.isEmpty(yield* emulator.stacks)
+
+        assert.strictEqual((yield* call("register", "--queue", "deploy")).status, 0)
+        assert.deepStrictEqual(
+          (yield* emulator.stacks).map(({ clusterQueueKey, key }) => [key, clusterQueueKey]),
+          [["ops--deploy", "deploy"]]
+        )
+        const [job] = yield* emulator.addJobs([{ queueKey: "deploy" }])
+        const listed = yield* call("jobs", "list", "-q", "deploy", "--json")
+        assert.strictEqual(listed.status, 0, listed.stderr)
+        assert.include(listed.stdout, job?.id)
+        const named = yield* call("jobs", "states", "--key", "ops--deploy", job?.id ?? "")
+        assert.strictEqual(named.status, 0, named.stderr)
+        assert.strictEqual((yield* call("jobs", "list", "--help")).status, 0)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("with one queue in a list is for that queue", () =>
+      Effect.gen(function* () {
+        const emulator = yield* StacksEmulator.StacksEmulator
+        const file = yield* written("key: single\nqueue: [linux]\n")
+        const { status, stderr } = yield* stacksapi(["register", "--config", file], { env: environmentOf(emulator) })
+        assert.strictEqual(status, 0, stderr)
+        assert.deepInclude(
+          (yield* emulator.stacks).map(({ clusterQueueKey, key }) => `${key} ${clusterQueueKey}`),
+          "single linux"
+        )
+      }).pipe(Effect.scoped)
+    )
+  }
+)
+
 describe("a configuration file that is wrong", () => {
   it.live("is rejected with 2, with the line and what to write", () =>
     Effect.gen(function* () {

@@ -8,22 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Failed } from "./failure.ts"
 import * as InputFile from "./inputFile.ts"
+import { flagOf } from "./oneQueue.ts"
 import type { Setting } from "./setting.ts"
-
-/** Read before the arguments are parsed, because the file has the values of flags that they leave out. */
-const fileOf = (args: ReadonlyArray<string>): string | undefined => {
-  const end = args.indexOf("--")
-  const own = end === -1 ? args : args.slice(0, end)
-  const index = own.findLastIndex((argument) => argument === "--config" || argument.startsWith("--config="))
-  if (index === -1) return undefined
-  return own[index] === "--config" ? own[index + 1] : own[index]?.slice("--config=".length)
-}
 
 /** The settings of the file of `--config` or STACKSAPI_CONFIG, below those of the environment. */
 export const provider = Effect.fnUntraced(function* (args: ReadonlyArray<string>, settings: ReadonlyArray<Setting>) {
   const environment = yield* ConfigProvider.ConfigProvider
   const named = yield* Config.option(Config.String("STACKSAPI_CONFIG"))
-  const file = fileOf(args) ?? Option.getOrElse(named, () => "")
+  // Read before the arguments are parsed, because the file has the values of flags that they leave out.
+  const file = flagOf(args, "--config") ?? Option.getOrElse(named, () => "")
   if (file === "") return environment
   const text = yield* Effect.mapError(
     InputFile.read(file, InputFile.secretBounds),

@@ -22,6 +22,7 @@ import { type Description, describe, oneLine } from "./failure.ts"
 import * as Flag from "./flag.ts"
 import { withHelpFlag } from "./help.ts"
 import { jobs } from "./jobs.ts"
+import * as OneQueue from "./oneQueue.ts"
 import { sayFailure } from "./output.ts"
 import { OutputMode, ofArguments } from "./outputMode.ts"
 import { register } from "./register.ts"
@@ -39,6 +40,7 @@ export const stacksapi = Command.make("stacksapi").pipe(
 /** Runs the command with these arguments. Returns the exit status. `mode` becomes JSON if a flag or a variable asks for it. */
 export const main = (args: ReadonlyArray<string>, mode: OutputMode = ofArguments(args)) =>
   ConfigFile.provider(args, Flag.settingsOf(runFlags)).pipe(
+    Effect.flatMap((provider) => OneQueue.narrow(args, provider)),
     Effect.flatMap((provider) =>
       Effect.provideService(
         Command.runWith(stacksapi, { version })(withHelpFlag(args)),
