@@ -162,6 +162,8 @@ export interface Service {
    * runs.
    */
   readonly watch: (stack: Watched) => Effect.Effect<void>
+  /** Says why no stack is registered yet, for the reason of `/readyz` until the first stack is watched. */
+  readonly explain: (reason: string) => Effect.Effect<void>
 }
 
 /**

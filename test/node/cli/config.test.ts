@@ -125,6 +125,12 @@ describe("a configuration file that is wrong", () => {
         ["max-in-flight: 1.5", "Expected a whole number"],
         ["runner: podman", "runner: Expected agent"],
         ["until-idle: maybe", "until-idle: Expected true or false"],
+        ["shutdown-grace: 10m", ":1:17: shutdown-grace: Expected a whole number of seconds from 0 to 86400"],
+        ["\nkey: not one", ":2:6: key: Expected 1 to 80 letters, digits, _ and -"],
+        [
+          "endpoint: user:secret@localhost:4567",
+          ":1:11: endpoint: Expected a URL such as https://agent.buildkite.com/v3/"
+        ],
         ["tag: [a]", "tag: Expected names and their values, such as os: linux"],
         ["queue: []", "queue: Expected a text, or a list of texts"],
         ["key: ", "key: Expected a text"],
@@ -142,9 +148,37 @@ describe("a configuration file that is wrong", () => {
         assert.include(stderr, problem)
         assert.notInclude(stderr, "secret")
       }
+      const noToken = yield* stacksapi([
+        "jobs",
+        "list",
+        "--config",
+        yield* written("key: k\ntoken-file: /nowhere/token")
+      ])
+      assert.strictEqual(noToken.status, 1)
+      assert.include(
+        noToken.stderr,
+        "Can't read the token file /nowhere/token (token-file or BUILDKITE_CLUSTER_TOKEN_FILE)"
+      )
+      const empty = yield* written("")
+      const emptyToken = yield* stacksapi(["jobs", "list", "--config", yield* written(`key: k\ntoken-file: ${empty}`)])
+      assert.strictEqual(emptyToken.status, 1)
+      assert.include(emptyToken.stderr, `There is nothing in the token file ${empty} `)
       const missing = yield* stacksapi(["run", "--config", "/nowhere/stacksapi.yaml"])
       assert.strictEqual(missing.status, 1)
       assert.include(missing.stderr, "Can't read the configuration file /nowhere/stacksapi.yaml")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says that the variable of the endpoint takes precedence, without its password", () =>
+    Effect.gen(function* () {
+      const file = yield* written("key: k\nendpoint: https://agent.buildkite.com/v3/")
+      const env = { BUILDKITE_AGENT_ENDPOINT: "http://user:secret@127.0.0.1:9/v3/", BUILDKITE_CLUSTER_TOKEN: "bkct_x" }
+      const { stderr } = yield* stacksapi(["jobs", "list", "--config", file], { env })
+      assert.include(
+        stderr,
+        `The variable BUILDKITE_AGENT_ENDPOINT (127.0.0.1:9) takes precedence over the endpoint in ${file}`
+      )
+      assert.notInclude(stderr, "secret")
     }).pipe(Effect.scoped)
   )
 

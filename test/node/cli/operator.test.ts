@@ -254,8 +254,27 @@ describe("stacksapi run", () => {
         )
         assert.deepStrictEqual([status, stdout], [1, ""])
         assert.include(stderr, "401")
+        // The advice stands there once.
+        const last = stderr.trimEnd().split("\n").at(-1) ?? ""
+        assert.lengthOf(last.match(/bkct_/g) ?? [], 1, last)
       }
     }).pipe(Effect.provide(NodeStacksEmulator.layer()))
+  )
+
+  it.live("says at /readyz why no stack is registered, while the service is away at the start", () =>
+    Effect.gen(function* () {
+      const stack = yield* start(
+        process.execPath,
+        [bin, "run", "--key", "k", "--runner", "command", "--format", "lines", "--health-port", "0"],
+        dead
+      )
+      yield* stack.seen("RequestFailed")
+      const { stderr } = yield* stack.seen("Health and metrics: ")
+      const report = yield* Effect.promise(async () =>
+        (await fetch(`${/http:\S+/.exec(stderr.slice(stderr.indexOf("Health and metrics")))?.[0]}/readyz`)).json()
+      )
+      assert.match(report.reason, /^no stack is registered yet: POST http.*ECONNREFUSED/)
+    }).pipe(Effect.scoped)
   )
 
   it.live("ends after Ctrl-C without waiting for a service that is away, and says how to end at once", () =>
@@ -269,13 +288,13 @@ describe("stacksapi run", () => {
       yield* stack.kill("SIGINT")
       const { status, stderr, stdout } = yield* stack.ended
       assert.strictEqual(status, ExitStatus.signals.SIGINT)
-      assert.include(stderr, "Stopping. Press Ctrl-C again to end at once\n")
+      assert.include(stderr, "Stopping. Send a second signal to end at once\n")
       assert.match(stderr, /could not be deregistered: (POST|the service does not respond)/)
       assert.notInclude(stdout, "Jobs ")
     }).pipe(Effect.scoped)
   )
 
-  it.live("says for how many jobs it waits, and that a second Ctrl-C ends it at once", () =>
+  it.live("says for how many jobs it waits, and that a second signal ends it at once", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
       yield* emulator.addJobs([{ queueKey: "linux", command: "echo begun; sleep 600" }])
@@ -286,7 +305,7 @@ describe("stacksapi run", () => {
       )
       yield* stack.seen("| begun")
       yield* stack.kill("SIGINT")
-      yield* stack.seen("Waiting for 1 running job, at most 30 s. Press Ctrl-C again to end at once\n")
+      yield* stack.seen("Waiting for 1 running job, at most 30 s. Send a second signal to end at once\n")
       yield* stack.kill("SIGINT")
       assert.strictEqual((yield* stack.ended).status, ExitStatus.signals.SIGINT)
     }).pipe(Effect.scoped, Effect.provide(NodeStacksEmulator.layer()))

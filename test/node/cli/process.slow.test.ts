@@ -133,7 +133,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
       const { stderr } = yield* run(["jobs", "list"], file)
       assert.strictEqual(
         stderr,
-        "stacksapi: Can't read BUILDKITE_CLUSTER_TOKEN_FILE /dev/zero: it holds more than 64 KiB\n"
+        "stacksapi: Can't read the token file /dev/zero (token-file or BUILDKITE_CLUSTER_TOKEN_FILE): it holds more than 64 KiB\n"
       )
     }).pipe(Effect.scoped)
   )

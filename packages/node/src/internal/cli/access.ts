@@ -11,7 +11,7 @@ import type * as Stdio from "effect/Stdio"
 import * as NodeStacksClient from "../../NodeStacksClient.ts"
 import { Failed, Misused } from "./failure.ts"
 import * as InputFile from "./inputFile.ts"
-import type { Connection } from "./settings.ts"
+import { type Connection, isHttpUrl } from "./settings.ts"
 import { version } from "./version.ts"
 
 /** A client for the service and token of the flags and the environment, with rate limits. */
@@ -40,9 +40,6 @@ export const endpoint = Effect.fnUntraced(function* ({ endpoint }: Pick<Connecti
   if (Option.isNone(url)) return undefined
   return isHttpUrl(url.value) ? withVersion(url.value) : yield* badEndpoint
 })
-
-/** Not `localhost:4567`, whose scheme would be `localhost`. */
-const isHttpUrl = (text: string): boolean => /^https?:\/\//i.test(text) && URL.canParse(text)
 
 /** Adds the path of the API to a URL that has none, such as the URL of the emulator's page. */
 const withVersion = (endpoint: string): string => {
@@ -80,10 +77,18 @@ export const secret = Effect.fnUntraced(function* (variable: string) {
   }
   const text = yield* Effect.mapError(
     InputFile.read(file, InputFile.secretBounds),
-    ({ message }) => new Failed({ message: `Can't read ${variable}_FILE ${file}: ${message}` })
+    ({ message }) => new Failed({ message: `Can't read ${nameOf(variable, file)}: ${message}` })
   )
+  if (text.trim() === "")
+    return yield* new Failed({ message: `There is nothing in ${nameOf(variable, file)}: the file is empty` })
   return text.trim()
 })
+
+/** The file of a secret. That of the token may be a setting of the configuration file. */
+const nameOf = (variable: string, file: string): string =>
+  variable === "BUILDKITE_CLUSTER_TOKEN"
+    ? `the token file ${file} (token-file or BUILDKITE_CLUSTER_TOKEN_FILE)`
+    : `${variable}_FILE ${file}`
 
 const tokenOfEnvironment = Effect.map(
   Effect.all([secret("BUILDKITE_CLUSTER_TOKEN"), secret("BUILDKITE_AGENT_TOKEN")]),
@@ -107,4 +112,6 @@ export const readToken = Effect.fnUntraced(function* (file: string) {
 })
 
 const emptyFile = (file: string) =>
-  new Failed({ message: `There is no token in ${file === "-" ? "the standard input" : file}.` })
+  new Failed({
+    message: `There is no token in ${file === "-" ? "the standard input: it" : `${file}: the file`} is empty`
+  })

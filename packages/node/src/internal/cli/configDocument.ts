@@ -24,7 +24,7 @@ export const read = Effect.fnUntraced(function* (file: string, text: string, set
     const setting = settings.find((setting) => setting.name === name)
     if (setting === undefined) return yield* problem(offset(key), unknownSetting(name, settings))
     const plain: unknown = Yaml.isNode(value) ? value.toJS(document) : value
-    const wrong = valueProblem(plain, setting.schema)
+    const wrong = valueProblem(plain, setting)
     if (wrong !== undefined) return yield* problem(offset(value), `${name}: ${wrong}`)
     values[setting.variable] = toTexts(plain, setting.schema)
   }

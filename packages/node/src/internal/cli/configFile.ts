@@ -24,5 +24,15 @@ export const provider = Effect.fnUntraced(function* (args: ReadonlyArray<string>
   )
   const { read } = yield* Effect.promise(() => import("./configDocument.ts"))
   const values = yield* read(file, text, settings)
+  if (flagOf(args, "--endpoint") === undefined) yield* warnOfEndpoint(file, values["BUILDKITE_AGENT_ENDPOINT"])
   return ConfigProvider.orElse(environment, ConfigProvider.fromUnknown(values))
+})
+
+/** Warns of a variable that may be left over, because the stack would belong to another service. */
+const warnOfEndpoint = Effect.fnUntraced(function* (file: string, endpoint: unknown) {
+  const variable = Option.getOrUndefined(yield* Config.option(Config.String("BUILDKITE_AGENT_ENDPOINT")))
+  if (endpoint === undefined || variable === undefined || variable === endpoint) return
+  // Without a user and a password.
+  const host = URL.canParse(variable) ? ` (${new URL(variable).host})` : ""
+  yield* Effect.logWarning(`The variable BUILDKITE_AGENT_ENDPOINT${host} takes precedence over the endpoint in ${file}`)
 })

@@ -77,10 +77,15 @@ const ofService = (error: StacksError.StacksError): string => {
   }
 }
 
+/** The runtime of a stack has added its own advice to these messages. */
+const isAdvised = (message: string): boolean =>
+  /: (start the stack with a valid cluster token|deregister those that are not in use|check its key)/.test(message)
+
 const hintOf = ({ operation, reason }: StacksError.ErrorResponse): string => {
+  if (isAdvised(reason.message)) return ""
   switch (reason._tag) {
     case "Unauthorized":
-      return ". Set BUILDKITE_CLUSTER_TOKEN to an agent token of the cluster: it starts with bkct_, and other kinds of tokens don't work"
+      return ". Use an agent token of the cluster, in BUILDKITE_CLUSTER_TOKEN or the token file: it starts with bkct_, and other kinds of tokens don't work"
     case "Forbidden":
       return operation === "registerStack"
         ? ". The organization may have reached its limit of active stacks: deregister one that is not needed"

@@ -29,6 +29,8 @@ interface Options {
   readonly otherVariables?: string
   /** The variable that stands for the flag in a configuration file, if it is not `variable`. */
   readonly fileVariable?: string
+  /** Why a text in a configuration file is not valid, if errors in flags and variables must not show it. */
+  readonly fileProblem?: (value: unknown) => string | undefined
   /** What applies without a value, for help texts. The functions below add a default value by themselves. */
   readonly otherwise?: string
 }
@@ -41,6 +43,9 @@ interface Declared<out A> {
   /** The variable that stands for it in a configuration file; undefined if the file can't set it. */
   readonly fileVariable: string | undefined
   readonly schema: ValueSchema
+  readonly unit: Setting["unit"]
+  /** Why a value in a configuration file is not valid. */
+  readonly problem: Setting["problem"]
   /** For the help text. */
   readonly variables: string | undefined
   readonly otherwise: string | undefined
@@ -97,6 +102,8 @@ const declare = <S, A = S>(
     onlyWith,
     fileVariable: options.fileVariable ?? variable,
     schema,
+    unit: metavar === "SECONDS" ? "seconds" : undefined,
+    problem: options.fileProblem,
     variables: variable ?? options.otherVariables,
     otherwise,
     flag
@@ -184,7 +191,7 @@ export const integer = (
   check(
     int(name, options, { type: "integer", minimum: min, maximum: max }),
     (value) => value >= min && value <= max,
-    `Expected a whole number from ${min} to ${max}`
+    `Expected a whole number${options.metavar === "SECONDS" ? " of seconds" : ""} from ${min} to ${max}`
   )
 
 export const choice = <const Choices extends ReadonlyArray<string>>(
@@ -258,6 +265,7 @@ const boolean = (name: string, options: Options) =>
 /** Accepts only some values. */
 export const check = <A>(declared: Declared<A>, isValid: (value: A) => boolean, expected: string): Declared<A> => ({
   ...declared,
+  problem: (value) => declared.problem?.(value) ?? (isValid(value as A) ? undefined : expected),
   flag: (source) => Flag.filter(declared.flag(source), isValid, () => expected)
 })
 
@@ -293,9 +301,9 @@ interface Recorded extends Setting {
 const settings = new WeakMap<object, Recorded>()
 
 const recorded = <A>(declared: Declared<unknown>, otherwise: string | undefined, flag: Flag.Flag<A>): Flag.Flag<A> => {
-  const { description, fileVariable, name, onlyWith, schema } = declared
+  const { description, fileVariable, name, onlyWith, problem, schema, unit } = declared
   if (fileVariable !== undefined) {
-    settings.set(flag, { name, description, onlyWith, schema, variable: fileVariable, otherwise })
+    settings.set(flag, { name, description, onlyWith, schema, unit, problem, variable: fileVariable, otherwise })
   }
   return flag
 }

@@ -157,7 +157,14 @@ const runStacks = Effect.fnUntraced(function* (
   const explainingStop = <A, E, R>(running: Effect.Effect<A, E, R>) =>
     Effect.onInterrupt(running, () => Stop.explain(view, stacks, input))
   yield* cluster === undefined
-    ? explainingStop(runHere(input, view, onStarted, onFailure))
+    ? explainingStop(
+        runHere(input, view, onStarted, (event) => {
+          if (hasFailed(event)) onFailure()
+          return event._tag === "RequestFailed" && health !== undefined
+            ? health.explain(event.error.message)
+            : Effect.void
+        })
+      )
     : explainingStop(cluster.run(view, onStarted))
 })
 
@@ -166,13 +173,12 @@ const runHere = Effect.fnUntraced(function* (
   input: RunInput,
   view: StackView.View,
   onStarted: (started: StackView.Watched) => Effect.Effect<void>,
-  onFailure: () => void
+  onEvery: (event: StackEvent) => Effect.Effect<void>
 ) {
   const service = new Stop.ServiceWatch()
   const onEvent = (event: StackEvent, queueKey?: string) => {
-    if (hasFailed(event)) onFailure()
     service.record(event)
-    return view.onEvent(event, queueKey)
+    return Effect.andThen(onEvery(event), view.onEvent(event, queueKey))
   }
   const options = {
     key: input.key,

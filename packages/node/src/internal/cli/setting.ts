@@ -16,6 +16,10 @@ export interface Setting {
   readonly variable: string
   readonly description: string
   readonly schema: ValueSchema
+  /** What numbers count. */
+  readonly unit?: "seconds" | undefined
+  /** Why a value of the schema is not valid; undefined if it is. */
+  readonly problem?: ((value: unknown) => string | undefined) | undefined
   readonly otherwise: string | undefined
 }
 
@@ -25,7 +29,14 @@ const isText = (value: unknown): boolean => typeof value === "string" && value !
 const isScalar = (value: unknown): boolean => isText(value) || typeof value === "number" || typeof value === "boolean"
 
 /** Why a value is not one of a setting; undefined if it is. */
-export const valueProblem = (value: unknown, schema: ValueSchema): string | undefined => {
+export const valueProblem = (value: unknown, { problem, schema, unit }: Setting): string | undefined =>
+  kindProblem(value, schema, unit) ?? problem?.(ofSchema(value, schema))
+
+/** A value as its flag has it. */
+const ofSchema = (value: unknown, schema: ValueSchema): unknown =>
+  schema.type === "string" ? String(value) : schema.type === "array" ? [value].flat().map(String) : value
+
+const kindProblem = (value: unknown, schema: ValueSchema, unit: Setting["unit"]): string | undefined => {
   const { maximum, minimum } = schema
   switch (schema.type) {
     case "string":
@@ -40,7 +51,7 @@ export const valueProblem = (value: unknown, schema: ValueSchema): string | unde
       const isNumber = schema.type === "integer" ? Number.isInteger(value) : Number.isFinite(value)
       const number = Number(value)
       const isInRange = (minimum === undefined || number >= minimum) && (maximum === undefined || number <= maximum)
-      const kind = schema.type === "integer" ? "a whole number" : "a number"
+      const kind = `a ${schema.type === "integer" ? "whole number" : "number"}${unit === undefined ? "" : ` of ${unit}`}`
       return isNumber && isInRange
         ? undefined
         : minimum === undefined

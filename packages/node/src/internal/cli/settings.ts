@@ -38,6 +38,9 @@ export const tags = Flag.optional(
   })
 )
 
+/** Not `localhost:4567`, whose scheme would be `localhost`. */
+export const isHttpUrl = (text: string): boolean => /^https?:\/\//i.test(text) && URL.canParse(text)
+
 /** The flags of commands that call the service. */
 export const connection = {
   endpoint: Flag.optional(
@@ -46,6 +49,8 @@ export const connection = {
       metavar: "URL",
       otherVariables: "BUILDKITE_AGENT_ENDPOINT",
       fileVariable: "BUILDKITE_AGENT_ENDPOINT",
+      fileProblem: (value) =>
+        isHttpUrl(String(value)) ? undefined : "Expected a URL such as https://agent.buildkite.com/v3/",
       otherwise: "Buildkite's"
     })
   ),

@@ -5,6 +5,7 @@ import * as StacksClient from "@stacksapi/core/StacksClient"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Stdio from "effect/Stdio"
 import type * as StackView from "../../StackView.ts"
 import * as Gauges from "../view/gauges.ts"
 import type { RunInput } from "./runFlags.ts"
@@ -51,10 +52,12 @@ export const explain = Effect.fnUntraced(function* (
   watched: StackView.Watched | undefined,
   input: RunInput
 ) {
+  const { stderrIsTerminal } = yield* Stdio.Stdio
+  const atOnce = (yield* stderrIsTerminal) ? "Press Ctrl-C again" : "Send a second signal"
   const running = watched === undefined || detaches(input) ? 0 : (yield* Gauges.of(watched)).taken
   yield* view.print(
     running === 0
-      ? "Stopping. Press Ctrl-C again to end at once"
-      : `Waiting for ${running} running ${running === 1 ? "job" : "jobs"}, at most ${input.shutdownGrace} s. Press Ctrl-C again to end at once`
+      ? `Stopping. ${atOnce} to end at once`
+      : `Waiting for ${running} running ${running === 1 ? "job" : "jobs"}, at most ${input.shutdownGrace} s. ${atOnce} to end at once`
   )
 })

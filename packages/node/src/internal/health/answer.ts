@@ -6,10 +6,10 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Report } from "../../HealthServer.ts"
 import { contentType } from "./exposition.ts"
 import { readinessFailure } from "./readiness.ts"
-import type { Snapshot } from "./watch.ts"
+import type { Snapshot, WholeSnapshot } from "./watch.ts"
 
 export interface Sources {
-  readonly snapshot: Effect.Effect<Snapshot>
+  readonly snapshot: Effect.Effect<WholeSnapshot>
   readonly exposition: Effect.Effect<Uint8Array>
   readonly maxPollAge: Duration.Input
 }

@@ -1,17 +1,20 @@
 /** Whether a process takes jobs. */
 import * as Duration from "effect/Duration"
 import type { ClusterReport } from "../../HealthServer.ts"
-import type { Snapshot } from "./watch.ts"
+import type { WholeSnapshot } from "./watch.ts"
 
 /** Why the process is not ready; null if it is. */
 export const readinessFailure = (
-  { cluster, livenessFailure, stacks }: Snapshot,
+  { cluster, livenessFailure, stacks, startReason }: WholeSnapshot,
   maxPollAge: Duration.Duration
 ): string | null => {
   if (livenessFailure !== null) return livenessFailure
   if (cluster !== null && cluster.phase !== "running") return notMemberReasons[cluster.phase]
   // A process of a cluster may run jobs and lead no queue.
-  if (stacks.length === 0) return cluster === null ? "no stack is registered yet" : null
+  if (stacks.length === 0) {
+    if (cluster !== null) return null
+    return `no stack is registered yet${startReason === null ? "" : `: ${startReason}`}`
+  }
   const failed = stacks.find(({ failure }) => failure !== null)
   if (failed !== undefined) return `stack ${failed.key} has failed: ${failed.failure}`
   const going = stacks.filter(({ phase }) => phase !== "stopped")

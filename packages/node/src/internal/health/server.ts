@@ -27,7 +27,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions |
     yield* Check.port("port", port, 0)
     yield* Check.integer("maxConnections", maxConnections, 1)
     yield* Check.duration("maxPollAge", maxPollAge, { min: "1 second" })
-    const { snapshot, watch } = yield* Watch.make
+    const { explain, snapshot, watch } = yield* Watch.make
     const exposition = yield* sharedExposition
     // The requests' scope closes after the server, which has closed their connections.
     const requests = yield* Scope.fork(yield* Effect.scope)
@@ -38,5 +38,5 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions |
       Effect.provideService(HttpMiddleware.TracerDisabledWhen, constTrue)
     )
     const server = yield* listen(handler, { host, port, limits: { ...limits, maxConnections } })
-    return { url: `http://${authority(server)}`, watch }
+    return { url: `http://${authority(server)}`, explain, watch }
   })

@@ -12,7 +12,8 @@ import type { ClusterReport, Service, StackReport, Watched } from "../../HealthS
 
 export interface Watch {
   readonly watch: Service["watch"]
-  readonly snapshot: Effect.Effect<Snapshot>
+  readonly explain: Service["explain"]
+  readonly snapshot: Effect.Effect<WholeSnapshot>
 }
 
 /** The state of everything that is watched. */
@@ -21,6 +22,11 @@ export interface Snapshot {
   readonly cluster: ClusterReport | null
   /** Why the process is not live; null if it is. */
   readonly livenessFailure: string | null
+}
+
+/** The state of all, and why there is none yet. */
+export interface WholeSnapshot extends Snapshot {
+  readonly startReason: string | null
 }
 
 interface WatchedStack {
@@ -61,7 +67,12 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
       }
     })
 
+  let startReason: string | null = null
   return {
+    explain: (reason) =>
+      Effect.sync(() => {
+        startReason = reason
+      }),
     watch: (watched) =>
       Effect.gen(function* () {
         const status: Stack.Status | Stacks.Status | ClusterStack.Status = yield* watched.status
@@ -77,6 +88,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
     snapshot: Effect.gen(function* () {
       const snapshots = yield* Effect.forEach(watchedStacks.values(), snapshotOf)
       return {
+        startReason,
         stacks: snapshots.flatMap(({ stacks }) => stacks),
         cluster: snapshots.find(({ cluster }) => cluster !== null)?.cluster ?? null,
         livenessFailure: snapshots.find(({ livenessFailure }) => livenessFailure !== null)?.livenessFailure ?? null
