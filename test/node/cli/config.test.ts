@@ -94,7 +94,7 @@ layer(NodeStacksEmulator.layer({ rateLimits: false }), { excludeTestServices: tr
         const [job] = yield* emulator.addJobs([{ queueKey: "deploy" }])
         const listed = yield* call("jobs", "list", "-q", "deploy", "--json")
         assert.strictEqual(listed.status, 0, listed.stderr)
-        assert.include(listed.stdout, job?.id)
+        assert.include(listed.stdout, job?.id ?? assert.fail())
         const named = yield* call("jobs", "states", "--key", "ops--deploy", job?.id ?? "")
         assert.strictEqual(named.status, 0, named.stderr)
         assert.strictEqual((yield* call("jobs", "list", "--help")).status, 0)
