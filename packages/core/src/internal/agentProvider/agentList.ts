@@ -26,7 +26,7 @@ export interface AgentList {
   /** All agents of the last listing; undefined before the first one. */
   readonly agents: () => ReadonlyMap<string, AgentProvider.Agent> | undefined
   /** The number of the last listing that has started. Listings with greater numbers start later. */
-  readonly started: () => number
+  readonly lastStarted: () => number
   /** Waits for a listing that starts after this call. */
   readonly next: Effect.Effect<void>
 }
@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<never>()
   const gauges = Metrics.agentGauges(context)
   const waiters = new Set<Waiter>()
-  let started = 0
+  let lastStarted = 0
   let listed: { readonly agents: Map<string, AgentProvider.Agent>; readonly number: number } | undefined
 
   const check = (waiter: Waiter, agent: AgentProvider.Agent | undefined, listing: number) => {
@@ -51,7 +51,7 @@ export const make = Effect.fnUntraced(function* (
   }
 
   const listOnce = Effect.gen(function* () {
-    const number = ++started
+    const number = ++lastStarted
     const agents = yield* health.watchListing(
       provider.list(stackKey),
       // A listing without a response must not stop the next ones.
@@ -104,9 +104,9 @@ export const make = Effect.fnUntraced(function* (
   return {
     await: awaitAgent,
     agents: () => listed?.agents,
-    started: () => started,
+    lastStarted: () => lastStarted,
     next: Effect.suspend(() => {
-      const last = started
+      const last = lastStarted
       return Effect.asVoid(awaitAgent("", (_, listing) => listing > last))
     })
   }

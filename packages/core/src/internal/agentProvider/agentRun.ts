@@ -67,7 +67,7 @@ export interface AgentRun {
   hasAcquired: boolean
 }
 
-const never = {
+const noDeadlines = {
   deadline: Number.POSITIVE_INFINITY,
   refreshAt: Number.POSITIVE_INFINITY,
   endOfLife: Number.POSITIVE_INFINITY
@@ -84,11 +84,11 @@ export const make = (
   agent,
   fleet,
   mayExist: false,
-  lastListing: fleet.list.started(),
+  lastListing: fleet.list.lastStarted(),
   attempts: 0,
   agentsUsed: 0,
   failedCreates: 0,
-  ...never,
+  ...noDeadlines,
   isSeen: false,
   isMissing: false,
   hasAcquired: false
@@ -194,7 +194,7 @@ export const runAgent = Effect.fnUntraced(function* (
     if (outcome !== undefined) return outcome
     if (run.hasAcquired || nowOf(run) < run.deadline) continue
     if (yield* needsNoAgent(context)) {
-      acquired(run)
+      markAcquired(run)
       continue
     }
     const startDeadline = Duration.format(Duration.millis(shared.settings.startDeadline))
@@ -212,7 +212,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   if (run.isSeen) {
     if (!run.isMissing) {
       run.isMissing = true
-      run.lastListing = fleet.list.started()
+      run.lastListing = fleet.list.lastStarted()
       return undefined
     }
     if (run.hasAcquired || (yield* needsNoAgent(context))) return JobRunner.AgentOwned
@@ -225,7 +225,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
   // Agents that are about to be deleted still use capacity.
   while (fleet.sweep?.isPending() === true) yield* fleet.list.next
   const created = yield* Effect.result(createOnce(run))
-  run.lastListing = fleet.list.started()
+  run.lastListing = fleet.list.lastStarted()
   if (Result.isFailure(created)) return yield* onNoToken(run, created.failure)
   const error = created.success
   if (error === undefined) {
@@ -250,7 +250,7 @@ const onMissing = Effect.fnUntraced(function* (run: AgentRun) {
  */
 const onNoToken = Effect.fnUntraced(function* (run: AgentRun, error: JobRunner.JobRunnerError | StacksError) {
   if (!run.mayExist || !(yield* needsNoAgent(run.context))) return yield* Effect.fail(error)
-  acquired(run)
+  markAcquired(run)
   return yield* awaitListed(run)
 })
 
@@ -259,7 +259,7 @@ const awaitListed = Effect.fnUntraced(function* (run: AgentRun) {
   const jobState = yield* run.context.state
   if (jobState !== undefined && isFinal(jobState)) return JobRunner.AgentOwned
   run.attempts++
-  run.lastListing = run.fleet.list.started()
+  run.lastListing = run.fleet.list.lastStarted()
   return undefined
 })
 
@@ -299,7 +299,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
     return (yield* needsNoAgent(context)) ? JobRunner.AgentOwned : JobRunner.Released({ reason })
   }
   if (nowOf(run) >= run.refreshAt) {
-    if (yield* needsNoAgent(context)) acquired(run)
+    if (yield* needsNoAgent(context)) markAcquired(run)
     else yield* refresh(run, found)
   }
   return undefined
@@ -314,7 +314,7 @@ const onChange = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvide
       return JobRunner.AgentOwned
     }
     // The agent is working, even if the provider reports a problem.
-    acquired(run)
+    markAcquired(run)
     return undefined
   }
   if (isEnded(agent)) {
@@ -338,7 +338,7 @@ const reportFailure = Effect.fnUntraced(function* (
   }
 })
 
-const acquired = (run: AgentRun) => {
+const markAcquired = (run: AgentRun) => {
   const { job, requests, stackKey } = run.context
   run.hasAcquired = true
   run.shared.capacity.recordAvailable(job, requests, stackKey)
@@ -360,7 +360,13 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
   if (!run.isSeen) run.agentsUsed++
   if (run.agentsUsed >= maxAgents) return JobRunner.Released({ reason })
   yield* remove(run, reason)
-  Object.assign(run, { lastListing: run.fleet.list.started(), isSeen: false, isMissing: false, attempts: 0, ...never })
+  Object.assign(run, {
+    lastListing: run.fleet.list.lastStarted(),
+    isSeen: false,
+    isMissing: false,
+    attempts: 0,
+    ...noDeadlines
+  })
   return undefined
 })
 

@@ -89,8 +89,8 @@ const renewedStages: ReadonlyArray<StageName> = [
 /** A running runner of a job. */
 export interface Run {
   readonly stopRequested: Deferred.Deferred<StopReason>
-  /** Done when the stack stops waiting for the runner, because it has ended or must be interrupted. */
-  readonly runOver: Deferred.Deferred<void>
+  /** Done when the run must end: the runner has ended, or the stack interrupts it now. */
+  readonly endRun: Deferred.Deferred<void>
   /** Why the runner must stop; undefined if it need not. */
   stopReason: StopReason | undefined
   /** The job's state that caused the stop. */

@@ -335,7 +335,7 @@ const onFailure = Effect.fnUntraced(function* (
   yield* backOffReserving(state, progress, retryAfterOf(error))
   yield* emit(StackEvent.RequestFailed({ error }))
   const mayBeReserved = mayBeProcessed(error)
-  const notAsked: Array<JobRecord> = []
+  const unreserved: Array<JobRecord> = []
   for (const jobUuid of jobUuids) {
     const record = state.table.get(jobUuid)
     if (record === undefined) continue
@@ -346,9 +346,9 @@ const onFailure = Effect.fnUntraced(function* (
     }
     if (record.stage !== "Reserving") continue
     if (mayBeReserved) state.table.move(record, "ReservingAgain")
-    else notAsked.push(record)
+    else unreserved.push(record)
   }
-  yield* backToPending(state, notAsked)
+  yield* backToPending(state, unreserved)
   // This may take long, and may be interrupted.
   if (isNotFound(error)) yield* Effect.forkIn(Effect.ignore(registration.registerAgain(registrationBefore)), scope)
 })

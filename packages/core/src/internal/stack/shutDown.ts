@@ -41,7 +41,7 @@ export const drain = Effect.fnUntraced(function* (state: StackState, loops: Loop
     Effect.timeoutOption(Duration.sum(settings.shutdownGrace, Duration.times(shutdownTimeout, 2)))
   )
   yield* Deferred.succeed(state.signals.abortReserve, void 0)
-  abandon(state)
+  interruptRemaining(state)
   state.phase = "stopped"
   yield* emit(StackEvent.Stopped())
 })
@@ -66,7 +66,7 @@ export const detach = Effect.fnUntraced(function* (
   for (const record of running) yield* requestStop(state, record, "Detach")
   const runners = running.flatMap(({ fiber }) => fiber ?? [])
   yield* Effect.timeoutOption(Fiber.awaitAll(runners), shutdownTimeout)
-  abandon(state)
+  interruptRemaining(state)
   if (!isDrained) yield* emit(StackEvent.Stopped())
 })
 
@@ -97,11 +97,11 @@ const interruptRunners = Effect.fnUntraced(function* (state: StackState): Effect
     yield* emit(StackEvent.Interrupted({ job, after: settings.shutdownGrace }))
   }
   for (const { run } of state.table.in("Running", "Stopping")) {
-    if (run !== undefined) Deferred.doneUnsafe(run.runOver, Exit.void)
+    if (run !== undefined) Deferred.doneUnsafe(run.endRun, Exit.void)
   }
 })
 
 /** Interrupts the fibers of the remaining jobs without waiting: a runner may ignore its interruption, or the service may not respond. */
-const abandon = (state: StackState): void => {
+const interruptRemaining = (state: StackState): void => {
   for (const { fiber } of state.table.all()) fiber?.interruptUnsafe()
 }

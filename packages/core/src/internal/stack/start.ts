@@ -26,7 +26,7 @@ import { wakeIn } from "./wakeIn.ts"
 import { endOf, stopReasonOf } from "./watch.ts"
 
 /** Milliseconds. If a reservation was last confirmed longer ago than this, the job's state is read: the job may have been canceled since. */
-const stateMaxAge = 30_000
+const confirmationMaxAge = 30_000
 /** After this many consecutive failures to get a job's details or token, the job is treated as the cause. */
 const maxServiceFailures = 3
 /**
@@ -62,7 +62,8 @@ export const startIfPossible = (state: StackState, record: JobRecord): Effect.Ef
   })
 
 /** Whether the service last confirmed the job's reservation too long ago. */
-const isStateStale = (state: StackState, { confirmedAt }: JobRecord): boolean => confirmedAt + stateMaxAge < state.now()
+const isConfirmationStale = (state: StackState, { confirmedAt }: JobRecord): boolean =>
+  confirmedAt + confirmationMaxAge < state.now()
 
 /** Whether the reservation may have lapsed during an outage. */
 const mayHaveLapsed = (state: StackState, { confirmedAt }: JobRecord): boolean =>
@@ -108,7 +109,7 @@ export const launch = (state: StackState, record: JobRecord, isStateFresh = fals
   Effect.suspend(() => {
     const { breaker, settings } = state.dependencies
     const { job } = record
-    const hasWaited = !isStateFresh && (record.failures > 0 || record.isRecovered || isStateStale(state, record))
+    const hasWaited = !isStateFresh && (record.failures > 0 || record.isRecovered || isConfirmationStale(state, record))
     // Without yielding, so that no other fiber sees the slot as free.
     state.table.move(record, "Starting")
     record.keepsSlot = true
@@ -149,7 +150,7 @@ const runJob = Effect.fnUntraced(function* (state: StackState, record: JobRecord
   const { emit, runner } = state.dependencies
   const run: Run = {
     stopRequested: Deferred.makeUnsafe(),
-    runOver: Deferred.makeUnsafe(),
+    endRun: Deferred.makeUnsafe(),
     stopReason: undefined,
     stopState: undefined,
     hasAgent: !record.isRenewed
@@ -181,7 +182,7 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
     return false
   }
   // If the service does not know the job, the job was possibly deleted. The next reserve request then shows it by a refusal.
-  const isUnknown = jobState === undefined && isStateStale(state, record)
+  const isUnknown = jobState === undefined && isConfirmationStale(state, record)
   if (jobState === "scheduled" || isUnknown || mayHaveLapsed(state, record)) {
     reserveAgain(state, record)
     return false
@@ -192,8 +193,8 @@ const mayRun = Effect.fnUntraced(function* (state: StackState, record: JobRecord
 })
 
 const sinceScheduled = (state: StackState, { runnableAt, scheduledAt }: ScheduledJob): Duration.Duration => {
-  const mightStart = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
-  return Duration.millis(Math.max(0, state.serviceNow() - mightStart))
+  const startableAt = Math.max(DateTime.toEpochMillis(scheduledAt), DateTime.toEpochMillis(runnableAt ?? scheduledAt))
+  return Duration.millis(Math.max(0, state.serviceNow() - startableAt))
 }
 
 const runUntilStopped = Effect.fnUntraced(function* (
@@ -209,9 +210,9 @@ const runUntilStopped = Effect.fnUntraced(function* (
     Effect.suspend(() => runner(context)),
     { startImmediately: true }
   )
-  running.addObserver(() => Deferred.doneUnsafe(run.runOver, Exit.void))
-  const over = Deferred.await(run.runOver)
-  yield* breaker.isWatching()
+  running.addObserver(() => Deferred.doneUnsafe(run.endRun, Exit.void))
+  const over = Deferred.await(run.endRun)
+  yield* breaker.hasFailures()
     ? Effect.raceFirst(over, Effect.andThen(Effect.delay(breaker.succeeded(record.job.id), startedAfter), Effect.never))
     : over
   const exit = running.pollUnsafe()
@@ -246,7 +247,7 @@ const onRunEnd = Effect.fnUntraced(function* (
     default:
   }
   if (Exit.isSuccess(exit)) {
-    if (state.dependencies.breaker.isWatching()) yield* state.dependencies.breaker.succeeded(job.id)
+    if (state.dependencies.breaker.hasFailures()) yield* state.dependencies.breaker.succeeded(job.id)
     return yield* onOutcome(state, record, exit.value)
   }
   if (run.stopReason === "Shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
@@ -330,7 +331,7 @@ const onRunFailure = Effect.fnUntraced(function* (
       // The event contains the message of a failure. The stack trace of a defect is only in this log line.
       const log = Cause.hasDies(cause) ? Effect.logError : Effect.logDebug
       yield* log(`The runner of job ${job.id} failed`, cause)
-      if (breaker.isWatching()) yield* breaker.succeeded(job.id)
+      if (breaker.hasFailures()) yield* breaker.succeeded(job.id)
       return yield* failUnlessOwned(state, record, failure.message)
     }
   }
@@ -357,7 +358,7 @@ const awaitCapacity = Effect.fnUntraced(function* (state: StackState, record: Jo
   const { breaker, emit } = state.dependencies
   const { job } = record
   // A lack of capacity is not host trouble.
-  if (breaker.isWatching()) yield* breaker.succeeded(job.id)
+  if (breaker.hasFailures()) yield* breaker.succeeded(job.id)
   if (state.phase !== "running") return yield* release(state, [record], message)
   record.failures++
   record.hostTroubleSince = undefined

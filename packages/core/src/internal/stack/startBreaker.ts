@@ -21,8 +21,8 @@ export interface StartBreaker {
   readonly succeeded: (jobUuid: string) => Effect.Effect<void>
   /** Records that a job ended, and it is unknown whether it had started. */
   readonly ended: (jobUuid: string) => void
-  /** Whether earlier starts have failed, so that a success matters. */
-  readonly isWatching: () => boolean
+  /** Whether starts have failed since the last success, so that a success matters. */
+  readonly hasFailures: () => boolean
 }
 
 /** How many different jobs must fail without a start in between. With fewer than five slots, it is one more than twice the slots. */
@@ -99,6 +99,6 @@ export const make = ({
     ended: (jobUuid) => {
       if (tried === jobUuid) tried = undefined
     },
-    isWatching: () => failures.size > 0 || openUntil !== undefined
+    hasFailures: () => failures.size > 0 || openUntil !== undefined
   }
 }

@@ -70,13 +70,13 @@ export const requestStop = (
     if (record.stage === "Running") state.table.move(record, "Stopping")
     const isGraceful = run.hasAgent && (reason === "Canceled" || reason === "TimedOut")
     if (!isGraceful) {
-      Deferred.doneUnsafe(run.runOver, Exit.void)
+      Deferred.doneUnsafe(run.endRun, Exit.void)
       return Effect.void
     }
     const { settings } = state.dependencies
-    return Effect.sync(() => Deferred.doneUnsafe(run.runOver, Exit.void)).pipe(
+    return Effect.sync(() => Deferred.doneUnsafe(run.endRun, Exit.void)).pipe(
       Effect.delay(settings.cancelGrace),
-      Effect.raceFirst(Deferred.await(run.runOver)),
+      Effect.raceFirst(Deferred.await(run.endRun)),
       Effect.forkDetach({ startImmediately: true }),
       Effect.asVoid
     )

@@ -37,14 +37,14 @@ const laterAfter = "200 millis"
 
 export const make = Effect.fnUntraced(function* (options: ClaimsOptions): Effect.fn.Return<Claims, never, Scope.Scope> {
   const { failOnDefect, free, membership, requests, shareOf, stackKeys, storage } = options
-  const isWanted = yield* Latch.make(false)
-  const isLater = yield* Latch.make(false)
-  const isIdle = yield* Latch.make(true)
+  const wantedLatch = yield* Latch.make(false)
+  const laterLatch = yield* Latch.make(false)
+  const idleLatch = yield* Latch.make(true)
   const wanted = { invited: 0, isPolled: false, isClosed: false }
   const counts = { begun: 0, ended: 0 }
   const poll = () => {
     wanted.isPolled = true
-    isWanted.openUnsafe()
+    wantedLatch.openUnsafe()
   }
 
   /** Sends a claim, if one is wanted and possible. Returns whether to try again. */
@@ -67,26 +67,26 @@ export const make = Effect.fnUntraced(function* (options: ClaimsOptions): Effect
     if (invited === 0) wanted.isPolled = false
     counts.begun++
     const [limit, share] = invited > 0 ? [Math.min(slots, invited), 1] : [slots, shareOf(memberId, slots)]
-    isIdle.closeUnsafe()
+    idleLatch.closeUnsafe()
     const claimed = (yield* requests.promptly(storage.claim(memberId, stackKeys, limit, share))) ?? []
     const hasStarted = yield* startOrGiveBack(options, memberId, claimed, () => !wanted.isClosed)
     // This claim took only this member's share. Claim the rest later, if no other process does.
-    if (invited === 0 && hasStarted) isLater.openUnsafe()
+    if (invited === 0 && hasStarted) laterLatch.openUnsafe()
     counts.ended++
-    isIdle.openUnsafe()
+    idleLatch.openUnsafe()
     return true
   })
 
-  yield* isWanted.await.pipe(
-    Effect.andThen(isWanted.close),
+  yield* wantedLatch.await.pipe(
+    Effect.andThen(wantedLatch.close),
     Effect.andThen(Effect.repeat(Effect.suspend(claimOnce), { while: (isMore) => isMore })),
     Effect.forever,
     failOnDefect,
     Effect.forkScoped
   )
-  yield* isLater.await.pipe(
+  yield* laterLatch.await.pipe(
     Effect.andThen(Effect.sleep(laterAfter)),
-    Effect.andThen(isLater.close),
+    Effect.andThen(laterLatch.close),
     Effect.andThen(Effect.sync(poll)),
     Effect.forever,
     failOnDefect,
@@ -95,14 +95,14 @@ export const make = Effect.fnUntraced(function* (options: ClaimsOptions): Effect
   return {
     invite: (count) => {
       wanted.invited += count
-      isWanted.openUnsafe()
+      wantedLatch.openUnsafe()
     },
     poll,
-    pollLater: () => void isLater.openUnsafe(),
+    pollLater: () => void laterLatch.openUnsafe(),
     close: () => {
       wanted.isClosed = true
     },
-    idle: isIdle.await,
+    idle: idleLatch.await,
     counts: () => counts
   }
 })

@@ -101,8 +101,8 @@ interface Process {
 }
 
 interface Signals {
-  readonly refresh: Latch.Latch
-  readonly read: Latch.Latch
+  readonly refreshLatch: Latch.Latch
+  readonly readLatch: Latch.Latch
   /** How many requests for snapshots, and for ended jobs, were sent. */
   readonly sent: { snapshots: number; reads: number }
 }
@@ -119,8 +119,8 @@ export const make = Effect.fnUntraced(function* (
   const failOnDefect = FailOnDefect.make(failure)
   const requests = yield* Requests.make(expiration)
   const signals: Signals = {
-    refresh: yield* Latch.make(false),
-    read: yield* Latch.make(false),
+    refreshLatch: yield* Latch.make(false),
+    readLatch: yield* Latch.make(false),
     sent: { snapshots: 0, reads: 0 }
   }
   const view = new View()
@@ -167,8 +167,8 @@ export const make = Effect.fnUntraced(function* (
     lease: membership.lease,
     isOnly: stacks.length === 1,
     failure,
-    read: () => signals.sent.reads,
-    readSoon: () => void signals.read.openUnsafe()
+    readCount: () => signals.sent.reads,
+    readSoon: () => void signals.readLatch.openUnsafe()
   })
   Object.assign(parts, { worker, leadership })
   const process: Process = { storage, requests, membership, leadership, worker, view, signals }
@@ -225,12 +225,12 @@ const refreshOnce = Effect.fnUntraced(function* ({
 })
 
 const refreshLoop = (process: Process): Effect.Effect<never> => {
-  const { refresh } = process.signals
+  const { refreshLatch } = process.signals
   return Effect.suspend(() => {
-    refresh.closeUnsafe()
+    refreshLatch.closeUnsafe()
     return refreshOnce(process)
   }).pipe(
-    Effect.flatMap((delay) => Effect.timeoutOption(refresh.await, Math.max(0, delay))),
+    Effect.flatMap((delay) => Effect.timeoutOption(refreshLatch.await, Math.max(0, delay))),
     Effect.andThen(Effect.sleep(pace)),
     Effect.forever
   )
@@ -239,7 +239,7 @@ const refreshLoop = (process: Process): Effect.Effect<never> => {
 /** Reads the jobs that ended, for the leaders of this process. */
 const readLoop = ({ leadership, membership, requests, signals, storage }: Process): Effect.Effect<never> => {
   const readOnce = Effect.suspend(() => {
-    signals.read.closeUnsafe()
+    signals.readLatch.closeUnsafe()
     const memberId = membership.id()
     const queues = leadership.led().flatMap(({ queue }) => queue ?? [])
     if (memberId === undefined || queues.length === 0) return Effect.void
@@ -249,7 +249,7 @@ const readLoop = ({ leadership, membership, requests, signals, storage }: Proces
     })
   })
   return readOnce.pipe(
-    Effect.andThen(Effect.timeoutOption(signals.read.await, refreshInterval)),
+    Effect.andThen(Effect.timeoutOption(signals.readLatch.await, refreshInterval)),
     Effect.andThen(Effect.sleep(pace)),
     Effect.forever
   )
@@ -266,12 +266,12 @@ const onHint = ({ membership, signals, view, worker }: Process, hint: Hint): voi
       return
     }
     case "Ended":
-      if (hint.memberId === memberId) signals.read.openUnsafe()
+      if (hint.memberId === memberId) signals.readLatch.openUnsafe()
       return
     case "Look":
       if (hint.memberId === undefined || hint.memberId === memberId) {
-        signals.refresh.openUnsafe()
-        signals.read.openUnsafe()
+        signals.refreshLatch.openUnsafe()
+        signals.readLatch.openUnsafe()
       }
   }
 }

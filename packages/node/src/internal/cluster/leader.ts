@@ -42,7 +42,7 @@ export interface LeaderOptions {
   /** Whether this process leaves: then it reserves nothing more. */
   readonly isLeaving: () => boolean
   readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
-  readonly read: () => number
+  readonly readCount: () => number
   readonly readSoon: () => void
 }
 

@@ -35,8 +35,8 @@ export interface LedQueue {
   readonly hadBegun: (jobUuid: string) => boolean
   /** The row of a job, while the queue has the job. */
   readonly rowIdOf: (jobUuid: string) => number | undefined
-  /** Takes the ends of jobs from read number `read`. */
-  readonly deliver: (ended: ReadonlyArray<EndedJob>, read: number) => void
+  /** Takes the ends of jobs from the read with this number. */
+  readonly deliver: (ended: ReadonlyArray<EndedJob>, readNumber: number) => void
 }
 
 export interface LedQueueOptions {
@@ -46,7 +46,7 @@ export interface LedQueueOptions {
   readonly term: Term
   readonly view: View
   /** The number of the read of ended jobs that was sent last. */
-  readonly read: () => number
+  readonly readCount: () => number
   /** Has ended jobs read soon. */
   readonly readSoon: () => void
 }
@@ -64,7 +64,7 @@ interface State extends LedQueueOptions {
   /** The rows of jobs that are over, which are to be removed. */
   readonly removals: Map<string, number | undefined>
   /** Open while there are offers or removals. */
-  readonly isWanted: Latch.Latch
+  readonly wantedLatch: Latch.Latch
   /** Serializes saves and removals, so that a job that is listed again is saved after it was removed. */
   readonly oneAtATime: Semaphore.Semaphore
 }
@@ -77,7 +77,7 @@ export const make = Effect.fnUntraced(function* (
     jobs: new Map(),
     offers: new Map(),
     removals: new Map(),
-    isWanted: yield* Latch.make(false),
+    wantedLatch: yield* Latch.make(false),
     oneAtATime: yield* Semaphore.make(1)
   }
   const { failOnDefect, jobs, oneAtATime } = state
@@ -97,7 +97,7 @@ export const make = Effect.fnUntraced(function* (
     },
     hadBegun: (jobUuid) => jobs.get(jobUuid)?.hadBegun === true,
     rowIdOf: (jobUuid) => jobs.get(jobUuid)?.rowId,
-    deliver: (ended, read) => deliver(state, ended, read)
+    deliver: (ended, readNumber) => deliver(state, ended, readNumber)
   }
 })
 
@@ -105,15 +105,15 @@ export const make = Effect.fnUntraced(function* (
 // Dispatches
 // -----------------------------------------------------------------------------
 
-const dispatch = ({ isWanted, jobs, offers, read }: State, job: ScheduledJob): Effect.Effect<EndedJob> =>
+const dispatch = ({ jobs, offers, readCount, wantedLatch }: State, job: ScheduledJob): Effect.Effect<EndedJob> =>
   Effect.suspend(() => {
     const record = jobs.get(job.id)
     // It was removed while its runner was about to begin.
     if (record === undefined) return Effect.never
     const end = Deferred.makeUnsafe<EndedJob>()
-    record.waiting = { end, since: read() }
+    record.waiting = { end, since: readCount() }
     offers.set(job.id, { job, after: record.after })
-    isWanted.openUnsafe()
+    wantedLatch.openUnsafe()
     return Effect.ensuring(
       Deferred.await(end),
       Effect.sync(() => {
@@ -123,12 +123,12 @@ const dispatch = ({ isWanted, jobs, offers, read }: State, job: ScheduledJob): E
     )
   })
 
-const deliver = ({ jobs, term, view }: State, ended: ReadonlyArray<EndedJob>, read: number): void => {
+const deliver = ({ jobs, term, view }: State, ended: ReadonlyArray<EndedJob>, readNumber: number): void => {
   for (const end of ended) {
     const record = jobs.get(end.jobUuid)
     if (end.stackKey !== term.stackKey || record?.waiting === undefined) continue
     // A read that was sent before the job was dispatched may tell of an earlier dispatch.
-    if (end.dispatch <= record.after || record.waiting.since >= read) continue
+    if (end.dispatch <= record.after || record.waiting.since >= readNumber) continue
     record.hasOutcome = end.outcome !== undefined
     if (end.owner !== null) view.freed(end.owner)
     Deferred.doneUnsafe(record.waiting.end, Effect.succeed(end))
@@ -138,13 +138,13 @@ const deliver = ({ jobs, term, view }: State, ended: ReadonlyArray<EndedJob>, re
 /** Sends offers and removals of one moment. */
 const writeSome = (state: State) =>
   Effect.gen(function* () {
-    const { isWanted, offers, oneAtATime, removals } = state
-    yield* isWanted.await
+    const { offers, oneAtATime, removals, wantedLatch } = state
+    yield* wantedLatch.await
     yield* Effect.sleep(batchDelay)
     yield* offerSome(state)
     const isDone = yield* oneAtATime.withPermit(removeSome(state))
     if (!isDone) yield* Effect.sleep("500 millis")
-    else if (offers.size + removals.size === 0) isWanted.closeUnsafe()
+    else if (offers.size + removals.size === 0) wantedLatch.closeUnsafe()
   })
 
 const offerSome = (state: State) =>
@@ -189,7 +189,7 @@ const notSaved = () =>
   new JobStoreError({ message: "The database does not respond, or another process leads the queue" })
 
 const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<ScheduledJob>) {
-  const { isWanted, jobs, removals, requests, storage, term } = state
+  const { jobs, removals, requests, storage, term, wantedLatch } = state
   // An old row of a job goes first: it does not belong to the new reservation.
   while (batch.some(({ id }) => removals.has(id))) {
     if (!(yield* removeSome(state))) return yield* new JobStoreError({ message: "The database does not respond" })
@@ -203,7 +203,7 @@ const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<
   if (ids === undefined) {
     // The database may have saved them all the same.
     for (const { id } of batch) removals.set(id, undefined)
-    isWanted.openUnsafe()
+    wantedLatch.openUnsafe()
     return yield* notSaved()
   }
   for (const [jobUuid, rowId] of ids) {
@@ -216,18 +216,18 @@ const saveNow = Effect.fnUntraced(function* (state: State, batch: ReadonlyArray<
 const save = (state: State, batch: ReadonlyArray<ScheduledJob>) => state.oneAtATime.withPermit(saveNow(state, batch))
 
 /** A save that took effect late leaves a row that nobody knows. */
-const tidy = ({ isWanted, jobs, removals, requests, storage, term }: State) =>
+const tidy = ({ jobs, removals, requests, storage, term, wantedLatch }: State) =>
   Effect.suspend(() =>
     Effect.map(requests.promptly(storage.load(term)), (stored) => {
       for (const { id, job, phase } of stored ?? []) {
         if (phase === "saved" && jobs.get(job.id)?.rowId !== id) removals.set(job.id, id)
       }
-      if (removals.size > 0) isWanted.openUnsafe()
+      if (removals.size > 0) wantedLatch.openUnsafe()
     })
   )
 
 const storeOf = (state: State): JobStore => {
-  const { isWanted, jobs, offers, removals, requests, storage, term } = state
+  const { jobs, offers, removals, requests, storage, term, wantedLatch } = state
   return {
     load: () =>
       Effect.map(requests.persistently(storage.load(term)), (stored) =>
@@ -252,7 +252,7 @@ const storeOf = (state: State): JobStore => {
           jobs.delete(jobUuid)
           offers.delete(jobUuid)
         }
-        isWanted.openUnsafe()
+        wantedLatch.openUnsafe()
       })
   }
 }

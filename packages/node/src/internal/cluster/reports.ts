@@ -44,7 +44,7 @@ export const make = Effect.fnUntraced(function* ({
   storage
 }: ReportsOptions): Effect.fn.Return<Reports, never, Scope.Scope> {
   const pending = new Map<Execution, Outcome | undefined>()
-  const isWanted = yield* Latch.make(false)
+  const wantedLatch = yield* Latch.make(false)
   const isFlushed = yield* Latch.make(true)
 
   const writeSome = Effect.gen(function* () {
@@ -71,18 +71,18 @@ export const make = Effect.fnUntraced(function* ({
   })
 
   yield* Effect.gen(function* () {
-    yield* isWanted.await
+    yield* wantedLatch.await
     yield* Effect.sleep(batchDelay)
     yield* writeSome
     if (pending.size > 0) return
-    isWanted.closeUnsafe()
+    wantedLatch.closeUnsafe()
     isFlushed.openUnsafe()
   }).pipe(Effect.forever, failOnDefect, Effect.forkScoped)
   return {
     add: (execution, outcome) => {
       pending.set(execution, outcome)
       isFlushed.closeUnsafe()
-      isWanted.openUnsafe()
+      wantedLatch.openUnsafe()
     },
     flush: isFlushed.await
   }
