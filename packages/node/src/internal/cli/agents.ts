@@ -25,7 +25,7 @@ const list = Command.make(
   listFlags,
   handledBy(() => import("./agentsListHandler.ts"))
 ).pipe(
-  Command.withDescription("List the agents of a stack, those included that have ended and are not deleted"),
+  Command.withDescription("List the agents of a stack, including those that have ended and are not deleted yet"),
   Command.withExamples([{ command: "stacksapi agents list --key my-stack" }])
 )
 
@@ -35,7 +35,7 @@ const remove = Command.make(
   handledBy(() => import("./agentsDeleteHandler.ts"))
 ).pipe(
   Command.withDescription(
-    "Delete all agents of a stack, those included that run jobs, and wait until they are gone. Stop the stack first: it would " +
+    "Delete all agents of a stack, including those that run jobs, and wait until they are gone. Stop the stack first: it would " +
       "create agents again"
   ),
   Command.withShortDescription("Delete all agents of a stack"),

@@ -8,7 +8,7 @@ const flags = {
   canary: Flag.optional(
     Flag.text("canary", {
       description:
-        "A queue that is set aside for this, instead of --queue: reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
+        "A queue that is set aside for this test, used instead of --queue. The command reserves its first job, extends and shortens the reservation, asks for its token, and finishes it",
       metavar: "QUEUE"
     })
   ),

@@ -21,7 +21,7 @@ const stackFlags = {
   tags: Settings.tags,
   maxInFlight: Flag.withDefault(
     Flag.integer("max-in-flight", {
-      description: "How many jobs run at once, of all queues together",
+      description: "How many jobs run at once in this process, of all queues together",
       variable: true,
       min: 1,
       max: 10_000
