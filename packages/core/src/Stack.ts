@@ -75,7 +75,7 @@ import type { JobStoreError } from "./JobStore.ts"
 import type { SlotPool } from "./SlotPool.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import { StacksClient } from "./StacksClient.ts"
-import type { CursorStalled, InvalidOptions, StacksError } from "./StacksError.ts"
+import type { InvalidOptions, StacksError } from "./StacksError.ts"
 import type { JobDetails, ScheduledJob, StackType } from "./StacksSchema.ts"
 
 /**
@@ -244,7 +244,7 @@ export interface Service {
   /** Succeeds when the stack has no jobs, and the queue lists none that it would take. */
   readonly awaitIdle: Effect.Effect<void>
   /** Fails when the stack can't continue, for example because the token was revoked. The message says what to do. */
-  readonly awaitFailure: Effect.Effect<never, StacksError | CursorStalled>
+  readonly awaitFailure: Effect.Effect<never, StacksError>
 }
 
 /**
@@ -281,7 +281,7 @@ export const make: (options: Options) => Effect.Effect<Service, StartError, Stac
  * @since 0.1.0
  * @category running
  */
-export const run = (options: Options): Effect.Effect<never, StartError | CursorStalled, StacksClient | JobRunner> =>
+export const run = (options: Options): Effect.Effect<never, StartError, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => stack.awaitFailure))
 
 /**
@@ -308,9 +308,7 @@ export const checkToken: Effect.Effect<void, InvalidOptions, StacksClient> = Eff
  * @since 0.1.0
  * @category running
  */
-export const runUntilIdle = (
-  options: Options
-): Effect.Effect<void, StartError | CursorStalled, StacksClient | JobRunner> =>
+export const runUntilIdle = (options: Options): Effect.Effect<void, StartError, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stack) => Effect.raceFirst(stack.awaitIdle, stack.awaitFailure)))
 
 /**

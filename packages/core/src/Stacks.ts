@@ -53,7 +53,7 @@ import * as SlotPool from "./SlotPool.ts"
 import * as Stack from "./Stack.ts"
 import type { StackEvent } from "./StackEvent.ts"
 import { StacksClient } from "./StacksClient.ts"
-import { type CursorStalled, InvalidOptions } from "./StacksError.ts"
+import { InvalidOptions } from "./StacksError.ts"
 
 /**
  * Settings that the stacks of all queues share.
@@ -106,7 +106,7 @@ export interface QueueStatus {
   /** Undefined while the stack is not registered or can't continue. */
   readonly stack: Stack.Status | undefined
   /** Why the stack can't continue; undefined while it runs. */
-  readonly failure: Stack.StartError | CursorStalled | undefined
+  readonly failure: Stack.StartError | undefined
 }
 
 /**
@@ -137,7 +137,7 @@ export interface Service {
   /** Drains all stacks at once; see `Stack.Service`. */
   readonly drain: Effect.Effect<void>
   /** Fails when no stack can continue. */
-  readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
+  readonly awaitFailure: Effect.Effect<never, Stack.StartError>
 }
 
 /**
@@ -175,7 +175,7 @@ interface Entry {
   readonly options: Queue & { readonly key: string }
   readonly isTried: Deferred.Deferred<void>
   stack: Stack.Service | undefined
-  failure: Stack.StartError | CursorStalled | undefined
+  failure: Stack.StartError | undefined
 }
 
 /**
@@ -199,7 +199,7 @@ export const make = Effect.fnUntraced(function* ({
   queues,
   retryInterval = "1 minute",
   ...shared
-}: Options): Effect.fn.Return<Service, Stack.StartError | CursorStalled, StacksClient | JobRunner | Scope.Scope> {
+}: Options): Effect.fn.Return<Service, Stack.StartError, StacksClient | JobRunner | Scope.Scope> {
   const entries = queues.map((queue): Entry => {
     const own = typeof queue === "string" ? { queueKey: queue } : queue
     return {
@@ -224,14 +224,14 @@ export const make = Effect.fnUntraced(function* ({
   // Check the token once for all queues.
   yield* checkToken(yield* StacksClient)
   const pool = yield* SlotPool.make(maxInFlight, { capacity })
-  const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const failure = yield* Deferred.make<never, Stack.StartError>()
   const context = yield* Effect.context<never>()
   const startedAt = yield* Clock.currentTimeMillis
   for (const { options } of entries) Metrics.initLastPoll(options.queueKey, startedAt, context)
   const interval = Duration.format(Duration.fromInputUnsafe(retryInterval))
   let isDraining = false
 
-  const onFailure = Effect.fnUntraced(function* (entry: Entry, error: Stack.StartError | CursorStalled) {
+  const onFailure = Effect.fnUntraced(function* (entry: Entry, error: Stack.StartError) {
     const hasRun = entry.stack !== undefined
     entry.stack = undefined
     entry.failure = error
@@ -338,7 +338,7 @@ const check = Effect.fnUntraced(function* (
   }
 })
 
-const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
+const isUnauthorized = (error: Stack.StartError): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"
 
 /**
@@ -347,9 +347,7 @@ const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
  * @since 0.1.0
  * @category running
  */
-export const run = (
-  options: Options
-): Effect.Effect<never, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
+export const run = (options: Options): Effect.Effect<never, Stack.StartError, StacksClient | JobRunner> =>
   Effect.scoped(Effect.flatMap(make(options), (stacks) => stacks.awaitFailure))
 
 /**
@@ -358,7 +356,5 @@ export const run = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (
-  options: Options
-): Layer.Layer<Stacks, Stack.StartError | CursorStalled, StacksClient | JobRunner> =>
+export const layer = (options: Options): Layer.Layer<Stacks, Stack.StartError, StacksClient | JobRunner> =>
   Layer.effect(Stacks, make(options))

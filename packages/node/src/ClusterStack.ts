@@ -34,7 +34,7 @@ import type { JobRunner } from "@stacksapi/core/JobRunner"
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StackEvent } from "@stacksapi/core/StackEvent"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import { type CursorStalled, InvalidOptions } from "@stacksapi/core/StacksError"
+import { InvalidOptions } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -180,7 +180,7 @@ export interface Service {
    * Fails when the token is refused (401), or when the only queue fails. If one of several queues fails, the process logs this, and tries
    * the queue again every minute.
    */
-  readonly awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled>
+  readonly awaitFailure: Effect.Effect<never, Stack.StartError>
 }
 
 /**

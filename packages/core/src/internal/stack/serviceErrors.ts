@@ -13,9 +13,7 @@ const advice: { readonly [R in StacksError.ErrorReason["_tag"]]?: string } = {
 }
 
 /** The same failure with advice appended to its message. */
-export const withAdvice = <E extends StartError | StacksError.CursorStalled>(
-  error: E
-): E | StacksError.ErrorResponse<StacksError.FatalReason> => {
+export const withAdvice = <E extends StartError>(error: E): E | StacksError.ErrorResponse<StacksError.FatalReason> => {
   if (error._tag !== "ErrorResponse") return error
   const { reason } = error
   const todo = advice[reason._tag]

@@ -14,7 +14,7 @@ import type { Membership } from "../../SlotPool.ts"
 import type { Status } from "../../Stack.ts"
 import type { StackEvent } from "../../StackEvent.ts"
 import type * as StacksClient from "../../StacksClient.ts"
-import type { CursorStalled, StacksError } from "../../StacksError.ts"
+import type { StacksError } from "../../StacksError.ts"
 import type { ScheduledJob } from "../../StacksSchema.ts"
 import * as Amounts from "../amounts.ts"
 import type { ServiceClock } from "../client/serviceClock.ts"
@@ -32,7 +32,7 @@ import type { StateReader } from "./stateReader.ts"
 import type { Tokens } from "./tokens.ts"
 
 /** Why a stack ends by itself. */
-export type StackFailure = StacksError | CursorStalled
+export type StackFailure = StacksError
 
 /** The services that the stages use. */
 export interface Dependencies {

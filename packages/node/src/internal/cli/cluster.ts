@@ -2,7 +2,7 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type { JobRunner } from "@stacksapi/core/JobRunner"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled, StacksError } from "@stacksapi/core/StacksError"
+import type { StacksError } from "@stacksapi/core/StacksError"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -27,11 +27,7 @@ export interface ClusterProcess {
   readonly run: (
     view: StackView.View,
     watch: (cluster: ClusterStack.Service) => Effect.Effect<void>
-  ) => Effect.Effect<
-    never,
-    Failed | Misused | StacksError | CursorStalled | Config.ConfigError,
-    StacksClient | JobRunner | Scope.Scope
-  >
+  ) => Effect.Effect<never, Failed | Misused | StacksError | Config.ConfigError, StacksClient | JobRunner | Scope.Scope>
 }
 
 /** Checks everything that a process of the cluster needs, so that it fails before anything starts. */

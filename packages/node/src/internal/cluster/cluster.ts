@@ -43,7 +43,7 @@ import type { JobRunner } from "@stacksapi/core/JobRunner"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import type * as Stack from "@stacksapi/core/Stack"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled, InvalidOptions } from "@stacksapi/core/StacksError"
+import type { InvalidOptions } from "@stacksapi/core/StacksError"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function* (
   const { expiration, key, name, slots, stacks } = options
   // For requests without another limiter.
   const limiter = Context.get(yield* Layer.build(RateLimit.layerMemory), RateLimit.RateLimit)
-  const failure = yield* Deferred.make<never, Stack.StartError | CursorStalled>()
+  const failure = yield* Deferred.make<never, Stack.StartError>()
   const failOnDefect = FailOnDefect.make(failure)
   const requests = yield* Requests.make(expiration)
   const signals: Signals = {

@@ -7,7 +7,6 @@ import * as JobStore from "@stacksapi/core/JobStore"
 import * as RateLimit from "@stacksapi/core/RateLimit"
 import * as Stack from "@stacksapi/core/Stack"
 import type { StacksClient } from "@stacksapi/core/StacksClient"
-import type { CursorStalled } from "@stacksapi/core/StacksError"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -41,7 +40,7 @@ export interface LeaderOptions {
   readonly failOnDefect: FailOnDefect
   /** Whether this process leaves: then it reserves nothing more. */
   readonly isLeaving: () => boolean
-  readonly failure: Deferred.Deferred<never, Stack.StartError | CursorStalled>
+  readonly failure: Deferred.Deferred<never, Stack.StartError>
   readonly readCount: () => number
   readonly readSoon: () => void
 }
@@ -91,7 +90,7 @@ const pauseAfter = ({ leaderlessMillis }: Taken, expiration: Duration.Duration):
 const runStack = Effect.fnUntraced(function* (
   deps: LeaderOptions,
   led: Led
-): Effect.fn.Return<never, Stack.StartError | CursorStalled, Services | Scope.Scope> {
+): Effect.fn.Return<never, Stack.StartError, Services | Scope.Scope> {
   const { limiter, publish, view } = deps
   const { options, term } = led
   const queue = yield* LedQueue.make({ ...deps, term })
@@ -152,12 +151,12 @@ const watchingHere = (runner: JobRunner.Service, led: Led, publish: Publish): Jo
 const onFailure = Effect.fnUntraced(function* (
   { failure, isOnly }: LeaderOptions,
   { options }: Led,
-  error: Stack.StartError | CursorStalled
+  error: Stack.StartError
 ) {
   if (isOnly || isUnauthorized(error)) yield* Deferred.fail(failure, error)
   yield* Effect.logError(`Queue ${options.queueKey} can't continue: ${error.message}`)
   yield* Effect.sleep(restartInterval)
 })
 
-const isUnauthorized = (error: Stack.StartError | CursorStalled): boolean =>
+const isUnauthorized = (error: Stack.StartError): boolean =>
   error._tag === "ErrorResponse" && error.reason._tag === "Unauthorized"

@@ -1,7 +1,6 @@
 /** The watched stacks, and a snapshot of their state. */
 import type * as Stack from "@stacksapi/core/Stack"
 import type * as Stacks from "@stacksapi/core/Stacks"
-import type { CursorStalled } from "@stacksapi/core/StacksError"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -79,7 +78,7 @@ export const make: Effect.Effect<Watch, never, Scope.Scope> = Effect.map(Effect.
         const watchedStack: WatchedStack = { watched, failure: null }
         // A stack that is started again replaces the previous one.
         watchedStacks.set("inFlight" in status ? status.key : watched, watchedStack)
-        const awaitFailure: Effect.Effect<never, Stack.StartError | CursorStalled> = watched.awaitFailure
+        const awaitFailure: Effect.Effect<never, Stack.StartError> = watched.awaitFailure
         yield* awaitFailure.pipe(
           Effect.catchCause((cause) => Effect.sync(() => (watchedStack.failure = messageOf(cause)))),
           Effect.forkIn(scope, { startImmediately: true })
