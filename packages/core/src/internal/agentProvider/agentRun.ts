@@ -374,12 +374,13 @@ const restart = Effect.fnUntraced(function* (run: AgentRun, reason: string) {
 export const remove = ({ agent, fleet, shared }: AgentRun, reason: string): Effect.Effect<void> =>
   deleteAgent(shared.provider, shared.health, fleet.list, agent, reason)
 
-/** The agent's age. If this process has created it, the wall clocks of this machine and the provider do not count. */
+/** The agent's age by the provider's clock, but not more than the time since this process has created it: the clocks may differ. */
 const ageOf = (run: AgentRun, { createdAt, name }: AgentProvider.Agent): number => {
   const created = run.fleet.created.get(name)
-  if (created !== undefined) return nowOf(run) - created
+  const atMost = created === undefined ? Number.POSITIVE_INFINITY : nowOf(run) - created
+  if (createdAt === undefined) return created === undefined ? 0 : atMost
   const now = run.shared.clock.currentTimeMillisUnsafe()
-  return createdAt === undefined ? 0 : Math.max(0, now - DateTime.toEpochMillis(createdAt))
+  return Math.min(atMost, Math.max(0, now - DateTime.toEpochMillis(createdAt)))
 }
 
 const delayAfter = (tries: number): number => Math.min(maxRetryMillis, 1000 * 2 ** Math.min(10, tries - 1))
