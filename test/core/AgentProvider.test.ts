@@ -310,6 +310,25 @@ describe("Without capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(services({ capacity: { amounts: { gpus: 0 } } })))
   )
 
+  it.effect("no more equal jobs are reserved while agents of some work, and all jobs end", () =>
+    Effect.gen(function* () {
+      const { setCapacity } = yield* emulator
+      yield* addJobs(40)
+      const stack = yield* begin({ capacityTimeout: "1 hour" }, { maxInFlight: 10 })
+      for (let minute = 0; minute < 4; minute++) {
+        yield* slowly("1 minute", "1 second")
+        assert.isAtMost((yield* stack.status).backingOff, 10)
+      }
+      assert.isAbove((yield* census)["finished 0"] ?? 0, 4)
+      yield* setCapacity({})
+      yield* slowly("5 minutes", "1 second")
+      assert.deepStrictEqual(yield* census, { "finished 0": 40 })
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(services({ bootTime: "20 seconds", runTime: () => "30 seconds", capacity: { agents: 2 } }))
+    )
+  )
+
   it.effect("a job is released after capacityTimeout", () =>
     Effect.gen(function* () {
       yield* addJobs(1)

@@ -113,7 +113,9 @@ describe("A stack with an admission policy", () => {
 
   for (const [what, refuse] of [
     ["false", Effect.succeed(false)],
-    ["a failure", Effect.die("the policy is broken")]
+    ["a failure", Effect.die("the policy is broken")],
+    ["a call that interrupts itself", Effect.interrupt],
+    ["a call that takes longer than a minute", Effect.never]
   ] as const) {
     it.effect(`asks again after ${what}: after 1 minute, 2 minutes, 4 minutes`, () =>
       Effect.gen(function* () {
@@ -121,7 +123,7 @@ describe("A stack with an admission policy", () => {
         const at: Array<number> = []
         let isAllowed = false
         const begin = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-        yield* start(() => Effect.succeed(done), {
+        const stack = yield* start(() => Effect.succeed(done), {
           admit: () =>
             Effect.gen(function* () {
               at.push(((yield* Effect.clockWith((clock) => clock.currentTimeMillis)) - begin) / 60_000)
@@ -131,7 +133,11 @@ describe("A stack with an admission policy", () => {
         for (let minute = 0; minute < 10; minute++) yield* slowly("1 minute", "1 second")
         assert.deepStrictEqual(
           at.map((minutes) => Math.floor(minutes)),
-          [0, 1, 3, 7]
+          what.includes("longer") ? [0, 2, 5] : [0, 1, 3, 7]
+        )
+        assert.lengthOf(
+          stack.seen.filter(({ _tag }) => _tag === "NotAdmitted"),
+          at.length
         )
         isAllowed = true
         for (let minute = 0; minute < 8; minute++) yield* slowly("1 minute", "1 second")
@@ -139,6 +145,61 @@ describe("A stack with an admission policy", () => {
       }).pipe(Effect.scoped, Effect.provide(emulated()))
     )
   }
+
+  it.effect("takes other jobs though calls of admit for urgent ones never end, and says so", () =>
+    Effect.gen(function* () {
+      const stuck = new Set(yield* addJobs(4, { priority: 1 }))
+      yield* addJobs(10)
+      const stack = yield* start(takes("1 second"), {
+        maxInFlight: 4,
+        admit: ({ id }) => (stuck.has(id) ? Effect.never : Effect.succeed(true))
+      })
+      yield* slowly("50 seconds", "500 millis")
+      assert.deepStrictEqual(yield* census, { scheduled: 14 })
+      yield* slowly("40 seconds", "500 millis")
+      assert.deepStrictEqual(yield* census, { scheduled: 4, "finished 0": 10 })
+      const reasons = stack.seen.flatMap((event) => (event._tag === "NotAdmitted" ? event.reason : []))
+      assert.deepStrictEqual(new Set(reasons), new Set(["admit failed: it took longer than 1 minute"]))
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("ends the calls of admit for jobs that have left the queue, and takes others instead", () =>
+    Effect.gen(function* () {
+      const emulator = yield* StacksEmulator.StacksEmulator
+      const canceled = yield* addJobs(4, { priority: 1 })
+      yield* addJobs(10)
+      let ended = 0
+      const stack = yield* start(takes("1 second"), {
+        maxInFlight: 4,
+        admit: ({ id }) =>
+          canceled.includes(id)
+            ? Effect.ensuring(
+                Effect.never,
+                Effect.sync(() => ended++)
+              )
+            : Effect.succeed(true)
+      })
+      yield* slowly("5 seconds", "500 millis")
+      assert.strictEqual(ended, 0)
+      for (const id of canceled) yield* emulator.cancelJob(id)
+      yield* slowly("20 seconds", "500 millis")
+      assert.strictEqual(ended, 4)
+      assert.strictEqual((yield* census)["finished 0"], 10)
+      assert.notInclude(stack.names(), "NotAdmitted")
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("reports an admit that returns no effect, as in a program without types", () =>
+    Effect.gen(function* () {
+      yield* addJobs(1)
+      const stack = yield* start(() => Effect.succeed(done), { admit: () => undefined as never })
+      yield* slowly("10 seconds", "500 millis")
+      assert.lengthOf(
+        stack.seen.filter(({ _tag }) => _tag === "NotAdmitted"),
+        1
+      )
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
 
   it.effect("calls admit again after a failure of the service", () =>
     Effect.gen(function* () {

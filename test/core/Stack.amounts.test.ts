@@ -4,7 +4,7 @@ import { SlotPool } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import { addJobs, census, done, emulated, jobOf, type Run, slowly, start } from "../support/stacks.ts"
+import { addJobs, census, done, emulated, jobOf, type Run, slowly, start, takes, within } from "../support/stacks.ts"
 
 /** A job says how many CPUs it takes, and how many seconds it runs, in its step's key: `4 cpus, 10 s`. */
 const cpusOf = (key: string | null) => Number(key?.match(/(\d+) cpus/)?.[1] ?? 0)
@@ -141,6 +141,50 @@ describe("A stack with a capacity", () => {
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
 
+  it.effect("never exceeds the capacity though requests sometimes fails", () =>
+    Effect.gen(function* () {
+      yield* add(20, 1, 60)
+      const { run, seen } = measured()
+      let calls = 0
+      yield* start(run, {
+        requests: (job) => {
+          if (calls++ % 2 === 1) throw new Error("flaky")
+          return requests(job)
+        },
+        capacity: { cpus: 4 }
+      })
+      yield* slowly("30 seconds", "500 millis")
+      assert.strictEqual(seen.most, 4)
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
+  it.effect("counts amounts by any name", () =>
+    Effect.gen(function* () {
+      yield* addJobs(6)
+      const [large = ""] = yield* addJobs(1, { priority: -1 })
+      const of = (entries: ReadonlyArray<readonly [string, number]>) => Object.fromEntries(entries)
+      const stack = yield* start(takes("1 hour"), {
+        requests: ({ id }) =>
+          of([
+            ["constructor", id === large ? 5 : 2],
+            ["__proto__", 1]
+          ]),
+        capacity: of([
+          ["constructor", 4],
+          ["toString", 1],
+          ["__proto__", 10]
+        ])
+      })
+      yield* slowly("5 seconds", "500 millis")
+      const { amounts, inFlight } = yield* stack.status
+      assert.lengthOf(inFlight, 2)
+      assert.sameDeepMembers(Object.entries(amounts), [
+        ["constructor", 4],
+        ["__proto__", 2]
+      ])
+    }).pipe(Effect.scoped, Effect.provide(emulated()))
+  )
+
   it.effect("frees a job's amounts however it ends", () =>
     Effect.gen(function* () {
       const emulator = yield* StacksEmulator.StacksEmulator
@@ -189,6 +233,42 @@ describe("Stacks that share a pool with a capacity", () => {
       assert.deepStrictEqual(pool.held(), {})
     }).pipe(Effect.scoped, Effect.provide(emulated()))
   )
+
+  for (const how of ["drains", "has a paused queue", "waits as long as the service asks for"]) {
+    it.effect(`keep no amounts for a large job of a stack that ${how}`, () =>
+      Effect.gen(function* () {
+        const service = yield* StacksEmulator.StacksEmulator
+        const { run } = measured()
+        const pool = yield* SlotPool.make(50, { capacity: { cpus: 8 } })
+        yield* add(1, 2, 10_000)
+        const stack = yield* start(run, {
+          key: "a",
+          requests,
+          pool,
+          agingTime: "10 seconds",
+          shutdownGrace: how === "drains" ? "1 minute" : 0
+        })
+        yield* start(run, { key: "b", queueKey: "other", requests, pool })
+        yield* slowly("5 seconds", "500 millis")
+        yield* add(1, 8, 1)
+        yield* slowly("30 seconds", "500 millis")
+        if (how === "drains") yield* Effect.forkChild(stack.drain)
+        if (how.includes("paused")) yield* service.pauseQueue("q", true)
+        if (how.includes("asks")) {
+          const operations = ["batchReserveJobs"] as const
+          yield* service.setFaults([
+            StacksEmulator.Fault.Status({ status: 503, retryAfter: "3 minutes", operations, times: 1 })
+          ])
+          yield* add(1, 0, 1)
+        }
+        yield* slowly("3 seconds", "500 millis")
+        yield* add(5, 1, 1, { queueKey: "other" })
+        yield* slowly("30 seconds", "500 millis")
+        assert.strictEqual((yield* census)["finished 0"], 5)
+        yield* within("2 minutes", stack.drain)
+      }).pipe(Effect.scoped, Effect.provide(emulated()))
+    )
+  }
 
   it.effect("both start their large jobs, although each needs the whole capacity", () =>
     Effect.gen(function* () {

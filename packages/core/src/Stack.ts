@@ -111,11 +111,11 @@ export interface Options {
   /** The stack's share of the pool, relative to other stacks. Default 1. Must be a millionth to a million. */
   readonly weight?: number | undefined
   /**
-   * Decides whether the stack takes a job, before the job is reserved. Default: every job.
+   * Decides whether the stack takes a job, within 1 minute, before the job is reserved. Default: every job.
    *
    * Called by priority, for at most 16 jobs at a time, and only until the free slots are filled. A result holds while the job stays
-   * listed. After `false`, a failure or a defect the stack reports `NotAdmitted`, and asks again after 1 minute. The delay doubles
-   * each time, up to 30 minutes.
+   * listed. After `false`, a failure, a defect, or 1 minute without a result the stack reports `NotAdmitted`, and asks again after 1
+   * minute. The delay doubles each time, up to 30 minutes. A call ends early, by interruption, when its job is no longer listed.
    */
   readonly admit?:
     | ((job: ScheduledJob, details: Effect.Effect<JobDetails, StacksError>) => Effect.Effect<boolean, StacksError>)

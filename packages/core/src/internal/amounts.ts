@@ -22,12 +22,16 @@ export const unlimited: Room = {
 
 /** The sum of the amounts that jobs hold. */
 export const sum = (all: Iterable<Amounts>): Amounts => {
-  const total: Record<string, number> = {}
+  const total = new Map<string, number>()
   for (const amounts of all) {
-    for (const [name, amount] of Object.entries(amounts)) total[name] = (total[name] ?? 0) + amount
+    for (const [name, amount] of Object.entries(amounts)) total.set(name, (total.get(name) ?? 0) + amount)
   }
-  return total
+  return Object.fromEntries(total)
 }
+
+/** How much of an amount there is. A name may be any text, also that of a member of every object, such as `constructor`. */
+export const of = (amounts: Amounts | undefined, name: string): number =>
+  amounts !== undefined && Object.hasOwn(amounts, name) ? (amounts[name] ?? 0) : 0
 
 /** The free part of a capacity with these members. */
 export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Room => {
@@ -53,14 +57,14 @@ export const room = (capacity: Amounts, members: Iterable<AmountsOfMember>): Roo
   return {
     signature,
     exceeded: (requests) => {
-      const name = names.find((name) => (requests[name] ?? 0) > (capacity[name] ?? Number.POSITIVE_INFINITY))
+      const name = names.find((name) => of(requests, name) > of(capacity, name))
       return name === undefined ? undefined : `needs ${requests[name]} of ${name}; the capacity is ${capacity[name]}`
     },
     fits: (jobUuid, requests) =>
       Object.entries(requests).every(([name, amount]) => {
         const left = free.get(name)
         if (left === undefined || amount <= 0) return true
-        const kept = isKept(jobUuid) ? (aged?.requests[name] ?? 0) : 0
+        const kept = isKept(jobUuid) ? of(aged?.requests, name) : 0
         // Sums of fractions have rounding errors.
         return amount <= left + kept + 1e-9
       }),

@@ -2,6 +2,8 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { StackEvent } from "../../StackEvent.ts"
 import type { ScheduledJob } from "../../StacksSchema.ts"
@@ -14,6 +16,8 @@ import type { StackState } from "./stackState.ts"
 
 /** For how many jobs `admit` runs at the same time. */
 const maxAsking = 16
+/** How long `admit` may take for a job. */
+const askTimeout = "1 minute"
 /** When `admit` is called again for a job that it has not admitted. */
 const askAgain: BackoffOptions = { firstMillis: 60_000, maxMillis: 30 * 60_000 }
 /** A waiting job that no poll has listed for this long is forgotten. */
@@ -27,7 +31,8 @@ interface Waiting {
 
 export class Admission {
   readonly #state: () => StackState
-  readonly #asking = new Set<string>()
+  /** The jobs whose `admit` is being called, with the fibers of the calls once they have started. */
+  readonly #asking = new Map<string, Fiber.Fiber<void> | undefined>()
   readonly #admitted = new Set<string>()
   /** The jobs that are not admitted, with their reasons. */
   readonly #notAdmitted = new Map<string, string>()
@@ -52,11 +57,11 @@ export class Admission {
     return this.#state().pending.waiting > 0
   }
 
-  /** The job that has waited longest, if it has waited for `agingTime`. */
+  /** The job that has waited longest, if it has waited for `agingTime` and the stack may start it. */
   aged(): ({ readonly jobUuid: string } & Waiting) | undefined {
     const state = this.#state()
     const [first] = this.#waiting
-    if (first === undefined) return undefined
+    if (first === undefined || !state.mayStart() || state.reserveBackoffUntil > state.now()) return undefined
     const [jobUuid, waiting] = first
     return waiting.since + state.dependencies.settings.agingMillis <= state.now() ? { jobUuid, ...waiting } : undefined
   }
@@ -120,6 +125,7 @@ export class Admission {
         return "wait"
       }
       room.take(job.id, requests.success)
+      state.reservingAmounts.set(job.id, requests.success)
       this.#waiting.delete(job.id)
       for (const [jobUuid, requests] of passed) this.#wait(jobUuid, requests)
       passed = passed.slice(0, 1)
@@ -144,8 +150,13 @@ export class Admission {
     for (const [jobUuid, { seenAt }] of this.#waiting) {
       if (seenAt + forgetAfterMillis < now) this.#waiting.delete(jobUuid)
     }
-    if (!isComplete || this.#admitted.size + this.#notAdmitted.size === 0) return
+    if (!isComplete || this.#admitted.size + this.#notAdmitted.size + this.#asking.size === 0) return
     const ids = new Set(listed.map(({ id }) => id))
+    for (const [jobUuid, asking] of this.#asking) {
+      if (ids.has(jobUuid)) continue
+      this.#asking.delete(jobUuid)
+      asking?.interruptUnsafe()
+    }
     for (const jobUuid of this.#admitted) if (!ids.has(jobUuid)) this.#admitted.delete(jobUuid)
     for (const jobUuid of this.#notAdmitted.keys()) {
       if (ids.has(jobUuid)) continue
@@ -172,22 +183,28 @@ export class Admission {
 
   #ask(job: ScheduledJob, admit: NonNullable<StackState["dependencies"]["settings"]["admit"]>): void {
     const state = this.#state()
-    this.#asking.add(job.id)
+    this.#asking.set(job.id, undefined)
+    const ask = Effect.gen(function* () {
+      // In a separate fiber, so that a call that interrupts itself, or can't be interrupted, ends only itself.
+      const call = yield* Effect.forkChild(Effect.suspend(() => admit(job, detailsOf(state, job))))
+      const exit = yield* Effect.timeoutOption(Fiber.await(call), askTimeout)
+      call.interruptUnsafe()
+      return exit
+    })
     this.#todo.push(
-      Effect.suspend(() => admit(job, detailsOf(state, job))).pipe(
-        Effect.exit,
-        Effect.flatMap((exit) => this.#onVerdict(job, exit)),
+      Effect.flatMap(ask, (exit) => this.#onVerdict(job, exit)).pipe(
         Effect.forkIn(state.dependencies.scope),
-        Effect.asVoid
+        Effect.flatMap((fiber) => Effect.sync(() => void this.#asking.set(job.id, fiber)))
       )
     )
   }
 
-  #onVerdict(job: ScheduledJob, exit: Exit.Exit<boolean, unknown>): Effect.Effect<void> {
+  /** Handles the end of a call; none if the call takes too long. */
+  #onVerdict(job: ScheduledJob, end: Option.Option<Exit.Exit<boolean, unknown>>): Effect.Effect<void> {
     const state = this.#state()
     this.#asking.delete(job.id)
-    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return Effect.void
-    if (Exit.isSuccess(exit) && exit.value === true) {
+    const reason = reasonOf(end)
+    if (reason === undefined) {
       this.#admitted.add(job.id)
       this.#notAdmitted.delete(job.id)
       this.#backoff.clear(job.id)
@@ -195,13 +212,21 @@ export class Admission {
       return Effect.sync(() => state.wake())
     }
     this.#backoff.add(job.id, state.now(), askAgain)
-    const reason = Exit.isSuccess(exit) ? "admit said no" : `admit failed: ${messageOf(Cause.squash(exit.cause))}`
     this.#notAdmitted.set(job.id, reason)
     return Effect.andThen(
       state.dependencies.emit(StackEvent.NotAdmitted({ job, reason })),
       Effect.sync(() => state.wake())
     )
   }
+}
+
+/** Why a job is not admitted; undefined if it is. */
+const reasonOf = (end: Option.Option<Exit.Exit<boolean, unknown>>): string | undefined => {
+  if (Option.isNone(end)) return `admit failed: it took longer than ${askTimeout}`
+  const exit = end.value
+  if (Exit.isSuccess(exit)) return exit.value === true ? undefined : "admit said no"
+  const why = Cause.hasInterruptsOnly(exit.cause) ? "it was interrupted" : messageOf(Cause.squash(exit.cause))
+  return `admit failed: ${why}`
 }
 
 const detailsOf = (state: StackState, job: ScheduledJob) => {

@@ -10,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import type { StackEvent } from "../../StackEvent.ts"
 import type { Operation } from "../../StacksApi.ts"
 import type { StacksError } from "../../StacksError.ts"
+import * as Amounts from "../amounts.ts"
 import type { Meter } from "../meter.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 import * as Filtered from "./filtered.ts"
@@ -290,7 +291,7 @@ export const gauges = (queue: string | undefined, context: Context.Context<never
   return (levels) => {
     // Amounts without a capacity are left out: jobs could use any number of names.
     for (const [amount, size] of Object.entries(levels.capacity)) {
-      heldOf(amount)(levels.held[amount] ?? 0)
+      heldOf(amount)(Amounts.of(levels.held, amount))
       Metric.withAttributes(amountsCapacity, { amount }).updateUnsafe(size, context)
     }
     inFlight(levels.inFlight)

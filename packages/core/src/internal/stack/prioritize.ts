@@ -22,7 +22,7 @@ const waiting = (state: StackState): number => {
   return state.table.in("Reserved", "BackingOff").filter(isDue).length
 }
 
-/** Takes the most urgent pending jobs, as many as there are slots. They count as reservingAmounts until they are in the table. */
+/** Takes the most urgent pending jobs, as many as there are slots. Their amounts are in `reservingAmounts` until they are in the table. */
 export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
   const { admission } = state.dependencies
   admission.resumeIfFreed()
@@ -30,7 +30,6 @@ export const takePending = (state: StackState): ReadonlyArray<ScheduledJob> => {
   const slots = wanted > 0 ? state.poolMembership.take(wanted) : 0
   const select = admission.selector(slots)
   const jobs = state.pending.take(slots, (job, taken) => (state.mayReserve(job) ? select(job, taken) : "drop"))
-  for (const job of jobs) state.reservingAmounts.set(job.id, admission.amountsOf(job))
   state.poolMembership.update()
   state.signals.demand.openUnsafe()
   return jobs

@@ -175,7 +175,9 @@ export class StackState {
   /** Adds a job to the table. */
   add(job: ScheduledJob, stage: "Reserving" | "ReservingAgain" | "FinishDelayed", isRecovered = false): JobRecord {
     this.signals.drained.closeUnsafe()
-    return this.table.add(job, stage, this.dependencies.admission.amountsOf(job), isRecovered)
+    // The amounts with which the job was selected. A job of an earlier process was not.
+    const requests = this.reservingAmounts.get(job.id) ?? this.dependencies.admission.amountsOf(job)
+    return this.table.add(job, stage, requests, isRecovered)
   }
 
   /** Removes a job from the table. A poll that began earlier may still list it. */
