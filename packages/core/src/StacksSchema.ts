@@ -503,7 +503,7 @@ export const ListScheduledJobsQuery = Schema.Struct({
 }).pipe(wireKeys({ clusterQueueKey: "queue_key", pageSize: "limit", startCursor: "after" }))
 
 /**
- * The body of `batchReserveJobs`. The expiry is at most one hour, and rounded up to whole seconds. The service's default is 15
+ * The body of `batchReserveJobs`. The expiry is one second to one hour, and rounded up to whole seconds. The service's default is 15
  * minutes.
  *
  * @since 0.1.0
@@ -720,7 +720,7 @@ export type CreateStackNotificationsResult = typeof CreateStackNotificationsResu
 // -----------------------------------------------------------------------------
 
 /**
- * The body of `issueJobAcquisitionTokens`. The lifetime is at most one hour, and rounded up to whole seconds. The service's default is
+ * The body of `issueJobAcquisitionTokens`. The lifetime is one second to one hour, and rounded up to whole seconds. The service's default is
  * 15 minutes.
  *
  * @since 0.1.0

@@ -64,7 +64,7 @@ describe("stacksapi run", () => {
         [[], { STACKSAPI_MAX_IN_FLIGHT: "0" }, "Expected a whole number from 1 to 10000"],
         [[], { STACKSAPI_MAX_IN_FLIGHT: "many" }, "A setting in the environment can't be used: "],
         [[], { STACKSAPI_FORMAT: "xml" }, '["STACKSAPI_FORMAT"]'],
-        [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number from 3 to 3600"],
+        [["--cluster", "--lock-expiration", "2"], {}, "Expected a whole number of seconds from 3 to 3600"],
         [["--cluster", "--table-prefix", "my-stack"], {}, "Expected at most 30 lower-case letters"],
         [["--cluster", "--on-process-death", "forget"], {}, "retry"],
         [["--cluster", "--store", "jobs"], {}, "--store is for one process"],
