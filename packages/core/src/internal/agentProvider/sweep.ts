@@ -26,6 +26,8 @@ const redeleteDelay = Duration.toMillis("10 seconds")
 /** For how long a result is reused, because `isPending` is called for many jobs at once. */
 const memoMillis = 50
 
+const isEnded = (phase: AgentProvider.Agent["phase"]): boolean => phase === "Succeeded" || phase === "Failed"
+
 export interface Sweep {
   /** Whether agents that are about to be deleted may still use capacity, or no sweep has run yet. */
   readonly isPending: () => boolean
@@ -74,7 +76,7 @@ export const make = (
   const deleteOverdue = Effect.fnUntraced(function* (agents: ReadonlyMap<string, AgentProvider.Agent>, now: number) {
     if (lastAskedForWatched + askInterval > now) return
     lastAskedForWatched = now
-    const watched = Array.from(agents.values()).filter(({ name, phase }) => phase === "Running" && isWatched(name))
+    const watched = Array.from(agents.values()).filter(({ name, phase }) => !isEnded(phase) && isWatched(name))
     if (watched.length === 0) return
     const states = yield* stack.states(watched.map(({ jobUuid }) => jobUuid))
     const over = watched.filter(({ jobUuid }) => {
