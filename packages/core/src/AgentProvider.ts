@@ -61,7 +61,8 @@ import type { JobDetails, ScheduledJob } from "./StacksSchema.ts"
 /**
  * A call of a provider failed:
  * - `Unavailable`: the provider does not respond, or fails temporarily. The call may have taken effect or not. The runner tries again.
- *   The stack reserves nothing until a later call succeeds, or fails for another reason. No job fails.
+ *   The stack reserves nothing until the next call of the same function succeeds or fails for another reason. A failure of `create`,
+ *   `delete` or `refreshToken` counts for at most a minute. No job fails.
  * - `NoCapacity`: there is no room for this agent now. The job waits without a slot.
  * - `Refused`: the provider can never run this agent. The job fails with the message.
  *
@@ -233,6 +234,8 @@ export interface RunnerOptions {
  *   After a second failure the job is released.
  * - When a job ends, the runner deletes its agent, and repeats the delete until a listing no longer contains it. The job's slot and
  *   amounts are released only after that.
+ * - An agent that does not end by itself is deleted one to two minutes after its job. An agent that works is not deleted because one
+ *   listing lacks it.
  * - Agents that belong to no job of the stack are deleted if their jobs' states are final. An unknown state does not count as final,
  *   and is read again every minute. The stack reserves nothing until the agents that are to be deleted are gone.
  * - While a job waits for capacity, no job with equal `requests` and rules is reserved.

@@ -185,7 +185,7 @@ export const make = (count: number, options: Options = {}): Effect.Effect<SlotPo
 
       const shared = new SharedCapacity(initialCapacity, members)
 
-      /** Wakes the members that may take slots or amounts now, except the one that has just asked: it knows. */
+      /** Wakes the members that may take slots or amounts now. A member that calls the pool is not woken by its own call. */
       const wake = (asking?: Joined) => {
         shared.wakeWaiting(asking)
         if (free() <= 0 || wanting.size === 0) return

@@ -278,7 +278,7 @@ const watchAgent = Effect.fnUntraced(function* (run: AgentRun, found: AgentProvi
     run.deadline = Math.min(run.deadline, nowOf(run) + settings.startDeadline)
     run.endOfLife = nowOf(run) + settings.maxLifetime - ageOf(run, found)
   }
-  if (found.phase === "Running") capacity.recordAvailable(context.job, context.requests, context.stackKey)
+  if (found.phase === "Running") capacity.end(context.job.id)
   const { lastListing } = run
   const until = Math.min(
     run.hasAcquired ? Number.POSITIVE_INFINITY : Math.min(run.deadline, run.refreshAt),
@@ -339,9 +339,8 @@ const reportFailure = Effect.fnUntraced(function* (
 })
 
 const markAcquired = (run: AgentRun) => {
-  const { job, requests, stackKey } = run.context
   run.hasAcquired = true
-  run.shared.capacity.recordAvailable(job, requests, stackKey)
+  run.shared.capacity.end(run.context.job.id)
 }
 
 const refresh = Effect.fnUntraced(function* (run: AgentRun, agent: AgentProvider.Agent) {
@@ -389,7 +388,7 @@ const delayAfter = (tries: number): number => Math.min(maxRetryMillis, 1000 * 2 
 // What is known of an agent and its job
 // -----------------------------------------------------------------------------
 
-const isEnded = ({ phase }: AgentProvider.Agent): boolean => phase === "Succeeded" || phase === "Failed"
+export const isEnded = ({ phase }: AgentProvider.Agent): boolean => phase === "Succeeded" || phase === "Failed"
 
 /** Whether an agent has ended, or has a problem that it can't solve itself. Problems don't count once it has acquired its job. */
 const needsAction = ({ hasAcquired }: AgentRun, agent: AgentProvider.Agent): boolean =>

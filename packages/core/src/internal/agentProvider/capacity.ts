@@ -53,11 +53,6 @@ export class CapacityWaits {
     if (ofKind?.size === 0) this.#kinds.delete(kind)
   }
 
-  /** Records that there is capacity for a job. An agent that was created earlier says nothing about other jobs. */
-  recordAvailable(job: ScheduledJob, _requests?: unknown, _stackKey?: unknown): void {
-    this.end(job.id)
-  }
-
   /** Whether a job of the same kind waits. */
   isWaiting(job: ScheduledJob, requests: Readonly<Record<string, number>>, stackKey: string): boolean {
     if (this.#kinds.size === 0) return false

@@ -24,11 +24,15 @@ export interface Fleet {
   sweep: Sweep | undefined
 }
 
-/** Forgets agents that are neither listed nor watched. */
-export const forgetUnlisted = ({ created, list, pending, watched }: Fleet): void => {
+/** Ends the watch of an agent. Of an agent that waits for capacity, the fleet keeps what it knows until the agent is gone. */
+export const unwatch = ({ created, list, pending, watched }: Fleet, agentName: string): void => {
+  watched.delete(agentName)
+  if (!pending.has(agentName)) created.delete(agentName)
   const listed = list.agents()
-  for (const names of [created, pending]) {
-    for (const name of names.keys()) if (!watched.has(name) && listed?.has(name) === false) names.delete(name)
+  for (const name of pending.keys()) {
+    if (watched.has(name) || listed?.has(name) !== false) continue
+    pending.delete(name)
+    created.delete(name)
   }
 }
 

@@ -52,11 +52,7 @@ export const make = Effect.fnUntraced(function* (
         fleet.watched.add(agent.name)
         fleet.pending.delete(agent.name)
       }),
-      () =>
-        Effect.sync(() => {
-          fleet.watched.delete(agent.name)
-          Fleets.forgetUnlisted(fleet)
-        })
+      () => Effect.sync(() => Fleets.unwatch(fleet, agent.name))
     )
     const agentRun = AgentRun.make(shared, context, agent, fleet)
     return yield* AgentRun.runAgent(agentRun).pipe(

@@ -15,6 +15,7 @@ import { isFinal } from "../../StacksSchema.ts"
 import { monotonicMillis } from "../monotonicMillis.ts"
 import { isUsable } from "../stack/jobId.ts"
 import type { AgentList } from "./agentList.ts"
+import { isEnded } from "./agentRun.ts"
 import { deleteOnce } from "./deleteAgent.ts"
 import * as Metrics from "./metrics.ts"
 import type { ProviderHealth } from "./providerHealth.ts"
@@ -25,8 +26,6 @@ const askInterval = Duration.toMillis("1 minute")
 const redeleteDelay = Duration.toMillis("10 seconds")
 /** For how long a result is reused, because `isPending` is called for many jobs at once. */
 const memoMillis = 50
-
-const isEnded = (phase: AgentProvider.Agent["phase"]): boolean => phase === "Succeeded" || phase === "Failed"
 
 export interface Sweep {
   /** Whether agents that are about to be deleted may still use capacity, or no sweep has run yet. */
@@ -76,7 +75,7 @@ export const make = (
   const deleteOverdue = Effect.fnUntraced(function* (agents: ReadonlyMap<string, AgentProvider.Agent>, now: number) {
     if (lastAskedForWatched + askInterval > now) return
     lastAskedForWatched = now
-    const watched = Array.from(agents.values()).filter(({ name, phase }) => !isEnded(phase) && isWatched(name))
+    const watched = Array.from(agents.values()).filter((agent) => !isEnded(agent) && isWatched(agent.name))
     if (watched.length === 0) return
     const states = yield* stack.states(watched.map(({ jobUuid }) => jobUuid))
     const over = watched.filter(({ jobUuid }) => {

@@ -194,7 +194,12 @@ export class Admission {
     this.#todo.push(
       Effect.flatMap(ask, (exit) => this.#onVerdict(job, exit)).pipe(
         Effect.forkIn(state.dependencies.scope),
-        Effect.flatMap((fiber) => Effect.sync(() => void this.#asking.set(job.id, fiber)))
+        Effect.flatMap((fiber) =>
+          Effect.sync(() => {
+            // The call may be over already.
+            if (this.#asking.has(job.id)) this.#asking.set(job.id, fiber)
+          })
+        )
       )
     )
   }
