@@ -16,6 +16,7 @@ const execution = (
   memberId: 1,
   fiber,
   stopRequested: Deferred.makeUnsafe(),
+  stopReason: undefined,
   claimedAtSnapshot: 1,
   isOwned: true,
   isRunning: false,

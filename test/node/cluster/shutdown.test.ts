@@ -1,13 +1,15 @@
 /** How a process of a cluster is stopped, as by SIGTERM. */
 import { assert, describe, it } from "@effect/vitest"
-import type { JobRunner } from "@stacksapi/core"
+import { JobRunner } from "@stacksapi/core"
 import { StacksEmulator } from "@stacksapi/core/testing"
-import { Clock, Effect, Fiber } from "effect"
+import { Clock, Effect, Fiber, Redacted, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import type { Storage } from "../../../packages/node/src/internal/cluster/storage.ts"
 import * as Simulated from "../../support/simulatedCluster.ts"
 
 const { during, simulated, until } = Simulated
+
+const second = Schedule.spaced("1 second")
 
 /** Lets time pass by the millisecond until something holds. */
 const soon = (condition: () => boolean) =>
@@ -161,6 +163,37 @@ describe("A process that is stopped", () => {
           { exitStatus: 0, state: "finished" }
         ])
         assert.strictEqual((yield* jobs)[1]?.state, "scheduled")
+      })
+    )
+  )
+
+  it.effect("tells a runner that its job is canceled now", () =>
+    simulated(
+      Effect.gen(function* () {
+        const cluster = yield* Simulated.make
+        const { acquireJob, cancelJob } = yield* StacksEmulator.StacksEmulator
+        const reasons: Array<string> = []
+        const run: Simulated.Run = ({ acquisitionToken, stopRequested }) =>
+          Effect.gen(function* () {
+            yield* acquireJob(Redacted.make(Redacted.value(yield* acquisitionToken)))
+            reasons.push(yield* stopRequested)
+            const canceled = Effect.repeat(stopRequested, {
+              until: (reason) => reason === "Canceled",
+              schedule: second
+            })
+            reasons.push(yield* canceled)
+            return JobRunner.AgentOwned
+          })
+        const leaving = yield* cluster.start({ run, slots: 1, shutdownGrace: "2 minutes" })
+        const [job = ""] = yield* cluster.addJobs(1)
+        yield* until(Effect.sync(() => cluster.runs.length === 1))
+        yield* cluster.start({ run, slots: 1 })
+        const stopping = yield* Effect.forkChild(leaving.stop)
+        yield* until(Effect.sync(() => reasons.length === 1))
+        yield* cancelJob(job)
+        yield* until(Effect.sync(() => reasons.length === 2))
+        assert.deepStrictEqual(reasons, ["Shutdown", "Canceled"])
+        yield* during(Fiber.join(stopping))
       })
     )
   )

@@ -1,7 +1,8 @@
 /** The executions of this process: the jobs that it runs, and those that have ended, until the database confirms that they are not its own. */
 import type { StopReason } from "@stacksapi/core/JobRunner"
 import type { ScheduledJob } from "@stacksapi/core/StacksSchema"
-import type * as Deferred from "effect/Deferred"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Outcome } from "./outcome.ts"
 import type { ClaimedJob, OwnedJob } from "./storage.ts"
@@ -13,6 +14,8 @@ export interface Execution extends ClaimedJob {
   readonly fiber: Fiber.Fiber<Outcome>
   /** Done when the runner has to stop. */
   readonly stopRequested: Deferred.Deferred<StopReason>
+  /** The current reason; undefined if the runner need not stop. */
+  stopReason: StopReason | undefined
   /** The sequence number of the last snapshot request that was sent when this process learned that it owns the job. */
   readonly claimedAtSnapshot: number
   /** Whether this process owns the job, as far as it knows. */
@@ -27,6 +30,14 @@ export interface Execution extends ClaimedJob {
   /** When the job's state was last read, for a job that has an agent and that this process no longer owns. */
   checkedAt: number | undefined
 }
+
+/** Tells the runner of an execution why it should stop. Another reason replaces only `Shutdown`. */
+export const requestStop = (execution: Execution, reason: StopReason): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { stopReason } = execution
+    if (stopReason === undefined || stopReason === "Shutdown") execution.stopReason = reason
+    return Effect.asVoid(Deferred.succeed(execution.stopRequested, reason))
+  })
 
 export class Executions {
   readonly #executions = new Map<number, Execution>()

@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function* ({
         ),
         issueToken,
         requests: {},
-        stopRequested: Deferred.await(execution.stopRequested),
+        stopRequested: Effect.map(Deferred.await(execution.stopRequested), (first) => execution.stopReason ?? first),
         state: Effect.catch(stateOf(execution), () => Effect.succeed(undefined)),
         notify: (text) => notify(job.id, text)
       }

@@ -21,7 +21,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Claims from "./claims.ts"
 import { type Publish, published } from "./events.ts"
-import { type Execution, Executions } from "./executions.ts"
+import { type Execution, Executions, requestStop } from "./executions.ts"
 import type { FailOnDefect } from "./failOnDefect.ts"
 import * as JobContexts from "./jobContext.ts"
 import type { Membership } from "./membership.ts"
@@ -157,7 +157,7 @@ export const make = Effect.fnUntraced(function* (
       const { lost, stopping } = executions.compare(memberId, owned, snapshotNumber)
       for (const execution of lost) execution.isOwned = false
       stopAll(lost)
-      for (const [{ stopRequested }, reason] of stopping) yield* Deferred.succeed(stopRequested, reason)
+      for (const [execution, reason] of stopping) yield* requestStop(execution, reason)
       const unknownJobs = executions.unknownJobs(owned, claims.counts())
       if (unknownJobs.length > 0) yield* requests.promptly(storage.giveBack(memberId, unknownJobs))
     }),
@@ -170,7 +170,7 @@ export const make = Effect.fnUntraced(function* (
     drain: Effect.fnUntraced(function* (grace) {
       claims.close()
       const { active } = executions
-      for (const { stopRequested } of active) yield* Deferred.succeed(stopRequested, "Shutdown")
+      for (const execution of active) yield* requestStop(execution, "Shutdown")
       const fibers = active.map(({ fiber }) => fiber)
       yield* Effect.timeoutOption(Fiber.awaitAll(fibers), grace)
       yield* Effect.timeoutOption(Fiber.interruptAll(fibers), interruptTimeout)
@@ -223,6 +223,7 @@ const start = Effect.fnUntraced(function* (state: State, memberId: number, claim
       )
     ),
     stopRequested: Deferred.makeUnsafe(),
+    stopReason: undefined,
     claimedAtSnapshot: options.lastSnapshot(),
     isOwned: true,
     isRunning: false,
@@ -275,6 +276,6 @@ const stop = Effect.fnUntraced(function* ({ contexts }: State, execution: Execut
     // An unknown state does not stop an agent either: the service lets only one agent acquire a job.
     if (state === undefined || isLeftToAgent(state)) return
   }
-  yield* Deferred.succeed(execution.stopRequested, "ReservationLost")
+  yield* requestStop(execution, "ReservationLost")
   yield* Fiber.interrupt(execution.fiber)
 })
