@@ -1,36 +1,10 @@
 /** Providers whose answers are late, wrong or incomplete: no agent is left behind, none that works is deleted, and jobs go on. */
 import { assert, describe, it } from "@effect/vitest"
-import { AgentProvider, JobRunner, JobStore, Stack } from "@stacksapi/core"
-import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { addJobs, census, emulated, jobOf, slowly, within } from "../support/stacks.ts"
-
-const services = (options: AgentProviderEmulator.Options = {}) =>
-  AgentProviderEmulator.layer(options).pipe(Layer.provideMerge(emulated()), Layer.provideMerge(JobStore.layerMemory))
-
-/** Starts a stack over the emulated provider, or over one that answers differently. */
-const begin = Effect.fnUntraced(function* (
-  runner: AgentProvider.RunnerOptions = {},
-  options: Partial<Stack.Options> = {},
-  change: (provider: AgentProvider.Service) => Partial<AgentProvider.Service> = () => ({})
-) {
-  const scope = yield* Scope.make()
-  const provider = yield* AgentProvider.AgentProvider
-  const context = yield* Layer.buildWithScope(AgentProvider.layerRunner(runner), scope).pipe(
-    Effect.provideService(AgentProvider.AgentProvider, { ...provider, ...change(provider) })
-  )
-  const stack = yield* Stack.make({ key: "s", queueKey: "q", ...options }).pipe(
-    Effect.provideService(JobRunner.JobRunner, Context.get(context, JobRunner.JobRunner)),
-    Scope.provide(scope)
-  )
-  const close = within("2 minutes", Scope.close(scope, Exit.void))
-  yield* Effect.addFinalizer(() => close)
-  return { ...stack, close }
-})
-
-const emulator = AgentProviderEmulator.AgentProviderEmulator
-const agents = Effect.flatMap(emulator, ({ agents }) => agents)
-const calls = Effect.flatMap(emulator, ({ calls }) => calls)
+import { AgentProvider } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Exit } from "effect"
+import { agents, begin, calls, emulator, services } from "../support/agentStacks.ts"
+import { addJobs, census, jobOf, slowly, within } from "../support/stacks.ts"
 
 describe("An agent", () => {
   it.effect("that does not end after its job is deleted within three minutes, and its slot is free", () =>

@@ -1,36 +1,10 @@
 /** Agents that run elsewhere, created by a provider. */
 import { assert, describe, it } from "@effect/vitest"
-import { AgentProvider, JobRunner, JobStore, Stack, type StackEvent } from "@stacksapi/core"
-import { AgentProviderEmulator, StacksEmulator } from "@stacksapi/core/testing"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { addJobs, census, emulated, jobOf, slowly, within } from "../support/stacks.ts"
-
-const services = (options: AgentProviderEmulator.Options = {}) =>
-  AgentProviderEmulator.layer(options).pipe(Layer.provideMerge(emulated()), Layer.provideMerge(JobStore.layerMemory))
-
-/** A stack whose agents run in the emulated provider. It can be closed, or killed. */
-const begin = Effect.fnUntraced(function* (
-  runner: AgentProvider.RunnerOptions = {},
-  options: Partial<Stack.Options> = {}
-) {
-  const scope = yield* Scope.make()
-  const events: Array<StackEvent.StackEvent> = []
-  const context = yield* Layer.buildWithScope(AgentProvider.layerRunner(runner), scope)
-  const stack = yield* Stack.make({
-    key: "s",
-    queueKey: "q",
-    onEvent: (event) => Effect.sync(() => void events.push(event)),
-    ...options
-  }).pipe(Effect.provideService(JobRunner.JobRunner, Context.get(context, JobRunner.JobRunner)), Scope.provide(scope))
-  const close = within("2 minutes", Scope.close(scope, Exit.void))
-  yield* Effect.addFinalizer(() => close)
-  const names = () => events.map(({ _tag }) => _tag)
-  return { ...stack, events, names, close }
-})
-
-const emulator = AgentProviderEmulator.AgentProviderEmulator
-const agents = Effect.flatMap(emulator, ({ agents }) => agents)
-const calls = Effect.flatMap(emulator, ({ calls }) => calls)
+import { AgentProvider } from "@stacksapi/core"
+import { StacksEmulator } from "@stacksapi/core/testing"
+import { Effect, Exit, Layer } from "effect"
+import { agents, begin, calls, emulator, services } from "../support/agentStacks.ts"
+import { addJobs, census, jobOf, slowly, within } from "../support/stacks.ts"
 
 describe("A stack whose agents run elsewhere", () => {
   it.effect("creates an agent for each job, and deletes it when the job is over", () =>

@@ -27,8 +27,9 @@ const ofStacks = new Set([
   ...["fail", "finish", "get", "notify", "reserve", "states", "tokens"].map((name) => `jobs ${name}`)
 ])
 
+/** The first words of the arguments that are a command, so that a value such as `--key run` is not taken for one. */
 const commandOf = (args: ReadonlyArray<string>): string | undefined => {
-  const all = [...ofQueues, ...ofStacks]
+  const all = ["run", ...ofQueues, ...ofStacks]
   return args.flatMap((word, index) => [word, `${word} ${args[index + 1]}`]).find((words) => all.includes(words))
 }
 
@@ -40,8 +41,8 @@ export const narrow = Effect.fnUntraced(function* (
   args: ReadonlyArray<string>,
   settings: ConfigProvider.ConfigProvider
 ) {
-  const command = args.includes("run") || args.includes("--help") || args.includes("-h") ? undefined : commandOf(args)
-  if (command === undefined) return settings
+  const command = args.includes("--help") || args.includes("-h") ? undefined : commandOf(args)
+  if (command === undefined || command === "run") return settings
   const read = <A>(config: Config.Config<A>) =>
     Effect.map(
       Effect.provideService(Effect.option(config), ConfigProvider.ConfigProvider, settings),
