@@ -198,7 +198,7 @@ export class ClusterStack extends Context.Service<ClusterStack, Service>()("@sta
  * **Details**
  *
  * With the client of `@effect/sql-pg`, processes notify each other of changes through PostgreSQL (`LISTEN` and `NOTIFY`). With another
- * client they poll once a second. If the database refuses the process, this fails with `SqlError`; what may succeed a moment later is retried
+ * client they poll once a second. If the database refuses the process, this fails with `SqlError`; a temporary failure is retried
  * for a few seconds. A process usually uses 4 connections or fewer, one of them for notifications. Behind a pooler that
  * pools transactions, such as pgbouncer in transaction mode, set the client's `prepare: false`.
  *

@@ -12,8 +12,8 @@
  *   database's time plus `lockExpiration`. Any process that finds an expired row deletes it. Foreign keys then clear the leadership and
  *   ownership that refer to it. Ids are never used again, so nothing that a removed member writes has an effect. A process uses its lease
  *   for nine tenths of `lockExpiration`, measured from before it sent the heartbeat (`lease.ts`).
- * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. All processes compute from
- *   the rows who should lead which queue. Each process takes and resigns only its own leadership. Every write of a leader names its fence.
+ * - `leadership.ts`, `placement.ts`: a queue's row names its leader and a fence, which each new leader raises. From
+ *   the rows each process computes which process should lead which queue. Each process takes and resigns only its own leadership. Every write of a leader names its fence.
  * - `leader.ts`: the leader runs an ordinary `Stack`, whose `JobStore` is the table `saved_jobs` (`ledQueue.ts`), and whose runner
  *   makes a job ready and waits for its end (`dispatch.ts`). If agents outlive the stack, the leader calls the `JobRunner`
  *   itself, and no process claims the job.
